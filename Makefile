@@ -1,0 +1,47 @@
+# `make quickstart` and `make test` need nothing but Python 3.11+ and make.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UV_HTTP_TIMEOUT ?= 300
+export UV_HTTP_TIMEOUT
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test lint format bench clean
+
+help:  ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(STAMP)  ## Make .venv and install the tested set of packages
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "dynaloss needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group dev --editable .
+	@touch $@
+
+quickstart: $(STAMP)  ## Run the quickstart ablation (24 trials), then compare its arms
+	$(BIN)/dynaloss ablate quickstart
+	$(BIN)/dynaloss compare quickstart
+
+test: lint  ## Lint, check the import contracts and run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## Lint, check types and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## Run the benchmarks on this machine
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:  ## Remove the environment and the caches, never the results
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis dist

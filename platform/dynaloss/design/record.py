@@ -1,0 +1,55 @@
+"""What a trial leaves behind: the one row format between tracking and analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["Outcome", "TrialRecord"]
+
+
+class Outcome(StrEnum):
+    """How a trial ended, or that it has not ended yet."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRecord:
+    """One trial as the tracking store holds it.
+
+    Attributes:
+        study: Name of the study.
+        key: Identity of the trial: the hash of what determines its result.
+        run_id: Identifier of the trial's run in the tracking store.
+        condition: Label of the data bias, such as `symmetric 0.4 · IR 10`.
+        arm: Name of the setting of the components.
+        seed: Trial seed; equal seeds pair the arms of a condition.
+        outcome: How the trial ended.
+        parameters: Flattened resolved configuration, dotted keys.
+        metrics: Last value of each metric, by name such as `test/accuracy`.
+        history: Per metric, the (epoch, value) pairs in order of epoch; empty unless asked for.
+        diagnostics: Contents of the JSON artifacts by stem (`corrector`, `margins`, `confusion`,
+            `data`); empty unless asked for.
+        tags: Every other tag of the run.
+    """
+
+    study: str
+    key: str
+    run_id: str
+    condition: str
+    arm: str
+    seed: int
+    outcome: Outcome
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    history: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
