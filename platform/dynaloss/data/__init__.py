@@ -1,0 +1,1 @@
+"""What a trial is given: sources, long tail and label noise, splits by role, views."""

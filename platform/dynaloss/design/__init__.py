@@ -1,0 +1,92 @@
+"""What to run: typed settings, study files, ablation designs, plans and trial identity."""
+
+from dynaloss.design.arms import COMPONENTS, DESIGNS, arm_name, design_arms
+from dynaloss.design.bundled import bundled_studies, find_study
+from dynaloss.design.config import (
+    LOSSES,
+    MODELS,
+    SOURCES,
+    CorrectorConfig,
+    CrossEntropyConfig,
+    DataConfig,
+    DynamicLossConfig,
+    LossConfig,
+    MarginConfig,
+    MetaConfig,
+    ModelConfig,
+    NoiseConfig,
+    OptimizerConfig,
+    SamplerConfig,
+    ScheduleConfig,
+    TrialConfig,
+    ValidationConfig,
+)
+from dynaloss.design.identity import RESULTS_VERSION, effective_config, flatten, trial_key
+from dynaloss.design.overrides import Overrides, override, setting_keys
+from dynaloss.design.plan import (
+    Condition,
+    DataDigests,
+    Plan,
+    Trial,
+    condition_label,
+    make_plan,
+    plan_as_json,
+)
+from dynaloss.design.reader import Document, read_document
+from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.design.study import (
+    AblationConfig,
+    AblationStudy,
+    ReportConfig,
+    ResourcesConfig,
+    load_study,
+)
+
+__all__ = [
+    "COMPONENTS",
+    "DESIGNS",
+    "LOSSES",
+    "MODELS",
+    "RESULTS_VERSION",
+    "SOURCES",
+    "AblationConfig",
+    "AblationStudy",
+    "Condition",
+    "CorrectorConfig",
+    "CrossEntropyConfig",
+    "DataConfig",
+    "DataDigests",
+    "Document",
+    "DynamicLossConfig",
+    "LossConfig",
+    "MarginConfig",
+    "MetaConfig",
+    "ModelConfig",
+    "NoiseConfig",
+    "OptimizerConfig",
+    "Outcome",
+    "Overrides",
+    "Plan",
+    "ReportConfig",
+    "ResourcesConfig",
+    "SamplerConfig",
+    "ScheduleConfig",
+    "Trial",
+    "TrialConfig",
+    "TrialRecord",
+    "ValidationConfig",
+    "arm_name",
+    "bundled_studies",
+    "condition_label",
+    "design_arms",
+    "effective_config",
+    "find_study",
+    "flatten",
+    "load_study",
+    "make_plan",
+    "override",
+    "plan_as_json",
+    "read_document",
+    "setting_keys",
+    "trial_key",
+]

@@ -1,0 +1,309 @@
+"""The comparison: arms as rows, conditions as columns, a summary over seeds in every cell."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from dynaloss.analysis.metrics import higher_is_better
+from dynaloss.analysis.statistics import (
+    Interval,
+    PairedDifference,
+    mean,
+    paired_difference,
+    std,
+    t_interval,
+)
+from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.errors import InputError
+
+__all__ = ["Cell", "Comparison", "Coverage", "compare"]
+
+_SeedRecords = Mapping[int, TrialRecord]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much of a cell has finished.
+
+    Attributes:
+        completed: Seeds whose trial completed.
+        planned: Seeds expected: those planned, or those of the fullest cell of the table.
+        outcomes: Number of seeds per outcome, completed ones left out, in order of severity.
+    """
+
+    completed: int
+    planned: int
+    outcomes: Mapping[Outcome, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One arm under one condition, over its seeds; only completed trials enter the numbers.
+
+    Attributes:
+        condition: Label of the data bias.
+        arm: Name of the setting of the components.
+        seeds: Value of the metric per seed, finite ones of completed trials only.
+        mean: Mean over the seeds; NaN without any.
+        std: Sample standard deviation; NaN with fewer than two seeds.
+        ci95: Student's interval of the mean; None with fewer than two seeds.
+        difference: Paired difference to the baseline; None for the baseline itself, without a
+            baseline, or without a shared seed.
+        coverage: How much has finished.
+        incomplete: Whether the mean rests on fewer seeds than planned, or a trial has not
+            completed. An arm that never has the metric (as `corrector/auc` without a
+            corrector) is not incomplete, only empty.
+        best: Whether this is the best mean of its condition.
+    """
+
+    condition: str
+    arm: str
+    seeds: Mapping[int, float]
+    mean: float
+    std: float
+    ci95: Interval | None
+    difference: PairedDifference | None
+    coverage: Coverage
+    incomplete: bool
+    best: bool
+
+    @property
+    def n(self) -> int:
+        """Number of seeds that the mean rests on."""
+        return len(self.seeds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A table of cells for one metric.
+
+    Attributes:
+        study: Name of the study; several are joined by ` + `.
+        metric: Name of the metric, such as `test/accuracy`.
+        baseline: Arm that differences refer to, if any.
+        arms: Rows, in order.
+        conditions: Columns, in order.
+        cells: Every condition with every arm, condition by condition.
+    """
+
+    study: str
+    metric: str
+    baseline: str | None
+    arms: tuple[str, ...]
+    conditions: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, str], Cell]:
+        return {(cell.condition, cell.arm): cell for cell in self.cells}
+
+    def cell(self, condition: str, arm: str) -> Cell:
+        """The cell of an arm under a condition."""
+        return self._index[condition, arm]
+
+    def column(self, condition: str) -> tuple[Cell, ...]:
+        """All cells of a condition, in order of the arms."""
+        return tuple(self._index[condition, arm] for arm in self.arms)
+
+    def best(self, condition: str) -> Cell | None:
+        """The first cell with the best mean of the condition; None where nothing is finished."""
+        return next((cell for cell in self.column(condition) if cell.best), None)
+
+
+def compare(
+    records: Sequence[TrialRecord],
+    metric: str,
+    baseline: str | None = None,
+    *,
+    arm_order: Sequence[str] = (),
+    condition_order: Sequence[str] = (),
+    seeds: Iterable[int] = (),
+) -> Comparison:
+    """Compare the arms of a study by one metric.
+
+    Args:
+        records: The trials, in a stable order.
+        metric: Name of a metric that a completed trial has reported.
+        baseline: Arm that differences refer to; None for no differences.
+        arm_order: Arms to list first, in this order; one without records gets an empty row.
+        condition_order: Conditions to list first, likewise.
+        seeds: Seeds planned per cell, where known.
+
+    Returns:
+        The comparison, with rows and columns in order of first appearance unless given.
+
+    Raises:
+        InputError: If no trial has completed, the metric or the baseline is unknown, or a cell
+            holds two different completed trials of one seed.
+    """
+    arms = _ordered((record.arm for record in records), arm_order)
+    conditions = _ordered((record.condition for record in records), condition_order)
+    _check(records, metric, baseline, arms)
+    table = _group(records)
+    planned = max([len(set(seeds)), *(len(trials) for trials in table.values())])
+    cells = [
+        cell
+        for condition in conditions
+        for cell in _column(table, condition, arms, metric, baseline, planned)
+    ]
+    return Comparison(
+        study=" + ".join(dict.fromkeys(record.study for record in records)),
+        metric=metric,
+        baseline=baseline,
+        arms=arms,
+        conditions=conditions,
+        cells=tuple(cells),
+    )
+
+
+def _ordered(seen: Iterable[str], first: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*first, *seen]))
+
+
+def _check(
+    records: Sequence[TrialRecord], metric: str, baseline: str | None, arms: Sequence[str]
+) -> None:
+    completed = [record for record in records if record.outcome is Outcome.COMPLETED]
+    if not completed:
+        raise InputError(_nothing_completed(records))
+    problems = []
+    metrics = {name for record in completed for name in record.metrics}
+    if metric not in metrics:
+        problems.append(_unknown("metric", metric, sorted(metrics)))
+    if baseline is not None and baseline not in arms:
+        problems.append(_unknown("baseline", baseline, arms))
+    if problems:
+        raise InputError(problems)
+
+
+def _nothing_completed(records: Sequence[TrialRecord]) -> str:
+    if not records:
+        return "There are no trials to compare; run the study first."
+    counts = Counter(record.outcome for record in records)
+    seen = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+    return f"Study `{records[0].study}` has no completed trial to compare: {seen}."
+
+
+def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    remedy = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known) or 'none'}."
+    return f"Unknown {kind} `{name}`; {remedy}"
+
+
+def _group(records: Sequence[TrialRecord]) -> dict[tuple[str, str], dict[int, TrialRecord]]:
+    table: dict[tuple[str, str], dict[int, TrialRecord]] = {}
+    for record in records:
+        trials = table.setdefault((record.condition, record.arm), {})
+        known = trials.get(record.seed)
+        trials[record.seed] = _one_of(known, record) if known else record
+    return table
+
+
+def _one_of(known: TrialRecord, record: TrialRecord) -> TrialRecord:
+    """The completed one of two trials of a seed, else the later one."""
+    if known.outcome is not Outcome.COMPLETED:
+        return record
+    if record.outcome is not Outcome.COMPLETED:
+        return known
+    if known.key == record.key:
+        return record
+    raise InputError(
+        f"Condition `{record.condition}`, arm `{record.arm}` has two different completed trials "
+        f"of seed {record.seed}: {_differing(known, record)}; give only one of them."
+    )
+
+
+def _differing(one: TrialRecord, other: TrialRecord) -> str:
+    names = sorted(
+        name
+        for name in one.parameters.keys() | other.parameters.keys()
+        if one.parameters.get(name) != other.parameters.get(name)
+    )
+    shown = ", ".join(
+        f"`{name}` is {one.parameters.get(name)} in one, {other.parameters.get(name)} in the other"
+        for name in names[:3]
+    )
+    return shown or f"keys {one.key} and {other.key}"
+
+
+def _column(
+    table: Mapping[tuple[str, str], _SeedRecords],
+    condition: str,
+    arms: Sequence[str],
+    metric: str,
+    baseline: str | None,
+    planned: int,
+) -> list[Cell]:
+    trials = {arm: table.get((condition, arm), {}) for arm in arms}
+    values = {arm: _values(trials[arm], metric) for arm in arms}
+    best = _best_mean([mean([*seeds.values()]) for seeds in values.values() if seeds], metric)
+    reference = values[baseline] if baseline is not None else {}
+    return [
+        _cell(
+            condition,
+            arm,
+            trials[arm],
+            values[arm],
+            reference={} if arm == baseline else reference,
+            planned=planned,
+            best=best,
+        )
+        for arm in arms
+    ]
+
+
+def _values(trials: _SeedRecords, metric: str) -> dict[int, float]:
+    return {
+        seed: float(record.metrics[metric])
+        for seed, record in sorted(trials.items())
+        if record.outcome is Outcome.COMPLETED
+        and math.isfinite(record.metrics.get(metric, math.nan))
+    }
+
+
+def _best_mean(means: Sequence[float], metric: str) -> float:
+    return (max if higher_is_better(metric) else min)(means, default=math.nan)
+
+
+def _cell(
+    condition: str,
+    arm: str,
+    trials: _SeedRecords,
+    seeds: Mapping[int, float],
+    *,
+    reference: Mapping[int, float],
+    planned: int,
+    best: float,
+) -> Cell:
+    values = [*seeds.values()]
+    coverage = _coverage(trials, planned)
+    return Cell(
+        condition=condition,
+        arm=arm,
+        seeds=seeds,
+        mean=mean(values),
+        std=std(values),
+        ci95=t_interval(values),
+        difference=paired_difference(seeds, reference),
+        coverage=coverage,
+        incomplete=coverage.completed < planned or 0 < len(seeds) < planned,
+        best=bool(values) and mean(values) == best,
+    )
+
+
+def _coverage(trials: _SeedRecords, planned: int) -> Coverage:
+    counts = Counter(record.outcome for record in trials.values())
+    return Coverage(
+        completed=counts[Outcome.COMPLETED],
+        planned=planned,
+        outcomes={
+            outcome: counts[outcome]
+            for outcome in Outcome
+            if counts[outcome] and outcome is not Outcome.COMPLETED
+        },
+    )

@@ -1,0 +1,55 @@
+"""The comparison in plain words, none stronger than the numbers bear out."""
+
+from __future__ import annotations
+
+from dynaloss.analysis import metrics
+from dynaloss.analysis.cells import Cell, Comparison
+from dynaloss.analysis.statistics import PairedDifference
+
+__all__ = ["summarise"]
+
+
+def summarise(comparison: Comparison) -> tuple[str, ...]:
+    """One sentence per condition: the best mean, and whether it differs from the baseline."""
+    return tuple(_sentence(comparison, condition) for condition in comparison.conditions)
+
+
+def _sentence(comparison: Comparison, condition: str) -> str:
+    best = comparison.best(condition)
+    if best is None:
+        return f"At {condition}, no trial has completed with this metric."
+    parts = [f"At {condition}, {best.arm} has the best mean, {_value(comparison, best)}"]
+    parts.append(_against_baseline(comparison, best))
+    parts.append(_seeds(best))
+    return ", ".join(part for part in parts if part) + "."
+
+
+def _seeds(cell: Cell) -> str:
+    text = f"n = {cell.n} {'seed' if cell.n == 1 else 'seeds'}"
+    return f"{text} of {cell.coverage.planned}" if cell.incomplete else text
+
+
+def _value(comparison: Comparison, cell: Cell) -> str:
+    text = metrics.format_mean(comparison.metric, cell.mean, cell.std)
+    return f"{text} %" if metrics.is_percent(comparison.metric) else text
+
+
+def _against_baseline(comparison: Comparison, best: Cell) -> str:
+    if comparison.baseline is None:
+        return ""
+    if best.arm == comparison.baseline:
+        return "the baseline itself"
+    if best.difference is None:
+        return f"not comparable with {comparison.baseline} for want of a shared seed"
+    return _difference(comparison, comparison.baseline, best.difference)
+
+
+def _difference(comparison: Comparison, baseline: str, difference: PairedDifference) -> str:
+    metric = comparison.metric
+    unit = metrics.display_unit(metric)
+    text = f"{metrics.format_signed(metric, difference.mean)}{unit} against {baseline}"
+    if difference.ci95 is None:
+        return f"{text}, which one shared seed cannot tell from chance"
+    low, high = difference.ci95
+    text = f"{text} {metrics.format_interval(metric, difference.ci95)}"
+    return f"{text}, which cannot be told from zero" if low <= 0 <= high else text

@@ -1,0 +1,97 @@
+"""What the commands print."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from dynaloss.design.plan import Plan, Trial, plan_as_json
+from dynaloss.design.record import Outcome
+from dynaloss.execution.launch import LaunchSummary
+from dynaloss.execution.progress import clock
+from dynaloss.execution.recorder import Ending
+
+__all__ = ["print_catalogue", "print_ending", "print_plan", "print_summary", "terminal"]
+
+
+def terminal() -> Console:
+    """A console on standard error, so that standard output holds results alone."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_plan(plan: Plan, format_: str) -> None:
+    """Prints every trial of a plan, as a table or as JSON."""
+    if format_ == "json":
+        click.echo(json.dumps(plan_as_json(plan), indent=2, ensure_ascii=False))
+        return
+    rows = [(trial.key, trial.condition, trial.arm, str(trial.seed)) for trial in plan.trials]
+    _print_columns(("key", "condition", "arm", "seed"), rows)
+    click.echo(f"\nstudy {plan.study}, plan {plan.hash}: {len(plan.trials)} trials")
+    for note in plan.notes:
+        click.echo(f"note: {note}")
+
+
+def print_summary(summary: LaunchSummary) -> None:
+    """Prints what a launch came to, and names every trial that did not complete."""
+    counts = Counter(ending.outcome for ending in summary.endings.values())
+    parts = [f"{count} {outcome}" for outcome, count in sorted(counts.items())]
+    if summary.skipped:
+        parts.append(f"{summary.skipped} had ended before")
+    click.echo(
+        f"study {summary.plan.study}: {', '.join(parts) or 'nothing to run'} "
+        f"(of {len(summary.plan.trials)} trials, in {clock(summary.seconds)})"
+    )
+    for trial in summary.plan.trials:
+        ending = summary.endings.get(trial.key)
+        if ending is not None and ending.outcome in (Outcome.FAILED, Outcome.DIVERGED):
+            click.echo(f"{ending.outcome}: {trial.name} ({trial.key}): {_last_line(ending)}")
+    if summary.interrupted:
+        click.echo("Interrupted: the same command goes on from here.")
+
+
+def print_ending(trial: Trial, ending: Ending) -> int:
+    """Prints the last metrics of one trial; returns the exit status."""
+    _print_columns(
+        ("metric", "value"),
+        [(name, f"{value:.4g}") for name, value in sorted(ending.metrics.items())],
+    )
+    click.echo(f"\n{trial.name} ({trial.key}): {ending.outcome}")
+    if ending.message:
+        click.echo(ending.message, err=True)
+    return 0 if ending.outcome is Outcome.COMPLETED else 1
+
+
+def print_catalogue() -> None:
+    """Prints what can be named in a study file."""
+    from dynaloss.design.bundled import bundled_studies
+    from dynaloss.design.config import LOSSES, MODELS, SOURCES
+
+    studies = {name: path.parent.name for name, path in sorted(bundled_studies().items())}
+    for title, entries in (
+        ("studies", studies),
+        ("data sources", SOURCES),
+        ("models", MODELS),
+        ("losses", LOSSES),
+    ):
+        click.echo(f"{title}:")
+        width = max((len(name) for name in entries), default=0)
+        for name, text in entries.items():
+            click.echo(f"  {name:<{width}}  {text}")
+
+
+def _last_line(ending: Ending) -> str:
+    return ending.message.strip().splitlines()[-1] if ending.message.strip() else ""
+
+
+def _print_columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)

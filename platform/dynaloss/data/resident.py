@@ -1,0 +1,64 @@
+"""A split that lives on the trial's device as uint8 and is augmented there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from dynaloss.data.splits import LabelledImages
+from dynaloss.data.views import Views
+from dynaloss.learning.batches import Batch
+
+__all__ = ["ResidentSplit"]
+
+
+class ResidentSplit:
+    """The samples of one role in device memory; see `dynaloss.learning.batches.Split`.
+
+    Args:
+        samples: Images and labels in host memory; copied.
+        views: Makes the weak and the strong view.
+        device: Where the tensors live.
+    """
+
+    def __init__(self, samples: LabelledImages, views: Views, device: torch.device) -> None:
+        self._images = torch.tensor(samples.images, device=device)
+        self._observed = torch.tensor(samples.observed, device=device)
+        self._true = torch.tensor(samples.true, device=device)
+        self._views = views
+
+    @property
+    def observed_labels(self) -> Tensor:
+        """Labels that training sees, int64, shape (N,)."""
+        return self._observed
+
+    @property
+    def true_labels(self) -> Tensor:
+        """Labels without noise, int64, shape (N,)."""
+        return self._true
+
+    def batches(
+        self,
+        indices: Sequence[Tensor],
+        *,
+        weak: bool = False,
+        strong: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[Batch]:
+        """Yields a batch per tensor of indices, with the views that are asked for."""
+        for chosen in indices:
+            on_device = chosen.to(self._images.device)
+            images = self._images[on_device]
+            yield Batch(
+                indices=on_device,
+                labels=self._observed[on_device],
+                weak=self._views.weak(images) if weak else None,
+                strong=None if not strong else self._strong(images, generator),
+            )
+
+    def _strong(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        if generator is None:
+            raise ValueError("`generator` must be given for the strong view.")
+        return self._views.strong(images, generator)

@@ -1,0 +1,73 @@
+"""The weak and the strong view of uint8 images, made in batches on the trial's device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dynaloss.data.sources import Source
+
+__all__ = ["Views", "random_crop", "random_flip"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """Turns uint8 images (N, channels, height, width) into normalised float images.
+
+    Attributes:
+        mean: Per channel, of images scaled to [0, 1], shape (1, channels, 1, 1).
+        std: Likewise.
+        crop_padding: Pixels of padding of the random crop; 0 for no crop.
+        flip: Whether half of the strong views are mirrored.
+    """
+
+    mean: Tensor
+    std: Tensor
+    crop_padding: int
+    flip: bool
+
+    @classmethod
+    def of_source(cls, source: Source, device: torch.device) -> Views:
+        """The views that fit the images of `source`."""
+        return cls(
+            mean=torch.tensor(source.mean, device=device).view(1, -1, 1, 1),
+            std=torch.tensor(source.std, device=device).view(1, -1, 1, 1),
+            crop_padding=source.crop_padding,
+            flip=source.flip,
+        )
+
+    def weak(self, images: Tensor) -> Tensor:
+        """Normalises, and nothing else."""
+        return (images.float() / 255 - self.mean) / self.std
+
+    def strong(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Crops at random, mirrors at random where that keeps the class, and normalises."""
+        if self.crop_padding:
+            images = random_crop(images, self.crop_padding, generator)
+        if self.flip:
+            images = random_flip(images, generator)
+        return self.weak(images)
+
+
+def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+    """Shifts each image by up to `padding` pixels in both directions; zeros come in.
+
+    Equals padding by `padding` and cropping to the former size at a random place per image.
+    """
+    N, _, height, width = images.shape
+    padded = F.pad(images, (padding, padding, padding, padding))
+    shifts = torch.randint(2 * padding + 1, (2, N, 1), generator=generator, device=images.device)
+    rows = shifts[0] + torch.arange(height, device=images.device)
+    columns = shifts[1] + torch.arange(width, device=images.device)
+    samples = torch.arange(N, device=images.device)
+    cropped = padded[samples[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return cropped.permute(0, 3, 1, 2)
+
+
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirrors each image left to right with probability 1/2."""
+    flipped = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+    return torch.where(flipped.view(-1, 1, 1, 1), images.flip(3), images)

@@ -1,0 +1,188 @@
+"""Rules that hold between the parts of a study file, checked on the plain values.
+
+The parts are read tolerantly: what is malformed in itself is reported by the typed models, and
+everything else is still checked, so that one look at the file shows all that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, get_args
+
+from dynaloss.design.arms import COMPONENTS, DesignName, design_arms
+from dynaloss.design.config import TrialConfig
+from dynaloss.design.overrides import apply_overrides, check_key
+from dynaloss.design.problems import Problem, but_got, did_you_mean, listed, problems_of, repeats
+from dynaloss.design.reader import KeyPath
+from dynaloss.design.settings import Scalar, broken_name, is_single, repeated
+
+__all__ = ["check_across"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A value for one setting, and the place in the file that chose it."""
+
+    value: Scalar
+    path: KeyPath
+
+
+_Choices = Mapping[str, _Choice]
+
+
+def check_across(values: Mapping[str, Any]) -> list[Problem]:
+    """Every rule between the parts of a study that `values` breaks, each once.
+
+    Args:
+        values: A study file as plain values, well-formed or not.
+    """
+    problems = [
+        *_unknown_keys(values),
+        *_repeated_values(values),
+        *_arm_names(values),
+        *_empty_design(values),
+        *_baseline(values),
+        *_set_twice(values),
+        *_refused_combinations(values),
+    ]
+    return list(dict.fromkeys(problems))
+
+
+def _unknown_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
+    places: list[KeyPath] = [("conditions", key) for key in _mapping(values, "conditions")]
+    arms = _mapping(values, "arms")
+    places += [("arms", arm, key) for arm in arms for key in _mapping(arms, arm)]
+    for path in places:
+        text = check_key(str(path[-1]))
+        if text:
+            yield Problem(path, text)
+
+
+def _repeated_values(values: Mapping[str, Any]) -> Iterator[Problem]:
+    conditions = _mapping(values, "conditions")
+    lists: dict[KeyPath, Any] = {("conditions", key): given for key, given in conditions.items()}
+    lists |= {("seeds",): values.get("seeds")}
+    lists |= {("ablation", "components"): _mapping(values, "ablation").get("components")}
+    for path, given in lists.items():
+        again = repeated(filter(is_single, given)) if isinstance(given, list) else []
+        if again:
+            yield Problem(path, repeats(again[0]))
+
+
+def _empty_design(values: Mapping[str, Any]) -> Iterator[Problem]:
+    ablation = values.get("ablation")
+    if isinstance(ablation, dict) and not (ablation.get("components") or values.get("arms")):
+        known = listed(COMPONENTS)
+        text = f"must hold at least one of {known}, as no arms are written out"
+        yield Problem(("ablation", "components"), text)
+
+
+def _arm_names(values: Mapping[str, Any]) -> Iterator[Problem]:
+    designed = _designed_arms(values)
+    for name in _mapping(values, "arms"):
+        path = ("arms", name)
+        rule = broken_name(name, "_.-+")
+        if rule:
+            yield Problem(path, but_got(rule, name))
+        if name in designed:
+            yield Problem(path, "is also an arm of the design: give it another name")
+
+
+def _baseline(values: Mapping[str, Any]) -> Iterator[Problem]:
+    ablation = _mapping(values, "ablation")
+    baseline = ablation.get("baseline")
+    arms = {**_designed_arms(values), **_mapping(values, "arms")} or ("full",)
+    broken_design = ablation.get("components") and not _designed_arms(values)
+    if isinstance(baseline, str) and baseline not in arms and not broken_design:
+        rule = f"must be one of the arms {listed(arms)}"
+        text = but_got(rule, baseline, did_you_mean(baseline, arms))
+        yield Problem(("ablation", "baseline"), text)
+
+
+def _set_twice(values: Mapping[str, Any]) -> Iterator[Problem]:
+    arms = {**_designed_arms(values), **_written_arms(values)}
+    for key in _mapping(values, "conditions"):
+        arm = next((name for name, choices in arms.items() if key in choices), None)
+        if arm is not None:
+            text = f"is also set by the arm '{arm}': only conditions or arms may set it"
+            yield Problem(("conditions", key), text)
+
+
+def _refused_combinations(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Problems of every condition x arm, each laid to the choice that causes it."""
+    trial = _mapping(values, "trial")
+    inherent = set(problems_of(TrialConfig, trial))
+    # Without an arm as well: the condition by itself is what labels are made from.
+    arms: list[_Choices] = [{}, *_designed_arms(values).values(), *_written_arms(values).values()]
+    for condition, arm in product(_condition_grid(values), arms):
+        choices = {**condition, **arm}
+        plain = {key: choice.value for key, choice in choices.items()}
+        found = problems_of(TrialConfig, apply_overrides(trial, plain))
+        yield from (
+            _attributed(problem, choices)
+            for problem in found
+            if problem not in inherent or problem.key in choices
+        )
+
+
+def _attributed(problem: Problem, choices: _Choices) -> Problem:
+    """The problem at the line of the value that causes it, wherever it shows in the trial."""
+    key = problem.key
+    if key in choices and choices[key].path[0] != "ablation":
+        return Problem(choices[key].path, problem.text)
+    inside = _paths_below(key, choices)
+    cause = inside or _paths_below(key.rpartition(".")[0], choices)
+    if not cause:
+        return Problem(("trial", *problem.path), problem.text)
+    # The last one set: arms come after conditions.
+    return Problem(cause[-1], f"leads to {key}, which {problem.text}")
+
+
+def _paths_below(group: str, choices: _Choices) -> list[KeyPath]:
+    return [c.path for key, c in choices.items() if key == group or key.startswith(f"{group}.")]
+
+
+def _condition_grid(values: Mapping[str, Any]) -> Iterator[_Choices]:
+    conditions = {
+        key: [_Choice(v, ("conditions", key, i)) for i, v in enumerate(given) if is_single(v)]
+        for key, given in _mapping(values, "conditions").items()
+        if isinstance(given, list) and check_key(key) is None
+    }
+    conditions = {key: choices for key, choices in conditions.items() if choices}
+    for combination in product(*conditions.values()):
+        yield dict(zip(conditions, combination, strict=True))
+
+
+def _written_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
+    arms = _mapping(values, "arms")
+    return {
+        arm: {
+            key: _Choice(value, ("arms", arm, key))
+            for key, value in _mapping(arms, arm).items()
+            if check_key(key) is None and is_single(value)
+        }
+        for arm in arms
+    }
+
+
+def _designed_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
+    """Arms of the design; none where the design itself is malformed."""
+    ablation = _mapping(values, "ablation")
+    design = ablation.get("design", "factorial")
+    components = ablation.get("components")
+    if design not in get_args(DesignName) or not isinstance(components, list):
+        return {}
+    if not components or any(name not in tuple(COMPONENTS) for name in components):
+        return {}
+    return {
+        arm: {key: _Choice(value, ("ablation", "components")) for key, value in chosen.items()}
+        for arm, chosen in design_arms(design, list(dict.fromkeys(components))).items()
+    }
+
+
+def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The mapping at `key`, empty where there is none."""
+    found = values.get(key)
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,223 @@
+"""From a study to its trials: ordered, unique, each with its key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dynaloss.design.config import DataConfig, TrialConfig
+from dynaloss.design.identity import digest_of, effective_config, trial_key
+from dynaloss.design.overrides import override, setting_keys
+from dynaloss.design.settings import Scalar, show
+from dynaloss.design.study import AblationStudy
+
+__all__ = [
+    "Condition",
+    "DataDigests",
+    "Plan",
+    "Trial",
+    "condition_label",
+    "make_plan",
+    "plan_as_json",
+]
+
+DataDigests = Mapping[str, str] | Callable[[DataConfig], str]
+"""Digest of the data: by the name of the source, or worked out from the settings."""
+
+_IN_EVERY_LABEL = ("data.source", "data.noise.kind", "data.noise.rate", "data.imbalance_factor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One combination of the varied keys.
+
+    Attributes:
+        label: The data bias in words, such as `symmetric 0.4 · IR 10`; unique in its study.
+        values: Value of each varied key.
+    """
+
+    label: str
+    values: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One condition x arm x seed.
+
+    Attributes:
+        key: Identity: the hash of what determines the result.
+        condition: Label of the condition.
+        condition_values: Value of each key that the conditions vary.
+        arm: Name of the arm.
+        seed: Trial seed; the arms of one condition share their streams by it.
+        base_seed: Study seed, the second part of every random stream.
+        config: Settings, with condition and arm applied.
+    """
+
+    key: str
+    condition: str
+    condition_values: Mapping[str, Scalar]
+    arm: str
+    seed: int
+    base_seed: int
+    config: TrialConfig
+
+    @property
+    def name(self) -> str:
+        """The trial in words, such as `full · symmetric 0.4 · IR 10 · seed 0`."""
+        return f"{self.arm} · {self.condition} · seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a study runs.
+
+    Attributes:
+        study: Name of the study.
+        trials: Every trial once: by condition, then seed, then arm, so that the first full
+            pairing is complete early.
+        baseline: Arm that the others are compared with.
+        metric: Metric that arms are compared by.
+        notes: What was merged because it would compute the same, one sentence each.
+    """
+
+    study: str
+    trials: tuple[Trial, ...]
+    baseline: str
+    metric: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """Hash of what was planned: the trials, the baseline and the metric."""
+        trials = [[trial.key, trial.condition, trial.arm, trial.seed] for trial in self.trials]
+        return digest_of({"trials": trials, "baseline": self.baseline, "metric": self.metric})
+
+
+def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
+    """Trials of `study`; those that would compute the same are merged and noted.
+
+    Args:
+        study: A study that was loaded, hence checked.
+        data_digests: Digest of the content of each data source.
+    """
+    conditions = _conditions(study)
+    configs = {
+        arm: tuple(override(study.trial, {**c.values, **overrides}) for c in conditions)
+        for arm, overrides in study.arm_overrides().items()
+    }
+    same_as = _equal_arms(configs)
+    trials, repeats = _unique(_trials(study, conditions, configs, same_as, data_digests))
+    equal = [f"arm '{arm}' equals arm '{first}'" for arm, first in same_as.items()]
+    return Plan(
+        study=study.study,
+        trials=trials,
+        baseline=same_as.get(study.baseline, study.baseline),
+        metric=study.report.metric,
+        notes=(*(f"{note}, and runs once" for note in equal), *repeats),
+    )
+
+
+def plan_as_json(plan: Plan) -> dict[str, Any]:
+    """The plan as values for JSON."""
+    fields = ("key", "condition", "arm", "seed")
+    trials = [{name: getattr(trial, name) for name in fields} for trial in plan.trials]
+    return {"study": plan.study, "hash": plan.hash, "trials": trials}
+
+
+def condition_label(config: TrialConfig, varied_keys: Iterable[str]) -> str:
+    """Label of the data bias of `config`, such as `symmetric 0.4 · IR 10`.
+
+    The source stands in front only where it is varied; other varied keys follow by name.
+    """
+    varied, data = list(varied_keys), config.data
+    noise = f"{data.noise.kind} {show(data.noise.rate)}"
+    clean = data.noise.kind == "none" or data.noise.rate == 0
+    parts = [data.source] if "data.source" in varied else []
+    parts += ["no noise" if clean else noise, f"IR {show(data.imbalance_factor)}"]
+    for key in varied:
+        if key not in _IN_EVERY_LABEL:
+            parts.append(f"{_short_key(key)}={_bare(_value_at(config, key))}")
+    return " · ".join(parts)
+
+
+def _conditions(study: AblationStudy) -> tuple[Condition, ...]:
+    return tuple(
+        Condition(
+            label=condition_label(override(study.trial, values), study.conditions), values=values
+        )
+        for values in study.condition_grid()
+    )
+
+
+def _equal_arms(configs: Mapping[str, Sequence[TrialConfig]]) -> dict[str, str]:
+    """Arms that equal an earlier arm under every condition, each with that arm's name."""
+    first_by_content: dict[str, str] = {}
+    same_as: dict[str, str] = {}
+    for arm, settings in configs.items():
+        content = digest_of([effective_config(config) for config in settings])
+        first = first_by_content.setdefault(content, arm)
+        if first != arm:
+            same_as[arm] = first
+    return same_as
+
+
+def _trials(
+    study: AblationStudy,
+    conditions: Sequence[Condition],
+    configs: Mapping[str, Sequence[TrialConfig]],
+    merged: Mapping[str, str],
+    data_digests: DataDigests,
+) -> Iterable[Trial]:
+    arms = [arm for arm in configs if arm not in merged]
+    for i, condition in enumerate(conditions):
+        digests = {arm: _digest(data_digests, configs[arm][i].data) for arm in arms}
+        for seed in study.seeds:
+            for arm in arms:
+                config = configs[arm][i]
+                yield Trial(
+                    key=trial_key(config, seed, study.base_seed, digests[arm]),
+                    condition=condition.label,
+                    condition_values=condition.values,
+                    arm=arm,
+                    seed=seed,
+                    base_seed=study.base_seed,
+                    config=config,
+                )
+
+
+def _digest(data_digests: DataDigests, data: DataConfig) -> str:
+    return data_digests(data) if callable(data_digests) else data_digests[data.source]
+
+
+def _unique(trials: Iterable[Trial]) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
+    """The first trial of each key, and a note for each cell that repeats another."""
+    first_by_key: dict[str, Trial] = {}
+    notes: dict[str, None] = {}
+    for trial in trials:
+        first = first_by_key.setdefault(trial.key, trial)
+        if first is not trial:
+            cell, same = (f"'{t.arm} · {t.condition}'" for t in (trial, first))
+            other = "a further condition" if cell == same else cell
+            notes[f"{other} equals {same}, and runs once"] = None
+    return tuple(first_by_key.values()), tuple(notes)
+
+
+def _value_at(config: TrialConfig, key: str) -> object:
+    value: object = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _short_key(key: str) -> str:
+    """Shortest end of a dotted key that no other setting shares, such as `ranks`, `meta.lr`."""
+    parts = key.split(".")
+    ends = [".".join(parts[i:]) for i in reversed(range(len(parts)))]
+    others = [f".{other}" for other in setting_keys() if other != key]
+    return next(end for end in ends if not any(other.endswith(f".{end}") for other in others))
+
+
+def _bare(value: object) -> str:
+    return value if isinstance(value, str) else show(value)

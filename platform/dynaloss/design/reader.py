@@ -1,0 +1,203 @@
+"""Reads YAML strictly: YAML 1.2 core scalars, no repeated keys, no aliases, lines for all keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from yaml.composer import Composer, ComposerError
+from yaml.error import MarkedYAMLError, YAMLError
+from yaml.events import AliasEvent
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.parser import Parser
+from yaml.reader import Reader, ReaderError
+from yaml.resolver import BaseResolver
+from yaml.scanner import Scanner
+
+from dynaloss.errors import InputError
+
+__all__ = ["Document", "KeyPath", "read_document"]
+
+KeyPath = tuple[str | int, ...]
+
+_TAG = "tag:yaml.org,2002:"
+_INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z"
+    r"|[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z"
+)
+_BOOL = re.compile(r"(true|True|TRUE|false|False|FALSE)\Z")
+_NULL = re.compile(r"(null|Null|NULL|~|)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file as plain values, and where in the file each of them stands.
+
+    Attributes:
+        path: The file, as it was named.
+        values: The top-level mapping.
+        lines: Line, counted from 1, of every key path; a key's line, or a list item's.
+    """
+
+    path: Path
+    values: dict[str, Any]
+    lines: Mapping[KeyPath, int]
+
+    def line(self, path: KeyPath) -> int:
+        """Line of `path`, or of the closest enclosing key that the file holds."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+def read_document(path: Path) -> Document:
+    """Plain values and lines of the YAML file at `path`.
+
+    Raises:
+        InputError: If the file cannot be read or is not strict YAML with a mapping on top.
+    """
+    text = _read_text(path)
+    root = _compose(text, path)
+    if root is None:
+        raise InputError(f"{path}: the file is empty")
+    builder = _Builder()
+    values = _build(builder, root, path)
+    if builder.problems:
+        raise InputError(f"{path}:{line}: {text}" for line, text in builder.problems)
+    if not isinstance(values, dict):
+        raise InputError(f"{path}:{builder.lines[()]}: the top of the file must be a mapping")
+    return Document(path, values, builder.lines)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: the file must be UTF-8 text") from None
+
+
+def _compose(text: str, path: Path) -> Node | None:
+    try:
+        return _CoreLoader(text).get_single_node()
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InputError(f"{path}:{line}: not valid YAML: {error.reason}") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise InputError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    except YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path}: the values are nested too deeply") from None
+
+
+def _build(builder: _Builder, root: Node, path: Path) -> object:
+    try:
+        return builder.value(root, ())
+    except RecursionError:
+        raise InputError(f"{path}: the values are nested too deeply") from None
+
+
+class _CoreLoader(Reader, Scanner, Parser, Composer, BaseResolver):
+    """Composes nodes; plain scalars get the tags of the YAML 1.2 core schema."""
+
+    def __init__(self, text: str) -> None:
+        Reader.__init__(self, text)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+        Composer.__init__(self)
+        BaseResolver.__init__(self)
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        # A chain of aliases grows exponentially; a study file is short enough without them.
+        if self.check_event(AliasEvent):
+            rule = "aliases (*name) are not supported: write the value out"
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # untyped in the stubs
+            raise ComposerError(None, None, rule, event.start_mark)
+        return super().compose_node(parent, index)
+
+
+for _kind, _pattern in {"null": _NULL, "bool": _BOOL, "int": _INT, "float": _FLOAT}.items():
+    _CoreLoader.add_implicit_resolver(_TAG + _kind, _pattern, None)
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Turns nodes into plain values, and notes lines and problems on the way."""
+
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+    def value(self, node: Node, path: KeyPath) -> object:
+        line = node.start_mark.line + 1
+        self.lines.setdefault(path, line)
+        kind = node.tag.removeprefix(_TAG)
+        if isinstance(node, MappingNode) and kind == "map":
+            return self._mapping(node, path)
+        if isinstance(node, SequenceNode) and kind == "seq":
+            return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
+        if isinstance(node, ScalarNode) and kind in _SCALARS:
+            return self._scalar(kind, node.value, line)
+        self.problems.append((line, f"the tag {node.tag!r} is not supported"))
+        return None
+
+    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, object]:
+        values: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node, values)
+            if key is not None:
+                self.lines[(*path, key)] = key_node.start_mark.line + 1
+                values[key] = self.value(value_node, (*path, key))
+        return values
+
+    def _key(self, node: Node, taken: Mapping[str, object]) -> str | None:
+        """The key that `node` spells, or None after noting why it cannot be one."""
+        text = node.value
+        if not isinstance(node, ScalarNode):
+            rule = "a key must be text"
+        elif node.tag != f"{_TAG}str":
+            rule = f"a key must be text; quote it: '{text}'"
+        elif text == "<<":
+            rule = "merge keys (<<) are not supported: write the settings out"
+        elif text in taken:
+            rule = f"the key '{text}' is given twice"
+        else:
+            return str(text)
+        self.problems.append((node.start_mark.line + 1, rule))
+        return None
+
+    def _scalar(self, kind: str, text: str, line: int) -> object:
+        pattern, convert = _SCALARS[kind]
+        try:
+            if pattern is None or pattern.match(text):
+                return convert(text)
+        except ValueError:
+            pass  # more digits than Python converts
+        self.problems.append((line, f"{text[:40]!r} cannot be read as {kind}"))
+        return None
+
+
+def _int(text: str) -> int:
+    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+    return int(text, base)
+
+
+def _float(text: str) -> float:
+    # `.inf` and `.nan` become what Python calls them; a leading dot of `.5` stays.
+    return float(re.sub(r"\.(?=[iInN])", "", text))
+
+
+_SCALARS: Mapping[str, tuple[re.Pattern[str] | None, Callable[[str], object]]] = {
+    "str": (None, str),
+    "null": (_NULL, lambda text: None),
+    "bool": (_BOOL, lambda text: text.lower() == "true"),
+    "int": (_INT, _int),
+    "float": (_FLOAT, _float),
+}

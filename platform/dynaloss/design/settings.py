@@ -1,0 +1,143 @@
+"""What the typed settings share: strict frozen models and rules that speak plain words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Hashable, Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
+
+__all__ = [
+    "Scalar",
+    "Settings",
+    "broken_name",
+    "distinct",
+    "filled",
+    "is_single",
+    "models_in",
+    "name_of",
+    "one_of",
+    "repeated",
+    "rule_error",
+    "show",
+    "single_value",
+]
+
+Scalar = bool | int | float | str | None
+
+_LONGEST_SHOWN = 60
+_LONGEST_NAME = 100
+
+
+class Settings(BaseModel):
+    """Base of every typed group of settings: frozen, strict about types, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def rule_error(rule: str, remedy: str = "") -> PydanticCustomError:
+    """Error whose rule and remedy reach the user word for word."""
+    return PydanticCustomError("rule", "{rule}", {"rule": rule, "remedy": remedy})
+
+
+def one_of(names: Collection[str]) -> Callable[[str], str]:
+    """Validator that accepts only `names`, which may grow after the model is defined."""
+
+    def check(value: str) -> str:
+        if value in names:
+            return value
+        raise PydanticCustomError("choice", "{choices}", {"choices": list(names)})
+
+    return check
+
+
+def broken_name(value: str, signs: str = "_.-") -> str | None:
+    """The rule that `value` breaks as a name, or None.
+
+    Names that pass stay whole as folder names, in tags and on the command line.
+
+    Args:
+        value: The name.
+        signs: What it may contain beside letters and digits.
+    """
+    if len(value) > _LONGEST_NAME:
+        return f"must have at most {_LONGEST_NAME} characters"
+    if re.fullmatch(rf"[A-Za-z0-9_][A-Za-z0-9{re.escape(signs)}]*", value):
+        return None
+    return f"must be letters, digits and {' '.join(signs)} only, with a letter, digit or _ first"
+
+
+def name_of(signs: str = "_.-") -> Callable[[str], str]:
+    """Validator for names; see `broken_name`."""
+
+    def check(value: str) -> str:
+        rule = broken_name(value, signs)
+        if rule:
+            raise rule_error(rule)
+        return value
+
+    return check
+
+
+def is_single(value: object) -> bool:
+    """Whether `value` is one value rather than a list or a mapping."""
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def single_value(value: object) -> object:
+    """Validator that refuses lists and mappings where one value is meant."""
+    if is_single(value):
+        return value
+    raise rule_error("must be a single value")
+
+
+def filled(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Validator that refuses an empty list."""
+    if not values:
+        raise PydanticCustomError("empty", "empty")
+    return values
+
+
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Validator that refuses a value given twice."""
+    for value in repeated(values):
+        raise PydanticCustomError("repeated", "{value}", {"value": value})
+    return values
+
+
+def repeated(values: Iterable[Any]) -> list[Any]:
+    """Values that were given before, in order."""
+    seen: set[Hashable] = set()
+    again = []
+    for value in values:
+        # True == 1 in Python, but they are two values in a file.
+        mark = (isinstance(value, bool), value)
+        if mark in seen:
+            again.append(value)
+        seen.add(mark)
+    return again
+
+
+def models_in(annotation: Any) -> tuple[type[Settings], ...]:  # noqa: ANN401 - any annotation
+    """Settings models that a field's annotation names, in order; several for a union."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return (annotation,)
+    return tuple(model for part in get_args(annotation) for model in models_in(part))
+
+
+def show(value: object) -> str:
+    """`value` as a study file would write it, shortened where it is long."""
+    match value:
+        case None | True | False:
+            return {None: "null", True: "true", False: "false"}[value]
+        case float() if value.is_integer() and abs(value) < 1e15:
+            return str(int(value))
+        case dict():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+        case _:
+            text = repr(value) if isinstance(value, str) else str(value)
+            return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."

@@ -1,0 +1,305 @@
+"""Launches a study: works out which trials are left, runs them with Ray Tune, records them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from dynaloss.design.config import DataConfig
+from dynaloss.design.plan import Plan, Trial, make_plan
+from dynaloss.design.record import Outcome
+from dynaloss.design.study import AblationStudy
+from dynaloss.errors import InputError
+from dynaloss.execution.assembly import load_source_of
+from dynaloss.execution.progress import Progress
+from dynaloss.execution.recorder import Ending, Recorder
+from dynaloss.execution.runner import TrialOrder, TrialRunner
+
+if TYPE_CHECKING:
+    from dynaloss.data.sources import Source
+    from dynaloss.tracking import StudyRun
+
+__all__ = [
+    "LaunchSummary",
+    "Workplace",
+    "launch_ablation",
+    "launch_trial",
+    "plan_study",
+    "single_trial",
+]
+
+# A failed trial is worth another try, an interrupted one goes on; the others would only repeat.
+FINAL_OUTCOMES = frozenset({Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchSummary:
+    """What a launch came to.
+
+    Attributes:
+        plan: The plan of the study.
+        endings: Of the trials that this launch ran, by key.
+        skipped: Number of trials that had ended before.
+        seconds: Wall time.
+    """
+
+    plan: Plan
+    endings: Mapping[str, Ending]
+    skipped: int
+    seconds: float
+
+    def count(self, outcome: Outcome) -> int:
+        """Number of this launch's trials that ended so."""
+        return sum(ending.outcome is outcome for ending in self.endings.values())
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether trials are left that a next launch continues."""
+        return self.count(Outcome.INTERRUPTED) > 0
+
+
+class _Sources:
+    """The data sources of a launch, each loaded once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Source] = {}
+
+    def of(self, config: DataConfig) -> Source:
+        if config.source not in self._loaded:
+            self._loaded[config.source] = load_source_of(config)
+        return self._loaded[config.source]
+
+    def digest(self, config: DataConfig) -> str:
+        return self.of(config).digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """Where a launch keeps things.
+
+    Attributes:
+        storage: Folder of the default tracking store, of checkpoints and locks.
+        tracking_uri: MLflow tracking URI, or None for the environment's or the default store.
+    """
+
+    storage: Path
+    tracking_uri: str | None = None
+
+    def checkpoints(self, study: str) -> Path:
+        """Folder of the study's checkpoints."""
+        return self.storage.resolve() / study / "checkpoints"
+
+    @contextmanager
+    def locked(self, study: str) -> Iterator[None]:
+        """Keeps a second launch of the same study out."""
+        path = self.storage / study / "launch.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"study '{study}' is being run by another process on {self.storage}; "
+                "wait for it, or stop it first"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def plan_study(study: AblationStudy) -> Plan:
+    """Plans a study; loads its data sources, since their content is part of a trial's key."""
+    return make_plan(study, _Sources().digest)
+
+
+def launch_ablation(
+    study: AblationStudy, workplace: Workplace, console: Console, *, fresh: bool = False
+) -> LaunchSummary:
+    """Runs the trials of a study that have not ended yet, with Ray Tune.
+
+    Args:
+        study: The study.
+        workplace: Where things are kept.
+        console: Where progress is shown.
+        fresh: Whether trials that have ended are run again.
+
+    Raises:
+        InputError: If the machine cannot give a trial its resources, or another process runs
+            the same study.
+    """
+    sources = _Sources()
+    plan = make_plan(study, sources.digest)
+    with workplace.locked(study.study):
+        return _launch(study, plan, sources, workplace, console, fresh)
+
+
+def single_trial(study: AblationStudy, arm: str | None = None, seed: int | None = None) -> Trial:
+    """The `trial` of a study as it is written, conditions aside.
+
+    Args:
+        study: The study.
+        arm: Name of the arm whose settings apply; None for none.
+        seed: Trial seed; None for the study's first.
+
+    Raises:
+        InputError: If the study has no such arm.
+    """
+    arms = study.arm_overrides()
+    if arm is not None and arm not in arms:
+        raise InputError(f"--arm must be one of {', '.join(arms)}, but got '{arm}'")
+    alone = study.model_copy(
+        update={
+            "conditions": {},
+            "ablation": None,
+            "arms": {arm or "as-written": dict(arms[arm]) if arm else {}},
+            "seeds": (study.seeds[0] if seed is None else seed,),
+        }
+    )
+    return plan_study(alone).trials[0]
+
+
+def launch_trial(
+    study: AblationStudy,
+    trial: Trial,
+    workplace: Workplace,
+    console: Console,
+    *,
+    fresh: bool = False,
+) -> Ending:
+    """Runs one trial in this process, without Ray, and records it as a launch would."""
+    plan = Plan(study=study.study, trials=(trial,), baseline=trial.arm, metric=study.report.metric)
+    source = load_source_of(trial.config.data)
+    with workplace.locked(study.study), _study_run(plan, workplace) as run:
+        folder = workplace.checkpoints(study.study)
+        with Progress(console, [trial], done=0, slots=1, metric=plan.metric) as progress:
+            recorder = Recorder(run, [trial], folder, progress, fresh=fresh)
+            runner = TrialRunner(_order(trial, folder, fresh), source, study.resources.gpu)
+            recorder.begin(trial.key)
+            try:
+                while trial.key not in recorder.endings:
+                    recorder.take(trial.key, runner.step())
+            finally:
+                runner.save()
+                recorder.close()
+        run.finish(Outcome.COMPLETED)
+        return recorder.endings[trial.key]
+
+
+def _launch(
+    study: AblationStudy,
+    plan: Plan,
+    sources: _Sources,
+    workplace: Workplace,
+    console: Console,
+    fresh: bool,
+) -> LaunchSummary:
+    started = time.monotonic()
+    with _study_run(plan, workplace) as run:
+        run.log_dict(None, "plan.json", _stored_plan(plan))
+        left = plan.trials if fresh else _trials_left(plan, run)
+        run.mark_stale(keep=[trial.key for trial in left])
+        endings: Mapping[str, Ending] = {}
+        if left:
+            endings = _run_with_ray(study, plan, left, run, sources, workplace, console, fresh)
+        summary = LaunchSummary(
+            plan=plan,
+            endings=endings,
+            skipped=len(plan.trials) - len(left),
+            seconds=time.monotonic() - started,
+        )
+        run.finish(Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED)
+    return summary
+
+
+def _study_run(plan: Plan, workplace: Workplace) -> StudyRun:
+    from dynaloss.tracking import open_store
+
+    store = open_store(workplace.tracking_uri, workplace.storage)
+    return store.start_study(plan.study, tags={"dynaloss.plan_hash": plan.hash})
+
+
+def _stored_plan(plan: Plan) -> dict[str, Any]:
+    """What a comparison has to know of the plan; the tracking store keeps it as `plan.json`."""
+    return {
+        "study": plan.study,
+        "hash": plan.hash,
+        "metric": plan.metric,
+        "baseline": plan.baseline,
+        "arms": list(dict.fromkeys(trial.arm for trial in plan.trials)),
+        "conditions": list(dict.fromkeys(trial.condition for trial in plan.trials)),
+        "seeds": list(dict.fromkeys(trial.seed for trial in plan.trials)),
+        "keys": [trial.key for trial in plan.trials],
+    }
+
+
+def _trials_left(plan: Plan, run: StudyRun) -> tuple[Trial, ...]:
+    """The trials without a final outcome; labels of the others follow the plan."""
+    states = run.trials()
+    left = []
+    for trial in plan.trials:
+        state = states.get(trial.key)
+        if state is None or state.outcome not in FINAL_OUTCOMES:
+            left.append(trial)
+        else:
+            run.update_tags(
+                trial.key,
+                condition=trial.condition,
+                arm=trial.arm,
+                seed=trial.seed,
+                name=trial.name,
+            )
+    return tuple(left)
+
+
+def _order(trial: Trial, checkpoints: Path, fresh: bool) -> TrialOrder:
+    return TrialOrder(
+        key=trial.key,
+        config=trial.config.model_dump(),
+        seed=trial.seed,
+        base_seed=trial.base_seed,
+        checkpoints=str(checkpoints),
+        fresh=fresh,
+    )
+
+
+def _run_with_ray(
+    study: AblationStudy,
+    plan: Plan,
+    left: tuple[Trial, ...],
+    run: StudyRun,
+    sources: _Sources,
+    workplace: Workplace,
+    console: Console,
+    fresh: bool,
+) -> Mapping[str, Ending]:
+    from dynaloss.execution.cluster import cluster, run_trials
+
+    folder = workplace.checkpoints(study.study)
+    with cluster(study.resources) as slots:
+        progress = Progress(
+            console,
+            left,
+            done=len(plan.trials) - len(left),
+            slots=slots,
+            metric=plan.metric,
+        )
+        with progress:
+            recorder = Recorder(run, left, folder, progress, fresh=fresh)
+            try:
+                run_trials(
+                    [(_order(trial, folder, fresh), trial.config.data.source) for trial in left],
+                    {t.config.data.source: sources.of(t.config.data) for t in left},
+                    study.resources,
+                    recorder,
+                )
+            finally:
+                recorder.close()
+    return recorder.endings

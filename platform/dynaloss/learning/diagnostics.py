@@ -1,0 +1,109 @@
+"""Looks at a classifier and its loss: rankings, confusion, and what the corrector learned."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dynaloss.learning.batches import Split, equal_batches
+from dynaloss.learning.dynamic_loss import LabelCorrector, corrected_targets
+from dynaloss.learning.metrics import area_under_curve, confusion_matrix
+from dynaloss.learning.ranks import rank_bins
+
+__all__ = ["Ranking", "confusion", "corrector_metrics", "corrector_table", "rank_split"]
+
+EVALUATION_BATCH_SIZE = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """A training set as a classifier sees it; N samples, C classes.
+
+    Attributes:
+        losses: Cross-entropy on the observed labels in nats, shape (N,).
+        probs: Softmax of the logits, shape (N, C).
+        ranks: Rank bins within the observed class, int64, shape (N,).
+    """
+
+    losses: Tensor
+    probs: Tensor
+    ranks: Tensor
+
+
+@torch.no_grad()
+def weak_logits(model: nn.Module, split: Split) -> Tensor:
+    """Logits of a whole split in eval mode on the weak view, shape (N, C)."""
+    model.eval()
+    batches = equal_batches(torch.arange(len(split.observed_labels)), EVALUATION_BATCH_SIZE)
+    return torch.cat([model(batch.weak) for batch in split.batches(batches, weak=True)])
+
+
+def rank_split(model: nn.Module, split: Split, num_ranks: int) -> Ranking:
+    """Ranks all samples by plain cross-entropy on their observed labels."""
+    logits = weak_logits(model, split)
+    losses = F.cross_entropy(logits, split.observed_labels, reduction="none")
+    return Ranking(
+        losses=losses,
+        probs=F.softmax(logits, dim=1),
+        ranks=rank_bins(losses, split.observed_labels, num_ranks),
+    )
+
+
+def confusion(model: nn.Module, split: Split, num_classes: int) -> Tensor:
+    """Counts (observed label, predicted class) pairs, int64, shape (C, C), on the CPU."""
+    predictions = weak_logits(model, split).argmax(dim=1)
+    return confusion_matrix(split.observed_labels, predictions, num_classes).cpu()
+
+
+@torch.no_grad()
+def corrector_metrics(
+    corrector: LabelCorrector, ranking: Ranking, observed: Tensor, true: Tensor
+) -> dict[str, float]:
+    """How well the corrector's weights tell clean from mislabelled training samples.
+
+    Args:
+        corrector: The label corrector.
+        ranking: The ranking that the weights are looked up by.
+        observed: Observed labels, int64, shape (N,).
+        true: True labels, int64, shape (N,).
+
+    Returns:
+        `corrector/auc` of the weight against cleanness, the mean weight of clean and of
+        mislabelled samples, and `corrector/target_accuracy`: the share of samples whose expected
+        corrected target has its maximum at the true class. Metrics without a value (no
+        mislabelled sample) are absent.
+    """
+    weights = corrector(ranking.ranks, observed)
+    clean = observed == true
+    targets = corrected_targets(weights, observed, ranking.probs).argmax(dim=1)
+    metrics = {
+        "corrector/auc": area_under_curve(weights, clean),
+        "corrector/weight_clean": float(weights[clean].mean()),
+        "corrector/weight_noisy": float(weights[~clean].mean()),
+        "corrector/target_accuracy": float((targets == true).double().mean()),
+    }
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}
+
+
+@torch.no_grad()
+def corrector_table(
+    corrector: LabelCorrector, ranking: Ranking, observed: Tensor, true: Tensor
+) -> dict[str, Any]:
+    """Weight, number of samples and number of clean ones by rank and class, each R x C."""
+    table = corrector.table()
+    R, C = table.shape
+    cells = ranking.ranks * C + observed
+    counts = torch.bincount(cells, minlength=R * C)
+    clean = torch.bincount(cells[observed == true], minlength=R * C)
+    return {
+        "per_class": corrector.per_class,
+        "ranks": R,
+        "weights": table.tolist(),
+        "counts": counts.reshape(R, C).tolist(),
+        "clean": clean.reshape(R, C).tolist(),
+    }

@@ -1,0 +1,169 @@
+"""The exact hypergradient of one look-ahead step, without a second graph through the network.
+
+The loss parameters phi act only on targets and logits. With z the logits of the weak batch at
+the weights theta, l(z, phi) the training loss,
+
+    theta' = theta - lr * (momentum * buffer + d l / d theta + weight_decay * theta)
+
+and v the gradient of the outer loss at theta',
+
+    d outer / d phi = - lr * d / d phi < d l / d z (z, phi), J v >,
+
+where J v is the directional derivative of z along v: one forward-mode pass. All that depends on
+phi is then a computation on an (N, C) matrix.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.func import functional_call, jvp
+
+__all__ = ["Hypergradient", "LookAhead", "batch_statistics", "hypergradient"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookAhead:
+    """Settings of the look-ahead step: one step of SGD on a copy of the classifier.
+
+    Attributes:
+        lr: Current learning rate.
+        momentum: Momentum of SGD, in [0, 1).
+        weight_decay: Weight decay of SGD, at least 0.
+        buffers: Live momentum buffers by parameter name; only read. Empty before the first step.
+    """
+
+    lr: float
+    momentum: float
+    weight_decay: float
+    buffers: Mapping[str, Tensor]
+
+    def step(
+        self, weights: Mapping[str, Tensor], gradients: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """Returns new weights after one step of SGD; changes nothing in place."""
+        return {
+            name: weight.detach() - self.lr * self._direction(name, weight.detach(), gradient)
+            for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
+        }
+
+    def _direction(self, name: str, weight: Tensor, gradient: Tensor) -> Tensor:
+        direction = gradient.add(weight, alpha=self.weight_decay)
+        if name in self.buffers:
+            direction = direction.add(self.buffers[name], alpha=self.momentum)
+        return direction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hypergradient:
+    """What a meta step leaves behind.
+
+    Attributes:
+        gradients: d outer / d phi, one tensor per loss parameter.
+        outer_loss: Outer loss of the looked-ahead classifier, a scalar without gradient.
+        logits: Logits of the weak batch at the present weights, (N, C), without gradient.
+    """
+
+    gradients: tuple[Tensor, ...]
+    outer_loss: Tensor
+    logits: Tensor
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Lets batch norm use batch statistics in train mode and leave its running buffers alone.
+
+    The same as working on a clone of the buffers that is thrown away, without the clone.
+    """
+    tracking: list[Any] = [
+        module for module in model.modules() if getattr(module, "track_running_stats", False)
+    ]
+    for module in tracking:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in tracking:
+            module.track_running_stats = True
+
+
+def hypergradient(
+    model: nn.Module,
+    inputs: Tensor,
+    inner_loss: Callable[[Tensor], Tensor],
+    outer_inputs: Tensor,
+    outer_loss: Callable[[Tensor], Tensor],
+    loss_parameters: Sequence[Tensor],
+    look_ahead: LookAhead,
+) -> Hypergradient:
+    """Differentiates the outer loss after one look-ahead step by the loss parameters, exactly.
+
+    Source: arXiv 2211.12506, meta-learning step; the forward-mode form is ours and equals the
+    fully unrolled gradient. The model's parameters, gradients and buffers stay as they are.
+
+    Args:
+        model: Classifier in train mode.
+        inputs: Weak view of a training batch, first dimension N.
+        inner_loss: Scalar training loss as a function of the logits (N, C); depends on
+            `loss_parameters`, and is twice differentiable.
+        outer_inputs: Strong view of a metadata batch.
+        outer_loss: Scalar outer loss as a function of the logits of `outer_inputs`; does not
+            depend on `loss_parameters`.
+        loss_parameters: phi; leaves that require gradients.
+        look_ahead: Settings and live momentum of the step.
+    """
+    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    with batch_statistics(model):
+        logits = model(inputs)
+        leaf = logits.detach().requires_grad_()
+        (logits_gradient,) = torch.autograd.grad(inner_loss(leaf), leaf, create_graph=True)
+        gradients = torch.autograd.grad(logits, tuple(weights.values()), logits_gradient.detach())
+        ahead = {
+            name: weight.requires_grad_()
+            for name, weight in look_ahead.step(weights, gradients).items()
+        }
+        outer = outer_loss(functional_call(model, ahead, outer_inputs))
+        direction = torch.autograd.grad(outer, tuple(ahead.values()))
+        derivative = _directional_derivative(model, weights, inputs, direction)
+    product = (logits_gradient * derivative).sum()
+    by_phi = torch.autograd.grad(product, tuple(loss_parameters))
+    return Hypergradient(
+        gradients=tuple(-look_ahead.lr * gradient for gradient in by_phi),
+        outer_loss=outer.detach(),
+        logits=leaf.detach(),
+    )
+
+
+def _directional_derivative(
+    model: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor, direction: Sequence[Tensor]
+) -> Tensor:
+    """Derivative of the logits along `direction` in the space of the weights, (N, C)."""
+    frozen = {name: weight.detach() for name, weight in weights.items()}
+    tangent = dict(zip(frozen, direction, strict=True))
+
+    def logits(at: dict[str, Tensor]) -> Tensor:
+        output: Tensor = functional_call(model, at, inputs)
+        return output
+
+    with torch.no_grad():
+        derivative: Tensor = jvp(logits, (frozen,), (tangent,))[1]
+    return derivative
+
+
+def _load_forward_mode() -> None:
+    """Lets torch load its forward-mode rules, which warns of torch's own use of torch.jit."""
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore", FutureWarning)
+        forward_ad.make_dual(  # type: ignore[no-untyped-call] # torch has no annotation for it
+            torch.zeros(1), torch.zeros(1)
+        )
+
+
+_load_forward_mode()

@@ -1,0 +1,72 @@
+"""The residual networks for CIFAR-sized images.
+
+Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, section
+4.2: 6n + 2 layers, widths 16, 32, 64, option-A shortcuts (subsample, pad with zero channels).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["CifarResNet"]
+
+WIDTHS = (16, 32, 64)
+
+
+class CifarResNet(nn.Module):
+    """ResNet with 6n + 2 layers and parameter-free shortcuts.
+
+    Args:
+        depth: Number of layers, 6n + 2 with n at least 1: 8, 20, 32, ...
+        input_shape: Shape (channels, height, width) of an image.
+        num_classes: Number of classes.
+    """
+
+    def __init__(self, *, depth: int, input_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        if depth < 8 or (depth - 2) % 6:
+            raise ValueError(f"`depth` must be 6n + 2 with n at least 1, but got {depth}.")
+        blocks = (depth - 2) // 6
+        self.stem = nn.Conv2d(input_shape[0], WIDTHS[0], 3, padding=1, bias=False)
+        self.stem_norm = nn.BatchNorm2d(WIDTHS[0])
+        self.stages = nn.Sequential(
+            _stage(WIDTHS[0], WIDTHS[0], blocks, stride=1),
+            _stage(WIDTHS[0], WIDTHS[1], blocks, stride=2),
+            _stage(WIDTHS[1], WIDTHS[2], blocks, stride=2),
+        )
+        self.head = nn.Linear(WIDTHS[2], num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the logits (N, C) of images (N, channels, height, width)."""
+        features = self.stages(F.relu(self.stem_norm(self.stem(images))))
+        logits: Tensor = self.head(features.mean(dim=(2, 3)))
+        return logits
+
+
+class _BasicBlock(nn.Module):
+    def __init__(self, num_inputs: int, num_outputs: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.padding = num_outputs - num_inputs
+        self.conv1 = nn.Conv2d(num_inputs, num_outputs, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(num_outputs)
+        self.conv2 = nn.Conv2d(num_outputs, num_outputs, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(num_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(y)) + self._shortcut(x))
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if not self.padding:
+            return x
+        before = self.padding // 2
+        subsampled = x[:, :, :: self.stride, :: self.stride]
+        return F.pad(subsampled, (0, 0, 0, 0, before, self.padding - before))
+
+
+def _stage(num_inputs: int, num_outputs: int, blocks: int, stride: int) -> nn.Sequential:
+    first = _BasicBlock(num_inputs, num_outputs, stride)
+    rest = (_BasicBlock(num_outputs, num_outputs, 1) for _ in range(blocks - 1))
+    return nn.Sequential(first, *rest)

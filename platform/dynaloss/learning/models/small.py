@@ -1,0 +1,64 @@
+"""Small classifiers for small images."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+__all__ = ["MLP", "SmallCNN"]
+
+
+class MLP(nn.Sequential):
+    """Two hidden layers with batch norm.
+
+    Args:
+        input_shape: Shape (channels, height, width) of an image.
+        num_classes: Number of classes.
+        width: Units of a hidden layer.
+    """
+
+    def __init__(
+        self, *, input_shape: tuple[int, int, int], num_classes: int, width: int = 128
+    ) -> None:
+        super().__init__(
+            nn.Flatten(),
+            *_dense(math.prod(input_shape), width),
+            *_dense(width, width),
+            nn.Linear(width, num_classes),
+        )
+
+
+class SmallCNN(nn.Module):
+    """Three convolutions with batch norm, then global average pooling.
+
+    Args:
+        input_shape: Shape (channels, height, width) of an image, each side at least 4.
+        num_classes: Number of classes.
+        width: Channels of the first convolution; the others have twice as many.
+    """
+
+    def __init__(
+        self, *, input_shape: tuple[int, int, int], num_classes: int, width: int = 16
+    ) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *_convolution(input_shape[0], width),
+            *_convolution(width, 2 * width, stride=2),
+            *_convolution(2 * width, 2 * width),
+        )
+        self.head = nn.Linear(2 * width, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the logits (N, C) of images (N, channels, height, width)."""
+        logits: Tensor = self.head(self.features(images).mean(dim=(2, 3)))
+        return logits
+
+
+def _dense(num_inputs: int, num_outputs: int) -> tuple[nn.Module, ...]:
+    return nn.Linear(num_inputs, num_outputs, bias=False), nn.BatchNorm1d(num_outputs), nn.ReLU()
+
+
+def _convolution(num_inputs: int, num_outputs: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    layer = nn.Conv2d(num_inputs, num_outputs, 3, stride=stride, padding=1, bias=False)
+    return layer, nn.BatchNorm2d(num_outputs), nn.ReLU()

@@ -1,0 +1,47 @@
+"""Ranks of samples by loss within their observed class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["rank_bins", "sort_within_classes"]
+
+
+def sort_within_classes(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Orders samples by class, then ascending by value.
+
+    Args:
+        values: One number per sample, shape (N,).
+        labels: Class of each sample, int64, shape (N,).
+
+    Returns:
+        `order`: indices of the samples, classes one after the other; `positions`: for each
+        sample its position from 0 inside its class. Ties keep the order of the samples.
+    """
+    by_value = torch.argsort(values, stable=True)
+    order = by_value[torch.argsort(labels[by_value], stable=True)]
+    counts = torch.bincount(labels)
+    starts = torch.cumsum(counts, dim=0) - counts
+    positions = torch.empty_like(order)
+    positions[order] = torch.arange(len(order), device=order.device) - starts[labels[order]]
+    return order, positions
+
+
+def rank_bins(losses: Tensor, labels: Tensor, num_ranks: int) -> Tensor:
+    """Bins samples by their loss within their observed class, lowest loss first.
+
+    Implements bin = floor(position / (n_class + 1) * R) (released code of arXiv 2211.12506).
+    A class with fewer than R samples uses few of the bins.
+
+    Args:
+        losses: Shape (N,).
+        labels: Observed labels, int64, shape (N,).
+        num_ranks: Number of bins R.
+
+    Returns:
+        Bins in [0, R), int64, shape (N,).
+    """
+    _, positions = sort_within_classes(losses, labels)
+    class_sizes = torch.bincount(labels)[labels]
+    return positions * num_ranks // (class_sizes + 1)

@@ -1,0 +1,41 @@
+"""What comes out of a trainer: one report an epoch, or the news that it diverged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dynaloss.errors import DynalossError
+
+__all__ = ["Diverged", "EpochReport"]
+
+
+class Diverged(DynalossError):  # noqa: N818 - an outcome that is counted, not a mistake
+    """The training loss is no longer finite; the state of the epoch before is the last good one.
+
+    Attributes:
+        epoch: Epoch, counted from 1.
+        batch: Batch in the epoch, counted from 1.
+    """
+
+    def __init__(self, epoch: int, batch: int) -> None:
+        # The arguments as they are: pickling calls the class with them again.
+        super().__init__(epoch, batch)
+        self.epoch = epoch
+        self.batch = batch
+
+    def __str__(self) -> str:
+        return f"the training loss is not finite in epoch {self.epoch}, batch {self.batch}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochReport:
+    """What an epoch came to.
+
+    Attributes:
+        epoch: Counted from 1.
+        metrics: Finite or NaN numbers by name, such as `test/accuracy`; a metric that has no
+            value in this epoch (the corrector's, without one) is absent.
+    """
+
+    epoch: int
+    metrics: dict[str, float]

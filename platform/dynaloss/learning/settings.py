@@ -1,0 +1,46 @@
+"""The settings of a trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["TrainerSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerSettings:
+    """Settings of the two optimisers, the schedule and the sampler.
+
+    Attributes:
+        epochs: Number of epochs, warm-up included.
+        warmup_epochs: First epochs, trained by cross-entropy on the full set.
+        ramp_epochs: First epochs, over which the learning rate rises to `lr`.
+        batch_size: Samples of a training batch, at most.
+        lr: Highest learning rate of the classifier's SGD.
+        momentum: Momentum of SGD, in [0, 1).
+        weight_decay: Weight decay of SGD, at least 0.
+        meta_lr: Learning rate of Adam on the loss parameters.
+        meta_every: The loss is updated every so many batches, at least 1.
+        meta_batch_size: Samples of a metadata batch, at most.
+        num_ranks: Rank bins per class, at least 2.
+        warm_start: Whether the corrector is fitted in warm-up.
+        finetune: Whether an epoch ends with a pass over the metadata.
+        random_ratio: Share of the smallest class that is drawn of each class, in (0, 1].
+        low_loss_ratio: Share of those drawn that is kept, in (0, 1].
+    """
+
+    epochs: int
+    warmup_epochs: int
+    ramp_epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    meta_lr: float
+    meta_every: int
+    meta_batch_size: int
+    num_ranks: int
+    warm_start: bool
+    finetune: bool
+    random_ratio: float
+    low_loss_ratio: float

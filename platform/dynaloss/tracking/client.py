@@ -1,0 +1,169 @@
+"""The connection to MLflow: quiet, patient with a busy store, and clear about a broken one."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+from dynaloss.errors import DynalossError, InputError
+from dynaloss.tracking import internals
+from dynaloss.tracking.location import is_server, redacted, sqlite_path
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["Client", "StoreError", "connect", "prepare_environment"]
+
+_ENVIRONMENT: Final = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Errors reach the user as exceptions; the log would print each once more, with a traceback.
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+_BUSY: Final = "TEMPORARILY_UNAVAILABLE"
+_WAITS: Final = (0.2, 1.0)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class StoreError(DynalossError):
+    """The tracking store refused or failed a call.
+
+    Attributes:
+        code: MLflow's error code, such as `RESOURCE_ALREADY_EXISTS`; empty where there is none.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Client:
+    """MLflow's client, whose calls wait for a busy store and raise a `StoreError`.
+
+    Every method of `mlflow.MlflowClient` is there under its own name.
+    """
+
+    def __init__(self, raw: MlflowClient, tracking_uri: str) -> None:
+        self.raw = raw
+        self.tracking_uri = tracking_uri
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(self.attempt, name, getattr(self.raw, name))
+
+    def attempt(self, what: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The call's result, tried again while the store is busy.
+
+        Trying again is safe: a busy store has written nothing, and a metric written twice with
+        the same time stamp is one metric to MLflow.
+        """
+        attempt = partial(call, *args, **kwargs)
+        for wait in _WAITS:
+            try:
+                return self._translated(what, attempt)
+            except StoreError as error:
+                if error.code != _BUSY:
+                    raise
+                time.sleep(wait)
+        return self._translated(what, attempt)
+
+    def _translated(self, what: str, call: Callable[[], T]) -> T:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            return call()
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            where = redacted(self.tracking_uri)
+            message = f"The tracking store {where} failed `{what}`: {_gist(error)}"
+            raise StoreError(message, str(getattr(error, "error_code", ""))) from error
+
+
+def connect(tracking_uri: str, *, must_exist: bool = False) -> Client:
+    """A client of the store at the URI, which is made where it is SQLite and not there yet.
+
+    Args:
+        tracking_uri: As `resolve_tracking_uri` gives it.
+        must_exist: Refuse a SQLite file that is not there instead of making it.
+
+    Raises:
+        InputError: If the store is absent, cannot be reached or is damaged.
+    """
+    path = sqlite_path(tracking_uri)
+    if must_exist and path is not None and not path.is_file():
+        raise InputError(f"There is no tracking store at {path} yet: no study was run there.")
+    prepare_environment()
+    try:
+        return _open(tracking_uri)
+    except Exception as error:
+        raise InputError(_unopened(tracking_uri, error)) from error
+
+
+def prepare_environment() -> None:
+    """Set MLflow's switches that the user has not set: no telemetry, no log, short time limits.
+
+    Must come before the first import of mlflow, which reads some of them only then.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def _open(tracking_uri: str) -> Client:
+    from mlflow import MlflowClient
+
+    if tracking_uri.startswith("http"):
+        _check_server(tracking_uri)
+    elif "://" in tracking_uri:
+        _check_database(tracking_uri)
+    client = MlflowClient(tracking_uri=tracking_uri)
+    client.search_experiments(max_results=1)
+    return Client(client, tracking_uri)
+
+
+def _check_server(tracking_uri: str) -> None:
+    status = internals.knock(tracking_uri, timeout=10, retries=1)
+    if status in {401, 403}:
+        raise PermissionError(f"the server refused the credentials (HTTP {status})")
+    if status >= 500:
+        raise ConnectionError(f"the server answered HTTP {status}")
+
+
+def _check_database(tracking_uri: str) -> None:
+    """Connect once: MLflow itself retries an unusable database for more than a minute."""
+    import sqlalchemy
+
+    if path := sqlite_path(tracking_uri):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if tracking_uri.startswith("file:"):
+        return
+    engine = sqlalchemy.create_engine(tracking_uri)
+    try:
+        sqlalchemy.inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+
+
+def _unopened(tracking_uri: str, error: Exception) -> str:
+    where = redacted(tracking_uri)
+    if is_server(tracking_uri):
+        remedy = "Check that the server runs and that the address and the credentials are right."
+    elif "out-of-date" in str(error):
+        remedy = f"Back it up, then run `mlflow db upgrade {where}`."
+    else:
+        remedy = "Check the address; if the file is damaged, move it away or restore a copy."
+    return f"The tracking store {where} cannot be opened: {_gist(error)} {remedy}"
+
+
+def _gist(error: Exception) -> str:
+    """The first line of an error as a sentence; the rest is SQL, bindings and remedies."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    line = redacted(lines[0].strip())
+    return line if line.endswith(".") else f"{line}."

@@ -1,0 +1,49 @@
+"""Where a run came from: user, program and git commit, under the tags that MLflow's UI reads."""
+
+from __future__ import annotations
+
+import getpass
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["source_tags"]
+
+
+def source_tags(folder: Path | None = None) -> dict[str, str]:
+    """The tags of origin of a launch from `folder`, by default the current one."""
+    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "dynaloss"
+    origin = {
+        "mlflow.user": _user(),
+        "mlflow.source.name": name,
+        "mlflow.source.type": "LOCAL",
+    }
+    return origin | _git_tags(folder or Path.cwd())
+
+
+def _git_tags(folder: Path) -> dict[str, str]:
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {
+        "mlflow.source.git.commit": commit,
+        "mlflow.source.git.dirty": "true" if changes else "false",
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git answers; empty without git, without a repository or without a commit."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no entry
+        return "unknown"

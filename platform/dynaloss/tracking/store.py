@@ -1,0 +1,135 @@
+"""The tracking store: where studies are started and found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynaloss.errors import InputError
+from dynaloss.tracking.client import StoreError, connect
+from dynaloss.tracking.limits import MAX_NAME, MAX_PAGE
+from dynaloss.tracking.location import (
+    redacted,
+    resolve_artifact_root,
+    resolve_storage,
+    resolve_tracking_uri,
+)
+from dynaloss.tracking.study import StudyRun
+from dynaloss.tracking.vocabulary import STUDY
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+
+__all__ = ["Store", "open_store"]
+
+
+class Store:
+    """A tracking store, open.
+
+    Args:
+        tracking_uri: As `resolve_tracking_uri` gives it.
+        artifact_root: Folder of the artifacts of new studies, as a URI; None leaves it to the
+            server.
+        must_exist: Refuse a SQLite file that is not there instead of making it.
+
+    Raises:
+        InputError: If the store is absent, cannot be reached or is damaged.
+
+    Attributes:
+        client: The connection; its methods are those of `mlflow.MlflowClient`.
+        tracking_uri: Address of the store.
+        artifact_root: As given.
+    """
+
+    def __init__(
+        self, tracking_uri: str, artifact_root: str | None = None, *, must_exist: bool = False
+    ) -> None:
+        self.client = connect(tracking_uri, must_exist=must_exist)
+        self.tracking_uri = tracking_uri
+        self.artifact_root = artifact_root
+
+    def start_study(
+        self,
+        name: str,
+        *,
+        tags: Mapping[str, Any] | None = None,
+        description: str = "",
+        interval: float = 2.0,
+    ) -> StudyRun:
+        """Start or take up again a study: its experiment and its parent run, each made once.
+
+        Args:
+            name: Name of the study, which is that of the experiment.
+            tags: Tags of the parent run, such as the hash of the plan.
+            description: Markdown for the page of the experiment and of the parent run.
+            interval: Seconds for which metrics are gathered before they are written.
+
+        Raises:
+            InputError: If the name does not serve, or the experiment was deleted.
+        """
+        experiment_id = self._experiment(name)
+        study = StudyRun(self.client, name, experiment_id, tags=tags or {}, interval=interval)
+        if description:
+            study.set_description(description)
+        return study
+
+    def studies(self) -> dict[str, str]:
+        """The identifiers of the studies' experiments by name, the latest used first."""
+        found: dict[str, str] = {}
+        token: str | None = None
+        while True:
+            page = self.client.search_experiments(
+                max_results=MAX_PAGE, order_by=["last_update_time DESC"], page_token=token
+            )
+            found |= {it.name: it.experiment_id for it in page if STUDY in it.tags}
+            token = page.token
+            if not token:
+                return found
+
+    def _experiment(self, name: str) -> str:
+        if not name.strip() or len(name) > MAX_NAME:
+            raise InputError(
+                f"The name of a study must have 1 to {MAX_NAME} characters, but got {name!r}."
+            )
+        found = self.client.get_experiment_by_name(name) or self._create_experiment(name)
+        if found.lifecycle_stage != "active":
+            raise InputError(self._deleted(name, found.experiment_id))
+        if STUDY not in found.tags:
+            self.client.set_experiment_tag(found.experiment_id, STUDY, name)
+        return str(found.experiment_id)
+
+    def _create_experiment(self, name: str) -> Experiment:
+        try:
+            location = self._artifact_location(name)
+            self.client.create_experiment(name, artifact_location=location, tags={STUDY: name})
+        except StoreError as error:  # another launch made it at the same moment
+            if error.code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return self.client.get_experiment_by_name(name)
+
+    def _artifact_location(self, name: str) -> str | None:
+        if self.artifact_root is None:
+            return None
+        folder = re.sub(r"[^\w\-]+", "-", name, flags=re.ASCII).strip("-") or "study"
+        return f"{self.artifact_root}/{folder}"
+
+    def _deleted(self, name: str, experiment_id: str) -> str:
+        return (
+            f"The experiment {name!r} was deleted in MLflow. Bring it back with "
+            f"`MLFLOW_TRACKING_URI={redacted(self.tracking_uri)} mlflow experiments restore "
+            f"--experiment-id {experiment_id}`, or give the study another name."
+        )
+
+
+def open_store(
+    tracking_uri: str | None = None,
+    storage: str | Path | None = None,
+    *,
+    must_exist: bool = False,
+) -> Store:
+    """The store at the address that the arguments, the environment or the default give."""
+    folder = resolve_storage(storage)
+    uri = resolve_tracking_uri(tracking_uri, folder)
+    return Store(uri, resolve_artifact_root(uri, folder), must_exist=must_exist)

@@ -1,0 +1,159 @@
+"""Gathers the metrics of many trials and writes them in batches, beside the work."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from dynaloss.tracking.client import Client
+from dynaloss.tracking.limits import MAX_METRICS, clean_name
+from dynaloss.tracking.vocabulary import EPOCH
+
+__all__ = ["MetricWriter"]
+
+_NEVER: Final = -(2**63)
+
+Report = list[Any]
+"""The metrics of one epoch, as MLflow's entities; `epoch` comes last."""
+
+
+class MetricWriter:
+    """Writes each value of a (run, metric, epoch) once, a moment after it was added.
+
+    A report goes into one batch, so that the stored `epoch` never claims more than is stored.
+    What a failed write could not store waits for the next one, and the error is raised by the
+    next call about that run, or by `close`.
+
+    Args:
+        client: The connection to the store.
+        interval: Seconds for which metrics are gathered before they are written.
+    """
+
+    def __init__(self, client: Client, *, interval: float = 2.0) -> None:
+        self._client = client
+        self._interval = interval
+        self._pending: dict[str, list[Report]] = defaultdict(list)
+        self._waiting = 0
+        self._stored: dict[str, int] = {}
+        self._last: dict[str, dict[str, int]] = defaultdict(dict)
+        self._errors: dict[str, Exception] = {}
+        self._lock = threading.Lock()  # guards the fields above
+        self._writing = threading.Lock()  # held while a batch is under way
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="metric-writer", daemon=True)
+        self._thread.start()
+
+    def resume(self, run_id: str, last_epoch: int | None) -> None:
+        """Skip the reports of this run up to the epoch that the store holds already."""
+        with self._lock:
+            self._stored[run_id] = _NEVER if last_epoch is None else last_epoch
+
+    def add(self, run_id: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of one epoch; returns at once.
+
+        Raises:
+            RuntimeError: If the writer is closed.
+            StoreError: If earlier metrics of this run could not be written yet.
+        """
+        if self._closed:
+            raise RuntimeError("The metric writer is closed.")
+        report = _entities(epoch, metrics)
+        with self._lock:
+            new = self._unseen(run_id, epoch, report)
+            if new:
+                self._pending[run_id].append(new)
+                self._waiting += len(new)
+            full = self._waiting >= MAX_METRICS
+            error = self._errors.pop(run_id, None)
+        if full:
+            self._wake.set()
+        if error is not None:
+            raise error
+
+    def flush(self, run_id: str) -> None:
+        """Return when everything added for the run is stored; raise where that fails."""
+        with self._writing:
+            self._write(run_id)
+
+    def close(self) -> None:
+        """Write what is left and end the thread; raise the first error that stays."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join()
+        self._drain()
+        if self._errors:
+            raise next(iter(self._errors.values()))
+
+    def _unseen(self, run_id: str, epoch: int, report: Report) -> Report:
+        if epoch <= self._stored.get(run_id, _NEVER):
+            return []
+        last = self._last[run_id]
+        new = [metric for metric in report if epoch > last.get(metric.key, _NEVER)]
+        last.update((metric.key, epoch) for metric in new)
+        return new
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._wake.wait(self._interval)
+            self._wake.clear()
+            self._drain()
+
+    def _drain(self) -> None:
+        with self._lock:
+            run_ids = list(self._pending)
+        for run_id in run_ids:
+            with self._writing:
+                try:
+                    self._write(run_id)
+                except Exception as error:
+                    with self._lock:
+                        self._errors[run_id] = error
+
+    def _write(self, run_id: str) -> None:
+        """Write the run's reports, batch by batch; what a failure leaves stays pending."""
+        with self._lock:
+            reports = self._pending.pop(run_id, [])
+        try:
+            for batch, count in _batches(reports):
+                self._client.log_batch(run_id, metrics=batch)
+                del reports[:count]
+                with self._lock:
+                    self._waiting -= len(batch)
+        except BaseException:
+            with self._lock:
+                self._pending[run_id][:0] = reports
+            raise
+        with self._lock:
+            self._errors.pop(run_id, None)
+
+
+def _entities(epoch: int, metrics: Mapping[str, float]) -> Report:
+    from mlflow.entities import Metric
+
+    now = time.time_ns() // 1_000_000
+    values = {clean_name(name): float(value) for name, value in metrics.items()}
+    values.pop(EPOCH, None)
+    return [Metric(name, value, now, epoch) for name, value in values.items()] + [
+        Metric(EPOCH, float(epoch), now, epoch)
+    ]
+
+
+def _batches(reports: list[Report]) -> Iterator[tuple[Report, int]]:
+    """Batches of whole reports, each with the number of reports that it ends.
+
+    A report beyond the limit of a batch is cut; only its last part ends it.
+    """
+    pending = list(reports)
+    while pending:
+        batch, count = list(pending.pop(0)), 1
+        while len(batch) > MAX_METRICS:
+            yield batch[:MAX_METRICS], 0
+            batch = batch[MAX_METRICS:]
+        while pending and len(batch) + len(pending[0]) <= MAX_METRICS:
+            batch += pending.pop(0)
+            count += 1
+        yield batch, count

@@ -1,0 +1,176 @@
+"""The comparison: rows, columns, and what enters a cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynaloss.analysis import compare
+from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.errors import InputError
+
+MakeRecord = Callable[..., TrialRecord]
+METRIC = "test/accuracy"
+
+
+def test_rows_and_columns_keep_the_order_of_first_appearance(
+    records: Sequence[TrialRecord],
+) -> None:
+    comparison = compare(records, METRIC)
+    assert comparison.arms == ("none", "corrector-only", "margin-only", "full")
+    assert comparison.conditions == ("symmetric 0.4 · IR 1", "symmetric 0.4 · IR 10")
+    assert len(comparison.cells) == 8
+
+
+def test_order_given_comes_first_and_names_missing_arms(record: MakeRecord) -> None:
+    comparison = compare([record("b"), record("a")], METRIC, arm_order=["planned", "a"])
+    assert comparison.arms == ("planned", "a", "b")
+    cell = comparison.cell(comparison.conditions[0], "planned")
+    assert (cell.n, cell.incomplete, cell.coverage.planned) == (0, True, 1)
+
+
+def test_cell_summarises_its_seeds(record: MakeRecord) -> None:
+    trials = [record(seed=seed, accuracy=value) for seed, value in enumerate([0.25, 0.5, 0.75])]
+    (cell,) = compare(trials, METRIC).cells
+    assert dict(cell.seeds) == {0: 0.25, 1: 0.5, 2: 0.75}
+    assert (cell.n, cell.mean, cell.std) == (3, 0.5, 0.25)
+    assert cell.ci95 == pytest.approx((0.5 - 4.302653 * 0.25 / 3**0.5, 0.5 + 0.6210344), abs=1e-6)
+    assert not cell.incomplete
+
+
+def test_one_seed_has_no_spread(record: MakeRecord) -> None:
+    (cell,) = compare([record()], METRIC).cells
+    assert math.isnan(cell.std)
+    assert cell.ci95 is None
+    assert not cell.incomplete
+
+
+def test_difference_is_to_the_baseline_of_the_same_condition(record: MakeRecord) -> None:
+    trials = [
+        record(arm, seed, value, condition=condition)
+        for condition, arm, seed, value in [
+            ("easy", "none", 0, 0.5),
+            ("easy", "full", 0, 0.75),
+            ("hard", "none", 0, 0.25),
+            ("hard", "full", 0, 0.375),
+        ]
+    ]
+    comparison = compare(trials, METRIC, "none")
+    easy, hard = (comparison.cell(name, "full").difference for name in ("easy", "hard"))
+    assert easy is not None
+    assert hard is not None
+    assert (easy.mean, hard.mean) == (0.25, 0.125)
+    assert comparison.cell("easy", "none").difference is None
+
+
+def test_without_a_baseline_there_are_no_differences(records: Sequence[TrialRecord]) -> None:
+    assert all(cell.difference is None for cell in compare(records, METRIC).cells)
+
+
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.COMPLETED])
+def test_only_completed_trials_enter_the_mean(record: MakeRecord, outcome: Outcome) -> None:
+    trials = [record(seed=0, accuracy=0.5), record(seed=1, accuracy=0.9, outcome=outcome)]
+    (cell,) = compare(trials, METRIC).cells
+    assert (cell.n, cell.mean, cell.incomplete) == (1, 0.5, True)
+    assert (cell.coverage.completed, cell.coverage.planned) == (1, 2)
+    assert dict(cell.coverage.outcomes) == {outcome: 1}
+
+
+def test_fewer_seeds_than_the_fullest_cell_is_incomplete(record: MakeRecord) -> None:
+    comparison = compare([record("a", 0), record("a", 1), record("b", 0)], METRIC)
+    full, short = comparison.cells
+    assert (full.incomplete, short.incomplete) == (False, True)
+    assert short.coverage.planned == 2
+
+
+def test_fewer_seeds_than_planned_is_incomplete(record: MakeRecord) -> None:
+    (cell,) = compare([record(seed=0)], METRIC, seeds=[0, 1, 2]).cells
+    assert cell.incomplete
+    assert cell.coverage.planned == 3
+
+
+def test_condition_without_an_arm_has_an_empty_cell(record: MakeRecord) -> None:
+    comparison = compare([record("a", condition="x"), record("b", condition="y")], METRIC)
+    cell = comparison.cell("x", "b")
+    assert math.isnan(cell.mean)
+    assert cell.incomplete
+    assert comparison.best("x") == comparison.cell("x", "a")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_value_that_is_not_finite_counts_as_missing(record: MakeRecord, value: float) -> None:
+    (cell,) = compare([record(seed=0, accuracy=0.5), record(seed=1, accuracy=value)], METRIC).cells
+    assert dict(cell.seeds) == {0: 0.5}
+    assert cell.incomplete
+
+
+def test_arm_that_never_reports_the_metric_is_empty_not_incomplete(record: MakeRecord) -> None:
+    trials = [record("full", metrics={"corrector/auc": 0.9}), record("none")]
+    cell = compare(trials, "corrector/auc").cell(trials[0].condition, "none")
+    assert (cell.n, cell.incomplete, cell.best) == (0, False, False)
+
+
+@pytest.mark.parametrize(("metric", "best"), [("test/accuracy", "b"), ("train/loss", "a")])
+def test_best_follows_the_direction_of_the_metric(
+    record: MakeRecord, metric: str, best: str
+) -> None:
+    trials = [record("a", metrics={metric: 0.25}), record("b", metrics={metric: 0.5})]
+    comparison = compare(trials, metric)
+    assert [cell.arm for cell in comparison.cells if cell.best] == [best]
+
+
+def test_completed_trial_replaces_a_failed_one_of_its_seed(record: MakeRecord) -> None:
+    failed = record(accuracy=None, outcome=Outcome.FAILED)
+    for trials in ([failed, record()], [record(), failed]):
+        (cell,) = compare(trials, METRIC).cells
+        assert (cell.n, cell.incomplete) == (1, False)
+
+
+def test_rerun_of_the_same_trial_counts_once(record: MakeRecord) -> None:
+    (cell,) = compare([record(accuracy=0.5), record(accuracy=0.75)], METRIC).cells
+    assert dict(cell.seeds) == {0: 0.75}
+
+
+def test_two_different_trials_of_one_seed_are_refused(record: MakeRecord) -> None:
+    trials = [record(key=key, parameters={"meta.lr": key}) for key in ("1e-2", "1e-3")]
+    with pytest.raises(InputError, match=r"two different completed trials of seed 0: `meta\.lr`"):
+        compare(trials, METRIC)
+
+
+def test_no_trials() -> None:
+    with pytest.raises(InputError, match="no trials to compare"):
+        compare([], METRIC)
+
+
+def test_no_completed_trials(record: MakeRecord) -> None:
+    trials = [record(outcome=Outcome.RUNNING), record(seed=1, outcome=Outcome.FAILED)]
+    with pytest.raises(InputError, match="no completed trial to compare: 1 running, 1 failed"):
+        compare(trials, METRIC)
+
+
+def test_unknown_metric_names_the_nearest(record: MakeRecord) -> None:
+    with pytest.raises(InputError, match=r"metric `test/acuracy`; did you mean `test/accuracy`\?"):
+        compare([record()], "test/acuracy")
+
+
+def test_unknown_names_are_reported_together_with_what_exists(record: MakeRecord) -> None:
+    with pytest.raises(InputError) as caught:
+        compare([record("full"), record("none")], "zzz", "qqq")
+    assert caught.value.problems == (
+        "Unknown metric `zzz`; known: test/accuracy.",
+        "Unknown baseline `qqq`; known: full, none.",
+    )
+
+
+@given(st.permutations(range(24)))
+def test_order_of_the_records_does_not_change_the_cells(
+    records: Sequence[TrialRecord], order: list[int]
+) -> None:
+    expected = compare(records, METRIC, "none")
+    actual = compare([records[index] for index in order], METRIC, "none")
+    for cell in expected.cells:
+        assert actual.cell(cell.condition, cell.arm) == cell

@@ -1,0 +1,66 @@
+"""Sentences say no more than the numbers bear out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dynaloss.analysis import compare
+from dynaloss.analysis.summary import summarise
+from dynaloss.design.record import Outcome, TrialRecord
+
+MakeRecord = Callable[..., TrialRecord]
+
+
+def sentence(
+    record: MakeRecord,
+    none: Sequence[float],
+    full: Sequence[float],
+    *,
+    baseline: str | None = "none",
+) -> str:
+    trials = [record("none", seed, value, condition="C") for seed, value in enumerate(none)]
+    trials += [record("full", seed, value, condition="C") for seed, value in enumerate(full)]
+    (text,) = summarise(compare(trials, "test/accuracy", baseline))
+    return text
+
+
+def test_clear_difference(record: MakeRecord) -> None:
+    assert sentence(record, [0.5, 0.625], [0.75, 0.75]) == (
+        "At C, full has the best mean, 75.0 ± 0.0 %, "
+        "+18.8 points against none [12.5, 25.0], n = 2 seeds."
+    )
+
+
+def test_interval_over_zero_is_called_unclear(record: MakeRecord) -> None:
+    assert "which cannot be told from zero" in sentence(record, [0.5, 0.75], [0.75, 0.625])
+
+
+def test_one_seed_is_called_chance(record: MakeRecord) -> None:
+    text = sentence(record, [0.5], [0.75])
+    assert "which one shared seed cannot tell from chance, n = 1 seed." in text
+
+
+def test_baseline_may_be_the_best(record: MakeRecord) -> None:
+    assert "none has the best mean, 75.0 %, the baseline itself" in sentence(record, [0.75], [0.5])
+
+
+def test_no_baseline(record: MakeRecord) -> None:
+    text = sentence(record, [0.5], [0.75], baseline=None)
+    assert text == "At C, full has the best mean, 75.0 %, n = 1 seed."
+
+
+def test_no_shared_seed(record: MakeRecord) -> None:
+    trials = [record("none", 0, 0.5), record("full", 1, 0.75)]
+    (text,) = summarise(compare(trials, "test/accuracy", "none"))
+    assert "not comparable with none for want of a shared seed, n = 1 seed" in text
+
+
+def test_missing_seeds_are_named(record: MakeRecord) -> None:
+    trials = [record("full", 0), record("full", 1, None, outcome=Outcome.DIVERGED)]
+    (text,) = summarise(compare(trials, "test/accuracy"))
+    assert text.endswith("n = 1 seed of 2.")
+
+
+def test_condition_without_results_says_so(record: MakeRecord) -> None:
+    trials = [record(condition="A"), record(condition="B", outcome=Outcome.FAILED)]
+    assert "At B, no trial has completed" in summarise(compare(trials, "test/accuracy"))[1]

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dynaloss.data.sources import Source
+from dynaloss.data.splits import BiasSettings, LabelledImages, TrialSplits, make_splits
+from dynaloss.learning.streams import Streams
+
+MakeSource = Callable[..., Source]
+
+PLAIN = BiasSettings(
+    noise_kind="none",
+    noise_rate=0.0,
+    imbalance_factor=1.0,
+    n_max=None,
+    test_fraction=0.2,
+    validation_fraction=0.0,
+    validation_labels="observed",
+)
+BIASED = replace(
+    PLAIN, noise_kind="symmetric", noise_rate=0.4, imbalance_factor=5.0, validation_fraction=0.25
+)
+
+
+def _make(source: Source, settings: BiasSettings, seed: int = 0) -> TrialSplits:
+    return make_splits(source, settings, Streams(base_seed=0, seed=seed))
+
+
+def _numbers(samples: LabelledImages | None) -> NDArray[np.int64]:
+    """The numbers that the images bear."""
+    if samples is None:
+        return np.zeros(0, dtype=np.int64)
+    pixels = samples.images[:, 0, 0].astype(np.int64)
+    numbers: NDArray[np.int64] = pixels[:, 0] * 256 + pixels[:, 1]
+    return numbers
+
+
+def _roles(splits: TrialSplits) -> list[LabelledImages]:
+    return [part for part in (splits.train, splits.validation, splits.test) if part is not None]
+
+
+@given(
+    imbalance_factor=st.floats(1, 30),
+    rate=st.floats(0, 1),
+    test_fraction=st.floats(0.05, 0.5),
+    validation_fraction=st.floats(0, 0.5),
+    seed=st.integers(0, 50),
+)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_roles_share_no_sample_and_keep_true_labels(
+    make_source: MakeSource,
+    imbalance_factor: float,
+    rate: float,
+    test_fraction: float,
+    validation_fraction: float,
+    seed: int,
+) -> None:
+    source = make_source()
+    splits = _make(
+        source,
+        replace(
+            BIASED,
+            imbalance_factor=imbalance_factor,
+            noise_rate=rate,
+            test_fraction=test_fraction,
+            validation_fraction=validation_fraction,
+        ),
+        seed,
+    )
+    numbers = np.concatenate([_numbers(part) for part in _roles(splits)])
+    assert len(numbers) == len(np.unique(numbers))
+    for part in _roles(splits):
+        assert np.array_equal(part.true, source.pool.labels[_numbers(part)])
+
+
+def test_test_split_is_stratified_and_clean(make_source: MakeSource) -> None:
+    splits = _make(make_source(), BIASED)
+    assert np.bincount(splits.test.true).tolist() == [20, 18, 16, 14]
+    assert np.array_equal(splits.test.observed, splits.test.true)
+
+
+def test_without_bias_all_the_rest_is_for_training(make_source: MakeSource) -> None:
+    splits = _make(make_source(), PLAIN)
+    assert splits.validation is None
+    assert np.bincount(splits.train.true).tolist() == [80, 72, 64, 56]
+    assert np.array_equal(splits.train.observed, splits.train.true)
+
+
+@pytest.mark.parametrize(
+    ("n_max", "counts"), [(50, [50, 29, 17, 10]), (None, [80, 46, 27, 16])], ids=str
+)
+def test_long_tail_of_the_pool(
+    n_max: int | None, counts: list[int], make_source: MakeSource
+) -> None:
+    """floor(n_max * 5^(-c / 3))."""
+    splits = _make(make_source(), replace(PLAIN, n_max=n_max, imbalance_factor=5.0))
+    assert np.bincount(splits.train.true).tolist() == counts
+
+
+def test_own_test_set_of_a_source_is_used_whole(make_source: MakeSource) -> None:
+    source = make_source(test=True)
+    splits = _make(source, BIASED)
+    assert source.test is not None
+    assert np.array_equal(splits.test.images, source.test.images)
+    assert _numbers(splits.train).max() < 10_000
+
+
+def test_validation_is_stratified_by_observed_label(make_source: MakeSource) -> None:
+    splits = _make(make_source(), BIASED)
+    assert splits.validation is not None
+    held_out = np.bincount(splits.validation.observed, minlength=4)
+    rest = np.bincount(splits.train.observed, minlength=4)
+    assert held_out.tolist() == np.rint(0.25 * (held_out + rest)).tolist()
+    assert held_out.sum() > 20
+
+
+@pytest.mark.parametrize("kind", ["observed", "clean"])
+def test_validation_is_scored_against_the_labels_asked_for(
+    kind: str, make_source: MakeSource
+) -> None:
+    splits = _make(make_source(), replace(BIASED, validation_labels=kind))
+    other = _make(make_source(), BIASED)
+    assert splits.validation is not None
+    assert np.array_equal(_numbers(splits.validation), _numbers(other.validation))
+    same = np.array_equal(splits.validation.observed, splits.validation.true)
+    assert same is (kind == "clean")
+
+
+def test_same_seed_same_splits_other_seed_others(make_source: MakeSource) -> None:
+    first, again, other = (_make(make_source(), BIASED, seed) for seed in (0, 0, 1))
+    assert first.record == again.record
+    for a, b, c in zip(_roles(first), _roles(again), _roles(other), strict=True):
+        assert np.array_equal(a.images, b.images)
+        assert np.array_equal(a.observed, b.observed)
+        assert set(_numbers(a).tolist()) != set(_numbers(c).tolist())
+    for digest in ("tail_digest", "noise_digest"):
+        assert first.record[digest] != other.record[digest]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"noise_rate": 0.1}, {"imbalance_factor": 2.0}, {"n_max": 30}, {"validation_fraction": 0.0}],
+    ids=str,
+)
+def test_conditions_of_a_seed_share_the_test_split(
+    change: dict[str, float], make_source: MakeSource
+) -> None:
+    one, other = (_make(make_source(), s) for s in (BIASED, replace(BIASED, **change)))
+    assert np.array_equal(one.test.images, other.test.images)
+
+
+def test_every_step_draws_from_a_stream_of_its_own(
+    make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+    numpy_stream = Streams.numpy
+
+    def spy(streams: Streams, name: str) -> np.random.Generator:
+        names.append(name)
+        return numpy_stream(streams, name)
+
+    monkeypatch.setattr(Streams, "numpy", spy)
+    _make(make_source(), BIASED)
+    assert len(names) == len(set(names)) == 4
+
+
+def test_noise_does_not_move_the_tail(make_source: MakeSource) -> None:
+    one, other = (_make(make_source(), replace(BIASED, noise_rate=r)) for r in (0.1, 0.7))
+    assert one.record["tail_digest"] == other.record["tail_digest"]
+    assert one.record["noise_digest"] != other.record["noise_digest"]
+
+
+def test_record_agrees_with_counting(make_source: MakeSource) -> None:
+    splits = _make(make_source(), BIASED)
+    train, record = splits.train, splits.record
+    pairs = list(zip(train.true.tolist(), train.observed.tolist(), strict=True))
+    assert splits.validation is not None
+    assert record["splits"] == {
+        "train": len(pairs),
+        "validation": len(splits.validation.true),
+        "test": len(splits.test.true),
+    }
+    assert record["true_class_counts"] == [sum(t == c for t, _ in pairs) for c in range(4)]
+    assert record["observed_class_counts"] == [sum(o == c for _, o in pairs) for c in range(4)]
+    assert record["flip_rate"] == pytest.approx(sum(t != o for t, o in pairs) / len(pairs))
+    assert 0.1 < record["flip_rate"] < 0.4
+    for i, j in np.ndindex(4, 4):
+        share = pairs.count((i, j)) / sum(t == i for t, _ in pairs)
+        assert record["transition_matrix"][i][j] == pytest.approx(share)
+
+
+def test_record_names_the_data(make_source: MakeSource) -> None:
+    source = make_source()
+    record = _make(source, PLAIN).record
+    assert (record["source"], record["digest"]) == ("numbered", source.digest)
+    assert record["class_names"] == ["a", "b", "c", "d"]

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch.nn import functional as F
+
+from dynaloss.learning.diagnostics import (
+    Ranking,
+    confusion,
+    corrector_metrics,
+    corrector_table,
+    rank_split,
+)
+from dynaloss.learning.dynamic_loss import LabelCorrector
+from dynaloss.learning.ranks import rank_bins
+from dynaloss.learning.trainer import Trainer
+
+OBSERVED = torch.tensor([0, 0, 1, 1, 2, 2])
+TRUE = torch.tensor([0, 1, 1, 1, 0, 2])
+RANKS = torch.tensor([0, 1, 0, 1, 1, 0])
+
+
+@pytest.fixture
+def corrector() -> LabelCorrector:
+    """Trusts rank 0 wholly and rank 1 not at all."""
+    corrector = LabelCorrector(num_ranks=2, num_classes=3, per_class=False)
+    with torch.no_grad():
+        corrector.layers[0].weight.copy_(torch.tensor([1.0, -1.0])[:, None].expand(2, 64))
+        corrector.layers[1].weight.copy_(torch.eye(64))
+        corrector.layers[3].weight.fill_(1.0)
+        corrector.layers[3].bias.fill_(-32.0)
+    return corrector
+
+
+@pytest.fixture
+def ranking() -> Ranking:
+    """A classifier that always says class 1."""
+    probs = torch.tensor([[0.0, 1.0, 0.0]]).expand(6, 3)
+    return Ranking(losses=torch.zeros(6), probs=probs, ranks=RANKS)
+
+
+def test_corrector_metrics_counted_by_hand(corrector: LabelCorrector, ranking: Ranking) -> None:
+    found = corrector_metrics(corrector, ranking, OBSERVED, TRUE)
+    assert found == pytest.approx(
+        {
+            "corrector/auc": roc_auc_score(OBSERVED == TRUE, 1 - RANKS),
+            "corrector/weight_clean": 0.75,
+            "corrector/weight_noisy": 0.0,
+            "corrector/target_accuracy": 5 / 6,
+        },
+        abs=1e-6,
+    )
+
+
+def test_metrics_without_a_value_are_absent(corrector: LabelCorrector, ranking: Ranking) -> None:
+    found = corrector_metrics(corrector, ranking, OBSERVED, OBSERVED)
+    assert set(found) == {"corrector/weight_clean", "corrector/target_accuracy"}
+
+
+def test_corrector_table_counted_by_hand(corrector: LabelCorrector, ranking: Ranking) -> None:
+    table = corrector_table(corrector, ranking, OBSERVED, TRUE)
+    weights = torch.tensor(table.pop("weights"))
+    torch.testing.assert_close(weights, torch.tensor([[1.0] * 3, [0.0] * 3]))
+    assert table == {
+        "per_class": False,
+        "ranks": 2,
+        "counts": [[1, 1, 1], [1, 1, 1]],
+        "clean": [[1, 1, 1], [0, 1, 0]],
+    }
+
+
+def test_ranking_is_by_plain_cross_entropy_in_eval_mode(
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    trainer = make_trainer()
+    split = trainer.train
+    state = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    found = rank_split(trainer.model.train(), split, 5)
+    with torch.no_grad():
+        logits = trainer.model.eval()(split.images)
+    losses = F.cross_entropy(logits, split.observed_labels, reduction="none")
+    torch.testing.assert_close(found.losses, losses)
+    torch.testing.assert_close(found.probs, logits.softmax(1))
+    assert torch.equal(found.ranks, rank_bins(found.losses, split.observed_labels, 5))
+    assert all(torch.equal(v, state[k]) for k, v in trainer.model.state_dict().items())
+
+
+def test_confusion_has_true_classes_as_rows(make_trainer: Callable[..., Trainer]) -> None:
+    trainer = make_trainer()
+    test = trainer.evaluations["test"]
+    matrix = confusion(trainer.model, test, 3)
+    assert torch.equal(matrix.sum(dim=1), torch.bincount(test.observed_labels, minlength=3))
+
+
+def test_trainer_shows_what_there_is(make_trainer: Callable[..., Trainer]) -> None:
+    names = {arm: set(make_trainer(arm).diagnostics()) for arm in ("none", "margin", "full")}
+    assert names == {
+        "none": {"confusion"},
+        "margin": {"confusion", "margins"},
+        "full": {"confusion", "margins", "corrector"},
+    }

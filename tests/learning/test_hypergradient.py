@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from dynaloss.learning.dynamic_loss import DynamicLoss
+from dynaloss.learning.hypergradient import (
+    Hypergradient,
+    LookAhead,
+    batch_statistics,
+    hypergradient,
+)
+from dynaloss.learning.models import MODELS
+from dynaloss.learning.models.resnet import CifarResNet
+from dynaloss.learning.streams import default_generator_seeded
+
+N, C, R = 12, 3, 5
+INPUT_SHAPE = (2, 6, 6)
+LR, MOMENTUM, WEIGHT_DECAY = 0.3, 0.9, 5e-2
+
+
+@dataclass
+class Problem:
+    """One look-ahead step: a classifier with momentum, a loss, a batch and a metadata batch."""
+
+    model: nn.Module
+    loss: DynamicLoss
+    inputs: Tensor
+    labels: Tensor
+    ranks: Tensor
+    pseudo_labels: Tensor
+    outer_inputs: Tensor
+    outer_labels: Tensor
+    buffers: dict[str, Tensor]
+
+    @property
+    def phi(self) -> list[nn.Parameter]:
+        return list(self.loss.parameters())
+
+    def inner(self, logits: Tensor) -> Tensor:
+        loss: Tensor = self.loss(logits, self.labels, self.ranks, self.pseudo_labels)
+        return loss
+
+    def outer(self, logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits, self.outer_labels)
+
+    def solve(self) -> Hypergradient:
+        settings = LookAhead(
+            lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, buffers=self.buffers
+        )
+        return hypergradient(
+            self.model,
+            self.inputs,
+            self.inner,
+            self.outer_inputs,
+            self.outer,
+            self.phi,
+            settings,
+        )
+
+    def unrolled(self) -> tuple[Tensor, ...]:
+        """The same gradient through a whole second-order graph, batch norm's buffers cloned."""
+
+        def logits(weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+            clones = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+            output: Tensor = functional_call(self.model, {**weights, **clones}, inputs)
+            return output
+
+        weights = dict(self.model.named_parameters())
+        inner = self.inner(logits(weights, self.inputs))
+        gradients = torch.autograd.grad(inner, list(weights.values()), create_graph=True)
+        ahead = {
+            name: weight - LR * (MOMENTUM * self.buffers[name] + g + WEIGHT_DECAY * weight)
+            for (name, weight), g in zip(weights.items(), gradients, strict=True)
+        }
+        return torch.autograd.grad(self.outer(logits(ahead, self.outer_inputs)), self.phi)
+
+    def outer_loss_after_real_step(self) -> float:
+        """Outer loss after one step of a real optimiser on a deep copy."""
+        model = copy.deepcopy(self.model)
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
+        )
+        for name, weight in model.named_parameters():
+            optimizer.state[weight]["momentum_buffer"] = self.buffers[name].clone()
+        self.inner(model(self.inputs)).backward()
+        optimizer.step()
+        return self.outer(model(self.outer_inputs)).item()
+
+
+def _classifier(name: str) -> nn.Module:
+    with default_generator_seeded(3):
+        if name == "resnet8":
+            return CifarResNet(depth=8, input_shape=INPUT_SHAPE, num_classes=C)
+        return MODELS[name](input_shape=INPUT_SHAPE, num_classes=C)
+
+
+def _norm(tensors: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors]).norm()
+
+
+@pytest.fixture
+def make_problem(
+    make_loss: Callable[[str], DynamicLoss], generator: torch.Generator
+) -> Callable[[str, str], Problem]:
+    def make(name: str, arm: str) -> Problem:
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        model = _classifier(name).double().train()
+        labels = torch.arange(N) % C
+        return Problem(
+            model=model,
+            loss=make_loss(arm).double(),
+            inputs=normal(N, *INPUT_SHAPE),
+            labels=labels,
+            ranks=torch.randint(R, (N,), generator=generator),
+            pseudo_labels=F.one_hot(labels.roll(1), C).double(),
+            outer_inputs=normal(6, *INPUT_SHAPE),
+            outer_labels=torch.arange(6) % C,
+            buffers={name: 0.1 * normal(*p.shape) for name, p in model.named_parameters()},
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("arm", ["corrector", "margin", "full"])
+@pytest.mark.parametrize("name", ["mlp", "small_cnn", "resnet8"])
+def test_equals_the_fully_unrolled_gradient(
+    name: str, arm: str, make_problem: Callable[..., Problem]
+) -> None:
+    problem = make_problem(name, arm)
+    exact = problem.unrolled()
+    found = problem.solve().gradients
+    assert _norm(exact) > 1e-3
+    errors = tuple(a - b for a, b in zip(found, exact, strict=True))
+    assert _norm(errors) < 1e-10 * _norm(exact)
+
+
+@pytest.mark.parametrize("arm", ["corrector", "margin", "full"])
+@pytest.mark.parametrize("name", ["mlp", "small_cnn", "resnet8"])
+def test_equals_central_differences_through_a_real_step(
+    name: str, arm: str, make_problem: Callable[..., Problem], generator: torch.Generator
+) -> None:
+    problem = make_problem(name, arm)
+    gradients = problem.solve().gradients
+    eps, scale = 1e-5, _norm(gradients)
+    for direction in (
+        tuple(g / scale for g in gradients),
+        tuple(torch.randn(g.shape, generator=generator, dtype=g.dtype) for g in gradients),
+    ):
+        losses = []
+        for step in (eps, -eps):
+            moved = copy.deepcopy(problem)
+            with torch.no_grad():
+                for parameter, d in zip(moved.phi, direction, strict=True):
+                    parameter.add_(d, alpha=step)
+            losses.append(moved.outer_loss_after_real_step())
+        numeric = (losses[0] - losses[1]) / (2 * eps)
+        analytic = sum(float((g * d).sum()) for g, d in zip(gradients, direction, strict=True))
+        assert abs(analytic) > 1e-4
+        assert numeric == pytest.approx(analytic, rel=1e-5)
+
+
+def test_equals_the_closed_form_of_a_quadratic_problem(generator: torch.Generator) -> None:
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    X, Y, t, b = normal(7, 4), normal(5, 4), normal(5, 1), normal(1, 4)
+    phi = normal(7, 1).requires_grad_()
+    model = nn.Linear(4, 1, bias=False).double()
+    theta = model.weight.detach().T
+    found = hypergradient(
+        model,
+        X,
+        lambda logits: 0.5 * (logits - phi).square().sum(),
+        Y,
+        lambda logits: 0.5 * (logits - t).square().sum(),
+        [phi],
+        LookAhead(lr=0.1, momentum=0.9, weight_decay=0.2, buffers={"weight": b}),
+    )
+    ahead = theta - 0.1 * (0.9 * b.T + X.T @ (X @ theta - phi.detach()) + 0.2 * theta)
+    expected = 0.1 * X @ Y.T @ (Y @ ahead - t)
+    assert expected.norm() > 0.1
+    torch.testing.assert_close(found.gradients[0], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_reports_outer_loss_and_logits_before_the_step(
+    make_problem: Callable[..., Problem],
+) -> None:
+    problem = make_problem("small_cnn", "full")
+    result = problem.solve()
+    assert float(result.outer_loss) == pytest.approx(problem.outer_loss_after_real_step())
+    torch.testing.assert_close(result.logits, problem.model(problem.inputs).detach())
+    assert not result.outer_loss.requires_grad
+    assert not result.logits.requires_grad
+
+
+def test_leaves_the_model_as_it_was(make_problem: Callable[..., Problem]) -> None:
+    problem = make_problem("resnet8", "full")
+    for parameter in problem.model.parameters():
+        parameter.grad = torch.full_like(parameter, 7.0)
+    state = copy.deepcopy(problem.model.state_dict())
+    momentum = copy.deepcopy(problem.buffers)
+    problem.solve()
+    for name, value in problem.model.state_dict().items():
+        assert torch.equal(value, state[name]), name
+    assert all(torch.equal(problem.buffers[name], momentum[name]) for name in momentum)
+    assert all((p.grad == 7.0).all() for p in problem.model.parameters() if p.grad is not None)
+    assert all(p.grad is not None and p.requires_grad for p in problem.model.parameters())
+
+
+@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 5e-2), (0.9, 0.0), (0.0, 5e-2)])
+def test_look_ahead_equals_a_real_step_of_sgd(
+    momentum: float, weight_decay: float, generator: torch.Generator
+) -> None:
+    """With a fresh optimiser, then with its live momentum buffers."""
+    model = _classifier("small_cnn").double()
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=LR, momentum=momentum, weight_decay=weight_decay
+    )
+    for _ in range(3):
+        weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+        for parameter in model.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator).double()
+        state = optimizer.state_dict()["state"]
+        buffers = {
+            name: state[i]["momentum_buffer"].clone()
+            for i, name in enumerate(weights)
+            if momentum and state
+        }
+        step = LookAhead(lr=LR, momentum=momentum, weight_decay=weight_decay, buffers=buffers)
+        ahead = step.step(weights, [p.grad for p in model.parameters() if p.grad is not None])
+        optimizer.step()
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(ahead[name], parameter.detach(), rtol=1e-14, atol=1e-15)
+
+
+def test_batch_statistics_are_put_back_when_the_body_raises() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2, track_running_stats=False))
+
+    def fail() -> None:
+        with batch_statistics(model):
+            assert not model[0].track_running_stats
+            raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fail()
+    assert [layer.track_running_stats for layer in model] == [True, False]

@@ -1,0 +1,410 @@
+from __future__ import annotations
+
+import copy
+import io
+import itertools
+import math
+import pickle
+import random  # noqa: TID251 - looked at, not drawn from
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from dynaloss.learning.batches import Batch
+from dynaloss.learning.dynamic_loss import sample_pseudo_labels, warm_start_loss
+from dynaloss.learning.ranks import rank_bins
+from dynaloss.learning.schedule import learning_rate
+from dynaloss.learning.streams import Streams
+from dynaloss.learning.trainer import Diverged, EpochReport, Trainer
+
+ARMS = ["none", "corrector", "margin", "full"]
+
+MakeTrainer = Callable[..., Trainer]
+
+
+def _run(trainer: Trainer, epochs: int | None = None) -> list[EpochReport]:
+    return list(itertools.islice(trainer.epochs(), epochs))
+
+
+def _facts(reports: list[EpochReport]) -> list[dict[str, float]]:
+    """Everything in the reports but the times."""
+    return [
+        {"epoch": report.epoch}
+        | {name: v for name, v in report.metrics.items() if not name.startswith("time/")}
+        for report in reports
+    ]
+
+
+def _weights(trainer: Trainer) -> Tensor:
+    parameters = [*trainer.model.parameters(), *trainer.loss.parameters()]
+    buffers = [buffer.float().flatten() for buffer in trainer.model.buffers()]
+    return torch.cat([nn.utils.parameters_to_vector(parameters).detach(), *buffers])
+
+
+def _through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    loaded: dict[str, Any] = torch.load(file, weights_only=True)
+    return loaded
+
+
+# -- resuming and seeds -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+@pytest.mark.parametrize("arm", ARMS)
+def test_continues_bit_for_bit(arm: str, stop: int, make_trainer: MakeTrainer) -> None:
+    """Stopped inside warm-up's end and two epochs later."""
+    whole, first, second = (make_trainer(arm) for _ in range(3))
+    expected = _run(whole)
+    reports = _run(first, stop)
+    second.load_state_dict(_through_a_file(first.state_dict()))
+    reports += _run(second)
+    assert _facts(reports) == _facts(expected)
+    assert torch.equal(_weights(second), _weights(whole))
+    assert second.diagnostics() == whole.diagnostics()
+
+
+def test_looking_at_the_diagnostics_changes_nothing(make_trainer: MakeTrainer) -> None:
+    plain, watched = make_trainer(), make_trainer()
+    expected = _run(plain)
+    reports = []
+    for report in watched.epochs():
+        reports.append(report)
+        watched.diagnostics()
+        watched.state_dict()
+    assert _facts(reports) == _facts(expected)
+    assert torch.equal(_weights(watched), _weights(plain))
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_same_seed_same_run_other_seed_other(arm: str, make_trainer: MakeTrainer) -> None:
+    runs = [make_trainer(arm, seed=seed) for seed in (0, 0, 1)]
+    facts = [_facts(_run(run, 2)) for run in runs]
+    assert facts[0] == facts[1]
+    assert facts[0] != facts[2]
+    assert torch.equal(_weights(runs[0]), _weights(runs[1]))
+    assert not torch.equal(_weights(runs[0]), _weights(runs[2]))
+
+
+def test_leaves_global_random_state_alone(make_trainer: MakeTrainer) -> None:
+    def states() -> tuple[bytes, bytes, object]:
+        torch_state = torch.random.get_rng_state().numpy().tobytes()
+        return torch_state, pickle.dumps(np.random.get_state()), random.getstate()  # noqa: NPY002
+
+    before = states()
+    trainer = make_trainer()
+    _run(trainer, 2)
+    trainer.diagnostics()
+    assert states() == before
+
+
+def test_arms_of_a_seed_share_weights_and_batches_of_warm_up(make_trainer: MakeTrainer) -> None:
+    trainers = [make_trainer(arm) for arm in ARMS]
+    for trainer in trainers:
+        _run(trainer, 1)
+    runs = [[b for b in _given(trainer) if b.strong is not None] for trainer in trainers]
+    for batches in zip(*runs, strict=True):
+        assert all(torch.equal(batch.strong, batches[0].strong) for batch in batches)
+    states = [nn.utils.parameters_to_vector(t.model.parameters()) for t in trainers]
+    assert all(torch.equal(state, states[0]) for state in states)
+
+
+# -- against plain loops ----------------------------------------------------------------------
+
+
+def _given(trainer: Trainer) -> list[Batch]:
+    given: list[Batch] = trainer.train.given
+    return given
+
+
+def _sgd(model: nn.Module) -> torch.optim.SGD:
+    return torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, weight_decay=5e-4)
+
+
+def _set_epoch(optimizer: torch.optim.SGD, epoch: int) -> None:
+    optimizer.param_groups[0]["lr"] = learning_rate(epoch, base_lr=0.05, epochs=4, ramp_epochs=2)
+
+
+def test_without_components_is_plain_cross_entropy_training(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("none")
+    model = copy.deepcopy(trainer.model)
+    reports = _run(trainer)
+    optimizer, batches = _sgd(model), iter(_given(trainer))
+    for epoch, report in enumerate(reports):
+        _set_epoch(optimizer, epoch)
+        losses = []
+        model.train()
+        for batch in itertools.islice(batches, 4):
+            assert batch.weak is None
+            loss = F.cross_entropy(model(batch.strong), batch.labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert report.metrics["train/loss"] == pytest.approx(np.mean(losses))
+    assert next(batches, None) is None
+    assert torch.equal(
+        nn.utils.parameters_to_vector(trainer.model.parameters()),
+        nn.utils.parameters_to_vector(model.parameters()),
+    )
+
+
+class _Unrolled:
+    """The method written out plainly, with a second-order graph, on the batches of a trainer."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.model, self.loss = copy.deepcopy(trainer.model), copy.deepcopy(trainer.loss)
+        self.optimizer = _sgd(self.model)
+        self.adam = torch.optim.Adam(self.loss.parameters(), lr=1e-2)
+        self.generator = Streams(base_seed=0, seed=0).torch("pseudo_labels")
+
+    def replay(self, batches: Iterator[Batch], labels: Tensor, meta_every: int) -> None:
+        """One epoch of warm-up, then one with meta steps."""
+        ranks = self._rank(next(batches), labels)
+        _set_epoch(self.optimizer, 0)
+        for batch in itertools.islice(batches, 4):
+            probs = self._forward(self._copy(), batch.weak).softmax(1).detach()
+            observed = probs[torch.arange(len(batch.labels)), batch.labels]
+            weights = self.loss.corrector(ranks[batch.indices], batch.labels)
+            self._adam_step(warm_start_loss(weights, observed))
+            self._descend(F.cross_entropy(self.model(batch.strong), batch.labels))
+        ranks = self._rank(next(batches), labels)
+        _set_epoch(self.optimizer, 1)
+        for number, batch in enumerate(itertools.islice(_train_batches(batches), 4)):
+            logits = self._forward(self._copy(), batch.weak)
+            if number % meta_every == 0:
+                self._meta_step(batch, logits, ranks, next(batches))
+            self.optimizer.zero_grad()
+            pseudo_labels = sample_pseudo_labels(logits, self.generator)
+            logits = self.model(batch.strong)
+            self._descend(self.loss(logits, batch.labels, ranks[batch.indices], pseudo_labels))
+        for batch in batches:
+            logits = self.model(batch.strong) + self.loss.margin().detach()
+            self._descend(F.cross_entropy(logits, batch.labels))
+
+    def _rank(self, everything: Batch, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits = self.model.eval()(everything.weak)
+        self.model.train()
+        return rank_bins(F.cross_entropy(logits, labels, reduction="none"), labels, 5)
+
+    def _copy(self) -> dict[str, Tensor]:
+        return dict(self.model.named_parameters())
+
+    def _forward(self, weights: dict[str, Tensor], inputs: Tensor | None) -> Tensor:
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        logits: Tensor = functional_call(self.model, {**weights, **buffers}, (inputs,))
+        return logits
+
+    def _meta_step(self, batch: Batch, logits: Tensor, ranks: Tensor, metadata: Batch) -> None:
+        pseudo_labels = sample_pseudo_labels(logits, self.generator)
+        inner = self.loss(logits, batch.labels, ranks[batch.indices], pseudo_labels)
+        weights = self._copy()
+        gradients = torch.autograd.grad(inner, list(weights.values()), create_graph=True)
+        lr = self.optimizer.param_groups[0]["lr"]
+        ahead = {
+            name: w - lr * (0.9 * self.optimizer.state[w]["momentum_buffer"] + g + 5e-4 * w)
+            for (name, w), g in zip(weights.items(), gradients, strict=True)
+        }
+        outer = F.cross_entropy(self._forward(ahead, metadata.strong), metadata.labels)
+        self._adam_step(outer)
+
+    def _adam_step(self, loss: Tensor) -> None:
+        self.adam.zero_grad()
+        loss.backward()
+        self.adam.step()
+
+    def _descend(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+
+def _train_batches(batches: Iterator[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        assert batch.weak is not None
+        yield batch
+
+
+@pytest.mark.parametrize("meta_every", [1, 2, 3])
+def test_equals_the_method_with_an_unrolled_gradient(
+    meta_every: int, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer("full", dtype=torch.float64, meta_every=meta_every)
+    reference = _Unrolled(trainer)
+    start = [p.detach().clone() for p in trainer.loss.parameters()]
+    _run(trainer, 2)
+    reference.replay(iter(_given(trainer)), trainer.train.observed_labels, meta_every)
+    pairs = [(trainer.model, reference.model), (trainer.loss, reference.loss)]
+    for ours, theirs in pairs:
+        for name, value in theirs.state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-7, atol=1e-9)
+    moved = zip(trainer.loss.parameters(), start, strict=True)
+    assert all((after - before).abs().max() > 1e-3 for after, before in moved)
+
+
+# -- the order of an epoch --------------------------------------------------------------------
+
+
+def test_metadata_are_left_out_of_the_epochs_training_batches(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("full")
+    drawn = []
+    for epoch in range(4):
+        _given(trainer).clear()
+        _run(trainer, 1)
+        batches = [b for b in _given(trainer) if b.strong is not None]
+        trained = torch.cat([b.indices for b in batches if b.weak is not None])
+        metadata = {i for b in batches if b.weak is None for i in b.indices.tolist()}
+        assert len(trained) == len(set(trained.tolist()))
+        assert not metadata & set(trained.tolist())
+        assert len(metadata) + len(trained) == 64
+        assert bool(metadata) is (epoch >= 1)
+        drawn.append(metadata)
+    assert drawn[1] != drawn[2] != drawn[3]
+
+
+@pytest.mark.parametrize("finetune", [True, False])
+def test_epoch_ends_with_one_pass_over_the_metadata(
+    finetune: bool, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer("full", warmup_epochs=0, meta_every=100, finetune=finetune)
+    _run(trainer, 1)
+    ranking, first, meta, *rest = _given(trainer)
+    assert (len(ranking.indices), ranking.strong) == (64, None)
+    assert first.weak is not None
+    assert meta.weak is None  # of the one meta step
+    assert all(batch.weak is not None for batch in rest[:3])
+    passed = [i for batch in rest[3:] for i in batch.indices.tolist()]
+    assert all(batch.weak is None for batch in rest[3:])
+    metadata = 64 - sum(len(batch.indices) for batch in (first, *rest[:3]))
+    assert len(passed) == len(set(passed)) == (metadata if finetune else 0)
+    assert set(meta.indices.tolist()) <= set(passed) or not finetune
+
+
+@pytest.mark.parametrize("arm", ["margin", "full"])
+def test_warm_up_makes_no_meta_step_and_has_no_margin(
+    arm: str, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise AssertionError("no part of warm-up")
+
+    monkeypatch.setattr("dynaloss.learning.trainer.hypergradient", refuse)
+    trainer, plain = make_trainer(arm), make_trainer("none")
+    assert trainer.loss.margin is not None
+    monkeypatch.setattr(trainer.loss.margin, "forward", refuse)
+    before = [p.clone() for p in trainer.loss.margin.parameters()]
+    assert _run(trainer, 1)[0].metrics["train/loss"] == _run(plain, 1)[0].metrics["train/loss"]
+    unmoved = zip(trainer.loss.margin.parameters(), before, strict=True)
+    assert all(torch.equal(a, b) for a, b in unmoved)
+
+
+@pytest.mark.parametrize("warm_start", [True, False])
+def test_warm_start_alone_fits_the_corrector_in_warm_up(
+    warm_start: bool, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer("corrector", warm_start=warm_start)
+    before = nn.utils.parameters_to_vector(trainer.loss.parameters()).clone()
+    _run(trainer, 1)
+    after = nn.utils.parameters_to_vector(trainer.loss.parameters())
+    assert torch.equal(before, after) is not warm_start
+
+
+@pytest.mark.parametrize(("meta_every", "steps"), [(1, 4), (2, 2), (3, 2), (4, 1), (50, 1)])
+def test_loss_is_updated_every_so_many_batches(
+    meta_every: int, steps: int, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer("full", warmup_epochs=0, meta_every=meta_every)
+    _run(trainer, 1)
+    state = trainer.state_dict()["meta_optimizer"]["state"]
+    assert {int(entry["step"]) for entry in state.values()} == {steps}
+
+
+# -- reports ----------------------------------------------------------------------------------
+
+
+def test_reports_of_the_arms(make_trainer: MakeTrainer) -> None:
+    names = {arm: set(_run(make_trainer(arm), 2)[1].metrics) for arm in ARMS}
+    always = {"train/loss", "time/epoch_seconds"} | {
+        f"test/{name}{suffix}"
+        for name in ("accuracy", "balanced_accuracy", "worst_class_accuracy")
+        for suffix in ("", "_last10")
+    }
+    learned = {"sampler/metadata_purity", "time/meta_share"}
+    corrector = {
+        f"corrector/{name}" for name in ("auc", "weight_clean", "weight_noisy", "target_accuracy")
+    }
+    assert names == {
+        "none": always,
+        "margin": always | learned,
+        "corrector": always | learned | corrector,
+        "full": always | learned | corrector,
+    }
+
+
+def test_mean_of_the_last_ten_epochs(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("none", epochs=13)
+    reports = _run(trainer, 5)
+    trainer.load_state_dict(trainer.state_dict())
+    reports += _run(trainer)
+    accuracies = [report.metrics["test/accuracy"] for report in reports]
+    means = [report.metrics["test/accuracy_last10"] for report in reports]
+    assert means == pytest.approx(
+        [np.mean(accuracies[max(0, end - 10) : end]) for end in range(1, 14)]
+    )
+    assert len(set(accuracies)) > 3
+
+
+def test_reported_test_accuracy_is_that_of_the_model(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("full")
+    report = _run(trainer, 2)[-1]
+    test = trainer.evaluations["test"]
+    with torch.no_grad():
+        predictions = trainer.model.eval()(test.images).argmax(1)
+    hits = predictions == test.observed_labels
+    assert report.metrics["test/accuracy"] == pytest.approx(hits.double().mean().item())
+    matrix = torch.tensor(trainer.diagnostics()["confusion"]["matrix"])
+    assert matrix.diagonal().sum() == hits.sum()
+
+
+def test_learns_something(make_trainer: MakeTrainer) -> None:
+    first, *_, last = _run(make_trainer("full", epochs=12))
+    assert last.metrics["train/loss"] < first.metrics["train/loss"]
+    assert last.metrics["train/loss"] > 0
+
+
+# -- divergence -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("epoch", [1, 2], ids=["warm-up", "meta"])
+def test_infinite_inputs_are_a_divergence(arm: str, epoch: int, make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(arm)
+    _run(trainer, epoch - 1)
+    trainer.train.images[:] = math.inf
+    with pytest.raises(Diverged, match=f"not finite in epoch {epoch}, batch 1") as caught:
+        _run(trainer)
+    assert (caught.value.epoch, caught.value.batch) == (epoch, 1)
+    assert trainer.epoch == epoch - 1
+
+
+def test_divergence_names_the_first_broken_batch(make_trainer: MakeTrainer) -> None:
+    trainer, twin = make_trainer("none"), make_trainer("none")
+    _run(twin, 1)
+    third = _given(twin)[2].indices
+    trainer.train.images[third[0]] = math.nan
+    with pytest.raises(Diverged, match="batch 3"):
+        _run(trainer)
+
+
+def test_divergence_survives_pickling() -> None:
+    """It crosses from a Ray worker to the driver."""
+    error = pickle.loads(pickle.dumps(Diverged(3, 7)))
+    assert (error.epoch, error.batch, str(error)) == (3, 7, str(Diverged(3, 7)))

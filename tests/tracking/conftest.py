@@ -1,0 +1,62 @@
+"""Stores and studies on real MLflow: SQLite files in the test's folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynaloss.tracking import Store, StudyRun, open_store
+
+Begin = Callable[..., str]
+
+MLFLOW_WARNS = "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
+"""MLflow 3.17 on SQLAlchemy 2.1."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.filterwarnings(MLFLOW_WARNS))
+
+
+@pytest.fixture(scope="session")
+def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage folder with an empty database, which takes MLflow seconds to make."""
+    storage = tmp_path_factory.mktemp("empty")
+    open_store(f"sqlite:///{storage / 'mlflow.db'}", storage)
+    return storage
+
+
+@pytest.fixture
+def storage(empty_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "my résults #1"
+    folder.mkdir()
+    shutil.copy(empty_storage / "mlflow.db", folder)
+    return folder
+
+
+@pytest.fixture
+def store(storage: Path) -> Store:
+    return open_store(None, storage)
+
+
+@pytest.fixture
+def study(store: Store) -> Iterator[StudyRun]:
+    with store.start_study("quickstart", interval=0.05) as started:
+        yield started
+
+
+@pytest.fixture
+def begin() -> Begin:
+    """Begins a trial with plain values for everything that is not given."""
+
+    def call(study: StudyRun, key: str = "k1", **given: Any) -> str:
+        plain = {"condition": "symmetric 0.4", "arm": "full", "seed": 0, "parameters": {"a.b": 1}}
+        return study.begin_trial(**{"key": key, "name": f"trial {key}"} | plain | given)
+
+    return call

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dynaloss.tracking import resolve_artifact_root, resolve_storage, resolve_tracking_uri
+from dynaloss.tracking.location import redacted, sqlite_path
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DYNALOSS_STORAGE", raising=False)
+
+
+def test_storage_is_the_argument_then_the_environment_then_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve_storage(None) == tmp_path / "results"
+    monkeypatch.setenv("DYNALOSS_STORAGE", "elsewhere")
+    assert resolve_storage(None) == tmp_path / "elsewhere"
+    assert resolve_storage(tmp_path / "given") == tmp_path / "given"
+
+
+def test_the_store_is_the_argument_then_the_environment_then_sqlite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resolve_tracking_uri(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert resolve_tracking_uri(None, tmp_path) == "http://server:5000"
+    assert resolve_tracking_uri("postgresql://db/x", tmp_path) == "postgresql://db/x"
+
+
+def test_a_relative_sqlite_path_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    uri = resolve_tracking_uri("sqlite:///a/b.db?timeout=9", tmp_path)
+    assert uri == f"sqlite:///{tmp_path}/a/b.db?timeout=9"
+    assert sqlite_path(uri) == tmp_path / "a" / "b.db"
+
+
+@pytest.mark.parametrize(
+    ("uri", "own"),
+    [
+        ("sqlite:////x/mlflow.db", True),
+        ("postgresql://u:p@host/db", True),
+        ("http://host:5000", False),
+        ("https://host", False),
+        ("databricks", False),
+        ("file:///x/mlruns", False),
+    ],
+)
+def test_a_server_keeps_its_own_artifacts(uri: str, own: bool, tmp_path: Path) -> None:
+    expected = (tmp_path / "artifacts").as_uri() if own else None
+    assert resolve_artifact_root(uri, tmp_path) == expected
+
+
+def test_a_shown_address_holds_no_password() -> None:
+    assert redacted("postgresql://me:secret@host/db") == "postgresql://***@host/db"
+    assert redacted("http://host:5000") == "http://host:5000"
+
+
+def test_the_layer_loads_without_mlflow() -> None:
+    code = "import sys, dynaloss.tracking; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import socket
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from dynaloss.errors import InputError
+from dynaloss.tracking import Store, StoreError, open_store, serve_ui
+
+
+def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("not a database " * 100)
+    with pytest.raises(InputError, match=r"mlflow\.db cannot be opened: .*not a database"):
+        open_store(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+
+
+def test_a_damaged_database_is_one_clear_error(storage: Path) -> None:
+    database = storage / "mlflow.db"
+    content = bytearray(database.read_bytes())
+    content[4096 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4096)
+    database.write_bytes(content)
+    with pytest.raises(InputError, match=r"cannot be opened: .*malformed"):
+        open_store(None, storage)
+
+
+def test_an_outdated_database_names_the_upgrade(storage: Path) -> None:
+    with sqlite3.connect(storage / "mlflow.db") as database:
+        database.execute("update alembic_version set version_num = '451aebb31d03'")
+    database.close()
+    with pytest.raises(InputError, match="mlflow db upgrade sqlite:"):
+        open_store(None, storage)
+
+
+def test_an_unreachable_server_is_one_clear_error_soon(unused_port: int) -> None:
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"cannot be opened: .*Connection refused"):
+        Store(f"http://127.0.0.1:{unused_port}")
+    assert time.monotonic() - start < 30
+
+
+def test_a_store_that_must_exist_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no tracking store at"):
+        Store(f"sqlite:///{tmp_path / 'mlflow.db'}", must_exist=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be opened"):
+        Store(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}")
+
+
+def test_a_failed_call_is_one_line_without_the_sql(store: Store) -> None:
+    with pytest.raises(StoreError, match=r"failed `get_run`: .*\.$") as caught:
+        store.client.get_run("0" * 32)
+    assert "\n" not in str(caught.value)
+    assert caught.value.code == "RESOURCE_DOES_NOT_EXIST"
+
+
+def test_a_busy_store_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+
+    answers = iter([MlflowException("locked", TEMPORARILY_UNAVAILABLE)] * 2)
+
+    def search() -> str:
+        for error in answers:
+            raise error
+        return "found"
+
+    monkeypatch.setattr("dynaloss.tracking.client.time.sleep", lambda seconds: None)
+    assert store.client.attempt("search", search) == "found"
+
+
+def test_the_interface_refuses_a_taken_port(store: Store) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 is not free"):
+            serve_ui(store.tracking_uri, store.artifact_root, port=port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.1", "example.org"])
+def test_the_interface_stays_on_loopback(store: Store, host: str) -> None:
+    with pytest.raises(InputError, match="must be a loopback address"):
+        serve_ui(store.tracking_uri, host=host)
+
+
+def test_a_server_needs_no_interface_of_ours() -> None:
+    with pytest.raises(InputError, match="is a server already"):
+        serve_ui("http://127.0.0.1:5000")
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])

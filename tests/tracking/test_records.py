@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Callable
+from itertools import islice
+
+import pytest
+
+from dynaloss.design.record import Outcome
+from dynaloss.errors import InputError
+from dynaloss.tracking import Store, StudyRun, list_studies, read_records
+from dynaloss.tracking.internals import sql_reader
+from dynaloss.tracking.rows import read_history, read_rows, search_rows
+
+Begin = Callable[..., str]
+
+
+@pytest.fixture
+def told(study: StudyRun, begin: Begin) -> StudyRun:
+    """Three trials: one completed, one with odd values, one that has reported nothing."""
+    for seed, key in enumerate(("k2", "k1", "k0")):
+        begin(study, key, seed=seed, tags={"extra": "x"}, parameters={"lr": 0.1})
+    for epoch in (1, 2):
+        study.log_report("k2", epoch, {"test/accuracy": epoch / 10, "train/loss": 1.0})
+    study.log_report("k1", 1, {"train/loss": math.nan, "norm": -math.inf})
+    study.log_dict("k2", "corrector.json", {"weights": [1, 2]})
+    study.log_text("k2", "margins.json", '{"half": ')
+    study.end_trial("k2", Outcome.COMPLETED)
+    study.end_trial("k1", Outcome.DIVERGED)
+    return study
+
+
+def test_records_hold_what_was_written_in_order_of_start(store: Store, told: StudyRun) -> None:
+    first, second, third = read_records(store, "quickstart")
+    assert [it.key for it in (first, second, third)] == ["k2", "k1", "k0"]
+    assert [it.outcome for it in (first, second, third)] == ["completed", "diverged", "running"]
+    assert (first.condition, first.arm, first.seed) == ("symmetric 0.4", "full", 0)
+    assert first.metrics == {"test/accuracy": 0.2, "train/loss": 1.0, "epoch": 2.0}
+    assert first.parameters == {"lr": "0.1"}
+    assert first.tags["extra"] == "x"
+    assert not {"dynaloss.key", "dynaloss.outcome"} & first.tags.keys()
+    assert math.isnan(second.metrics["train/loss"])
+    assert second.metrics["norm"] == -math.inf
+    assert third.metrics == third.history == third.diagnostics == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        (["test/accuracy"], {"test/accuracy"}),
+        (True, {"test/accuracy", "train/loss", "epoch"}),
+        (False, set()),
+        (["unknown"], set()),
+    ],
+)
+def test_histories_are_those_asked_for(
+    store: Store, told: StudyRun, asked: list[str] | bool, names: set[str]
+) -> None:
+    first = read_records(store, "quickstart", history=asked)[0]
+    assert first.history.keys() == names
+    if "test/accuracy" in names:
+        assert first.history["test/accuracy"] == ((1, 0.1), (2, 0.2))
+
+
+def test_diagnostics_leave_out_what_is_absent_or_broken(store: Store, told: StudyRun) -> None:
+    first, second, _ = read_records(store, "quickstart", diagnostics=True)
+    assert first.diagnostics == {"corrector": {"weights": [1, 2]}}
+    assert second.diagnostics == {}
+
+
+def test_an_unknown_study_names_the_nearest(store: Store, told: StudyRun) -> None:
+    assert list_studies(store) == ("quickstart",)
+    with pytest.raises(InputError, match=r"it has 'quickstart'\. Did you mean 'quickstart'\?"):
+        read_records(store, "quikstart")
+
+
+def test_an_empty_store_says_so(store: Store) -> None:
+    with pytest.raises(InputError, match="it has none yet"):
+        read_records(store, "quickstart")
+
+
+@pytest.mark.parametrize(
+    ("tag", "status", "outcome"),
+    [("odd", "FINISHED", "completed"), ("", "KILLED", "interrupted"), ("pruned", "x", "pruned")],
+)
+def test_an_edited_outcome_falls_back_on_the_status(tag: str, status: str, outcome: str) -> None:
+    from dynaloss.tracking.vocabulary import outcome_of
+
+    assert outcome_of({"dynaloss.outcome": tag}, status) == outcome
+
+
+def test_deleted_runs_are_left_out(store: Store, told: StudyRun) -> None:
+    store.client.delete_run(told.trials()["k2"].run_id)
+    assert [it.key for it in read_records(store, "quickstart")] == ["k1", "k0"]
+
+
+def test_the_tables_and_the_search_give_the_same(store: Store, told: StudyRun) -> None:
+    """The contract with MLflow's private names: its own search is the independent truth."""
+
+    assert sql_reader(store.client.raw) is not None
+    tables = read_rows(store.client, told.experiment_id)
+    searched = list(search_rows(store.client, told.experiment_id))
+    assert len(tables) == 4
+    for table, search in zip(tables, searched, strict=True):
+        for field in ("tags", "parameters", "metrics"):
+            assert repr(sorted(getattr(table, field).items())) == repr(
+                sorted(getattr(search, field).items())
+            )
+        assert (table.run_id, table.name, table.status) == (
+            search.run_id,
+            search.name,
+            search.status,
+        )
+        assert table.artifact_uri == search.artifact_uri
+
+
+def test_the_tables_and_the_client_give_the_same_history(
+    store: Store, told: StudyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = read_rows(store.client, told.experiment_id)
+    for names in (None, ["test/accuracy"]):
+        direct = read_history(store.client, told.experiment_id, rows, names)
+        with monkeypatch.context() as patched:
+            patched.setattr("dynaloss.tracking.rows.sql_reader", lambda client: None)
+            asked = read_history(store.client, told.experiment_id, rows, names)
+        assert json.dumps(direct, sort_keys=True) == json.dumps(asked, sort_keys=True)
+
+
+def test_the_search_turns_every_page(store: Store, study: StudyRun) -> None:
+    made = [
+        store.client.create_run(study.experiment_id, start_time=i + 1).info.run_id
+        for i in range(25)
+    ]
+    rows = search_rows(store.client, study.experiment_id, page_size=4)
+    assert [row.run_id for row in islice(rows, 25)] == made
+
+
+def test_a_thousand_trials_are_read(store: Store, study: StudyRun, begin: Begin) -> None:
+    """More than one of MLflow's pages, inserted beside MLflow for speed."""
+    from dynaloss.tracking.location import sqlite_path
+
+    run_id = begin(study)
+    study.log_report("k1", 3, {"loss": 1.0})
+    study.end_trial("k1", Outcome.COMPLETED)
+    with sqlite3.connect(sqlite_path(store.tracking_uri)) as database:
+        for table in ("runs", "tags", "latest_metrics"):
+            _copy(database, table, run_id, 1200)
+    database.close()
+    with store.start_study("quickstart") as again:
+        states = again.trials()
+    assert len(states) == 1201
+    assert {(it.outcome, it.last_epoch) for it in states.values()} == {("completed", 3)}
+
+
+def _copy(database: sqlite3.Connection, table: str, run_id: str, count: int) -> None:
+    cursor = database.execute(f"select * from {table} where run_uuid = ?", (run_id,))
+    names = [column[0] for column in cursor.description]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    for row in rows:
+        marks = ", ".join("?" * len(names))
+        copies = []
+        for number in range(count):
+            copy = row | {"run_uuid": f"{number:032}"}
+            if copy.get("key") == "dynaloss.key":
+                copy["value"] = f"copy{number}"
+            copies.append(tuple(copy.values()))
+        database.executemany(f"insert into {table} values ({marks})", copies)

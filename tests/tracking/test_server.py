@@ -1,0 +1,71 @@
+"""Against MLflow's own server, started by `serve_ui` on a free port."""
+
+from __future__ import annotations
+
+import math
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dynaloss.design.record import Outcome
+from dynaloss.errors import InputError
+from dynaloss.tracking import Store, read_records
+
+Begin = Callable[..., str]
+
+SERVE = "import sys; from dynaloss.tracking import serve_ui; serve_ui(sys.argv[1], port={port})"
+
+
+@pytest.fixture
+def server(storage: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", SERVE.format(port=port), f"sqlite:///{storage / 'mlflow.db'}"]
+    with subprocess.Popen(command, cwd=storage) as process:
+        _await(port, process)
+        yield f"http://127.0.0.1:{port}", process
+        process.terminate()
+        process.wait(30)
+
+
+def _await(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    pytest.fail("The server did not come up.")
+
+
+@pytest.mark.slow
+def test_a_study_on_a_server(server: tuple[str, subprocess.Popen[bytes]], begin: Begin) -> None:
+    uri, process = server
+    store = Store(uri)
+    with store.start_study("remote · é", description="# hi") as study:
+        begin(study, parameters={f"p{i}": i for i in range(150)} | {"empty": ""})
+        for epoch in (1, 2):
+            study.log_report("k1", epoch, {"loss": 1 / epoch, "nan": math.nan})
+        study.log_dict("k1", "corrector.json", {"w": [1]})
+        study.end_trial("k1", Outcome.PRUNED, "rung 1")
+        study.finish(Outcome.COMPLETED)
+    (record,) = read_records(Store(uri), "remote · é", history=True, diagnostics=True)
+    assert record.outcome is Outcome.PRUNED
+    assert record.history["loss"] == ((1, 1.0), (2, 0.5))
+    assert math.isnan(record.metrics["nan"])
+    assert record.diagnostics == {"corrector": {"w": [1]}}
+    assert len(record.parameters) == 151
+    with store.start_study("remote · é") as again:
+        assert again.trials()["k1"].last_epoch == 2
+        assert begin(again) == record.run_id
+
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    with pytest.raises(InputError, match="Check that the server runs"):
+        Store(uri)

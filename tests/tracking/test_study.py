@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dynaloss.design.record import Outcome
+from dynaloss.errors import InputError
+from dynaloss.tracking import Store, StudyRun, TrialState, open_store
+
+Begin = Callable[..., str]
+
+
+def runs(store: Store, role: str = "trial") -> list:
+    ids = list(store.studies().values())
+    return list(store.client.search_runs(ids, f"tags.`dynaloss.role` = '{role}'"))
+
+
+def test_a_trial_begun_twice_has_one_run(store: Store, study: StudyRun, begin: Begin) -> None:
+    first = begin(study, name="a")
+    assert begin(study, name="b", arm="renamed") == first
+    (run,) = runs(store)
+    assert (run.info.run_name, run.data.tags["dynaloss.arm"]) == ("b", "renamed")
+
+
+def test_a_relaunch_takes_up_the_runs_of_a_killed_launch(
+    store: Store, storage: Path, begin: Begin
+) -> None:
+    killed = store.start_study("quickstart", interval=3600)
+    run_id = begin(killed)
+    killed.log_report("k1", 1, {"loss": 1.0})
+    killed._writer.flush(run_id)
+    killed.log_report("k1", 2, {"loss": 0.5})  # never written
+    with open_store(None, storage).start_study("quickstart") as again:
+        assert again.run_id == killed.run_id
+        assert again.trials() == {"k1": TrialState(run_id, Outcome.RUNNING, 1)}
+        assert begin(again) == run_id
+    assert len(runs(store)) == len(runs(store, "study")) == 1
+
+
+def test_two_launches_at_once_share_a_trial(store: Store, study: StudyRun, begin: Begin) -> None:
+    with store.start_study("quickstart") as other:
+        assert begin(other) == begin(study)
+
+
+def test_of_two_runs_made_at_the_same_moment_one_stays(
+    store: Store, study: StudyRun, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = begin(study)
+    with store.start_study("quickstart") as other:
+        monkeypatch.setattr(other, "_find", lambda key: None)
+        assert begin(other) == first
+    assert len(runs(store)) == 1
+
+
+def test_a_fresh_trial_leaves_its_old_run_behind(
+    store: Store, study: StudyRun, begin: Begin
+) -> None:
+    old = begin(study)
+    study.log_report("k1", 1, {"loss": 1.0})
+    study.end_trial("k1", Outcome.COMPLETED)
+    new = begin(study, fresh=True)
+    assert new != old
+    assert study.trials()["k1"].last_epoch is None
+    assert [run.info.run_id for run in runs(store)] == [new]
+
+
+def test_replayed_reports_are_written_once(store: Store, study: StudyRun, begin: Begin) -> None:
+    run_id = begin(study)
+    for epoch in (1, 2, 3):
+        study.log_report("k1", epoch, {"loss": 1 / epoch})
+    study.end_trial("k1", Outcome.INTERRUPTED)
+    with store.start_study("quickstart") as again:
+        begin(again)
+        for epoch in (2, 3, 4, 4):
+            again.log_report("k1", epoch, {"loss": 1 / epoch})
+        again.end_trial("k1", Outcome.COMPLETED)
+    history = store.client.get_metric_history(run_id, "loss")
+    assert [(m.step, m.value) for m in history] == [(e, 1 / e) for e in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Outcome.COMPLETED, "FINISHED"),
+        (Outcome.PRUNED, "KILLED"),
+        (Outcome.DIVERGED, "FAILED"),
+        (Outcome.FAILED, "FAILED"),
+        (Outcome.INTERRUPTED, "KILLED"),
+    ],
+)
+def test_an_outcome_is_a_status_and_a_tag(
+    store: Store, study: StudyRun, begin: Begin, outcome: Outcome, status: str
+) -> None:
+    run_id = begin(study)
+    study.end_trial("k1", outcome, "why")
+    run = store.client.get_run(run_id)
+    assert run.info.status == status
+    assert (run.data.tags["dynaloss.outcome"], run.data.tags["dynaloss.message"]) == (
+        outcome,
+        "why",
+    )
+    begin(study)
+    run = store.client.get_run(run_id)
+    assert run.info.status == "RUNNING"
+    assert run.data.tags["dynaloss.outcome"] == "running"
+    assert "dynaloss.message" not in run.data.tags
+
+
+def test_what_a_killed_launch_left_running_is_marked(store: Store, begin: Begin) -> None:
+    killed = store.start_study("quickstart")
+    for key in ("done", "resumed", "lost"):
+        begin(killed, key)
+    killed.end_trial("done", Outcome.COMPLETED)
+    with store.start_study("quickstart") as again:
+        assert again.mark_stale(keep={"resumed"}) == ("lost",)
+        states = {key: state.outcome for key, state in again.trials().items()}
+    assert states == {
+        "done": Outcome.COMPLETED,
+        "resumed": Outcome.RUNNING,
+        "lost": Outcome.INTERRUPTED,
+    }
+
+
+def test_trials_hang_under_the_study(store: Store, study: StudyRun, begin: Begin) -> None:
+    tags = store.client.get_run(begin(study, tags={"x": 1})).data.tags
+    assert tags["mlflow.parentRunId"] == study.run_id
+    assert tags["dynaloss.study"] == "quickstart"
+    assert tags["x"] == "1"
+    assert {"mlflow.user", "mlflow.source.name", "mlflow.source.type"} <= tags.keys()
+
+
+def test_many_and_long_parameters_are_stored_within_the_limits(
+    store: Store, study: StudyRun, begin: Begin
+) -> None:
+    parameters = {f"p{i}": i for i in range(250)} | {"long": "x" * 7000, "odd[0]": "", "a//b": 1}
+    tags = {f"t{i}": "y" * 9000 for i in range(120)}
+    data = store.client.get_run(begin(study, parameters=parameters, tags=tags)).data
+    assert len(data.params) == 253
+    assert data.params["long"] == "x" * 5999 + "…"
+    assert data.tags["dynaloss.parameters_cut"] == "long"
+    assert (data.params["odd_0_"], data.params["a/b"]) == ("", "1")
+    assert len(data.tags["t119"]) == 8000
+
+
+def test_a_parameter_keeps_its_first_value(store: Store, study: StudyRun, begin: Begin) -> None:
+    begin(study, parameters={"cpu": 1, "lr": 0.1})
+    data = store.client.get_run(begin(study, parameters={"cpu": 2, "lr": 0.1, "new": 3})).data
+    assert data.params == {"cpu": "1", "lr": "0.1", "new": "3"}
+    assert data.tags["dynaloss.parameters_changed"] == "cpu"
+
+
+@pytest.mark.parametrize("name", ["a/b", 'it\'s "quoted"', "ünïcode · ×", "../up", "50% #1?"])
+def test_names_may_hold_any_character(store: Store, begin: Begin, name: str) -> None:
+    with store.start_study(name) as study:
+        run_id = begin(study, name=name, condition=name, arm=name)
+        study.log_dict("k1", "corrector.json", {"w": 1})
+    with store.start_study(name) as again:
+        assert again.trials()["k1"].run_id == run_id
+    assert store.client.get_run(run_id).data.tags["dynaloss.arm"] == name
+
+
+@pytest.mark.parametrize("key", ["a'b", "", "x y"])
+def test_a_key_that_cannot_be_looked_up_is_refused(
+    study: StudyRun, begin: Begin, key: str
+) -> None:
+    with pytest.raises(ValueError, match="A key must consist of"):
+        begin(study, key)
+
+
+def test_an_unknown_key_is_refused(study: StudyRun) -> None:
+    with pytest.raises(ValueError, match="`key` must be that of a trial"):
+        study.log_report("nope", 1, {})
+
+
+def test_labels_follow_the_plan(
+    store: Store, study: StudyRun, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = begin(study)
+    study.update_tags("k1", condition="c", arm="only-margin", seed=0, name="new")
+    run = store.client.get_run(run_id)
+    assert (run.info.run_name, run.data.tags["dynaloss.arm"]) == ("new", "only-margin")
+    with monkeypatch.context() as patched:
+        patched.setattr(study, "_client", None)  # nothing differs: nothing may be written
+        patched.setattr("dynaloss.tracking.runs._write_pairs", lambda *pairs: None)
+        study.update_tags("k1", condition="c", arm="only-margin", seed=0, name="new")
+
+
+def test_artifacts_lie_under_the_storage(study: StudyRun, begin: Begin, storage: Path) -> None:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    run_id = begin(study)
+    study.log_dict("k1", "margins.json", {"margin": np.arange(3), "nan": math.nan})
+    study.log_figure("k1", "margins.png", Figure())
+    study.log_text(None, "plan.yaml", "study: quickstart")
+    study.log_study_artifact(storage / "mlflow.db", "files")
+    folder = storage / "artifacts" / "quickstart"
+    written = json.loads((folder / run_id / "artifacts" / "margins.json").read_text())
+    assert written["margin"] == [0, 1, 2]
+    assert (folder / run_id / "artifacts" / "margins.png").read_bytes()[1:4] == b"PNG"
+    assert (folder / study.run_id / "artifacts" / "plan.yaml").exists()
+    assert (folder / study.run_id / "artifacts" / "files" / "mlflow.db").exists()
+
+
+def test_the_description_is_on_the_experiment_and_the_parent(
+    store: Store, study: StudyRun
+) -> None:
+    study.set_description("# Table")
+    note = "mlflow.note.content"
+    assert store.client.get_experiment(study.experiment_id).tags[note] == "# Table"
+    assert store.client.get_run(study.run_id).data.tags[note] == "# Table"
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(RuntimeError("boom"), "failed"), (KeyboardInterrupt(), "interrupted")],
+    ids=["error", "ctrl-c"],
+)
+def test_a_block_left_by_an_exception_ends_the_study(
+    store: Store, error: BaseException, outcome: str
+) -> None:
+    with pytest.raises(type(error)), store.start_study("quickstart"):
+        raise error
+    (parent,) = runs(store, "study")
+    assert parent.data.tags["dynaloss.outcome"] == outcome
+
+
+def test_a_finished_study_is_reopened_by_the_next_launch(store: Store) -> None:
+    store.start_study("quickstart").finish(Outcome.COMPLETED)
+    assert runs(store, "study")[0].info.status == "FINISHED"
+    with store.start_study("quickstart", tags={"plan": "hash"}):
+        assert runs(store, "study")[0].info.status == "RUNNING"
+        assert runs(store, "study")[0].data.tags["plan"] == "hash"
+
+
+def test_a_deleted_experiment_is_refused_with_the_remedy(store: Store) -> None:
+    study = store.start_study("quickstart")
+    study.finish(Outcome.COMPLETED)
+    store.client.delete_experiment(study.experiment_id)
+    with pytest.raises(InputError, match="experiments restore --experiment-id 1"):
+        store.start_study("quickstart")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 251])
+def test_a_name_that_no_experiment_can_have_is_refused(store: Store, name: str) -> None:
+    with pytest.raises(InputError, match="must have 1 to 250 characters"):
+        store.start_study(name)
+
+
+def test_an_experiment_made_meanwhile_is_used(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = store.client.create_experiment("quickstart")
+    find, answers = store.client.raw.get_experiment_by_name, iter([None])
+    monkeypatch.setattr(
+        store.client.raw, "get_experiment_by_name", lambda name: next(answers, find(name))
+    )
+    with store.start_study("quickstart") as study:
+        assert study.experiment_id == made
