@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -210,3 +211,10 @@ def test_extreme_logits_give_their_class(generator: torch.Generator) -> None:
     logits = torch.tensor([[0.0, 1e4, 0.0], [-1e4, -1e4, 0.0]]).repeat(500, 1)
     draws = sample_pseudo_labels(logits, generator).argmax(dim=1)
     assert torch.equal(draws, torch.tensor([1, 2]).repeat(500))
+
+
+def test_warm_start_loss_by_hand() -> None:
+    """Without the small term the first would be infinite."""
+    weights, probs = torch.tensor([[0.0, 0.5], [0.0, 0.5]], dtype=torch.float64)
+    expected = (-math.log(1e-8) - math.log(0.75 + 1e-8)) / 2
+    assert warm_start_loss(weights, probs).item() == pytest.approx(expected, rel=1e-12)

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from dynaloss.design.settings import Settings, models_in, one_of, rule_error, show
+from dynaloss.design.data_config import SOURCES, DataConfig, NoiseConfig, ValidationConfig
+from dynaloss.design.loss_config import (
+    LOSSES,
+    CorrectorConfig,
+    CrossEntropyConfig,
+    DynamicLossConfig,
+    LossConfig,
+    MarginConfig,
+)
+from dynaloss.design.settings import Real, Settings, one_of, rule_error
 
 __all__ = [
     "LOSSES",
@@ -28,11 +37,6 @@ __all__ = [
     "ValidationConfig",
 ]
 
-SOURCES = {
-    "digits": "1,797 real 8 x 8 images of ten digits, part of scikit-learn: no download",
-}
-"""Every data source by name; `data.source` accepts exactly these."""
-
 MODELS = {
     "mlp": "two hidden layers on the flattened image",
     "small_cnn": "a few convolutions, for small images",
@@ -41,144 +45,12 @@ MODELS = {
 """Every classifier by name; `model.name` accepts exactly these."""
 
 
-def _without_sign_of_zero(value: float) -> float:
-    # -0.0 equals 0.0 but prints otherwise, and would give an equal trial another key.
-    return value + 0.0
-
-
-Real = Annotated[float, AfterValidator(_without_sign_of_zero)]
-
-
-class NoiseConfig(Settings):
-    """How observed labels come to differ from true ones."""
-
-    kind: Literal["symmetric", "none"] = Field(
-        default="symmetric",
-        description="Law of the label noise. symmetric: a noisy label is drawn by class "
-        "frequency, and may be the true one. none: labels stay as they are, whatever the rate.",
-    )
-    rate: Real = Field(
-        default=0.0, ge=0, le=1, description="Share of labels that are redrawn, in [0, 1]."
-    )
-
-
-class ValidationConfig(Settings):
-    """A part of the training data, held out to select by."""
-
-    fraction: Real = Field(
-        default=0.0, ge=0, lt=1, description="Share of the training data held out, in [0, 1)."
-    )
-    labels: Literal["observed", "clean"] = Field(
-        default="observed",
-        description="Labels of the held-out part: as noisy as in training, or the true ones, "
-        "which count as clean labels used.",
-    )
-
-
-class DataConfig(Settings):
-    """Source of the data and the bias put on its training part: long tail first, then noise."""
-
-    source: Annotated[str, AfterValidator(one_of(SOURCES))] = Field(
-        default="digits", description="Name of the data source."
-    )
-    noise: NoiseConfig = NoiseConfig()
-    imbalance_factor: Real = Field(
-        default=1.0,
-        description="Size of the largest training class over that of the smallest, "
-        "n_max / n_min, at least 1; 1 keeps the classes balanced.",
-    )
-    n_max: int | None = Field(
-        default=None,
-        ge=1,
-        description="Training images of the largest class, at least 1; null takes all there are.",
-    )
-    test_fraction: Real = Field(
-        default=0.25,
-        gt=0,
-        lt=1,
-        description="Share of the images kept for the test, in (0, 1), where the source has no "
-        "test split of its own.",
-    )
-    validation: ValidationConfig = ValidationConfig()
-
-    @field_validator("imbalance_factor")
-    @classmethod
-    def _largest_over_smallest(cls, factor: float) -> float:
-        if factor >= 1:
-            return factor
-        inverse = f": did you mean {show(float(f'{1 / factor:.6g}'))}?" if factor > 0 else ""
-        raise rule_error(
-            "must be at least 1",
-            "it is n_max / n_min, the inverse of what the released code writes" + inverse,
-        )
-
-
 class ModelConfig(Settings):
     """The classifier."""
 
     name: Annotated[str, AfterValidator(one_of(MODELS))] = Field(
         default="resnet32", description="Name of the classifier."
     )
-
-
-class CorrectorConfig(Settings):
-    """The label corrector: how far to trust an observed label, by its loss rank."""
-
-    enabled: bool = Field(default=True, description="Whether labels are corrected.")
-    ranks: int = Field(
-        default=100, ge=2, description="Number of loss-rank bins per class, at least 2."
-    )
-    per_class: bool = Field(
-        default=True, description="One trust curve for each class, or one for all of them."
-    )
-    warm_start: bool = Field(
-        default=True, description="Whether the corrector is fitted during warm-up already."
-    )
-
-
-class MarginConfig(Settings):
-    """The margin generator: a learned offset of each class's logit."""
-
-    enabled: bool = Field(default=True, description="Whether margins are added.")
-
-
-class DynamicLossConfig(Settings):
-    """The loss with parameters of its own, meta-learned beside the classifier."""
-
-    name: Literal["dynamic"] = Field(default="dynamic", description="Name of the loss.")
-    corrector: CorrectorConfig = CorrectorConfig()
-    margin: MarginConfig = MarginConfig()
-    finetune: bool = Field(
-        default=True, description="Whether an epoch ends with one pass over its metadata."
-    )
-
-
-class CrossEntropyConfig(Settings):
-    """Plain cross-entropy on the observed labels."""
-
-    name: Literal["cross_entropy"] = Field(
-        default="cross_entropy", description="Name of the loss."
-    )
-
-
-def _loss_name(value: object) -> str:
-    """Tag that picks the member of `LossConfig`; without a name it is the dynamic loss."""
-    if isinstance(value, dict):
-        return str(value.get("name", "dynamic"))
-    return str(getattr(value, "name", "dynamic"))
-
-
-LossConfig = Annotated[
-    Annotated[DynamicLossConfig, Tag("dynamic")]
-    | Annotated[CrossEntropyConfig, Tag("cross_entropy")],
-    Discriminator(_loss_name),
-]
-
-LOSSES = {
-    str(model.model_fields["name"].default): (model.__doc__ or "").rstrip(".")
-    for model in models_in(LossConfig)
-}
-"""Every loss by name; `loss.name` accepts exactly these."""
 
 
 class SamplerConfig(Settings):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "Real",
     "Scalar",
     "Settings",
     "broken_name",
@@ -26,6 +27,14 @@ __all__ = [
 ]
 
 Scalar = bool | int | float | str | None
+
+
+def _without_sign_of_zero(value: float) -> float:
+    # -0.0 equals 0.0 but prints otherwise, and would give an equal trial another key.
+    return value + 0.0
+
+
+Real = Annotated[float, AfterValidator(_without_sign_of_zero)]
 
 _LONGEST_SHOWN = 60
 _LONGEST_NAME = 100

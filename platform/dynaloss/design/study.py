@@ -11,11 +11,12 @@ from pydantic import AfterValidator, Field
 from dynaloss.design.arms import COMPONENTS, DesignName, design_arms
 from dynaloss.design.bundled import find_study
 from dynaloss.design.checks import check_across
-from dynaloss.design.config import Real, TrialConfig
+from dynaloss.design.config import TrialConfig
 from dynaloss.design.overrides import Overrides
 from dynaloss.design.problems import problems_of
 from dynaloss.design.reader import read_document
 from dynaloss.design.settings import (
+    Real,
     Scalar,
     Settings,
     distinct,

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dynaloss.errors import InputError
 from dynaloss.learning.batches import Batch, Split, equal_batches
 from dynaloss.learning.diagnostics import (
     Ranking,
@@ -135,7 +136,13 @@ class Trainer:
             self._warmup(everything, tally, ranking.ranks)
             return self._corrector_metrics(ranking)
         metadata = self._draw_metadata(ranking)
-        self._meta_epoch(_without(everything, metadata), metadata, ranking.ranks, tally)
+        rest = _without(everything, metadata)
+        if not len(rest):
+            raise InputError(
+                "`random_ratio` and `low_loss_ratio` must leave samples to train on, but all "
+                f"{len(metadata)} became metadata; lower one of them."
+            )
+        self._meta_epoch(rest, metadata, ranking.ranks, tally)
         if self.settings.finetune:
             self._finetune(metadata)
         return self._corrector_metrics(ranking) | {
@@ -353,7 +360,10 @@ class Trainer:
     # -- state ----------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns everything that the next epoch depends on; plain values and tensors only."""
+        """Returns everything that the next epoch depends on; plain values and tensors only.
+
+        The tensors are the live ones: save or copy them before training on.
+        """
         return {
             "epoch": self.epoch,
             "model": self.model.state_dict(),
