@@ -139,8 +139,7 @@ class Trainer:
         rest = _without(everything, metadata)
         if not len(rest):
             raise InputError(
-                "`random_ratio` and `low_loss_ratio` must leave samples to train on, but all "
-                f"{len(metadata)} became metadata; lower one of them."
+                "`random_ratio` x `low_loss_ratio` leaves no sample to train on: lower one."
             )
         self._meta_epoch(rest, metadata, ranking.ranks, tally)
         if self.settings.finetune:
