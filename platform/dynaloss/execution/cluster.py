@@ -106,7 +106,11 @@ def run_trials(
                 trial_dirname_creator=_ray_name,
             ),
             run_config=tune.RunConfig(
-                storage_path=folder, callbacks=[_RecorderCallback(recorder)], verbose=0
+                storage_path=folder,
+                callbacks=[_RecorderCallback(recorder)],
+                # A failed save would end the actor, and with it the reuse of its process.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
             ),
         )
         _quiet_ray_tune()
