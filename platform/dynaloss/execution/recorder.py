@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynaloss.design.identity import flatten
+from dynaloss.design.identity import effective_config, flatten
 from dynaloss.design.plan import Trial
 from dynaloss.design.record import Outcome
 from dynaloss.execution.checkpoints import CheckpointFile
@@ -121,10 +121,20 @@ class Recorder:
         from dynaloss.analysis.figures import trial_figures
 
         ending = self.endings[key]
-        for name, content in diagnostics.items():
+        for name, content in {"config": _config(self._trials[key]), **diagnostics}.items():
             self._run.log_dict(key, f"{name}.json", content)
         for name, figure in trial_figures(diagnostics).items():
             self._run.log_figure(key, f"{name}.png", figure)
         self._run.end_trial(key, ending.outcome, ending.message)
         if ending.outcome not in (Outcome.INTERRUPTED, Outcome.FAILED):
             CheckpointFile(self._checkpoints, key).remove()
+
+
+def _config(trial: Trial) -> dict[str, Any]:
+    """The resolved configuration of a trial, with what else its key is made of."""
+    return {
+        "key": trial.key,
+        "seed": trial.seed,
+        "base_seed": trial.base_seed,
+        "trial": effective_config(trial.config),
+    }

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dynaloss import __version__
+from dynaloss.cli.main import main
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DYNALOSS_STORAGE", raising=False)
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments)
+
+    return invoke
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from dynaloss.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'sklearn', 'numpy', 'pydantic'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").stdout == f"dynaloss, version {__version__}\n"
+
+
+def test_plan_lists_every_trial_and_makes_no_store(run: Run, tmp_path: Path) -> None:
+    plan = json.loads(run("ablate", "quickstart", "--plan", "--format", "json").stdout)
+    assert set(plan) == {"study", "hash", "trials"}
+    assert len(plan["trials"]) == 24
+    assert set(plan["trials"][0]) == {"key", "condition", "arm", "seed"}
+    assert len({trial["key"] for trial in plan["trials"]}) == 24
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_problem_of_a_study_file_is_printed_without_traceback(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.yaml").write_text(
+        "study: bad\n"
+        "trial:\n"
+        "  data: {imbalance_factor: 0.1}\n"
+        "  optimiser: {lr: 0.1}\n"
+        "seeds: [0, 0]\n"
+    )
+    result = run("ablate", "bad.yaml")
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == 3
+    assert "bad.yaml:3" in lines[0]
+    assert "n_max / n_min" in lines[0]
+    assert "did you mean 'optimizer'" in lines[1]
+    assert "bad.yaml:5" in lines[2]
+
+
+def test_unknown_study_names_the_nearest(run: Run) -> None:
+    result = run("ablate", "quikstart")
+    assert result.exit_code == 2
+    assert "did you mean 'quickstart'?" in result.stderr
+
+
+def test_compare_without_a_store_says_so(run: Run, tmp_path: Path) -> None:
+    result = run("compare", "quickstart")
+    assert result.exit_code == 2
+    assert "no study was run there" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_arm_names_the_arms(run: Run) -> None:
+    result = run("train", "quickstart", "--arm", "ful")
+    assert result.exit_code == 2
+    assert "none, corrector-only, margin-only, full" in result.stderr
+
+
+def test_list_names_everything_a_study_can_name(run: Run) -> None:
+    text = run("list").stdout
+    for name in ("quickstart", "digits", "small_cnn", "resnet32", "dynamic"):
+        assert name in text
+
+
+def test_train_records_a_trial_that_compare_shows(run: Run) -> None:
+    Path("small.yaml").write_text(
+        "study: small\n"
+        "trial:\n"
+        "  data: {source: digits, noise: {rate: 0.2}}\n"
+        "  model: {name: mlp}\n"
+        "  schedule: {epochs: 2, warmup_epochs: 1, batch_size: 128}\n"
+        "seeds: [3]\n"
+    )
+    result = run("train", "small.yaml")
+    assert result.exit_code == 0, result.output
+    assert "test/accuracy" in result.stdout
+    table = run("compare", "small", "--format", "csv")
+    assert table.exit_code == 0, table.output
+    assert "as-written" in table.stdout

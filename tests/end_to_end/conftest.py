@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TINY = """
+study: tiny
+trial:
+  data: {{source: digits, noise: {{kind: symmetric, rate: 0.4}}, imbalance_factor: 10}}
+  model: {{name: mlp}}
+  loss:
+    corrector: {{ranks: 10, per_class: false, warm_start: false}}
+  schedule: {{epochs: {epochs}, warmup_epochs: 1, batch_size: 64, ramp_epochs: 1}}
+ablation: {{components: [corrector, margin], design: factorial, baseline: none}}
+seeds: {seeds}
+"""
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Runs `dynaloss` as a user does: in a process and a folder of its own."""
+
+    folder: Path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DYNALOSS"))}
+        return subprocess.Popen(
+            [sys.executable, "-m", "dynaloss", *arguments],
+            cwd=self.folder,
+            env=clean,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=280)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def write_study(self, seeds: list[int], epochs: int = 3, name: str = "tiny.yaml") -> str:
+        (self.folder / name).write_text(TINY.format(seeds=seeds, epochs=epochs))
+        return name
+
+
+@pytest.fixture(scope="session")
+def command_line_in() -> Callable[[Path], CommandLine]:
+    return CommandLine
+
+
+@pytest.fixture
+def command_line(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture
+def end_after() -> Iterator[Callable[[subprocess.Popen[str]], subprocess.Popen[str]]]:
+    """Registers processes that must not outlive the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def register(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+        processes.append(process)
+        return process
+
+    yield register
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

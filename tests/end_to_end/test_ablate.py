@@ -1,0 +1,103 @@
+"""A whole study through Ray Tune and MLflow, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CommandLine = Any  # the fixtures' class; importlib mode keeps conftest off the path
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+
+
+def trial_runs(folder: Path) -> list[tuple[str, str]]:
+    """(key, run id) of every trial's run, read from the database behind MLflow."""
+    with sqlite3.connect(folder / "results" / "mlflow.db") as connection:
+        return connection.execute(
+            "select value, run_uuid from tags where key = 'dynaloss.key' order by value"
+        ).fetchall()
+
+
+def last_values(folder: Path) -> dict[tuple[str, str], float]:
+    """(trial key, metric) to last value, without the times that no seed determines."""
+    query = (
+        "select t.value, m.key, m.value from latest_metrics m "
+        "join tags t on t.run_uuid = m.run_uuid and t.key = 'dynaloss.key'"
+    )
+    with sqlite3.connect(folder / "results" / "mlflow.db") as connection:
+        rows = connection.execute(query).fetchall()
+    return {(key, name): value for key, name, value in rows if not name.startswith("time/")}
+
+
+def test_second_launch_runs_nothing_and_a_new_seed_only_itself(command_line: CommandLine) -> None:
+    study = command_line.write_study(seeds=[0])
+    first = command_line.run("ablate", study)
+    assert first.returncode == 0, first.stderr
+    assert "4 completed" in first.stdout
+    before = trial_runs(command_line.folder)
+    assert len(before) == 4
+
+    again = command_line.run("ablate", study)
+    assert again.returncode == 0, again.stderr
+    assert "4 had ended before" in again.stdout
+    assert trial_runs(command_line.folder) == before
+
+    more = command_line.run("ablate", command_line.write_study(seeds=[0, 1]))
+    assert "4 completed, 4 had ended before (of 8 trials" in more.stdout
+    assert set(before) < set(trial_runs(command_line.folder))
+
+    table = json.loads(command_line.run("compare", "tiny", "--format", "json").stdout)
+    cells = {cell["arm"]: cell for cell in table["cells"]}
+    assert list(cells) == ["none", "corrector-only", "margin-only", "full"]
+    assert set(cells["full"]["seeds"]) == {"0", "1"}
+    stored = last_values(command_line.folder)
+    planned = json.loads(command_line.run("ablate", study, "--plan", "--format", "json").stdout)
+    key = {(t["arm"], t["seed"]): t["key"] for t in planned["trials"]}["full", 1]
+    assert cells["full"]["seeds"]["1"] == stored[key, "test/accuracy"]
+
+
+# SIGTERM takes the way of Ctrl-C.
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_launch_goes_on_to_the_same_result(
+    command_line: CommandLine,
+    end_after: Callable[[subprocess.Popen[str]], subprocess.Popen[str]],
+    stop: signal.Signals,
+    uninterrupted: dict[tuple[str, str], float],
+) -> None:
+    study = command_line.write_study(seeds=[0], epochs=40)
+    process = end_after(command_line.start("ablate", study))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("[1/4]"):
+            process.send_signal(stop)
+            break
+    _, errors = process.communicate(timeout=120)
+    if stop is not signal.SIGKILL:
+        assert process.returncode == 130, errors
+        assert "Traceback" not in errors
+    runs = trial_runs(command_line.folder)
+
+    rest = command_line.run("ablate", study)
+    assert rest.returncode == 0, rest.stderr
+    if stop is not signal.SIGKILL:
+        assert "had ended before" in rest.stdout
+    assert set(runs) <= set(trial_runs(command_line.folder))
+    assert len(trial_runs(command_line.folder)) == 4
+    assert last_values(command_line.folder) == uninterrupted
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    tmp_path_factory: pytest.TempPathFactory, command_line_in: Callable[[Path], CommandLine]
+) -> dict[tuple[str, str], float]:
+    whole = command_line_in(tmp_path_factory.mktemp("whole"))
+    done = whole.run("ablate", whole.write_study(seeds=[0], epochs=40))
+    assert done.returncode == 0, done.stderr
+    return last_values(whole.folder)

@@ -1,0 +1,95 @@
+"""What a launch decides; Ray itself is exercised end to end."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dynaloss.design import AblationStudy, load_study
+from dynaloss.design.record import Outcome
+from dynaloss.errors import InputError
+from dynaloss.execution.cluster import _slots
+from dynaloss.execution.launch import Workplace, launch_trial, plan_study, single_trial
+from dynaloss.tracking import open_store, read_records
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> AblationStudy:
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        "study: small\n"
+        "trial:\n"
+        "  data: {noise: {rate: 0.2}}\n"
+        "  model: {name: mlp}\n"
+        "  schedule: {epochs: 2, warmup_epochs: 1, batch_size: 256}\n"
+        "ablation: {components: [corrector, margin]}\n"
+        "seeds: [3]\n"
+    )
+    return load_study(path)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Workplace(storage=tmp_path / "results")
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=io.StringIO())
+
+
+def test_one_trial_is_recorded_with_artifacts(
+    study: AblationStudy, workplace: Workplace, console: Console
+) -> None:
+    trial = single_trial(study, arm="full")
+    ending = launch_trial(study, trial, workplace, console)
+    assert ending.outcome is Outcome.COMPLETED
+    (record,) = read_records(
+        open_store(None, workplace.storage), "small", history=True, diagnostics=True
+    )
+    assert record.key == trial.key
+    assert record.metrics["test/accuracy"] == ending.metrics["test/accuracy"]
+    assert [epoch for epoch, _ in record.history["test/accuracy"]] == [1, 2]
+    assert set(record.diagnostics) == {"corrector", "margins", "confusion", "data"}
+    artifacts = workplace.storage / "artifacts" / "small" / record.run_id / "artifacts"
+    assert {path.name for path in artifacts.iterdir()} == {
+        "config.json",
+        "corrector.json",
+        "corrector.png",
+        "margins.json",
+        "margins.png",
+        "confusion.json",
+        "confusion.png",
+        "data.json",
+    }
+    assert not list(workplace.checkpoints("small").glob("*.pt"))
+
+
+def test_a_trial_as_in_the_plan_has_the_key_of_the_plan(study: AblationStudy) -> None:
+    planned = {trial.arm: trial.key for trial in plan_study(study).trials}
+    assert single_trial(study, arm="margin-only").key == planned["margin-only"]
+    assert single_trial(study, arm="margin-only", seed=4).key != planned["margin-only"]
+
+
+def test_a_second_launch_of_a_study_is_kept_out(
+    study: AblationStudy, workplace: Workplace, console: Console
+) -> None:
+    with workplace.locked("small"), pytest.raises(InputError, match="another process"):
+        launch_trial(study, single_trial(study), workplace, console)
+
+
+def test_resources_that_the_machine_lacks_are_refused_together(study: AblationStudy) -> None:
+    wanted = study.resources.model_copy(update={"cpu": 64.0, "gpu": 1.0})
+    with pytest.raises(InputError) as error:
+        _slots(wanted, {"CPU": 2.0})
+    assert len(error.value.problems) == 2
+    assert "resources.gpu must be at most the 0" in error.value.problems[1]
+
+
+def test_fractional_resources_share_a_processor(study: AblationStudy) -> None:
+    wanted = study.resources.model_copy(update={"cpu": 1.0, "gpu": 0.25})
+    assert _slots(wanted, {"CPU": 8.0, "GPU": 1.0}) == 4
