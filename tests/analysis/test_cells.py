@@ -174,3 +174,38 @@ def test_order_of_the_records_does_not_change_the_cells(
     actual = compare([records[index] for index in order], METRIC, "none")
     for cell in expected.cells:
         assert actual.cell(cell.condition, cell.arm) == cell
+
+
+def test_p_values_are_corrected_over_the_table(record: MakeRecord) -> None:
+    values = {"none": 0.0, "a": 0.1, "b": 0.2}
+    trials = [
+        record(arm, seed, value + 0.01 * seed * value)
+        for arm, value in values.items()
+        for seed in range(6)
+    ]
+    cells = compare(trials, METRIC, "none").cells
+    found = [cell.difference for cell in cells if cell.difference]
+    assert [(d.p, d.p_holm, d.clear) for d in found] == [(1 / 32, 2 / 32, True)] * 2
+
+
+def test_second_best_iqm_and_best_seed(record: MakeRecord) -> None:
+    trials = [
+        record(arm, s, v)
+        for arm, row in {"a": (0.5, 0.5), "b": (0.25, 0.5), "c": (0.25, 0.25)}.items()
+        for s, v in enumerate(row)
+    ]
+    one, two, three = compare(trials, METRIC).cells
+    assert [(c.best, c.second) for c in (one, two, three)] == [
+        (True, False),
+        (False, True),
+        (False, False),
+    ]
+    assert (two.iqm, two.best_seed) == (0.375, 0.5)
+
+
+def test_pruned_trials_enter_on_demand_and_the_table_says_so(record: MakeRecord) -> None:
+    trials = [record(seed=0, accuracy=0.5), record(seed=1, accuracy=1.0, outcome=Outcome.PRUNED)]
+    comparison = compare(trials, METRIC, include_pruned=True)
+    (cell,) = comparison.cells
+    assert (cell.n, cell.mean, cell.incomplete) == (2, 0.75, True)
+    assert comparison.warnings[0].startswith("Pruned trials are included")

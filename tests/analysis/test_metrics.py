@@ -23,7 +23,7 @@ def test_higher_is_better(metric: str) -> None:
         "train/loss_last10",
         "test/calibration_error",
         "time/epoch_seconds",
-        "train/memorisation",
+        "memorisation/observed_fit_noisy",
         "corrector/weight_noisy",
     ],
 )

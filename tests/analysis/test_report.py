@@ -73,7 +73,7 @@ def test_page_refers_to_nothing_outside(page: Page) -> None:
 def test_page_has_every_section(page: Page) -> None:
     for title in ("Results", "Learning curves", "Label corrector", "Margins", "Data", "Coverage"):
         assert title in page.text
-    assert page.tags.count("img") == 8
+    assert page.tags.count("img") == 10
 
 
 def test_images_are_svg(page: Page) -> None:

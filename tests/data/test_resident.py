@@ -73,3 +73,14 @@ def test_holds_a_copy_of_the_samples(samples: LabelledImages, views: Views) -> N
     (batch,) = split.batches([torch.arange(5)], weak=True)
     assert batch.weak is not None
     assert len(np.unique(batch.weak)) > 1
+
+
+def test_images_on_the_host_give_the_same_batches(samples: LabelledImages, views: Views) -> None:
+    splits = [
+        ResidentSplit(samples, views, torch.device("cpu"), on_host=on_host)
+        for on_host in (False, True)
+    ]
+    for one, other in zip(*(split.batches(INDICES, weak=True) for split in splits), strict=True):
+        assert one.weak is not None
+        assert other.weak is not None
+        assert torch.equal(one.weak, other.weak)

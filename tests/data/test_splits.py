@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dynaloss.data.sources import Source
-from dynaloss.data.splits import BiasSettings, LabelledImages, TrialSplits, make_splits
+from dynaloss.data.splits import (
+    NOISE_KINDS,
+    BiasSettings,
+    LabelledImages,
+    TrialSplits,
+    check_bias,
+    make_splits,
+)
+from dynaloss.errors import InputError
 from dynaloss.learning.streams import Streams
 
 MakeSource = Callable[..., Source]
@@ -18,6 +27,10 @@ MakeSource = Callable[..., Source]
 PLAIN = BiasSettings(
     noise_kind="none",
     noise_rate=0.0,
+    noise_map=None,
+    noise_path=None,
+    noise_key=None,
+    imbalance="exponential",
     imbalance_factor=1.0,
     n_max=None,
     test_fraction=0.2,
@@ -203,3 +216,82 @@ def test_record_names_the_data(make_source: MakeSource) -> None:
     record = _make(source, PLAIN).record
     assert (record["source"], record["digest"]) == ("numbered", source.digest)
     assert record["class_names"] == ["a", "b", "c", "d"]
+
+
+# Flip rate of classes of 100, 100, 100 and 100 images at rate 0.4, own label kept or not.
+FLIP_RATES = {"symmetric": 0.3, "uniform": 0.3, "flip": 0.4, "asymmetric": 0.4, "instance": 0.4}
+
+
+@pytest.mark.parametrize("kind", FLIP_RATES)
+def test_each_kind_of_noise_flips_its_share(kind: str, make_source: MakeSource) -> None:
+    source = make_source((400, 400, 400, 400), test=True)
+    splits = _make(source, replace(PLAIN, noise_kind=kind, noise_rate=0.4))
+    assert splits.record["flip_rate"] == pytest.approx(FLIP_RATES[kind], abs=0.05)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NOISE_KINDS if kind != "file"])
+def test_no_noise_at_rate_zero(kind: str, make_source: MakeSource) -> None:
+    splits = _make(make_source(), replace(PLAIN, noise_kind=kind))
+    assert splits.record["flip_rate"] == 0
+
+
+def test_asymmetric_noise_follows_the_map(make_source: MakeSource) -> None:
+    noisy = replace(PLAIN, noise_kind="asymmetric", noise_rate=0.4, noise_map="a<>b, 2>3")
+    matrix = np.array(_make(make_source(), noisy).record["transition_matrix"])
+    assert {(i, j) for i, j in np.argwhere(matrix > 0).tolist() if i != j} == {
+        (0, 1), (1, 0), (2, 3),
+    }  # fmt: skip
+
+
+def test_labels_of_a_file_go_with_their_images(make_source: MakeSource, tmp_path: Path) -> None:
+    source = make_source()
+    in_file = np.roll(source.pool.labels, 1)
+    np.save(tmp_path / "a.npy", in_file)
+    settings = replace(
+        BIASED, noise_kind="file", noise_rate=0.0, noise_path=str(tmp_path / "a.npy")
+    )
+    splits = _make(source, settings)
+    assert splits.validation is not None
+    for part in (splits.train, splits.validation):
+        assert np.array_equal(part.observed, in_file[_numbers(part)])
+        assert np.array_equal(part.indices, _numbers(part))
+
+
+@pytest.mark.parametrize(
+    ("imbalance", "counts"), [("step", [50, 50, 10, 10]), ("none", [50, 50, 50, 50])]
+)
+def test_other_imbalances(imbalance: str, counts: list[int], make_source: MakeSource) -> None:
+    settings = replace(PLAIN, imbalance=imbalance, imbalance_factor=5.0, n_max=50)
+    assert np.bincount(_make(make_source(), settings).train.true).tolist() == counts
+
+
+@pytest.mark.parametrize("refuse", [check_bias, _make], ids=["check", "splits"])
+def test_a_class_left_empty_is_named(
+    refuse: Callable[[Source, BiasSettings], object], make_source: MakeSource
+) -> None:
+    settings = replace(PLAIN, imbalance_factor=100.0)
+    with pytest.raises(InputError, match=r"100 leaves none of class 'd' \(3\): lower "):
+        refuse(make_source(), settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"noise_kind": "asymmetric", "noise_map": "a>z"}, "but got 'z'"),
+        ({"noise_kind": "file", "noise_path": "/none.npy"}, "'/none.npy' does not exist"),
+    ],
+    ids=["map", "file"],
+)
+def test_a_bias_that_does_not_fit_is_refused_beforehand(
+    change: dict[str, str], problem: str, make_source: MakeSource
+) -> None:
+    check_bias(make_source(), PLAIN)
+    with pytest.raises(InputError, match=problem):
+        check_bias(make_source(), replace(PLAIN, **change))
+
+
+def test_images_in_both_train_and_test_are_counted(make_source: MakeSource) -> None:
+    source = make_source(test=True)
+    assert _make(source, PLAIN).record["shared_with_test"] == 0
+    overlapping = replace(source, test=source.pool.take(np.arange(340) < 7))
+    assert _make(overlapping, PLAIN).record["shared_with_test"] == 7

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms import functional as TF
 
 from dynaloss.data.sources import Source
-from dynaloss.data.views import Views, random_crop, random_flip
+from dynaloss.data.views import Views, ViewSettings, random_crop, random_flip
 
 MakeSource = Callable[..., Source]
 
@@ -89,3 +89,19 @@ def test_same_stream_same_view(make_source: MakeSource) -> None:
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_settings_come_before_what_suits_the_source(make_source: MakeSource) -> None:
+    settings = ViewSettings(augment="randaugment", cutout=3, crop_padding=0, flip=False)
+    views = Views.of_source(make_source(flip=True), torch.device("cpu"), settings)
+    assert (views.crop_padding, views.flip) == (0, False)
+    assert (views.augment, views.cutout) == ("randaugment", 3)
+
+
+def test_cutout_comes_last(make_source: MakeSource, generator: torch.Generator) -> None:
+    """Nothing after it may fill the black square, not even the inversion of a policy."""
+    source = make_source(mean=(0.0,) * 3, std=(1.0,) * 3)
+    settings = ViewSettings(augment="autoaugment", cutout=4, crop_padding=0)
+    views = Views.of_source(source, torch.device("cpu"), settings)
+    strong = views.strong(_images(300), generator)
+    assert (strong == 0).all(dim=1).flatten(1).any(dim=1).all()

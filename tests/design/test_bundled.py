@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from dynaloss.design import bundled_studies, find_study, load_study, make_plan
+from dynaloss.design.search_plan import make_search_plan
+from dynaloss.design.search_study import SearchStudy, load_any, load_search
 from dynaloss.errors import InputError
 
 _ROOT = Path(__file__).parents[2]
@@ -20,9 +22,19 @@ def test_every_study_file_is_bundled_under_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", bundled_studies())
 def test_every_bundled_study_loads_and_is_called_like_its_file(name: str) -> None:
-    study = load_study(name)
-    assert study.study == Path(name).name
-    assert make_plan(study, lambda data: data.source).trials
+    study = load_any(name)
+    if isinstance(study, SearchStudy):
+        # A store holds both kinds, and an ablation may have the plain name.
+        assert study.study == f"{Path(name).name}-search"
+        assert make_search_plan(study, lambda data: data.source).groups
+    else:
+        assert study.study == Path(name).name
+        assert make_plan(study, lambda data: data.source).trials
+
+
+def test_each_kind_has_the_first_claim_to_its_name() -> None:
+    assert load_search("quickstart").study == "quickstart-search"
+    assert load_study("quickstart").study == "quickstart"
 
 
 def test_a_file_comes_before_a_bundled_study(

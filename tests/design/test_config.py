@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from dynaloss.design import LOSSES, MODELS, SOURCES, TrialConfig, setting_keys
 from dynaloss.design.overrides import apply_overrides
-from dynaloss.design.problems import problems_of
+from dynaloss.design.problems import listed, problems_of
 from dynaloss.design.settings import models_in
 
 
@@ -39,7 +39,8 @@ def test_a_loss_without_a_name_is_the_dynamic_one() -> None:
 
 
 def test_the_known_names_are_described() -> None:
-    assert list(LOSSES) == ["dynamic", "cross_entropy"]
+    assert list(LOSSES)[:2] == ["dynamic", "cross_entropy"]
+    assert {"focal", "gce", "sce", "elr", "ldam", "meta_weight_net"} <= set(LOSSES)
     assert {"mlp", "small_cnn", "resnet32"} <= set(MODELS)
     assert all({**SOURCES, **MODELS, **LOSSES}.values())
 
@@ -68,20 +69,26 @@ def test_every_setting_is_described_in_words() -> None:
         ("data.noise.rate", "0.4", "must be a number, but got '0.4'"),
         ("data.noise.rate", float("nan"), "must be a finite number, but got nan"),
         ("data.noise.rate", None, "must be a number, but got null"),
-        ("data.noise.kind", "none ", "must be one of 'symmetric', 'none', but got 'none '; "
-         "did you mean 'none'?"),
+        ("data.noise.kind", "none ", "must be one of 'symmetric', 'uniform', 'flip', "
+         "'asymmetric', 'instance', 'file', 'none', but got 'none '; did you mean 'none'?"),
+        ("data.noise.map", "9-1", "must be pairs such as '9>1, 3<>5', but got '9-1'"),
+        ("data.root", "", "must be a path, but got ''"),
+        ("data.source", "cifar", "must be one of 'digits', 'cifar10', 'cifar100', 'parquet', "
+         "'image_folder', 'image_list', 'animal10n', but got 'cifar'; did you mean 'cifar10'?"),
         ("data.n_max", 1.0, "must be a whole number, but got 1"),
         ("data.validation.fraction", 1, "must be less than 1, but got 1"),
         ("model.name", 32, "must be text, but got 32"),
-        ("model.name", "resnet23", "must be one of 'mlp', 'small_cnn', 'resnet32', "
+        ("model.name", "resnet23", f"must be one of {listed(MODELS)}, "
          "but got 'resnet23'; did you mean 'resnet32'?"),
-        ("loss.name", "dinamic", "must be one of 'dynamic', 'cross_entropy', but got 'dinamic'; "
+        ("loss.name", "dinamic", f"must be one of {listed(LOSSES)}, but got 'dinamic'; "
          "did you mean 'dynamic'?"),
-        ("loss.name", 3, "must be one of 'dynamic', 'cross_entropy', but got 3"),
-        ("loss.name", None, "must be one of 'dynamic', 'cross_entropy', but got null"),
+        ("loss.name", 3, f"must be one of {listed(LOSSES)}, but got 3"),
+        ("loss.name", None, f"must be one of {listed(LOSSES)}, but got null"),
         ("loss.corrector.enabled", 1, "must be true or false, but got 1"),
         ("loss.corrector.ranks", 1, "must be at least 2, but got 1"),
-        ("sampler.kind", "random", "must be 'hierarchical', but got 'random'"),
+        ("sampler.kind", "cleanest", "must be one of 'hierarchical', 'random_balanced', 'random', "
+         "'low_loss_only', 'fixed', 'clean', but got 'cleanest'; did you mean 'clean'?"),
+        ("sampler.every", 0, "must be at least 1, but got 0"),
         ("sampler.random_ratio", 0, "must be greater than 0, but got 0"),
         ("meta.every", 0, "must be at least 1, but got 0"),
         ("meta.batch_size", 0, "must be at least 1, but got 0"),
@@ -94,6 +101,12 @@ def test_rules_are_told_in_plain_words(key: str, value: Any, problem: str) -> No
     assert [str(p) for p in found] == [f"[{key}] {problem}"]
 
 
+def test_noise_from_a_file_needs_the_file() -> None:
+    found = [str(p) for p in problems_of(TrialConfig, {"data": {"noise": {"kind": "file"}}})]
+    rule = "must be a label file where data.noise.kind is 'file', but got null"
+    assert found == [f"[data.noise.path] {rule}"]
+
+
 def test_settings_of_another_loss_are_refused() -> None:
     values = {"loss": {"name": "cross_entropy", "corrector": {"enabled": False}}}
     found = [str(p) for p in problems_of(TrialConfig, values)]
@@ -102,7 +115,7 @@ def test_settings_of_another_loss_are_refused() -> None:
 
 def test_an_unknown_key_without_a_near_one_shows_those_that_exist() -> None:
     found = [str(p) for p in problems_of(TrialConfig, {"model": {"width": 3}})]
-    assert found == ["[model.width] is not a known key; known: 'name'"]
+    assert found == ["[model.width] is not a known key; known: 'name', 'pretrained_path'"]
 
 
 _odd = st.sampled_from(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,11 @@ def test_a_key_is_sixteen_hexadecimal_digits() -> None:
         ({"data.noise.kind": "none", "data.noise.rate": 0.4}, {"data.noise.rate": 0.0}),
         ({"data.noise.rate": -0.0}, {"data.noise.rate": 0}),
         ({"data.validation.labels": "clean"}, {}),
+        ({"data.root": "/elsewhere", "data.download": True}, {}),
+        ({"data.imbalance": "none", "data.imbalance_factor": 9.0}, {}),
+        ({"data.imbalance": "step"}, {}),
+        ({"data.noise.map": "0>1", "data.noise.rate": 0.4}, {"data.noise.rate": 0.4}),
+        ({"data.source": "cifar10", "data.test_fraction": 0.5}, {"data.source": "cifar10"}),
         ({"meta.batch_size": 512}, {}),
         ({"loss.corrector.enabled": False, "loss.corrector.ranks": 7},
          {"loss.corrector.enabled": False}),
@@ -54,6 +60,10 @@ def test_what_cannot_affect_the_result_leaves_the_key(
         {"meta.lr": 1e-3},
         {"sampler.low_loss_ratio": 1},
         {"data.noise.rate": 0.4},
+        {"data.noise.rate": 0.4, "data.noise.kind": "uniform"},
+        {"data.imbalance": "step", "data.imbalance_factor": 9.0},
+        {"data.test_fraction": 0.5},
+        {"data.views.cutout": 2},
         {"data.validation.fraction": 0.1},
         {"data.n_max": 100},
         {"schedule.ramp_epochs": 0},
@@ -66,6 +76,15 @@ def test_what_cannot_affect_the_result_leaves_the_key(
 )
 def test_what_affects_the_result_changes_the_key(overrides: dict[str, Any]) -> None:
     assert _key_of(overrides) != _key_of({})
+
+
+def test_a_label_file_counts_by_its_content(tmp_path: Path) -> None:
+    keys = []
+    for name, content in (("a.csv", "0"), ("b.csv", "0"), ("c.csv", "1")):
+        (tmp_path / name).write_text(content)
+        noise = {"data.noise.kind": "file", "data.noise.path": str(tmp_path / name)}
+        keys.append(_key_of(noise))
+    assert keys[0] == keys[1] != keys[2]
 
 
 @pytest.mark.parametrize("other", [(1, 0, "data"), (0, 1, "data"), (0, 0, "other")])

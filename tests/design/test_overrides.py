@@ -15,7 +15,7 @@ def test_a_dotted_key_sets_one_setting_and_leaves_the_others() -> None:
 
 def test_another_loss_drops_the_settings_of_the_former() -> None:
     changed = override(TrialConfig(), {"loss.name": "cross_entropy"})
-    assert changed.loss.model_dump() == {"name": "cross_entropy"}
+    assert changed.loss.model_dump() == {"name": "cross_entropy", "label_smoothing": 0.0}
 
 
 def test_the_name_of_the_loss_is_set_before_its_settings() -> None:

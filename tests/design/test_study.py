@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.design import AblationStudy, load_study
+from dynaloss.design import COMPONENTS, AblationStudy, load_study
+from dynaloss.design.problems import listed
 from dynaloss.errors import InputError
 
 WriteStudy = Callable[[str], Path]
@@ -78,7 +79,8 @@ def test_all_problems_of_a_file_are_reported_at_once(write_study: WriteStudy) ->
     name = "must be letters, digits and _ {} only, with a letter, digit or _ first, but got "
     assert str(caught.value).splitlines() == [
         f"study.yaml:1: [study] {name.format('. -')}'my study'",
-        "study.yaml:3: [trial.data.source] must be 'digits', but got 'digit'; "
+        "study.yaml:3: [trial.data.source] must be one of 'digits', 'cifar10', 'cifar100', "
+        "'parquet', 'image_folder', 'image_list', 'animal10n', but got 'digit'; "
         "did you mean 'digits'?",
         "study.yaml:3: [trial.data.imbalance_factor] must be at least 1, but got 0.1; it is "
         "n_max / n_min, the inverse of what the released code writes: did you mean 10?",
@@ -92,9 +94,9 @@ def test_all_problems_of_a_file_are_reported_at_once(write_study: WriteStudy) ->
         "study.yaml:10: [conditions.data.noise.rate] must hold distinct values, but got 0.1 twice",
         "study.yaml:13: [conditions.data.noise.rate] must be at most 1, but got 2",
         "study.yaml:14: [conditions.data.imbalance_factor] must be a list, but got 10",
-        "study.yaml:15: [ablation.components] must be one of 'corrector', 'margin', "
-        "but got 'margins'; did you mean 'margin'?",
         "study.yaml:15: [ablation.desing] is not a known key; did you mean 'design'?",
+        "study.yaml:15: [ablation.components] must be one of "
+        f"{listed(COMPONENTS)}, but got 'margins'; did you mean 'margin'?",
         f"study.yaml:17: [arms.a b] {name.format('. - +')}'a b'",
         "study.yaml:17: [arms.a b.schedule.batch_size] must be at least 2, but got 0",
         "study.yaml:18: [seeds] must be at least 0, but got -1",
@@ -117,7 +119,7 @@ def test_all_problems_of_a_file_are_reported_at_once(write_study: WriteStudy) ->
         ),
         pytest.param(
             "ablation: {baseline: none}",
-            ["1: [ablation.components] must hold at least one of 'corrector', 'margin', "
+            [f"1: [ablation.components] must hold at least one of {listed(COMPONENTS)}, "
              "as no arms are written out",
              "1: [ablation.baseline] must be one of the arms 'full', but got 'none'"],
             id="nothing to ablate",
@@ -202,3 +204,63 @@ def test_importing_the_layer_stays_light() -> None:
     code = f"import sys, dynaloss.design; print({heavy} & set(sys.modules))"
     shown = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert shown.strip() == "set()"
+
+
+def test_a_study_declares_components_of_its_own(load_text: LoadText) -> None:
+    study = load_text(
+        """
+        components: {decay: {on: {optimizer.weight_decay: 5e-4}, off: {optimizer.weight_decay: 0}}}
+        ablation: {components: [decay, margin], design: [leave_one_out, only_one]}
+        """
+    )
+    arms = study.arm_overrides()
+    assert list(arms) == ["full", "margin-only", "decay-only", "none"]
+    assert arms["decay-only"] == {"optimizer.weight_decay": 5e-4, "loss.margin.enabled": False}
+
+
+def test_levels_of_one_setting_are_arms(load_text: LoadText) -> None:
+    study = load_text("ablation: {one_factor: {loss.corrector.ranks: [10, 50]}}")
+    assert study.arm_overrides() == {
+        "ranks-10": {"loss.corrector.ranks": 10},
+        "ranks-50": {"loss.corrector.ranks": 50},
+    }
+    assert study.baseline == "ranks-10"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("components: {margin: {on: {}, off: {}}}", "[components.margin] is built in"),
+        (
+            "components: {a: {on: {meta.lr: 1.0}, off: {}}}",
+            "[components.a] must set the same keys on and off, but only one sets 'meta.lr'",
+        ),
+        ("components: {a: {on: {meta.rl: 1.0}, off: {meta.rl: 2.0}}}", "did you mean 'meta.lr'?"),
+        (
+            "components: {a: {on: {meta.every: 0}, off: {meta.every: 1}}}\n"
+            "ablation: {components: [a]}",
+            "leads to meta.every, which must be at least 1",
+        ),
+        (
+            "ablation: {one_factor: {loss.corrector.ranks: [1, 5]}}",
+            "must be at least 2, but got 1",
+        ),
+        ("ablation: {one_factor: {loss.rank: [1]}}", "is not a setting of the trial"),
+    ],
+)
+def test_broken_components_and_levels_are_reported(
+    problems_of: ProblemsOf, text: str, problem: str
+) -> None:
+    assert any(problem in found for found in problems_of(text)), problems_of(text)
+
+
+def test_fractional_design_states_its_aliasing(load_text: LoadText) -> None:
+    study = load_text(
+        "ablation: {components: [corrector, margin, finetune, sampling], design: fractional}"
+    )
+    assert len(study.arm_overrides()) == 8
+    (note,) = study.design_notes()
+    assert (
+        "resolution IV: 8 of 16 arms, generators sampling = corrector × margin × finetune" in note
+    )
+    assert "corrector × margin = finetune × sampling" in note

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.data.sources import Source, load_source
-from dynaloss.design import TrialConfig
+from dynaloss.data.sources import Source
+from dynaloss.design import DataConfig, TrialConfig
 from dynaloss.design.record import Outcome
 from dynaloss.execution import runner as runner_module
+from dynaloss.execution.assembly import load_source_of
 from dynaloss.execution.runner import StepResult, TrialOrder, TrialRunner
 
 
 @pytest.fixture(scope="module")
 def source() -> Source:
-    return load_source("digits")
+    return load_source_of(DataConfig())
 
 
 @pytest.fixture

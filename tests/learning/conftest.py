@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dynaloss.learning.batches import Batch
 from dynaloss.learning.dynamic_loss import DynamicLoss, LabelCorrector, MarginGenerator
 from dynaloss.learning.models import build_model
+from dynaloss.learning.sampler import SamplerSettings
 from dynaloss.learning.streams import Streams, default_generator_seeded
 from dynaloss.learning.trainer import Trainer, TrainerSettings
 
@@ -73,16 +74,26 @@ def _loss(arm: str, seed: int = 0) -> DynamicLoss:
             if corrector
             else None,
             margin=MarginGenerator(num_classes=NUM_CLASSES) if margin else None,
+            pseudo_labels="sampled",
+            margin_in_finetune=True,
         )
 
 
-def _trainer(arm: str = "full", *, seed: int = 0, dtype: Any = None, **settings: Any) -> Trainer:
+def _trainer(
+    arm: str = "full",
+    *,
+    seed: int = 0,
+    dtype: Any = None,
+    loss: Any = None,
+    clean_set: Tensor | None = None,
+    **settings: Any,
+) -> Trainer:
     streams = Streams(base_seed=0, seed=seed)
     train, test = _split(1), _split(2)
     model: nn.Module = build_model(
         "small_cnn", input_shape=INPUT_SHAPE, num_classes=NUM_CLASSES, seed=streams.derive("model")
     )
-    loss = _loss(arm, streams.derive("loss"))
+    loss = loss or _loss(arm, streams.derive("loss"))
     if dtype is not None:
         model, loss = model.to(dtype), loss.to(dtype)
         train.images, test.images = train.images.to(dtype), test.images.to(dtype)
@@ -98,11 +109,19 @@ def _trainer(arm: str = "full", *, seed: int = 0, dtype: Any = None, **settings:
         "meta_every": 2,
         "meta_batch_size": 4,
         "num_ranks": NUM_RANKS,
-        "warm_start": True,
+        "hypergradient": "forward",
+        "warm_start_epochs": 1,
         "finetune": True,
+    }
+    sampler: dict[str, Any] = {
+        "kind": "hierarchical",
         "random_ratio": 0.5,
         "low_loss_ratio": 0.5,
+        "every": 1,
+        "keep_in_train": False,
     }
+    sampler |= {name: settings.pop(name) for name in list(settings) if name in sampler}
+    defaults["sampler"] = SamplerSettings(**sampler)
     return Trainer(
         model=model,
         loss=loss,
@@ -110,6 +129,8 @@ def _trainer(arm: str = "full", *, seed: int = 0, dtype: Any = None, **settings:
         evaluations={"test": test},
         num_classes=NUM_CLASSES,
         settings=TrainerSettings(**(defaults | settings)),
+        clean_set=clean_set,
+        num_clean_labels=0,
         streams=streams,
         device=torch.device("cpu"),
     )

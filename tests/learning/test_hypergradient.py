@@ -16,6 +16,7 @@ from dynaloss.learning.hypergradient import (
     LookAhead,
     batch_statistics,
     hypergradient,
+    unrolled_hypergradient,
 )
 from dynaloss.learning.models import MODELS
 from dynaloss.learning.models.resnet import CifarResNet
@@ -254,3 +255,25 @@ def test_batch_statistics_are_put_back_when_the_body_raises() -> None:
     with pytest.raises(RuntimeError, match="on purpose"):
         fail()
     assert [layer.track_running_stats for layer in model] == [True, False]
+
+
+@pytest.mark.parametrize("frozen_body", [False, True], ids=["whole-network", "head-only"])
+def test_both_exact_ways_agree(make_problem: Callable[..., Problem], frozen_body: bool) -> None:
+    problem = make_problem("small_cnn", "full")
+    if frozen_body:
+        problem.model.requires_grad_(False)
+        problem.model.head.requires_grad_(True)
+    arguments = (
+        problem.model,
+        problem.inputs,
+        problem.inner,
+        problem.outer_inputs,
+        problem.outer,
+        problem.phi,
+        LookAhead(lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, buffers=problem.buffers),
+    )
+    forward, unrolled = hypergradient(*arguments), unrolled_hypergradient(*arguments)
+    assert _norm(forward.gradients) > 1e-3
+    torch.testing.assert_close(forward.gradients, unrolled.gradients, rtol=1e-9, atol=1e-14)
+    torch.testing.assert_close(forward.outer_loss, unrolled.outer_loss)
+    torch.testing.assert_close(forward.logits, unrolled.logits)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dynaloss.errors import InputError
 from dynaloss.learning.batches import Batch
+from dynaloss.learning.hypergradient import HYPERGRADIENTS
 from dynaloss.learning.trainer import Diverged, EpochReport, Trainer
 
 ARMS = ["none", "corrector", "margin", "full"]
@@ -142,7 +143,8 @@ def test_epoch_ends_with_one_pass_over_the_metadata(
 ) -> None:
     trainer = make_trainer("full", warmup_epochs=0, meta_every=100, finetune=finetune)
     _run(trainer, 1)
-    ranking, first, meta, *rest = _given(trainer)
+    ranking, first, meta, *rest, fit = _given(trainer)
+    assert (len(fit.indices), fit.strong) == (64, None)
     assert (len(ranking.indices), ranking.strong) == (64, None)
     assert first.weak is not None
     assert meta.weak is None  # of the one meta step
@@ -161,10 +163,10 @@ def test_warm_up_makes_no_meta_step_and_has_no_margin(
     def refuse(*args: object) -> None:
         raise AssertionError("no part of warm-up")
 
-    monkeypatch.setattr("dynaloss.learning.trainer.hypergradient", refuse)
+    monkeypatch.setitem(HYPERGRADIENTS, "forward", refuse)
     trainer, plain = make_trainer(arm), make_trainer("none")
     assert trainer.loss.margin is not None
-    monkeypatch.setattr(trainer.loss.margin, "forward", refuse)
+    monkeypatch.setattr(trainer.loss, "margins", refuse)
     before = [p.clone() for p in trainer.loss.margin.parameters()]
     assert _run(trainer, 1)[0].metrics["train/loss"] == _run(plain, 1)[0].metrics["train/loss"]
     unmoved = zip(trainer.loss.margin.parameters(), before, strict=True)
@@ -175,7 +177,7 @@ def test_warm_up_makes_no_meta_step_and_has_no_margin(
 def test_warm_start_alone_fits_the_corrector_in_warm_up(
     warm_start: bool, make_trainer: MakeTrainer
 ) -> None:
-    trainer = make_trainer("corrector", warm_start=warm_start)
+    trainer = make_trainer("corrector", warm_start_epochs=int(warm_start))
     before = nn.utils.parameters_to_vector(trainer.loss.parameters()).clone()
     _run(trainer, 1)
     after = nn.utils.parameters_to_vector(trainer.loss.parameters())
@@ -197,20 +199,23 @@ def test_loss_is_updated_every_so_many_batches(
 
 def test_reports_of_the_arms(make_trainer: MakeTrainer) -> None:
     names = {arm: set(_run(make_trainer(arm), 2)[1].metrics) for arm in ARMS}
-    always = {"train/loss", "time/epoch_seconds"} | {
-        f"test/{name}{suffix}"
-        for name in ("accuracy", "balanced_accuracy", "worst_class_accuracy")
-        for suffix in ("", "_last10")
-    }
-    learned = {"sampler/metadata_purity", "time/meta_share"}
+    groups = ("many_shot", "medium_shot", "few_shot")
+    accuracies = ("accuracy", "balanced_accuracy", "worst_class_accuracy")
+    tested = (*accuracies, "expected_calibration_error", *(f"{g}_accuracy" for g in groups))
+    fits = {f"memorisation/{n}" for n in ("fit_clean", "observed_fit_noisy", "true_fit_noisy")}
+    always = {"train/loss", "time/epoch_seconds", "labels/clean_used"} | fits
+    always |= {f"test/{name}{suffix}" for name in tested for suffix in ("", "_last10")}
+    purity = "sampler/metadata_purity"
+    learned = {purity, *(f"{purity}_{group}" for group in groups), "time/meta_share"}
+    margin = {"margin/range", "margin/frequency_correlation"}
     corrector = {
         f"corrector/{name}" for name in ("auc", "weight_clean", "weight_noisy", "target_accuracy")
     }
     assert names == {
         "none": always,
-        "margin": always | learned,
+        "margin": always | learned | margin,
         "corrector": always | learned | corrector,
-        "full": always | learned | corrector,
+        "full": always | learned | corrector | margin,
     }
 
 
@@ -246,8 +251,7 @@ def test_learns_something(make_trainer: MakeTrainer) -> None:
 
 
 def test_metadata_must_leave_samples_to_train_on(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer("full", warmup_epochs=0, random_ratio=1.0, low_loss_ratio=1.0)
-    trainer.train.observed_labels = torch.arange(64) % 2
+    trainer = make_trainer("full", warmup_epochs=0, kind="clean", clean_set=torch.arange(64))
     with pytest.raises(InputError, match="leaves no sample to train on: lower one"):
         _run(trainer)
 

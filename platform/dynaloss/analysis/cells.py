@@ -5,18 +5,21 @@ from __future__ import annotations
 import difflib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from dynaloss.analysis.metrics import higher_is_better
+from dynaloss.analysis.significance import holm
 from dynaloss.analysis.statistics import (
     Interval,
     PairedDifference,
+    iqm,
     mean,
+    mean_interval,
     paired_difference,
     std,
-    t_interval,
 )
 from dynaloss.design.record import Outcome, TrialRecord
 from dynaloss.errors import InputError
@@ -24,6 +27,8 @@ from dynaloss.errors import InputError
 __all__ = ["Cell", "Comparison", "Coverage", "compare"]
 
 _SeedRecords = Mapping[int, TrialRecord]
+_COMPLETED = frozenset({Outcome.COMPLETED})
+_WITH_PRUNED = frozenset({Outcome.COMPLETED, Outcome.PRUNED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +48,17 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One arm under one condition, over its seeds; only completed trials enter the numbers.
+    """One arm under one condition, over its seeds.
+
+    Only completed trials enter the numbers, and pruned ones where the comparison says so.
 
     Attributes:
         condition: Label of the data bias.
         arm: Name of the setting of the components.
-        seeds: Value of the metric per seed, finite ones of completed trials only.
+        seeds: Value of the metric per seed, finite ones only.
         mean: Mean over the seeds; NaN without any.
         std: Sample standard deviation; NaN with fewer than two seeds.
-        ci95: Student's interval of the mean; None with fewer than two seeds.
+        ci95: Interval of the mean, see `mean_interval`; None with fewer than two seeds.
         difference: Paired difference to the baseline; None for the baseline itself, without a
             baseline, or without a shared seed.
         coverage: How much has finished.
@@ -59,6 +66,9 @@ class Cell:
             completed. An arm that never has the metric (as `corrector/auc` without a
             corrector) is not incomplete, only empty.
         best: Whether this is the best mean of its condition.
+        second: Whether this is the second best mean of its condition.
+        iqm: Interquartile mean over the seeds; NaN without any.
+        best_seed: Best value of a seed, which says what luck can do; NaN without any.
     """
 
     condition: str
@@ -71,6 +81,9 @@ class Cell:
     coverage: Coverage
     incomplete: bool
     best: bool
+    second: bool = False
+    iqm: float = math.nan
+    best_seed: float = math.nan
 
     @property
     def n(self) -> int:
@@ -89,6 +102,8 @@ class Comparison:
         arms: Rows, in order.
         conditions: Columns, in order.
         cells: Every condition with every arm, condition by condition.
+        warnings: What a reader must know before any number, one sentence each.
+        exact: Whether texts hold every digit.
     """
 
     study: str
@@ -97,6 +112,8 @@ class Comparison:
     arms: tuple[str, ...]
     conditions: tuple[str, ...]
     cells: tuple[Cell, ...]
+    warnings: tuple[str, ...] = ()
+    exact: bool = False
 
     @cached_property
     def _index(self) -> dict[tuple[str, str], Cell]:
@@ -123,6 +140,7 @@ def compare(
     arm_order: Sequence[str] = (),
     condition_order: Sequence[str] = (),
     seeds: Iterable[int] = (),
+    include_pruned: bool = False,
 ) -> Comparison:
     """Compare the arms of a study by one metric.
 
@@ -133,9 +151,11 @@ def compare(
         arm_order: Arms to list first, in this order; one without records gets an empty row.
         condition_order: Conditions to list first, likewise.
         seeds: Seeds planned per cell, where known.
+        include_pruned: Whether the last value of a pruned trial enters the numbers.
 
     Returns:
-        The comparison, with rows and columns in order of first appearance unless given.
+        The comparison, with rows and columns in order of first appearance unless given; p values
+        of the differences are corrected over the whole table.
 
     Raises:
         InputError: If no trial has completed, the metric or the baseline is unknown, or a cell
@@ -143,21 +163,33 @@ def compare(
     """
     arms = _ordered((record.arm for record in records), arm_order)
     conditions = _ordered((record.condition for record in records), condition_order)
-    _check(records, metric, baseline, arms)
+    counted = _WITH_PRUNED if include_pruned else _COMPLETED
+    _check(records, metric, baseline, arms, counted)
     table = _group(records)
     planned = max([len(set(seeds)), *(len(trials) for trials in table.values())])
     cells = [
         cell
         for condition in conditions
-        for cell in _column(table, condition, arms, metric, baseline, planned)
+        for cell in _column(table, condition, arms, metric, baseline, planned, counted)
     ]
+    pruned = "Pruned trials are included, with the last value that each reported."
     return Comparison(
         study=" + ".join(dict.fromkeys(record.study for record in records)),
         metric=metric,
         baseline=baseline,
         arms=arms,
         conditions=conditions,
-        cells=tuple(cells),
+        cells=_corrected(cells),
+        warnings=(pruned,) if include_pruned else (),
+    )
+
+
+def _corrected(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells with p values corrected over all differences of the table."""
+    adjusted = holm([cell.difference.p if cell.difference else math.nan for cell in cells])
+    return tuple(
+        replace(cell, difference=cell.difference and replace(cell.difference, p_holm=p))
+        for cell, p in zip(cells, adjusted, strict=True)
     )
 
 
@@ -166,9 +198,13 @@ def _ordered(seen: Iterable[str], first: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check(
-    records: Sequence[TrialRecord], metric: str, baseline: str | None, arms: Sequence[str]
+    records: Sequence[TrialRecord],
+    metric: str,
+    baseline: str | None,
+    arms: Sequence[str],
+    counted: Collection[Outcome],
 ) -> None:
-    completed = [record for record in records if record.outcome is Outcome.COMPLETED]
+    completed = [record for record in records if record.outcome in counted]
     if not completed:
         raise InputError(_nothing_completed(records))
     problems = []
@@ -214,7 +250,8 @@ def _one_of(known: TrialRecord, record: TrialRecord) -> TrialRecord:
         return record
     raise InputError(
         f"Condition `{record.condition}`, arm `{record.arm}` has two different completed trials "
-        f"of seed {record.seed}: {_differing(known, record)}; give only one of them."
+        f"of seed {record.seed}: {_differing(known, record)}; name that setting in --rows, --cols "
+        "or --where, or give only one of them."
     )
 
 
@@ -238,61 +275,65 @@ def _column(
     metric: str,
     baseline: str | None,
     planned: int,
+    counted: Collection[Outcome],
 ) -> list[Cell]:
     trials = {arm: table.get((condition, arm), {}) for arm in arms}
-    values = {arm: _values(trials[arm], metric) for arm in arms}
-    best = _best_mean([mean([*seeds.values()]) for seeds in values.values() if seeds], metric)
+    values = {arm: _values(trials[arm], metric, counted) for arm in arms}
+    means = {mean([*seeds.values()]) for seeds in values.values() if seeds}
+    leaders = sorted(means, reverse=higher_is_better(metric))[:2]
     reference = values[baseline] if baseline is not None else {}
     return [
         _cell(
             condition,
             arm,
             trials[arm],
-            values[arm],
-            reference={} if arm == baseline else reference,
+            _summary(values[arm], {} if arm == baseline else reference, metric, leaders),
             planned=planned,
-            best=best,
         )
         for arm in arms
     ]
 
 
-def _values(trials: _SeedRecords, metric: str) -> dict[int, float]:
+def _values(trials: _SeedRecords, metric: str, counted: Collection[Outcome]) -> dict[int, float]:
     return {
         seed: float(record.metrics[metric])
         for seed, record in sorted(trials.items())
-        if record.outcome is Outcome.COMPLETED
-        and math.isfinite(record.metrics.get(metric, math.nan))
+        if record.outcome in counted and math.isfinite(record.metrics.get(metric, math.nan))
     }
 
 
-def _best_mean(means: Sequence[float], metric: str) -> float:
-    return (max if higher_is_better(metric) else min)(means, default=math.nan)
+def _summary(
+    seeds: Mapping[int, float],
+    reference: Mapping[int, float],
+    metric: str,
+    leaders: Sequence[float],
+) -> dict[str, Any]:
+    """The fields of a cell that are made from its values."""
+    values = [*seeds.values()]
+    average = mean(values)
+    return {
+        "seeds": seeds,
+        "mean": average,
+        "std": std(values),
+        "ci95": mean_interval(values),
+        "difference": paired_difference(seeds, reference),
+        "best": average in leaders[:1],
+        "second": average in leaders[1:],
+        "iqm": iqm(values),
+        "best_seed": (max if higher_is_better(metric) else min)(values, default=math.nan),
+    }
 
 
 def _cell(
-    condition: str,
-    arm: str,
-    trials: _SeedRecords,
-    seeds: Mapping[int, float],
-    *,
-    reference: Mapping[int, float],
-    planned: int,
-    best: float,
+    condition: str, arm: str, trials: _SeedRecords, summary: dict[str, Any], *, planned: int
 ) -> Cell:
-    values = [*seeds.values()]
     coverage = _coverage(trials, planned)
     return Cell(
         condition=condition,
         arm=arm,
-        seeds=seeds,
-        mean=mean(values),
-        std=std(values),
-        ci95=t_interval(values),
-        difference=paired_difference(seeds, reference),
         coverage=coverage,
-        incomplete=coverage.completed < planned or 0 < len(seeds) < planned,
-        best=bool(values) and mean(values) == best,
+        incomplete=coverage.completed < planned or 0 < len(summary["seeds"]) < planned,
+        **summary,
     )
 
 

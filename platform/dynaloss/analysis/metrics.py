@@ -18,7 +18,8 @@ __all__ = [
 ]
 
 _LAST_TEN = re.compile(r"_last(\d+)$")
-_LOWER_IS_BETTER = frozenset({"loss", "error", "memorisation", "noisy", "regret"})
+_LOWER_IS_BETTER = frozenset({"loss", "error", "regret"})
+_LOWER_BY_NAME = frozenset({"corrector/weight_noisy", "memorisation/observed_fit_noisy"})
 _PERCENT = frozenset({"accuracy", "purity"})
 _DEFINITIONS = {
     "train/loss": "Mean training loss of the epoch, in nats.",
@@ -43,7 +44,9 @@ def _words(metric: str) -> frozenset[str]:
 
 def higher_is_better(metric: str) -> bool:
     """Whether a larger value of the metric is the better one; the only place that decides."""
-    return not (metric.startswith("time/") or _words(metric) & _LOWER_IS_BETTER)
+    if metric.startswith("time/") or _LAST_TEN.sub("", metric) in _LOWER_BY_NAME:
+        return False
+    return not _words(metric) & _LOWER_IS_BETTER
 
 
 def is_percent(metric: str) -> bool:

@@ -11,19 +11,19 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dynaloss.analysis.cells import Cell, Comparison
-from dynaloss.analysis.wording import difference_text, mean_text, notes
+from dynaloss.analysis.wording import CANNOT_TELL, difference_text, mean_text, notes
 from dynaloss.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-__all__ = ["FORMATS", "render", "terminal"]
+__all__ = ["FORMATS", "escape_latex", "escape_markdown", "render", "terminal"]
 
 _CSV_COLUMNS = (
     *("study", "metric", "baseline", "condition", "arm", "n", "mean", "std"),
     *("ci95_low", "ci95_high", "difference", "difference_ci95_low", "difference_ci95_high"),
-    *("completed", "planned"),
+    *("completed", "planned", "iqm", "best_seed", "p", "p_holm", "verdict"),
 )
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -33,6 +33,7 @@ _LATEX = {
     "±": r"$\pm$",
     "×": r"$\times$",
     "–": "--",
+    "†": r"$\dagger$",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
@@ -87,8 +88,9 @@ def _terminal_text(comparison: Comparison, cell: Cell, emphasis: bool) -> Text:
     if cell.best and not emphasis:
         mean = f"**{mean}**"
     text = Text(mean, style="bold" if cell.best else "")
+    clear = cell.difference is not None and cell.difference.clear
     for line in difference:
-        text.append(f"\n{line}", style="not bold dim")
+        text.append(f"\n{line}", style="not bold" if clear else "not bold dim italic")
     return text
 
 
@@ -131,59 +133,73 @@ def _render_table(comparison: Comparison, width: int) -> str:
 
 
 def _render_markdown(comparison: Comparison) -> str:
-    names = [_escape_markdown(name) for name in ("arm", *comparison.conditions)]
+    names = [escape_markdown(name) for name in ("arm", *comparison.conditions)]
     rows = [names, ["---"] * len(names)]
     for arm in comparison.arms:
         cells = [comparison.cell(condition, arm) for condition in comparison.conditions]
-        rows.append([_escape_markdown(arm), *(_markdown_text(comparison, cell) for cell in cells)])
+        rows.append([escape_markdown(arm), *(_markdown_text(comparison, cell) for cell in cells)])
     table = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([*table, "", *map(_markdown_note, notes(comparison)), ""])
 
 
 def _markdown_text(comparison: Comparison, cell: Cell) -> str:
-    mean, *difference = [_escape_markdown(line) for line in _lines(comparison, cell)]
+    mean, *difference = [escape_markdown(line) for line in _lines(comparison, cell)]
     return "<br>".join([f"**{mean}**" if cell.best else mean, *difference])
 
 
 def _markdown_note(line: str) -> str:
-    return f"{_escape_markdown(line)}<br>"
+    return f"{escape_markdown(line)}<br>"
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """The text as Markdown that shows it as it is."""
     return re.sub(r"([\\`*_|<>\[\]#])", r"\\\1", text).replace("\n", " ")
 
 
 def _render_latex(comparison: Comparison) -> str:
-    """A `table` environment that needs the booktabs package."""
+    """A `table` environment that needs the booktabs and xcolor packages."""
     columns = "l" + "r" * len(comparison.conditions)
     head = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
-    names = ["arm", *map(_escape_latex, comparison.conditions)]
+    names = ["arm", *map(escape_latex, comparison.conditions)]
     body = [line for arm in comparison.arms for line in _latex_rows(comparison, arm)]
-    caption = _escape_latex(" ".join(notes(comparison)))
+    legend = "Bold: best mean of the column; underlined: second best."
+    caption = escape_latex(" ".join([*notes(comparison), legend]))
     foot = [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table}"]
     return "\n".join([*head, _latex_row(names), r"\midrule", *body, *foot, ""])
 
 
 def _latex_rows(comparison: Comparison, arm: str) -> list[str]:
     cells = [comparison.cell(condition, arm) for condition in comparison.conditions]
-    means = [_escape_latex(mean_text(comparison, cell)) for cell in cells]
-    means = [
-        rf"\textbf{{{text}}}" if cell.best else text
-        for text, cell in zip(means, cells, strict=True)
-    ]
-    rows = [_latex_row([_escape_latex(arm), *means])]
-    differences = [difference_text(comparison, cell).replace("-", "$-$") for cell in cells]
+    means = [escape_latex(mean_text(comparison, cell)) for cell in cells]
+    means = [_latex_emphasis(text, cell) for text, cell in zip(means, cells, strict=True)]
+    rows = [_latex_row([escape_latex(arm), *means])]
+    differences = [_latex_difference(comparison, cell) for cell in cells]
     if any(differences):
-        small = [rf"{{\footnotesize {text}}}" if text else "" for text in differences]
-        rows.append(_latex_row(["", *small]))
+        rows.append(_latex_row(["", *differences]))
     return rows
+
+
+def _latex_emphasis(text: str, cell: Cell) -> str:
+    if cell.best:
+        return rf"\textbf{{{text}}}"
+    return rf"\underline{{{text}}}" if cell.second else text
+
+
+def _latex_difference(comparison: Comparison, cell: Cell) -> str:
+    """The second line of a cell; grey where nothing can be told."""
+    text = escape_latex(difference_text(comparison, cell)).replace("-", "$-$")
+    if not text:
+        return ""
+    grey = "" if cell.difference and cell.difference.clear else r"\color{gray}"
+    return rf"{{\footnotesize{grey} {text}}}"
 
 
 def _latex_row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _escape_latex(text: str) -> str:
+def escape_latex(text: str) -> str:
+    """The text as LaTeX that shows it as it is."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 
@@ -200,6 +216,7 @@ def _render_csv(comparison: Comparison) -> str:
             + [plain[name] for name in ("condition", "arm", "n", "mean", "std")]
             + [*ends[:2], plain["difference"], *ends[2:]]
             + [cell.coverage.completed, cell.coverage.planned]
+            + [plain[name] for name in ("iqm", "best_seed", "p", "p_holm", "verdict")]
         )
     return buffer.getvalue()
 
@@ -221,6 +238,11 @@ def _plain(cell: Cell) -> dict[str, Any]:
             "planned": cell.coverage.planned,
             "outcomes": {str(name): count for name, count in cell.coverage.outcomes.items()},
         },
+        "iqm": _finite(cell.iqm),
+        "best_seed": _finite(cell.best_seed),
+        "p": difference and _finite(difference.p),
+        "p_holm": difference and _finite(difference.p_holm),
+        "verdict": difference and ("clear" if difference.clear else CANNOT_TELL),
     }
 
 
@@ -235,6 +257,7 @@ def _render_json(comparison: Comparison) -> str:
         "metric": comparison.metric,
         "baseline": comparison.baseline,
         "cells": [_plain(cell) for cell in comparison.cells],
+        "warnings": list(comparison.warnings),
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -5,34 +5,32 @@ from __future__ import annotations
 import base64
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from matplotlib.figure import Figure
 
-from dynaloss.analysis import figures, metrics
+from dynaloss.analysis import metrics
 from dynaloss.analysis.cells import Cell, Comparison
-from dynaloss.analysis.panels import MAX_ARMS, figure_bytes
+from dynaloss.analysis.gallery import gallery, shown_arms
+from dynaloss.analysis.panels import figure_bytes
 from dynaloss.analysis.summary import summarise
+from dynaloss.analysis.tables import EXTRAS, Table, extra_tables
 from dynaloss.analysis.wording import EMPTY, difference_text, mean_text, notes
 from dynaloss.design.record import Outcome, TrialRecord
 
 __all__ = ["write_report"]
 
 _MISSING = "missing"
-_Draw = Callable[[Sequence[TrialRecord]], Figure | None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Section:
-    """One kind of figure, drawn once per condition."""
-
-    title: str
-    caption: str
-    images: Sequence[Mapping[str, str]]
+_ENVIRONMENT = (
+    "mlflow.source.git.",
+    "dynaloss.env",
+    "env.",
+    "dynaloss.version",
+    "dynaloss.device",
+)
 
 
 def write_report(
@@ -41,6 +39,7 @@ def write_report(
     path: str | Path,
     *,
     command: str | None = None,
+    plans: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Writes the comparison and its figures as one self-contained HTML file.
 
@@ -52,17 +51,25 @@ def write_report(
         comparison: The table to show.
         path: File to write.
         command: Command that rebuilds the page; by default `dynaloss compare` with its options.
+        plans: Stored plan of each study, for its hash, its components and its deviations.
 
     Returns:
         The path written.
     """
     path = Path(path)
     command = command or _command(comparison, path)
-    path.write_text(_html(records, comparison, command), encoding="utf-8", newline="\n")
+    content = _html(records, comparison, command, plans or {})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8", newline="\n")
     return path
 
 
-def _html(records: Sequence[TrialRecord], comparison: Comparison, command: str) -> str:
+def _html(
+    records: Sequence[TrialRecord],
+    comparison: Comparison,
+    command: str,
+    plans: Mapping[str, Mapping[str, Any]],
+) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dynaloss.analysis"),
         autoescape=True,
@@ -71,7 +78,9 @@ def _html(records: Sequence[TrialRecord], comparison: Comparison, command: str) 
         lstrip_blocks=True,
     )
     template = environment.get_template("report.html.j2")
-    shown = _shown_arms(comparison)
+    shown = shown_arms(comparison)
+    components = [name for plan in plans.values() for name in plan.get("components", ())]
+    extras = extra_tables([*EXTRAS], records, comparison, components)
     outcomes, coverage = _coverage(comparison)
     return template.render(
         comparison=comparison,
@@ -80,7 +89,10 @@ def _html(records: Sequence[TrialRecord], comparison: Comparison, command: str) 
         rows=[(arm, _row(comparison, arm)) for arm in comparison.arms],
         notes=notes(comparison),
         details=[_detail(comparison, cell) for cell in comparison.cells],
-        sections=_sections(records, comparison, shown),
+        extras=[_extra(table) for table in extras],
+        sections=_sections(records, comparison, components),
+        plans=[_plan(name, plan) for name, plan in plans.items()],
+        environment=_environment(records),
         hidden_arms=len(comparison.arms) - len(shown),
         data=[_data_row(records, condition) for condition in comparison.conditions],
         data_warnings=_data_warnings(records),
@@ -108,15 +120,9 @@ def _table_cell(comparison: Comparison, cell: Cell) -> dict[str, Any]:
         "mean": mean_text(comparison, cell),
         "difference": difference_text(comparison, cell),
         "best": cell.best,
-        "unclear": not _is_clear(cell),
+        "unclear": not (cell.difference and cell.difference.clear),
         "value": repr(cell.mean) if cell.n else "",
     }
-
-
-def _is_clear(cell: Cell) -> bool:
-    """Whether the interval of the difference leaves zero out."""
-    interval = cell.difference and cell.difference.ci95
-    return bool(interval and not interval[0] <= 0 <= interval[1])
 
 
 def _detail(comparison: Comparison, cell: Cell) -> dict[str, str]:
@@ -133,89 +139,55 @@ def _detail(comparison: Comparison, cell: Cell) -> dict[str, str]:
     }
 
 
-def _shown_arms(comparison: Comparison) -> list[str]:
-    """The arms that figures show: all, or the baseline and those that are best on average."""
-    if len(comparison.arms) <= MAX_ARMS:
-        return [*comparison.arms]
-    sign = -1 if metrics.higher_is_better(comparison.metric) else 1
-    ranked = sorted(
-        (arm for arm in comparison.arms if arm != comparison.baseline),
-        key=lambda arm: _mean_over_conditions(comparison, arm, sign),
-    )
-    first = [comparison.baseline] if comparison.baseline is not None else []
-    return [*first, *ranked][:MAX_ARMS]
-
-
-def _mean_over_conditions(comparison: Comparison, arm: str, sign: int) -> float:
-    means = [cell.mean for cell in comparison.cells if cell.arm == arm and cell.n]
-    return sign * sum(means) / len(means) if means else float("inf")
-
-
 def _sections(
-    records: Sequence[TrialRecord], comparison: Comparison, arms: Sequence[str]
-) -> list[_Section]:
-    metric = comparison.metric
-    drawn = [
-        _section(
-            "Learning curves",
-            f"{metrics.label(metric)} by epoch. Line: mean over seeds; band: from min to max.",
-            records,
-            comparison,
-            lambda chosen: figures.learning_curves(chosen, metric, arms=arms),
-        ),
-        _section(
-            "Label corrector",
-            "How far the corrector trusts the observed label, by the rank of the sample's loss. "
-            "Solid: learned weight; dashed: the share of labels that are in fact true.",
-            records,
-            comparison,
-            lambda chosen: figures.corrector_curves(chosen, arms=arms),
-        ),
-        _section(
-            "Margins",
-            "Learned margin per class minus the mean over the classes, because a constant shift "
-            "changes nothing. Marker: mean over seeds; bar: from min to max.",
-            records,
-            comparison,
-            lambda chosen: figures.margins_by_class(chosen, arms=arms),
-        ),
-        _section(
-            "Accuracy per class",
-            "Test accuracy within each class. Marker: mean over seeds; bar: from min to max.",
-            records,
-            comparison,
-            lambda chosen: figures.per_class_accuracy(chosen, arms=arms),
-        ),
+    records: Sequence[TrialRecord], comparison: Comparison, components: Sequence[str]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": section.title,
+            "caption": section.caption,
+            "images": [
+                {"source": _image_source(figure), "alt": f"{section.title} at {condition}"}
+                for condition, figure in section.figures.items()
+            ],
+        }
+        for section in gallery(records, comparison, components)
     ]
-    return [section for section in drawn if section.images]
 
 
-def _section(
-    title: str,
-    caption: str,
-    records: Sequence[TrialRecord],
-    comparison: Comparison,
-    draw: _Draw,
-) -> _Section:
-    drawn = {
-        condition: draw([record for record in records if record.condition == condition])
-        for condition in comparison.conditions
+def _extra(table: Table) -> dict[str, Any]:
+    """A further table with every cell beside whether it is greyed."""
+    return {
+        "title": table.title,
+        "header": table.header,
+        "notes": table.notes,
+        "rows": [
+            [(text, (row, column) in table.unclear) for column, text in enumerate(texts)]
+            for row, texts in enumerate(table.rows)
+        ],
     }
-    found = {condition: figure for condition, figure in drawn.items() if figure is not None}
-    _share_y([*found.values()])
-    images = [
-        {"source": _image_source(figure), "alt": f"{title} at {condition}"}
-        for condition, figure in found.items()
+
+
+def _plan(name: str, plan: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "study": name,
+        "hash": plan.get("hash", "not recorded"),
+        "notes": plan.get("notes", ()),
+        "deviations": plan.get("deviations", ()),
+    }
+
+
+def _environment(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:
+    """Where the trials ran: every value that was recorded, most frequent first."""
+    found: dict[str, Counter[str]] = {}
+    for record in records:
+        for name, value in record.tags.items():
+            if name.startswith(_ENVIRONMENT):
+                found.setdefault(name.removeprefix("mlflow.source."), Counter())[value] += 1
+    return [
+        (name, ", ".join(f"{value} ({n} trials)" for value, n in counts.most_common()))
+        for name, counts in sorted(found.items())
     ]
-    return _Section(title=title, caption=caption, images=images)
-
-
-def _share_y(drawn: Sequence[Figure]) -> None:
-    """One vertical range for all conditions, so that heights compare across figures."""
-    axes = [axes for figure in drawn for axes in figure.axes]
-    limits = [one.get_ylim() for one in axes]
-    for one in axes:
-        one.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def _image_source(figure: Figure) -> str:

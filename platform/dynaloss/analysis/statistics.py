@@ -7,12 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+from dynaloss.analysis.significance import sign_flip_p
 
 __all__ = [
+    "BOOTSTRAP_FROM",
     "Interval",
     "PairedDifference",
     "bootstrap_interval",
+    "iqm",
     "mean",
+    "mean_interval",
+    "middle_weights",
     "paired_difference",
     "std",
     "t_interval",
@@ -20,6 +27,8 @@ __all__ = [
 
 Interval = tuple[float, float]
 _NUM_RESAMPLES = 9_999
+BOOTSTRAP_FROM = 30
+"""Number of values from which the bootstrap interval covers 93 % or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +38,21 @@ class PairedDifference:
     Attributes:
         n: Number of seeds that both have.
         mean: Mean difference, in the unit of the metric.
-        ci95: Bootstrap interval of the mean difference; None with fewer than two seeds.
+        ci95: Interval of the mean difference, see `mean_interval`; None with fewer than two seeds.
+        p: Two-sided p value of the exact sign-flip test, uncorrected.
+        p_holm: The same, corrected over the table by Holm's method; NaN until it is.
     """
 
     n: int
     mean: float
     ci95: Interval | None
+    p: float = math.nan
+    p_holm: float = math.nan
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves zero out; else nothing can be told."""
+        return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
 
 
 def mean(values: Sequence[float]) -> float:
@@ -45,6 +63,24 @@ def mean(values: Sequence[float]) -> float:
 def std(values: Sequence[float]) -> float:
     """Sample standard deviation with n - 1 in the denominator; NaN for fewer than two values."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+def iqm(values: Sequence[float]) -> float:
+    """Interquartile mean: the mean of the middle half; NaN without values.
+
+    A quarter of the weight is cut off on either side, the value at the border counts in part
+    (Agarwal et al., NeurIPS 2021, recommend it for few runs; there whole values are cut off).
+    """
+    if not values:
+        return math.nan
+    return float(np.sort(values) @ middle_weights(len(values)))
+
+
+def middle_weights(n: int) -> NDArray[np.float64]:
+    """Weights of n sorted values in their interquartile mean, shape (n,)."""
+    places = np.arange(n, dtype=np.float64)
+    weights = np.clip(np.minimum(places + 1, 3 * n / 4) - np.maximum(places, n / 4), 0, None)
+    return np.asarray(weights / weights.sum())
 
 
 def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval | None:
@@ -62,30 +98,24 @@ def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval
     """
     if len(values) < 2:
         return None
-    from scipy import stats  # takes half a second to import, and only intervals need it
+    from scipy.special import stdtrit  # `scipy.stats` would take a second to import
 
-    factor = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1))
+    factor = float(stdtrit(len(values) - 1, (1 + confidence) / 2))
     half = factor * std(values) / math.sqrt(len(values))
     return mean(values) - half, mean(values) + half
 
 
-def bootstrap_interval(
-    values: Sequence[float],
-    *,
-    confidence: float = 0.95,
-    rng: np.random.Generator | None = None,
-) -> Interval | None:
-    """Percentile bootstrap interval for the mean (Efron, Annals of Statistics 7(1), 1979).
+def bootstrap_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval | None:
+    """Bias-corrected and accelerated bootstrap interval for the mean.
 
-    Narrower than it claims when n is small. Simulated coverage of the 95 % interval for normal
-    values: n = 2: 52 %, 3: 75 %, 5: 83 %, 10: 90 %, 20: 92 %. At n = 2 and 3 it is the range of
-    the values. The bias-corrected variant (BCa) is not used: with few values, resamples that tie
-    with the mean up to rounding decide its correction.
+    Efron, J. Am. Stat. Assoc. 82(397), 1987. Narrower than it claims when n is small: simulated
+    coverage of the 95 % interval for normal values is 71 % at n = 3, 84 % at 5, 90 % at 10, 93 %
+    at 20 and 94 % at 30. Hence `mean_interval` takes it from n = 30 only. The resamples come from
+    a fixed seed, so equal values give equal intervals.
 
     Args:
         values: One value per seed.
         confidence: Nominal coverage, in (0, 1).
-        rng: Source of the resamples; by default a fixed seed, so equal values give equal bytes.
 
     Returns:
         (low, high); both ends equal when all values are; None for fewer than two values.
@@ -94,11 +124,35 @@ def bootstrap_interval(
         return None
     if min(values) == max(values):
         return values[0], values[0]
-    rng = np.random.default_rng(0) if rng is None else rng
-    picks = rng.integers(len(values), size=(_NUM_RESAMPLES, len(values)))
-    means = np.asarray(values, dtype=np.float64)[picks].mean(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    from scipy.special import ndtr, ndtri
+
+    sample = np.asarray(values, dtype=np.float64)
+    picks = np.random.default_rng(0).integers(len(sample), size=(_NUM_RESAMPLES, len(sample)))
+    means = sample[picks].mean(axis=1)
+    # Resamples that tie with the mean up to rounding count half, so that they decide nothing.
+    centre, tie = mean(values), 1e-12 * float(np.abs(sample).max())
+    below = np.mean(means < centre - tie) + 0.5 * np.mean(np.abs(means - centre) <= tie)
+    bias = ndtri(np.clip(below, 1 / _NUM_RESAMPLES, 1 - 1 / _NUM_RESAMPLES))
+    z = bias + ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(means, ndtr(bias + z / (1 - _acceleration(sample) * z)))
     return float(low), float(high)
+
+
+def _acceleration(sample: NDArray[np.float64]) -> float:
+    """Skewness of the mean from the values left out one by one, over six."""
+    # Leaving value i out moves the mean by (mean - value) / (n - 1): the factor cancels.
+    pulls = sample - sample.mean()
+    return float((pulls**3).sum() / (6 * (pulls**2).sum() ** 1.5))
+
+
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """The 95 % interval of the mean that tables show: the one that covers what it claims.
+
+    Student's below 30 values, the BCa bootstrap from there. Simulated coverage for normal values:
+    95 % at every n below 30, 94 % at n = 30 and 50. For exponential values, far more skewed than
+    accuracies over seeds are: 87 % at n = 5, 91 % at 10, 92 % at 30.
+    """
+    return (t_interval if len(values) < BOOTSTRAP_FROM else bootstrap_interval)(values)
 
 
 def paired_difference(
@@ -119,5 +173,8 @@ def paired_difference(
     if not differences:
         return None
     return PairedDifference(
-        n=len(differences), mean=mean(differences), ci95=bootstrap_interval(differences)
+        n=len(differences),
+        mean=mean(differences),
+        ci95=mean_interval(differences),
+        p=sign_flip_p(differences),
     )

@@ -50,6 +50,5 @@ def _difference(comparison: Comparison, baseline: str, difference: PairedDiffere
     text = f"{metrics.format_signed(metric, difference.mean)}{unit} against {baseline}"
     if difference.ci95 is None:
         return f"{text}, which one shared seed cannot tell from chance"
-    low, high = difference.ci95
     text = f"{text} {metrics.format_interval(metric, difference.ci95)}"
-    return f"{text}, which cannot be told from zero" if low <= 0 <= high else text
+    return text if difference.clear else f"{text}, which cannot be told from zero"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dynaloss.analysis import metrics
 from dynaloss.analysis.cells import Cell, Comparison
+from dynaloss.analysis.significance import sign_flip_floor
+from dynaloss.analysis.statistics import BOOTSTRAP_FROM, PairedDifference
 
-__all__ = ["EMPTY", "MARK", "difference_text", "mean_text", "notes"]
+__all__ = ["CANNOT_TELL", "EMPTY", "MARK", "difference_text", "mean_text", "notes", "p_text"]
 
 EMPTY = "–"
-MARK = "*"
+MARK = "†"
 _NUM_INCOMPLETE_SHOWN = 12
-_FEW_SEEDS = 10
-_SMALL_NOTE = (
-    "Bootstrap intervals of few seeds are narrower than they claim: "
-    "of 3 seeds they cover about 75 %, of 5 about 83 %."
-)
+CANNOT_TELL = "cannot tell"
 
 
 def mean_text(comparison: Comparison, cell: Cell) -> str:
@@ -22,28 +22,43 @@ def mean_text(comparison: Comparison, cell: Cell) -> str:
     mark = MARK if cell.incomplete else ""
     if not cell.n:
         return EMPTY + mark
+    if comparison.exact:
+        return f"{cell.mean!r} ± {cell.std!r}{mark}"
     return metrics.format_mean(comparison.metric, cell.mean, cell.std) + mark
 
 
 def difference_text(comparison: Comparison, cell: Cell) -> str:
-    """`+6.2 [3.1, 9.0]`, the paired difference to the baseline; empty where there is none."""
+    """`+6.2 [3.1, 9.0] p 0.03`, the paired difference to the baseline; empty where there is none.
+
+    Where the interval covers zero, or there is none, it reads `cannot tell` instead of p.
+    """
     if cell.difference is None:
         return ""
-    text = metrics.format_signed(comparison.metric, cell.difference.mean)
-    if cell.difference.ci95 is None:
-        return text
-    return f"{text} {metrics.format_interval(comparison.metric, cell.difference.ci95)}"
+    metric, found = comparison.metric, cell.difference
+    if comparison.exact:
+        interval = f" [{found.ci95[0]!r}, {found.ci95[1]!r}]" if found.ci95 else ""
+        text = f"{found.mean!r}{interval}"
+    else:
+        interval = f" {metrics.format_interval(metric, found.ci95)}" if found.ci95 else ""
+        text = f"{metrics.format_signed(metric, found.mean)}{interval}"
+    return f"{text} {p_text(found.p_holm)}" if found.clear else f"{text} {CANNOT_TELL}"
+
+
+def p_text(p: float) -> str:
+    """`p 0.031`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.2g}"
 
 
 def notes(comparison: Comparison) -> tuple[str, ...]:
     """What the numbers of the table are, and which of its cells are incomplete."""
-    lines = [f"{metrics.label(comparison.metric)}: mean ± standard deviation over seeds."]
+    unit = comparison.metric if comparison.exact else metrics.label(comparison.metric)
+    lines = [
+        *comparison.warnings,
+        f"{unit}: mean ± standard deviation over seeds, {_n(comparison)}.",
+    ]
+    differences = [cell.difference for cell in comparison.cells if cell.difference]
     if comparison.baseline is not None:
-        lines.append(
-            f"Second line: paired difference to {comparison.baseline}, [95 % bootstrap interval]."
-        )
-        if _is_small(comparison):
-            lines.append(_SMALL_NOTE)
+        lines += _difference_notes(comparison.baseline, differences)
     incomplete = [_incomplete_text(cell) for cell in comparison.cells if cell.incomplete]
     shown = incomplete[:_NUM_INCOMPLETE_SHOWN]
     if len(incomplete) > len(shown):
@@ -53,9 +68,39 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _is_small(comparison: Comparison) -> bool:
-    differences = [cell.difference for cell in comparison.cells]
-    return any(difference and 1 < difference.n < _FEW_SEEDS for difference in differences)
+def _n(comparison: Comparison) -> str:
+    counts = sorted({cell.n for cell in comparison.cells if cell.n})
+    ends = dict.fromkeys(map(str, (*counts[:1], *counts[-1:])))
+    return f"n = {' to '.join(ends) or 0}"
+
+
+def _difference_notes(baseline: str, differences: Sequence[PairedDifference]) -> list[str]:
+    pairs = {difference.n for difference in differences}
+    kinds = [
+        kind
+        for kind, used in (
+            ("t", any(n < BOOTSTRAP_FROM for n in pairs)),
+            ("BCa bootstrap", any(n >= BOOTSTRAP_FROM for n in pairs)),
+        )
+        if used
+    ]
+    lines = [
+        f"Second line: difference to {baseline}, paired by seed, "
+        f"[95 % {' or '.join(kinds) or 't'} interval]; p: exact two-sided sign-flip test, "
+        f"Holm-corrected over {_counted(len(differences), 'difference')}; "
+        f"{CANNOT_TELL}: the interval covers zero, or one seed gives none."
+    ]
+    fewest = min(pairs, default=0)
+    if fewest > 1 and sign_flip_floor(fewest) > 0.05:
+        lines.append(
+            f"{fewest} seeds cannot reach p < 0.05 in a sign-flip or signed-rank test: "
+            f"the smallest p is {sign_flip_floor(fewest):.3g}, uncorrected."
+        )
+    return lines
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _incomplete_text(cell: Cell) -> str:

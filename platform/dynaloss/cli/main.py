@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dynaloss import __version__
+from dynaloss.cli.compare import compare, diff, show
+from dynaloss.cli.options import storage_option, uri_option
+from dynaloss.cli.search import search
 from dynaloss.errors import DynalossError, InputError
 
 if TYPE_CHECKING:
@@ -19,24 +22,6 @@ __all__ = ["main"]
 EXIT_FAILED_TRIALS = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-FORMATS = ("table", "markdown", "latex", "csv", "json")
-
-storage_option = click.option(
-    "--storage",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="DYNALOSS_STORAGE",
-    default=Path("results"),
-    show_default=True,
-    show_envvar=True,
-    help="Folder of the tracking store, artifacts and checkpoints.",
-)
-uri_option = click.option(
-    "--tracking-uri",
-    metavar="URI",
-    envvar="MLFLOW_TRACKING_URI",
-    show_envvar=True,
-    help="MLflow tracking store; SQLite under the storage folder unless given.",
-)
 
 
 class _Commands(click.Group):
@@ -75,6 +60,12 @@ def main() -> None:
     show_default=True,
     help="Format of the plan.",
 )
+@click.option(
+    "--spread",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --plan: standard deviation over seeds, as a share such as 0.012, for the smallest "
+    "detectable difference; from earlier runs unless given.",
+)
 @click.option("--fresh", is_flag=True, help="Run trials again that have ended before.")
 @storage_option
 @uri_option
@@ -82,6 +73,7 @@ def ablate(
     study: str,
     plan_only: bool,
     format_: str,
+    spread: float | None,
     fresh: bool,
     storage: Path,
     tracking_uri: str | None,
@@ -95,13 +87,22 @@ def ablate(
     Exit status: 0 if every trial completed, 1 if one failed or diverged, 2 for bad input, 130
     after an interruption.
     """
-    from dynaloss.cli.output import print_plan, print_summary, terminal
+    from dynaloss.cli.output import print_summary, terminal
     from dynaloss.design.study import load_study
     from dynaloss.execution.launch import launch_ablation, plan_study
 
     loaded = load_study(study)
     if plan_only:
-        print_plan(plan_study(loaded), format_)
+        from dynaloss.cli.planning import show_plan
+
+        show_plan(
+            loaded,
+            plan_study(loaded),
+            format_=format_,
+            storage=storage,
+            tracking_uri=tracking_uri,
+            spread=spread,
+        )
         return
     summary = launch_ablation(loaded, _workplace(storage, tracking_uri), terminal(), fresh=fresh)
     print_summary(summary)
@@ -139,55 +140,12 @@ def train(
     sys.exit(print_ending(trial, ending))
 
 
-@main.command()
-@click.argument("study")
-@click.option("--metric", help="Metric to compare by; the study's own unless given.")
-@click.option("--baseline", metavar="ARM", help="Arm that the others are compared with.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="Format of the table.",
-)
-@click.option(
-    "--report",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE.html",
-    help="Also write a report with all figures, one self-contained HTML file.",
-)
-@storage_option
-@uri_option
-def compare(
-    study: str,
-    metric: str | None,
-    baseline: str | None,
-    format_: str,
-    report: Path | None,
-    storage: Path,
-    tracking_uri: str | None,
-) -> None:
-    """Compare the arms of STUDY from the tracking store.
+main.add_command(search)
 
-    STUDY is the name of a study, or its file. Arms are rows, conditions are columns; a cell
-    shows mean and standard deviation over the seeds and the difference to the baseline, paired
-    by seed, with its 95 % interval. Only completed trials count.
-    """
-    from dynaloss.cli.comparing import compare_study
 
-    click.echo(
-        compare_study(
-            study,
-            metric=metric,
-            baseline=baseline,
-            format_=format_,
-            report=report,
-            storage=storage,
-            tracking_uri=tracking_uri,
-        ),
-        nl=False,
-    )
+main.add_command(compare)
+main.add_command(diff)
+main.add_command(show)
 
 
 @main.command("list")

@@ -31,9 +31,6 @@ def print_plan(plan: Plan, format_: str) -> None:
         return
     rows = [(trial.key, trial.condition, trial.arm, str(trial.seed)) for trial in plan.trials]
     _print_columns(("key", "condition", "arm", "seed"), rows)
-    click.echo(f"\nstudy {plan.study}, plan {plan.hash}: {len(plan.trials)} trials")
-    for note in plan.notes:
-        click.echo(f"note: {note}")
 
 
 def print_summary(summary: LaunchSummary) -> None:

@@ -9,6 +9,7 @@ __all__ = [
     "draw_observed_labels",
     "long_tail_counts",
     "realised_transition_matrix",
+    "step_counts",
     "symmetric_transition_matrix",
     "take_per_class",
 ]
@@ -28,6 +29,21 @@ def long_tail_counts(n_max: int, num_classes: int, imbalance_factor: float) -> N
     exponents = -np.arange(num_classes) / (num_classes - 1)
     # The small term keeps n_max / f on its integer where the power is one rounding below it.
     return np.floor(n_max * imbalance_factor**exponents + 1e-9).astype(np.int64)
+
+
+def step_counts(n_max: int, num_classes: int, imbalance_factor: float) -> NDArray[np.int64]:
+    """Samples per class of step imbalance, shape (C,): floor(n_max / f) from class C // 2 on.
+
+    Source: Buda et al., Neural Networks 106, 2018, and Cao et al., LDAM, NeurIPS 2019.
+
+    Args:
+        n_max: Samples of each class of the first half.
+        num_classes: At least 2.
+        imbalance_factor: f = n_max / n_min, at least 1.
+    """
+    counts = np.full(num_classes, n_max, dtype=np.int64)
+    counts[num_classes // 2 :] = int(n_max / imbalance_factor + 1e-9)
+    return counts
 
 
 def take_per_class(

@@ -1,4 +1,4 @@
-"""A split that lives on the trial's device as uint8 and is augmented there."""
+"""A split that lives in memory as uint8 and is augmented on the trial's device."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ __all__ = ["ResidentSplit"]
 
 
 class ResidentSplit:
-    """The samples of one role in device memory; see `dynaloss.learning.batches.Split`.
+    """The samples of one role in memory; see `dynaloss.learning.batches.Split`.
 
     Args:
         samples: Images and labels in host memory; copied.
         views: Makes the weak and the strong view.
         device: Where the tensors live.
+        on_host: Whether the images stay in host memory, and go to the device batch by batch.
     """
 
-    def __init__(self, samples: LabelledImages, views: Views, device: torch.device) -> None:
-        self._images = torch.tensor(samples.images, device=device)
+    def __init__(
+        self,
+        samples: LabelledImages,
+        views: Views,
+        device: torch.device,
+        *,
+        on_host: bool = False,
+    ) -> None:
+        self._images = torch.tensor(samples.images, device="cpu" if on_host else device)
         self._observed = torch.tensor(samples.observed, device=device)
         self._true = torch.tensor(samples.true, device=device)
         self._views = views
@@ -49,8 +57,8 @@ class ResidentSplit:
     ) -> Iterator[Batch]:
         """Yields a batch per tensor of indices, with the views that are asked for."""
         for chosen in indices:
-            on_device = chosen.to(self._images.device)
-            images = self._images[on_device]
+            on_device = chosen.to(self._observed.device)
+            images = self._images[chosen.to(self._images.device)].to(self._observed.device)
             yield Batch(
                 indices=on_device,
                 labels=self._observed[on_device],

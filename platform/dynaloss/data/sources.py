@@ -1,86 +1,69 @@
-"""Labelled images by name, as they are before any bias is put on them."""
+"""Data sources by name: what they hold, whether it is there, and its digest."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["SOURCES", "ImageArrays", "Source", "load_source"]
+from dynaloss.data.cifar import cifar_digest, load_cifar
+from dynaloss.data.image_sources import image_digest, load_images
+from dynaloss.data.parquet import load_parquet, parquet_digest
+from dynaloss.data.source import DataNotFound, ImageArrays, Source, SourceSettings, shared_images
+from dynaloss.data.user_sources import GROUP, user_sources
+from dynaloss.errors import InputError
+
+__all__ = [
+    "SOURCES",
+    "DataNotFound",
+    "ImageArrays",
+    "Source",
+    "SourceKind",
+    "SourceSettings",
+    "SourceStatus",
+    "load_source",
+    "shared_images",
+    "source_status",
+]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageArrays:
-    """Images and their true labels.
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """How a source is read.
 
     Attributes:
-        images: uint8, shape (N, channels, height, width).
-        labels: Class indices in [0, C), int64, shape (N,).
+        load: Reads it whole.
+        digest: Digest of its content, without decoding it.
+        ignores: Settings that mean nothing to it, and are refused.
     """
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    load: Callable[[SourceSettings], Source]
+    digest: Callable[[SourceSettings], str]
+    ignores: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A data source: the pool to train on and, where it has one, its own test set.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """Whether the data of a source are there.
 
     Attributes:
-        name: Its name in a study file.
-        class_names: One per class.
-        pool: Samples to train on; also those to test on if `test` is None.
-        test: The source's own test set, or None where it has none.
-        mean: Per channel, of images scaled to [0, 1].
-        std: Per channel, likewise.
-        crop_padding: Pixels of padding of the random crop in the strong view.
-        flip: Whether a mirror image keeps its class.
+        digest: Digest of its content, or a placeholder that no content has.
+        missing: What to fetch and where to put it; None where the data are there.
     """
 
-    name: str
-    class_names: tuple[str, ...]
-    pool: ImageArrays
-    test: ImageArrays | None
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    crop_padding: int
-    flip: bool
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes C."""
-        return len(self.class_names)
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Shape (channels, height, width) of an image."""
-        channels, height, width = self.pool.images.shape[1:]
-        return channels, height, width
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the images and labels, hexadecimal."""
-        content = hashlib.sha256()
-        for part in (self.pool, self.test):
-            if part is not None:
-                content.update(str(part.images.shape).encode())
-                content.update(np.ascontiguousarray(part.images).data)
-                content.update(np.ascontiguousarray(part.labels).data)
-        return content.hexdigest()
+    digest: str
+    missing: str | None
 
 
-def _load_digits() -> Source:
+def _load_digits(settings: SourceSettings) -> Source:
     """scikit-learn's bundled digits: 1,797 real 8 x 8 images of ten classes, values 0 to 16."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images = (digits.images[:, None] * (255 / 16)).round().astype(np.uint8)
     return Source(
-        name="digits",
+        name=settings.name,
         class_names=tuple(str(name) for name in digits.target_names),
         pool=ImageArrays(images=images, labels=digits.target.astype(np.int64)),
         test=None,
@@ -91,9 +74,66 @@ def _load_digits() -> Source:
     )
 
 
-SOURCES: dict[str, Callable[[], Source]] = {"digits": _load_digits}
+SOURCES: Mapping[str, SourceKind] = {
+    "digits": SourceKind(
+        _load_digits,
+        lambda settings: _load_digits(settings).digest,
+        ("train", "test", "image_size", "num_classes"),
+    ),
+    "cifar10": SourceKind(load_cifar, cifar_digest, ("train", "test", "image_size")),
+    "cifar100": SourceKind(load_cifar, cifar_digest, ("train", "test", "image_size")),
+    "parquet": SourceKind(load_parquet, parquet_digest),
+    "image_folder": SourceKind(load_images, image_digest),
+    "image_list": SourceKind(load_images, image_digest),
+    "animal10n": SourceKind(load_images, image_digest),
+}
 
 
-def load_source(name: str) -> Source:
-    """Loads the source `name`, a key of `SOURCES`."""
-    return SOURCES[name]()
+def load_source(settings: SourceSettings) -> Source:
+    """Loads a source; decodes or downloads where that has to be.
+
+    Raises:
+        DataNotFound: If its files are missing.
+        InputError: If they cannot be read, or there is no such source.
+    """
+    kind = _kind_of(settings)
+    return kind.load(settings) if kind else _load_user_source(settings)
+
+
+def source_status(settings: SourceSettings) -> SourceStatus:
+    """Whether the data of a source are there, and their digest; decodes nothing.
+
+    Raises:
+        InputError: If the files are there but cannot be read, or there is no such source.
+    """
+    kind = _kind_of(settings)
+    try:
+        digest = kind.digest(settings) if kind else _load_user_source(settings).digest
+    except DataNotFound as error:
+        return SourceStatus(digest=f"missing:{settings.name}", missing=str(error))
+    return SourceStatus(digest=digest, missing=None)
+
+
+def _kind_of(settings: SourceSettings) -> SourceKind | None:
+    """How a source of our own is read; None for that of another package."""
+    kind = SOURCES.get(settings.name)
+    given = [
+        name for name in (kind.ignores if kind else ()) if getattr(settings, name) is not None
+    ]
+    if given:
+        raise InputError([f"[data.{n}] is not a setting of '{settings.name}'" for n in given])
+    return kind
+
+
+def _load_user_source(settings: SourceSettings) -> Source:
+    entry = user_sources().get(settings.name)
+    if entry is None:
+        known = ", ".join([*SOURCES, *user_sources()])
+        raise InputError(f"[data.source] must be one of {known}, but got '{settings.name}'")
+    source = entry.load()(settings)
+    if not isinstance(source, Source):
+        raise InputError(
+            f"entry point '{settings.name}' of group '{GROUP}' must return a "
+            f"dynaloss.data.sources.Source, but returned {type(source).__name__}"
+        )
+    return source

@@ -8,9 +8,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dynaloss.data.sources import Source
+from dynaloss.data.image_ops import cutout
+from dynaloss.data.policies import augment
+from dynaloss.data.source import Source
 
-__all__ = ["Views", "random_crop", "random_flip"]
+__all__ = ["ViewSettings", "Views", "random_crop", "random_flip"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewSettings:
+    """What the strong view is made of.
+
+    Attributes:
+        augment: `none` or a key of `POLICIES`.
+        cutout: Side of the square that is cut out, in pixels; 0 for none.
+        crop_padding: Pixels of padding of the random crop; None for what suits the source.
+        flip: Whether half of the images are mirrored; None for what suits the source.
+    """
+
+    augment: str = "none"
+    cutout: int = 0
+    crop_padding: int | None = None
+    flip: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,21 +41,31 @@ class Views:
         std: Likewise.
         crop_padding: Pixels of padding of the random crop; 0 for no crop.
         flip: Whether half of the strong views are mirrored.
+        augment: `none` or a key of `POLICIES`.
+        cutout: Side of the square that is cut out of strong views, in pixels; 0 for none.
     """
 
     mean: Tensor
     std: Tensor
     crop_padding: int
     flip: bool
+    augment: str = "none"
+    cutout: int = 0
 
     @classmethod
-    def of_source(cls, source: Source, device: torch.device) -> Views:
-        """The views that fit the images of `source`."""
+    def of_source(
+        cls, source: Source, device: torch.device, settings: ViewSettings | None = None
+    ) -> Views:
+        """The views that fit the images of `source`, but for what `settings` says."""
+        chosen = settings or ViewSettings()
+        padding, flip = chosen.crop_padding, chosen.flip
         return cls(
             mean=torch.tensor(source.mean, device=device).view(1, -1, 1, 1),
             std=torch.tensor(source.std, device=device).view(1, -1, 1, 1),
-            crop_padding=source.crop_padding,
-            flip=source.flip,
+            crop_padding=source.crop_padding if padding is None else padding,
+            flip=source.flip if flip is None else flip,
+            augment=chosen.augment,
+            cutout=chosen.cutout,
         )
 
     def weak(self, images: Tensor) -> Tensor:
@@ -44,11 +73,18 @@ class Views:
         return (images.float() / 255 - self.mean) / self.std
 
     def strong(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Crops at random, mirrors at random where that keeps the class, and normalises."""
+        """Crops, mirrors, augments and cuts out at random, as far as asked for; normalises.
+
+        The paper's order; what is not asked for draws nothing.
+        """
         if self.crop_padding:
             images = random_crop(images, self.crop_padding, generator)
         if self.flip:
             images = random_flip(images, generator)
+        if self.augment != "none":
+            images = augment(images, self.augment, generator)
+        if self.cutout:
+            images = cutout(images, self.cutout, generator)
         return self.weak(images)
 
 

@@ -1,34 +1,74 @@
-"""Ablation designs: which arms the components of a study give."""
+"""Arms of an ablation: what its components switch, and what its designs make of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
-from typing import Literal
+import re
+from collections.abc import Mapping, Sequence
 
+from dynaloss.design.designs import DESIGNS, DesignName, subsets_of
 from dynaloss.design.overrides import Overrides
+from dynaloss.design.settings import Scalar, show
 
-__all__ = ["COMPONENTS", "DESIGNS", "DesignName", "arm_name", "design_arms"]
+__all__ = [
+    "COMPONENTS",
+    "DESIGNS",
+    "Component",
+    "DesignName",
+    "arm_name",
+    "design_arms",
+    "level_arms",
+]
 
-DesignName = Literal["factorial", "leave_one_out", "only_one"]
-_Subsets = list[tuple[str, ...]]
+Component = tuple[Overrides, Overrides]
+"""The settings that switch a component on, and those that switch it off."""
 
-COMPONENTS: Mapping[str, tuple[Overrides, Overrides]] = {
+COMPONENTS: Mapping[str, Component] = {
     "corrector": ({"loss.corrector.enabled": True}, {"loss.corrector.enabled": False}),
     "margin": ({"loss.margin.enabled": True}, {"loss.margin.enabled": False}),
+    "sampling": ({"sampler.kind": "hierarchical"}, {"sampler.kind": "random_balanced"}),
+    "finetune": ({"loss.finetune": True}, {"loss.finetune": False}),
+    "per_class_corrector": (
+        {"loss.corrector.per_class": True},
+        {"loss.corrector.per_class": False},
+    ),
+    "warm_start": ({"loss.corrector.warm_start": True}, {"loss.corrector.warm_start": False}),
+    "sampled_pseudo_labels": (
+        {"loss.corrector.pseudo_labels": "sampled"},
+        {"loss.corrector.pseudo_labels": "soft"},
+    ),
 }
-"""Per component, the settings that switch it on and those that switch it off."""
+"""The components built in, by name."""
 
 
-def design_arms(design: DesignName, components: Sequence[str]) -> dict[str, Overrides]:
+def design_arms(
+    design: DesignName,
+    components: Sequence[str],
+    declared: Mapping[str, Component] | None = None,
+    *,
+    resolution: int = 3,
+) -> dict[str, Overrides]:
     """Arms of a design by name, in the design's order.
 
     Args:
         design: Which subsets of the components are switched on.
-        components: Distinct names of `COMPONENTS`.
+        components: Distinct names of `COMPONENTS` or of `declared`.
+        declared: Components that the study declares itself.
+        resolution: Of the fractional design.
     """
-    subsets = DESIGNS[design](components)
-    return {arm_name(on, components): _overrides(on, components) for on in subsets}
+    known = {**COMPONENTS, **(declared or {})}
+    subsets = subsets_of(design, components, resolution)
+    return {arm_name(on, components): _overrides(on, components, known) for on in subsets}
+
+
+def level_arms(factor: str, levels: Sequence[Scalar]) -> dict[str, Overrides]:
+    """One arm per level of one setting, such as `ranks-10`."""
+    short = factor.rpartition(".")[2]
+    return {f"{short}-{_as_name(level)}": {factor: level} for level in levels}
+
+
+def _as_name(level: Scalar) -> str:
+    text = level if isinstance(level, str) else show(level)
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", text)
 
 
 def arm_name(on: Sequence[str], components: Sequence[str]) -> str:
@@ -41,31 +81,11 @@ def arm_name(on: Sequence[str], components: Sequence[str]) -> str:
     return f"no-{off[0]}" if len(off) == 1 else "+".join(on)
 
 
-def _overrides(on: Sequence[str], components: Sequence[str]) -> Overrides:
-    merged: dict[str, bool | int | float | str | None] = {}
+def _overrides(
+    on: Sequence[str], components: Sequence[str], known: Mapping[str, Component]
+) -> Overrides:
+    merged: dict[str, Scalar] = {}
     for name in components:
-        switched_on, switched_off = COMPONENTS[name]
+        switched_on, switched_off = known[name]
         merged |= switched_on if name in on else switched_off
     return merged
-
-
-def _factorial(components: Sequence[str]) -> _Subsets:
-    sizes = range(len(components) + 1)
-    return [subset for size in sizes for subset in combinations(components, size)]
-
-
-def _leave_one_out(components: Sequence[str]) -> _Subsets:
-    everything = tuple(components)
-    return [everything, *(tuple(n for n in everything if n != out) for out in everything)]
-
-
-def _only_one(components: Sequence[str]) -> _Subsets:
-    return [(), *((name,) for name in components)]
-
-
-DESIGNS: Mapping[DesignName, Callable[[Sequence[str]], _Subsets]] = {
-    "factorial": _factorial,
-    "leave_one_out": _leave_one_out,
-    "only_one": _only_one,
-}
-"""Per design, the subsets of the components that are switched on together."""

@@ -15,23 +15,33 @@ _FOLDERS = ("ablations", "search_spaces")
 _SUFFIXES = (".yaml", ".yml")
 
 
-def bundled_studies() -> dict[str, Path]:
-    """Every bundled study file by name, the path below its folder without the suffix."""
+def bundled_studies(first: str = "ablations") -> dict[str, Path]:
+    """Every bundled study file by name, the path below its folder without the suffix.
+
+    Args:
+        first: Folder that has the plain name where an ablation and a search share it; the
+            other one's then begins with its folder, such as `search_spaces/quickstart`.
+    """
     found: dict[str, Path] = {}
-    for folder in _folders():
+    for folder in sorted(_folders(), key=lambda folder: folder.name != first):
         for path in sorted(folder.rglob("*")):
             if path.suffix in _SUFFIXES and path.is_file():
-                found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+                name = path.relative_to(folder).with_suffix("").as_posix()
+                found.setdefault(f"{folder.name}/{name}" if name in found else name, path)
     return dict(sorted(found.items()))
 
 
-def find_study(source: str | Path) -> Path:
+def find_study(source: str | Path, first: str = "ablations") -> Path:
     """Path of a study: the file `source`, or else the bundled study of that name.
+
+    Args:
+        source: A path or a name.
+        first: Folder whose study is meant where two share the name.
 
     Raises:
         InputError: If there is neither.
     """
-    path, studies = Path(source), bundled_studies()
+    path, studies = Path(source), bundled_studies(first)
     if path.is_file():
         return path
     if str(source) in studies:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, get_args
 
-from dynaloss.design.arms import COMPONENTS, DesignName, design_arms
+from dynaloss.design.arms import COMPONENTS, DesignName, design_arms, level_arms
 from dynaloss.design.config import TrialConfig
 from dynaloss.design.overrides import apply_overrides, check_key
 from dynaloss.design.problems import Problem, but_got, did_you_mean, listed, problems_of, repeats
@@ -42,6 +42,8 @@ def check_across(values: Mapping[str, Any]) -> list[Problem]:
         *_unknown_keys(values),
         *_repeated_values(values),
         *_arm_names(values),
+        *_declared_components(values),
+        *_unknown_components(values),
         *_empty_design(values),
         *_baseline(values),
         *_set_twice(values),
@@ -54,6 +56,9 @@ def _unknown_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
     places: list[KeyPath] = [("conditions", key) for key in _mapping(values, "conditions")]
     arms = _mapping(values, "arms")
     places += [("arms", arm, key) for arm in arms for key in _mapping(arms, arm)]
+    levels = _mapping(_mapping(values, "ablation"), "one_factor")
+    places += [("ablation", "one_factor", key) for key in levels]
+    places += [path for path, _ in _declared_settings(values)]
     for path in places:
         text = check_key(str(path[-1]))
         if text:
@@ -71,10 +76,46 @@ def _repeated_values(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(path, repeats(again[0]))
 
 
+def _declared_settings(values: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Scalar]]:
+    declared = _mapping(values, "components")
+    for name in declared:
+        for side in ("on", "off"):
+            for key, value in _mapping(_mapping(declared, name), side).items():
+                yield ("components", name, side, key), value
+
+
+def _declared_components(values: Mapping[str, Any]) -> Iterator[Problem]:
+    declared = _mapping(values, "components")
+    for name in declared:
+        path = ("components", name)
+        rule = broken_name(name, "_.")
+        if rule:
+            yield Problem(path, but_got(rule, name))
+        if name in COMPONENTS:
+            yield Problem(path, "is built in: give it another name")
+        sides = [{*_mapping(_mapping(declared, name), side)} for side in ("on", "off")]
+        if sides[0] != sides[1]:
+            one_sided = listed(sorted(sides[0] ^ sides[1]))
+            yield Problem(
+                path, f"must set the same keys on and off, but only one sets {one_sided}"
+            )
+
+
+def _unknown_components(values: Mapping[str, Any]) -> Iterator[Problem]:
+    known = [*COMPONENTS, *_mapping(values, "components")]
+    components = _mapping(values, "ablation").get("components")
+    for index, name in enumerate(components if isinstance(components, list) else ()):
+        if isinstance(name, str) and name not in known:
+            text = but_got(f"must be one of {listed(known)}", name, did_you_mean(name, known))
+            yield Problem(("ablation", "components", index), text)
+
+
 def _empty_design(values: Mapping[str, Any]) -> Iterator[Problem]:
     ablation = values.get("ablation")
-    if isinstance(ablation, dict) and not (ablation.get("components") or values.get("arms")):
-        known = listed(COMPONENTS)
+    if not isinstance(ablation, dict):
+        return
+    if not (ablation.get("components") or ablation.get("one_factor") or values.get("arms")):
+        known = listed([*COMPONENTS, *_mapping(values, "components")])
         text = f"must hold at least one of {known}, as no arms are written out"
         yield Problem(("ablation", "components"), text)
 
@@ -130,7 +171,7 @@ def _refused_combinations(values: Mapping[str, Any]) -> Iterator[Problem]:
 def _attributed(problem: Problem, choices: _Choices) -> Problem:
     """The problem at the line of the value that causes it, wherever it shows in the trial."""
     key = problem.key
-    if key in choices and choices[key].path[0] != "ablation":
+    if key in choices and choices[key].path[:2] != ("ablation", "components"):
         return Problem(choices[key].path, problem.text)
     inside = _paths_below(key, choices)
     cause = inside or _paths_below(key.rpartition(".")[0], choices)
@@ -169,17 +210,55 @@ def _written_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
 
 def _designed_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
     """Arms of the design; none where the design itself is malformed."""
+    return {**_component_arms(values), **_level_arms(values)}
+
+
+def _component_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
     ablation = _mapping(values, "ablation")
-    design = ablation.get("design", "factorial")
+    designs = ablation.get("design", "factorial")
+    designs = [designs] if isinstance(designs, str) else designs
     components = ablation.get("components")
-    if design not in get_args(DesignName) or not isinstance(components, list):
+    if not isinstance(designs, list) or not isinstance(components, list) or not components:
         return {}
-    if not components or any(name not in tuple(COMPONENTS) for name in components):
+    declared = _declared(values)
+    if any(name not in (*COMPONENTS, *declared) for name in components):
         return {}
+    resolution = ablation.get("resolution", 4)
+    if any(design not in get_args(DesignName) for design in designs) or resolution not in (
+        3,
+        4,
+        5,
+    ):
+        return {}
+    distinct = list(dict.fromkeys(components))
     return {
         arm: {key: _Choice(value, ("ablation", "components")) for key, value in chosen.items()}
-        for arm, chosen in design_arms(design, list(dict.fromkeys(components))).items()
+        for design in designs
+        for arm, chosen in design_arms(design, distinct, declared, resolution=resolution).items()
     }
+
+
+def _declared(values: Mapping[str, Any]) -> dict[str, tuple[dict[str, Scalar], dict[str, Scalar]]]:
+    """The study's own components as far as they are well-formed: settings on, settings off."""
+    found: dict[str, tuple[dict[str, Scalar], dict[str, Scalar]]] = {
+        name: ({}, {}) for name in _mapping(values, "components")
+    }
+    for (_, name, side, key), value in _declared_settings(values):
+        if check_key(str(key)) is None and is_single(value):
+            found[str(name)][side == "off"][str(key)] = value
+    return found
+
+
+def _level_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
+    ablation = _mapping(values, "ablation")
+    arms: dict[str, _Choices] = {}
+    for factor, levels in _mapping(ablation, "one_factor").items():
+        if check_key(factor) is None and isinstance(levels, list):
+            single = [level for level in levels if is_single(level)]
+            for index, (arm, chosen) in enumerate(level_arms(factor, single).items()):
+                path = ("ablation", "one_factor", factor, index)
+                arms[arm] = {factor: _Choice(chosen[factor], path)}
+    return arms
 
 
 def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -40,25 +43,60 @@ __all__ = [
 MODELS = {
     "mlp": "two hidden layers on the flattened image",
     "small_cnn": "a few convolutions, for small images",
+    "resnet8": "the paper's network for CIFAR with 8 layers, for trials on a CPU",
+    "resnet20": "the paper's network for CIFAR with 20 layers",
     "resnet32": "the paper's network for CIFAR, with option-A shortcuts",
+    "preact_resnet18": "pre-activation ResNet-18 for small images, 11.2 million weights",
 }
-"""Every classifier by name; `model.name` accepts exactly these."""
+"""Every classifier of our own by name; `torchvision/` and a name gives one of torchvision's."""
+
+_TORCHVISION = "torchvision/"
+
+
+def _known_model(name: str) -> str:
+    if not name.startswith(_TORCHVISION):
+        return one_of(MODELS)(name)
+    # By name at run time: study files are read without torch, but for those that ask for it.
+    models = importlib.import_module("torchvision.models")
+    known = [_TORCHVISION + model for model in models.list_models(module=models)]
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=1)
+    remedy = f"did you mean '{near[0]}'?" if near else "see torchvision.models.list_models()"
+    raise rule_error("must be the name of a classifier of torchvision", remedy)
+
+
+def _absolute(path: str | None) -> str | None:
+    # Trials run in folders of their own.
+    return None if path is None else str(Path(path).expanduser().absolute())
+
+
+_FilePath = Annotated[str | None, AfterValidator(_absolute)]
 
 
 class ModelConfig(Settings):
     """The classifier."""
 
-    name: Annotated[str, AfterValidator(one_of(MODELS))] = Field(
-        default="resnet32", description="Name of the classifier."
+    name: Annotated[str, AfterValidator(_known_model)] = Field(
+        default="resnet32",
+        description="Name of the classifier; 'torchvision/resnet50' takes one of torchvision's.",
+    )
+    pretrained_path: _FilePath = Field(
+        default=None, description="File of weights to start from, .pt or .pth; null for none."
     )
 
 
 class SamplerConfig(Settings):
     """How each epoch draws its metadata, the balanced subset for the outer loss."""
 
-    kind: Literal["hierarchical"] = Field(
+    kind: Literal[
+        "hierarchical", "random_balanced", "random", "low_loss_only", "fixed", "clean"
+    ] = Field(
         default="hierarchical",
-        description="hierarchical: draw at random per class, then keep the lowest losses.",
+        description="hierarchical: draw at random per class, then keep the lowest losses. "
+        "random_balanced: at random per class. random: at random. low_loss_only: the lowest "
+        "losses per class. fixed: hierarchical, drawn once. clean: the set in sampler.path with "
+        "its true labels, which count as clean labels used.",
     )
     random_ratio: Real = Field(
         default=0.5,
@@ -69,6 +107,24 @@ class SamplerConfig(Settings):
     low_loss_ratio: Real = Field(
         default=0.5, gt=0, le=1, description="Share in (0, 1] of the random draw that is kept."
     )
+    every: int = Field(
+        default=1, ge=1, description="Epochs from one draw to the next, at least 1."
+    )
+    keep_in_train: bool = Field(
+        default=False, description="Whether the metadata stay in the epoch's training split, too."
+    )
+    path: _FilePath = Field(
+        default=None,
+        validate_default=True,
+        description="For clean: file of indices into the source's training images, .npy or .csv.",
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _given_for_a_clean_set(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("kind") == "clean" and path is None:
+            raise rule_error("must name a file of indices where sampler.kind is 'clean'")
+        return path
 
 
 class MetaConfig(Settings):
@@ -82,6 +138,13 @@ class MetaConfig(Settings):
         default=None,
         ge=1,
         description="Metadata images per meta step, at least 1; null takes schedule.batch_size.",
+    )
+    hypergradient: Literal["forward", "unrolled", "head"] = Field(
+        default="forward",
+        description="How the gradient of the outer loss is computed. forward: exactly, by one "
+        "forward-mode pass. unrolled: exactly, by a second graph through the network, which "
+        "needs more memory. head: as if the look-ahead step moved the last linear layer alone, "
+        "which is fastest and no longer exact.",
     )
 
 

@@ -7,7 +7,15 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dynaloss.design.config import DynamicLossConfig, TrialConfig
+from dynaloss.data.digests import file_digest
+from dynaloss.design.config import (
+    DataConfig,
+    DynamicLossConfig,
+    NoiseConfig,
+    SamplerConfig,
+    TrialConfig,
+)
+from dynaloss.design.loss_config import LDAMConfig, MetaWeightNetConfig
 from dynaloss.design.settings import Scalar
 
 __all__ = ["RESULTS_VERSION", "digest_of", "effective_config", "flatten", "trial_key"]
@@ -26,14 +34,21 @@ def effective_config(config: TrialConfig) -> dict[str, Any]:
     another takes that one's value.
     """
     values = config.model_dump()
-    _keep_effective_data(values["data"])
+    _keep_effective_data(values["data"], config.data)
+    del values["model"]["pretrained_path"]
+    if config.model.pretrained_path is not None:
+        values["model"]["pretrained"] = _content(config.model.pretrained_path)
     if _is_learned(config):
         values["meta"]["batch_size"] = config.meta.batch_size or config.schedule.batch_size
+        _keep_effective_sampler(values["sampler"], config.sampler)
     else:
         # Warm-up is cross-entropy too: without a loss to learn it never ends.
         del values["sampler"], values["meta"], values["schedule"]["warmup_epochs"]
     if isinstance(config.loss, DynamicLossConfig):
-        _keep_effective_loss(values["loss"], config.loss)
+        _keep_effective_loss(values["loss"], config.loss, config.schedule.warmup_epochs)
+    if isinstance(config.loss, LDAMConfig):
+        values["loss"]["drw_epoch"] = config.loss.first_reweighted(config.schedule.epochs)
+        del values["loss"]["drw_fraction"]
     return values
 
 
@@ -70,20 +85,70 @@ def digest_of(values: object) -> str:
 
 def _is_learned(config: TrialConfig) -> bool:
     loss = config.loss
-    return isinstance(loss, DynamicLossConfig) and (loss.corrector.enabled or loss.margin.enabled)
+    if isinstance(loss, DynamicLossConfig):
+        return loss.corrector.enabled or loss.margin.enabled
+    return isinstance(loss, MetaWeightNetConfig)
 
 
-def _keep_effective_data(data: dict[str, Any]) -> None:
-    if data["noise"]["kind"] == "none" or data["noise"]["rate"] == 0:
-        data["noise"] = {"rate": 0.0}
+def _keep_effective_data(data: dict[str, Any], config: DataConfig) -> None:
+    # The digest of the data stands for what these point to; the views come back below.
+    for name in ("root", "train", "test", "download", "views"):
+        del data[name]
+    for name, default in (("image_size", None), ("num_classes", None), ("memory", "auto")):
+        if data[name] == default:
+            del data[name]
+    if config.has_test_split:
+        del data["test_fraction"]
+    if not config.is_imbalanced:
+        data["imbalance_factor"] = 1.0
+    if not config.is_imbalanced or config.imbalance == "exponential":
+        del data["imbalance"]
     if data["validation"]["fraction"] == 0:
         del data["validation"]["labels"]
+    data["noise"] = _effective_noise(config.noise)
+    views = config.views.model_dump(exclude_defaults=True)
+    data.update({"views": views} if views else {})
 
 
-def _keep_effective_loss(values: dict[str, Any], loss: DynamicLossConfig) -> None:
+def _effective_noise(noise: NoiseConfig) -> dict[str, Any]:
+    if noise.is_off:
+        return {"rate": 0.0}
+    if noise.kind == "file":
+        return {"kind": "file", "labels": _content(noise.path), "key": noise.key}
+    mapping = {"map": noise.map} if noise.kind == "asymmetric" else {}
+    return {"kind": noise.kind, "rate": noise.rate, **mapping}
+
+
+def _content(path: str | None) -> str:
+    try:
+        return file_digest(str(path))[:16]
+    except OSError:
+        # The trial will say so; a study can be looked at before its files are there.
+        return f"missing: {path}"
+
+
+def _keep_effective_sampler(values: dict[str, Any], sampler: SamplerConfig) -> None:
+    del values["path"]
+    if sampler.kind == "clean":
+        del values["random_ratio"], values["low_loss_ratio"]
+        values["indices"] = _content(sampler.path)
+    if sampler.kind in ("clean", "fixed"):
+        del values["every"]
+
+
+def _keep_effective_loss(
+    values: dict[str, Any], loss: DynamicLossConfig, warmup_epochs: int
+) -> None:
+    length = loss.corrector.warm_start_length(warmup_epochs)
+    values["corrector"]["warm_start_epochs"] = length
+    if not length:
+        values["corrector"]["warm_start"] = False
+        del values["corrector"]["warm_start_epochs"]
     for name, part in (("corrector", loss.corrector), ("margin", loss.margin)):
         if not part.enabled:
             values[name] = {"enabled": False}
+    if loss.margin.enabled and not loss.finetune:
+        del values["margin"]["in_finetune"]
     if not (loss.corrector.enabled or loss.margin.enabled):
         del values["finetune"]
 

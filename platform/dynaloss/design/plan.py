@@ -16,6 +16,7 @@ __all__ = [
     "Condition",
     "DataDigests",
     "Plan",
+    "Repeat",
     "Trial",
     "condition_label",
     "make_plan",
@@ -25,7 +26,14 @@ __all__ = [
 DataDigests = Mapping[str, str] | Callable[[DataConfig], str]
 """Digest of the data: by the name of the source, or worked out from the settings."""
 
-_IN_EVERY_LABEL = ("data.source", "data.noise.kind", "data.noise.rate", "data.imbalance_factor")
+_IN_EVERY_LABEL = (
+    "data.source",
+    "data.noise.kind",
+    "data.noise.rate",
+    "data.noise.key",
+    "data.imbalance",
+    "data.imbalance_factor",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +78,23 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """A cell that computes the same as an earlier trial, such as an arm that ignores a condition.
+
+    Attributes:
+        condition: Label of the condition that the cell stands in.
+        arm: Name of the arm that the cell stands in.
+        seed: Trial seed.
+        key: Key of the trial whose result is the cell's.
+    """
+
+    condition: str
+    arm: str
+    seed: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a study runs.
 
@@ -79,7 +104,10 @@ class Plan:
             pairing is complete early.
         baseline: Arm that the others are compared with.
         metric: Metric that arms are compared by.
-        notes: What was merged because it would compute the same, one sentence each.
+        notes: What was merged because it would compute the same, and what else to know of the
+            design, one sentence each.
+        repeats: Cells that share the trial of another cell, for the comparison.
+        components: Components that the arms of the design switch, in order.
     """
 
     study: str
@@ -87,6 +115,8 @@ class Plan:
     baseline: str
     metric: str
     notes: tuple[str, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
+    components: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -104,18 +134,25 @@ def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
     """
     conditions = _conditions(study)
     configs = {
-        arm: tuple(override(study.trial, {**c.values, **overrides}) for c in conditions)
+        arm: tuple(
+            override(
+                study.trial, {**c.values, **overrides, **study.tuned_overrides(arm, c.values)}
+            )
+            for c in conditions
+        )
         for arm, overrides in study.arm_overrides().items()
     }
     same_as = _equal_arms(configs)
-    trials, repeats = _unique(_trials(study, conditions, configs, same_as, data_digests))
+    trials, repeats, merged = _unique(_trials(study, conditions, configs, same_as, data_digests))
     equal = [f"arm '{arm}' equals arm '{first}'" for arm, first in same_as.items()]
     return Plan(
         study=study.study,
         trials=trials,
         baseline=same_as.get(study.baseline, study.baseline),
         metric=study.report.metric,
-        notes=(*(f"{note}, and runs once" for note in equal), *repeats),
+        notes=(*study.design_notes(), *(f"{note}, and runs once" for note in equal), *merged),
+        repeats=(*repeats, *_equal_cells(same_as, trials, repeats)),
+        components=tuple(study.ablation.components) if study.ablation else (),
     )
 
 
@@ -132,10 +169,8 @@ def condition_label(config: TrialConfig, varied_keys: Iterable[str]) -> str:
     The source stands in front only where it is varied; other varied keys follow by name.
     """
     varied, data = list(varied_keys), config.data
-    noise = f"{data.noise.kind} {show(data.noise.rate)}"
-    clean = data.noise.kind == "none" or data.noise.rate == 0
     parts = [data.source] if "data.source" in varied else []
-    parts += ["no noise" if clean else noise, f"IR {show(data.imbalance_factor)}"]
+    parts += [data.noise.label, data.imbalance_label]
     for key in varied:
         if key not in _IN_EVERY_LABEL:
             parts.append(f"{_short_key(key)}={_bare(_value_at(config, key))}")
@@ -191,9 +226,12 @@ def _digest(data_digests: DataDigests, data: DataConfig) -> str:
     return data_digests(data) if callable(data_digests) else data_digests[data.source]
 
 
-def _unique(trials: Iterable[Trial]) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
-    """The first trial of each key, and a note for each cell that repeats another."""
+def _unique(
+    trials: Iterable[Trial],
+) -> tuple[tuple[Trial, ...], tuple[Repeat, ...], tuple[str, ...]]:
+    """The first trial of each key, the cells that repeat another, and a note for each."""
     first_by_key: dict[str, Trial] = {}
+    repeats: list[Repeat] = []
     notes: dict[str, None] = {}
     for trial in trials:
         first = first_by_key.setdefault(trial.key, trial)
@@ -201,7 +239,24 @@ def _unique(trials: Iterable[Trial]) -> tuple[tuple[Trial, ...], tuple[str, ...]
             cell, same = (f"'{t.arm} · {t.condition}'" for t in (trial, first))
             other = "a further condition" if cell == same else cell
             notes[f"{other} equals {same}, and runs once"] = None
-    return tuple(first_by_key.values()), tuple(notes)
+            if cell != same:
+                repeats.append(_repeat(trial))
+    return tuple(first_by_key.values()), tuple(repeats), tuple(notes)
+
+
+def _equal_cells(
+    same_as: Mapping[str, str], trials: Sequence[Trial], repeats: Sequence[Repeat]
+) -> Iterable[Repeat]:
+    """The cells of arms that equal an earlier arm, so that designs keep all of their arms."""
+    for arm, first in same_as.items():
+        cells: list[Trial | Repeat] = [*trials, *repeats]
+        for cell in cells:
+            if cell.arm == first:
+                yield Repeat(condition=cell.condition, arm=arm, seed=cell.seed, key=cell.key)
+
+
+def _repeat(trial: Trial) -> Repeat:
+    return Repeat(condition=trial.condition, arm=trial.arm, seed=trial.seed, key=trial.key)
 
 
 def _value_at(config: TrialConfig, key: str) -> object:

@@ -6,12 +6,13 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from dynaloss.design.arms import COMPONENTS, DesignName, design_arms
+from dynaloss.design.arms import Component, DesignName, design_arms, level_arms
 from dynaloss.design.bundled import find_study
 from dynaloss.design.checks import check_across
 from dynaloss.design.config import TrialConfig
+from dynaloss.design.designs import Resolution, fraction_of
 from dynaloss.design.overrides import Overrides
 from dynaloss.design.problems import problems_of
 from dynaloss.design.reader import read_document
@@ -22,12 +23,19 @@ from dynaloss.design.settings import (
     distinct,
     filled,
     name_of,
-    one_of,
     single_value,
 )
+from dynaloss.design.tuned import TunedConfig, check_tuned
 from dynaloss.errors import InputError
 
-__all__ = ["AblationConfig", "AblationStudy", "ReportConfig", "ResourcesConfig", "load_study"]
+__all__ = [
+    "AblationConfig",
+    "AblationStudy",
+    "ComponentConfig",
+    "ReportConfig",
+    "ResourcesConfig",
+    "load_study",
+]
 
 # A file gives lists and the models hold tuples, so these alone are not strict.
 _Listed = Field(strict=False)
@@ -35,19 +43,38 @@ _Single = Annotated[Any, AfterValidator(single_value)]
 _Values = Annotated[tuple[_Single, ...], _Listed, AfterValidator(filled), AfterValidator(distinct)]
 _Seed = Annotated[int, Field(ge=0)]
 _Seeds = Annotated[tuple[_Seed, ...], _Listed, AfterValidator(filled), AfterValidator(distinct)]
-_Component = Annotated[str, AfterValidator(one_of(COMPONENTS))]
+_Several = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+_Designs = Annotated[
+    tuple[DesignName, ...], _Listed, _Several, AfterValidator(filled), AfterValidator(distinct)
+]
+
+
+class ComponentConfig(Settings):
+    """A component of the study's own: what switches it on, and what switches it off."""
+
+    on: dict[str, _Single] = Field(description="Values per dotted key of `trial` when it is on.")
+    off: dict[str, _Single] = Field(description="The same when it is off.")
 
 
 class AblationConfig(Settings):
     """Which components are switched on and off, and in what combinations."""
 
-    components: Annotated[tuple[_Component, ...], _Listed, AfterValidator(distinct)] = Field(
+    components: Annotated[tuple[str, ...], _Listed, AfterValidator(distinct)] = Field(
         default=(), description="Components to switch; none, where all arms are written out."
     )
-    design: DesignName = Field(
-        default="factorial",
-        description="factorial: every combination. leave_one_out: all, and all but each one. "
-        "only_one: none, and each one alone.",
+    design: _Designs = Field(
+        default=("factorial",),
+        description="One or a list. factorial: every combination. leave_one_out: all, and all but "
+        "each one. only_one: none, and each one alone. fractional: the smallest regular "
+        "fraction of the factorial that has the resolution.",
+    )
+    resolution: Resolution = Field(
+        default=4,
+        description="Of a fractional design. 3: main effects are apart. 4: and apart from "
+        "two-factor interactions. 5: and these are apart from each other.",
+    )
+    one_factor: dict[str, _Values] = Field(
+        default={}, description="Levels per dotted key of `trial`, each level an arm of its own."
     )
     baseline: str | None = Field(
         default=None,
@@ -84,9 +111,15 @@ class AblationStudy(Settings):
     conditions: dict[str, _Values] = Field(
         default={}, description="Values per dotted key of `trial`; all combinations are run."
     )
+    components: dict[str, ComponentConfig] = Field(
+        default={}, description="Components of the study's own, for `ablation.components`."
+    )
     ablation: AblationConfig | None = None
     arms: dict[str, dict[str, _Single]] = Field(
         default={}, description="Arms written out: a name, and values per dotted key of `trial`."
+    )
+    tuned: Annotated[tuple[TunedConfig, ...], _Listed] = Field(
+        default=(), description="Settings per arm and condition, as a search writes them."
     )
     seeds: _Seeds = Field(
         description="Trial seeds, distinct, at least 0; each is run in every cell."
@@ -105,9 +138,34 @@ class AblationStudy(Settings):
     def arm_overrides(self) -> dict[str, Overrides]:
         """Settings of every arm by name: those of the design, then those written out."""
         arms: dict[str, Overrides] = {}
-        if self.ablation and self.ablation.components:
-            arms |= design_arms(self.ablation.design, self.ablation.components)
+        if self.ablation is not None:
+            arms |= self._designed(self.ablation)
         return {**arms, **self.arms} or {"full": {}}
+
+    def tuned_overrides(self, arm: str, condition: Overrides) -> Overrides:
+        """Settings that were tuned for an arm under a condition; those further down stand."""
+        merged: dict[str, Scalar] = {}
+        for entry in self.tuned:
+            if entry.arm == arm and entry.condition.items() <= dict(condition).items():
+                merged |= entry.settings
+        return merged
+
+    def _designed(self, ablation: AblationConfig) -> dict[str, Overrides]:
+        arms: dict[str, Overrides] = {}
+        declared: dict[str, Component] = {n: (c.on, c.off) for n, c in self.components.items()}
+        for design in ablation.design if ablation.components else ():
+            arms |= design_arms(
+                design, ablation.components, declared, resolution=ablation.resolution
+            )
+        for factor, levels in ablation.one_factor.items():
+            arms |= level_arms(factor, levels)
+        return arms
+
+    def design_notes(self) -> tuple[str, ...]:
+        """What to know of the design before it runs, such as its aliasing."""
+        if self.ablation is None or "fractional" not in self.ablation.design:
+            return ()
+        return (fraction_of(self.ablation.components, self.ablation.resolution).describe(),)
 
     @property
     def baseline(self) -> str:
@@ -125,7 +183,12 @@ def load_study(source: str | Path) -> AblationStudy:
     """
     document = read_document(find_study(source))
     values = document.values
+    if "space" in values:
+        raise InputError(f"{document.path}: is a search; run it with `dynaloss search`")
     problems = problems_of(AblationStudy, values) + check_across(values)
+    if not problems:
+        study = AblationStudy.model_validate(values)
+        problems = [*check_tuned(values, study.arm_overrides())]
     if problems:
         # A rule may be broken on several ways through the checks: say it once.
         placed = sorted({p: document.line(p.path) for p in problems}.items(), key=lambda x: x[1])

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynaloss.design.config import DataConfig, DynamicLossConfig, TrialConfig
+from dynaloss.design.config import DataConfig, DynamicLossConfig, SamplerConfig, TrialConfig
+from dynaloss.design.loss_config import LDAMConfig, MetaWeightNetConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from dynaloss.data.sources import Source
-    from dynaloss.data.splits import BiasSettings
+    from dynaloss.data.sources import Source, SourceSettings, SourceStatus
+    from dynaloss.data.splits import BiasSettings, LabelledImages
     from dynaloss.learning.dynamic_loss import DynamicLoss
+    from dynaloss.learning.losses import LearnedLoss, TrainingLoss
     from dynaloss.learning.streams import Streams
     from dynaloss.learning.trainer import Trainer, TrainerSettings
 
-__all__ = ["AssembledTrial", "assemble_trial", "load_source_of", "trial_device"]
+__all__ = [
+    "AssembledTrial",
+    "assemble_trial",
+    "check_data_of",
+    "load_source_of",
+    "source_key",
+    "source_status_of",
+    "trial_device",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +47,7 @@ def load_source_of(config: DataConfig) -> Source:
     """Loads the data source that a trial trains on."""
     from dynaloss.data.sources import load_source
 
-    return load_source(config.source)
+    return load_source(_source_settings(config))
 
 
 def trial_device(gpus: float) -> torch.device:
@@ -58,18 +69,20 @@ def assemble_trial(
         source: What `load_source_of(config.data)` returns.
         device: Where to train.
     """
-    from dynaloss.data.resident import ResidentSplit
     from dynaloss.data.splits import make_splits
-    from dynaloss.data.views import Views
+    from dynaloss.data.streamed import make_split
+    from dynaloss.data.views import Views, ViewSettings
     from dynaloss.learning.models import build_model
+    from dynaloss.learning.models.heads import make_head_cosine
+    from dynaloss.learning.models.pretrained import load_pretrained
     from dynaloss.learning.streams import Streams
     from dynaloss.learning.trainer import Trainer
 
     streams = Streams(base_seed=base_seed, seed=seed)
     splits = make_splits(source, _bias_settings(config.data), streams)
-    views = Views.of_source(source, device)
+    views = Views.of_source(source, device, ViewSettings(**config.data.views.model_dump()))
     roles = {
-        role: ResidentSplit(samples, views, device)
+        role: make_split(samples, views, device, config.data.memory)
         for role, samples in (("val", splits.validation), ("test", splits.test))
         if samples is not None
     }
@@ -79,17 +92,58 @@ def assemble_trial(
         num_classes=source.num_classes,
         seed=streams.derive("initialisation"),
     )
+    train = make_split(splits.train, views, device, config.data.memory)
+    if config.model.pretrained_path is not None:
+        load_pretrained(model, Path(config.model.pretrained_path))
+    if isinstance(config.loss, LDAMConfig) and config.loss.cosine_head:
+        make_head_cosine(model)
     trainer = Trainer(
         model=model.to(device),
-        loss=_build_loss(config, source.num_classes, streams).to(device),
-        train=ResidentSplit(splits.train, views, device),
+        loss=_build_loss(config, train.observed_labels, source.num_classes, streams).to(device),
+        train=train,
         evaluations=roles,
         num_classes=source.num_classes,
         settings=_trainer_settings(config),
+        clean_set=_clean_set(config.sampler, splits.train),
+        num_clean_labels=_num_clean_validation_labels(config.data, splits.validation),
         streams=streams,
         device=device,
     )
     return AssembledTrial(trainer=trainer, data_record=splits.record)
+
+
+def source_status_of(config: DataConfig) -> SourceStatus:
+    """Whether the data that a trial trains on are there, and their digest; decodes nothing."""
+    from dynaloss.data.sources import source_status
+
+    return source_status(_source_settings(config))
+
+
+def check_data_of(config: DataConfig, source: Source) -> None:
+    """Refuses a bias that cannot be put on `source`; see `check_bias`."""
+    from dynaloss.data.splits import check_bias
+
+    check_bias(source, _bias_settings(config))
+
+
+def source_key(config: DataConfig) -> str:
+    """Text that two settings share if and only if they name the same source and files."""
+    return repr(_source_settings(config))
+
+
+def _source_settings(data: DataConfig) -> SourceSettings:
+    from dynaloss.data.source import SourceSettings
+
+    return SourceSettings(
+        name=data.source,
+        root=None if data.root is None else Path(data.root),
+        train=data.train,
+        test=data.test,
+        download=data.download,
+        image_size=data.image_size,
+        num_classes=data.num_classes,
+        memory=data.memory,
+    )
 
 
 def _bias_settings(data: DataConfig) -> BiasSettings:
@@ -98,6 +152,10 @@ def _bias_settings(data: DataConfig) -> BiasSettings:
     return BiasSettings(
         noise_kind=data.noise.kind,
         noise_rate=data.noise.rate,
+        noise_map=data.noise.map,
+        noise_path=data.noise.path,
+        noise_key=data.noise.key,
+        imbalance=data.imbalance,
         imbalance_factor=data.imbalance_factor,
         n_max=data.n_max,
         test_fraction=data.test_fraction,
@@ -106,25 +164,78 @@ def _bias_settings(data: DataConfig) -> BiasSettings:
     )
 
 
-def _build_loss(config: TrialConfig, num_classes: int, streams: Streams) -> DynamicLoss:
+def _build_loss(
+    config: TrialConfig, observed: torch.Tensor, num_classes: int, streams: Streams
+) -> LearnedLoss | TrainingLoss:
+    import torch
+
+    from dynaloss.learning.losses import TRAINING_LOSSES, MetaWeightNet, TrainingFacts
+    from dynaloss.learning.streams import default_generator_seeded
+
+    loss = config.loss
+    if isinstance(loss, DynamicLossConfig):
+        return _build_dynamic_loss(loss, num_classes, streams)
+    if isinstance(loss, MetaWeightNetConfig):
+        with default_generator_seeded(streams.derive("meta_weight_net")):
+            return MetaWeightNet(hidden_size=loss.hidden_size)
+    facts = TrainingFacts(
+        class_counts=torch.bincount(observed.cpu(), minlength=num_classes),
+        num_samples=len(observed),
+        epochs=config.schedule.epochs,
+    )
+    settings = loss.model_dump(exclude={"name"})
+    if isinstance(loss, LDAMConfig):
+        # The head is the model's; the epoch is said outright.
+        settings = {
+            "max_margin": loss.max_margin,
+            "scale": loss.scale,
+            "drw_epoch": loss.first_reweighted(config.schedule.epochs),
+        }
+    return TRAINING_LOSSES[loss.name](facts, **settings)
+
+
+def _build_dynamic_loss(
+    loss: DynamicLossConfig, num_classes: int, streams: Streams
+) -> DynamicLoss:
     from dynaloss.learning.dynamic_loss import DynamicLoss, LabelCorrector, MarginGenerator
     from dynaloss.learning.streams import default_generator_seeded
 
-    corrector, margin, loss = None, None, config.loss
-    if isinstance(loss, DynamicLossConfig) and loss.corrector.enabled:
+    corrector, margin = None, None
+    if loss.corrector.enabled:
         with default_generator_seeded(streams.derive("corrector")):
             corrector = LabelCorrector(
                 num_ranks=loss.corrector.ranks,
                 num_classes=num_classes,
                 per_class=loss.corrector.per_class,
             )
-    if isinstance(loss, DynamicLossConfig) and loss.margin.enabled:
+    if loss.margin.enabled:
         with default_generator_seeded(streams.derive("margin")):
             margin = MarginGenerator(num_classes=num_classes)
-    return DynamicLoss(corrector=corrector, margin=margin)
+    return DynamicLoss(
+        corrector=corrector,
+        margin=margin,
+        pseudo_labels=loss.corrector.pseudo_labels,
+        margin_in_finetune=loss.margin.in_finetune,
+    )
+
+
+def _clean_set(sampler: SamplerConfig, train: LabelledImages) -> torch.Tensor | None:
+    """Positions in the training split of the clean set that the user gives, if there is one."""
+    from dynaloss.learning.clean_set import load_clean_set
+
+    if sampler.kind != "clean":
+        return None
+    return load_clean_set(Path(str(sampler.path)), train.indices, len(train.true))
+
+
+def _num_clean_validation_labels(data: DataConfig, validation: LabelledImages | None) -> int:
+    if validation is None or data.validation.labels != "clean":
+        return 0
+    return len(validation.true)
 
 
 def _trainer_settings(config: TrialConfig) -> TrainerSettings:
+    from dynaloss.learning.sampler import SamplerSettings
     from dynaloss.learning.trainer import TrainerSettings
 
     # Any other loss has no part that these three act on.
@@ -141,8 +252,14 @@ def _trainer_settings(config: TrialConfig) -> TrainerSettings:
         meta_every=config.meta.every,
         meta_batch_size=config.meta.batch_size or config.schedule.batch_size,
         num_ranks=dynamic.corrector.ranks,
-        warm_start=dynamic.corrector.warm_start,
-        finetune=dynamic.finetune,
-        random_ratio=config.sampler.random_ratio,
-        low_loss_ratio=config.sampler.low_loss_ratio,
+        hypergradient=config.meta.hypergradient,
+        warm_start_epochs=dynamic.corrector.warm_start_length(config.schedule.warmup_epochs),
+        finetune=dynamic is config.loss and dynamic.finetune,
+        sampler=SamplerSettings(
+            kind=config.sampler.kind,
+            random_ratio=config.sampler.random_ratio,
+            low_loss_ratio=config.sampler.low_loss_ratio,
+            every=config.sampler.every,
+            keep_in_train=config.sampler.keep_in_train,
+        ),
     )

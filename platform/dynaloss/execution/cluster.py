@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 # Ray reads these when it is imported.
@@ -27,11 +25,12 @@ from dynaloss.data.sources import Source
 from dynaloss.design.record import Outcome
 from dynaloss.design.study import ResourcesConfig
 from dynaloss.errors import InputError
+from dynaloss.execution.interrupts import sigterm_as_sigint
 from dynaloss.execution.recorder import Recorder
 from dynaloss.execution.runner import TrialOrder
 from dynaloss.execution.trainable import RESULT_KEY, TrialTrainable
 
-__all__ = ["cluster", "run_trials"]
+__all__ = ["cluster", "quiet_ray_tune", "run_trials", "trial_error"]
 
 
 @contextmanager
@@ -94,7 +93,7 @@ def run_trials(
     share = {"cpu": resources.cpu, "gpu": resources.gpu}
     # Plain values: Ray Tune swaps anything else for a placeholder while it names the trials.
     configs = [{"order": asdict(order), "source": source, **share} for order, source in orders]
-    with tempfile.TemporaryDirectory(prefix="dynaloss-ray-") as folder, _sigterm_as_sigint():
+    with tempfile.TemporaryDirectory(prefix="dynaloss-ray-") as folder, sigterm_as_sigint():
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(TrialTrainable, sources=references), resources=share
@@ -113,7 +112,7 @@ def run_trials(
                 verbose=0,
             ),
         )
-        _quiet_ray_tune()
+        quiet_ray_tune()
         tuner.fit()
 
 
@@ -146,7 +145,7 @@ class _RecorderCallback(tune.Callback):  # type: ignore[misc] # Ray has no types
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: object
     ) -> None:
         """The process of the trial is gone: an error inside it would have been reported."""
-        self._recorder.end(_key(trial), Outcome.FAILED, _reason(trial))
+        self._recorder.end(_key(trial), Outcome.FAILED, trial_error(trial))
 
 
 def _key(trial: RayTrial) -> str:
@@ -157,7 +156,7 @@ def _ray_name(trial: RayTrial) -> str:
     return _key(trial)
 
 
-def _reason(trial: RayTrial) -> str:
+def trial_error(trial: RayTrial) -> str:
     """The error that ended the process of the trial, from the file that Ray Tune keeps it in."""
     try:
         return Path(trial.error_file).read_text()
@@ -165,20 +164,7 @@ def _reason(trial: RayTrial) -> str:
         return "the process of the trial ended without a word"
 
 
-def _quiet_ray_tune() -> None:
+def quiet_ray_tune() -> None:
+    """Keeps Ray's own log lines out of the progress."""
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def _sigterm_as_sigint() -> Iterator[None]:
-    """Lets SIGTERM end a run as Ctrl-C does: Ray Tune stops the trials and returns."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    former = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -15,19 +15,26 @@ from rich.console import Console
 from dynaloss.design.config import DataConfig
 from dynaloss.design.plan import Plan, Trial, make_plan
 from dynaloss.design.record import Outcome
+from dynaloss.design.stored import amended_plan
 from dynaloss.design.study import AblationStudy
 from dynaloss.errors import InputError
-from dynaloss.execution.assembly import load_source_of
+from dynaloss.execution.assembly import (
+    check_data_of,
+    load_source_of,
+    source_key,
+    source_status_of,
+)
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.recorder import Ending, Recorder
 from dynaloss.execution.runner import TrialOrder, TrialRunner
 
 if TYPE_CHECKING:
     from dynaloss.data.sources import Source
-    from dynaloss.tracking import StudyRun
+    from dynaloss.tracking import Store, StudyRun
 
 __all__ = [
     "LaunchSummary",
+    "Sources",
     "Workplace",
     "launch_ablation",
     "launch_trial",
@@ -65,19 +72,37 @@ class LaunchSummary:
         return self.count(Outcome.INTERRUPTED) > 0
 
 
-class _Sources:
+class Sources:
     """The data sources of a launch, each loaded once."""
 
     def __init__(self) -> None:
         self._loaded: dict[str, Source] = {}
 
     def of(self, config: DataConfig) -> Source:
-        if config.source not in self._loaded:
-            self._loaded[config.source] = load_source_of(config)
-        return self._loaded[config.source]
+        """The source of the settings."""
+        key = source_key(config)
+        if key not in self._loaded:
+            self._loaded[key] = load_source_of(config)
+        return self._loaded[key]
 
     def digest(self, config: DataConfig) -> str:
+        """Digest of the content of the source."""
         return self.of(config).digest
+
+    def check(self, configs: Iterable[DataConfig]) -> None:
+        """Refuses every bias that cannot be put on its source, before any trial starts.
+
+        Raises:
+            InputError: With all problems.
+        """
+        problems: dict[str, None] = {}
+        for config in configs:
+            try:
+                check_data_of(config, self.of(config))
+            except InputError as error:
+                problems |= dict.fromkeys(error.problems)
+        if problems:
+            raise InputError(problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +141,20 @@ class Workplace:
 
 
 def plan_study(study: AblationStudy) -> Plan:
-    """Plans a study; loads its data sources, since their content is part of a trial's key."""
-    return make_plan(study, _Sources().digest)
+    """Plans a study without loading its data, of which only the digest is needed.
+
+    Where the data are not there, the keys are provisional and a note says what to fetch.
+    """
+    missing: dict[str, None] = {}
+
+    def digest(config: DataConfig) -> str:
+        status = source_status_of(config)
+        if status.missing:
+            missing[f"data not found, so the keys are provisional: {status.missing}"] = None
+        return status.digest
+
+    plan = make_plan(study, digest)
+    return replace(plan, notes=(*plan.notes, *missing))
 
 
 def launch_ablation(
@@ -135,8 +172,9 @@ def launch_ablation(
         InputError: If the machine cannot give a trial its resources, or another process runs
             the same study.
     """
-    sources = _Sources()
+    sources = Sources()
     plan = make_plan(study, sources.digest)
+    sources.check(trial.config.data for trial in plan.trials)
     with workplace.locked(study.study):
         return _launch(study, plan, sources, workplace, console, fresh)
 
@@ -163,7 +201,7 @@ def single_trial(study: AblationStudy, arm: str | None = None, seed: int | None 
             "seeds": (study.seeds[0] if seed is None else seed,),
         }
     )
-    return plan_study(alone).trials[0]
+    return make_plan(alone, Sources().digest).trials[0]
 
 
 def launch_trial(
@@ -176,8 +214,10 @@ def launch_trial(
 ) -> Ending:
     """Runs one trial in this process, without Ray, and records it as a launch would."""
     plan = Plan(study=study.study, trials=(trial,), baseline=trial.arm, metric=study.report.metric)
-    source = load_source_of(trial.config.data)
-    with workplace.locked(study.study), _study_run(plan, workplace) as run:
+    sources = Sources()
+    sources.check([trial.config.data])
+    source = sources.of(trial.config.data)
+    with workplace.locked(study.study), _study_run(_open_store(workplace), plan) as run:
         folder = workplace.checkpoints(study.study)
         with Progress(console, [trial], done=0, slots=1, metric=plan.metric) as progress:
             recorder = Recorder(run, [trial], folder, progress, fresh=fresh)
@@ -196,14 +236,17 @@ def launch_trial(
 def _launch(
     study: AblationStudy,
     plan: Plan,
-    sources: _Sources,
+    sources: Sources,
     workplace: Workplace,
     console: Console,
     fresh: bool,
 ) -> LaunchSummary:
+    from dynaloss.tracking import read_plan
+
     started = time.monotonic()
-    with _study_run(plan, workplace) as run:
-        run.log_dict(None, "plan.json", _stored_plan(plan))
+    store = _open_store(workplace)
+    with _study_run(store, plan) as run:
+        run.log_dict(None, "plan.json", amended_plan(plan, read_plan(store, plan.study)))
         left = plan.trials if fresh else _trials_left(plan, run)
         run.mark_stale(keep=[trial.key for trial in left])
         endings: Mapping[str, Ending] = {}
@@ -219,25 +262,14 @@ def _launch(
     return summary
 
 
-def _study_run(plan: Plan, workplace: Workplace) -> StudyRun:
+def _open_store(workplace: Workplace) -> Store:
     from dynaloss.tracking import open_store
 
-    store = open_store(workplace.tracking_uri, workplace.storage)
+    return open_store(workplace.tracking_uri, workplace.storage)
+
+
+def _study_run(store: Store, plan: Plan) -> StudyRun:
     return store.start_study(plan.study, tags={"dynaloss.plan_hash": plan.hash})
-
-
-def _stored_plan(plan: Plan) -> dict[str, Any]:
-    """What a comparison has to know of the plan; the tracking store keeps it as `plan.json`."""
-    return {
-        "study": plan.study,
-        "hash": plan.hash,
-        "metric": plan.metric,
-        "baseline": plan.baseline,
-        "arms": list(dict.fromkeys(trial.arm for trial in plan.trials)),
-        "conditions": list(dict.fromkeys(trial.condition for trial in plan.trials)),
-        "seeds": list(dict.fromkeys(trial.seed for trial in plan.trials)),
-        "keys": [trial.key for trial in plan.trials],
-    }
 
 
 def _trials_left(plan: Plan, run: StudyRun) -> tuple[Trial, ...]:
@@ -275,7 +307,7 @@ def _run_with_ray(
     plan: Plan,
     left: tuple[Trial, ...],
     run: StudyRun,
-    sources: _Sources,
+    sources: Sources,
     workplace: Workplace,
     console: Console,
     fresh: bool,
@@ -295,8 +327,11 @@ def _run_with_ray(
             recorder = Recorder(run, left, folder, progress, fresh=fresh)
             try:
                 run_trials(
-                    [(_order(trial, folder, fresh), trial.config.data.source) for trial in left],
-                    {t.config.data.source: sources.of(t.config.data) for t in left},
+                    [
+                        (_order(trial, folder, fresh), source_key(trial.config.data))
+                        for trial in left
+                    ],
+                    {source_key(t.config.data): sources.of(t.config.data) for t in left},
                     study.resources,
                     recorder,
                 )

@@ -91,8 +91,8 @@ class TrialRunner:
             return StepResult(outcome=Outcome.FAILED, message=traceback.format_exc())
 
     def save(self) -> None:
-        """Writes the checkpoint, if an epoch has been trained."""
-        if self._trial is not None and self._history:
+        """Writes the checkpoint, if an epoch has been trained and the state is a good one."""
+        if self._trial is not None and self._history and not self._trial.trainer.has_diverged:
             state = {"trainer": self._trial.trainer.state_dict(), "history": self._history}
             self._checkpoint.write(state)
             self._written = time.monotonic()

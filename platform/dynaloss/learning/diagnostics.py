@@ -15,7 +15,15 @@ from dynaloss.learning.dynamic_loss import LabelCorrector, corrected_targets
 from dynaloss.learning.metrics import area_under_curve, confusion_matrix
 from dynaloss.learning.ranks import rank_bins
 
-__all__ = ["Ranking", "confusion", "corrector_metrics", "corrector_table", "rank_split"]
+__all__ = [
+    "Ranking",
+    "confusion",
+    "corrector_metrics",
+    "corrector_table",
+    "rank_split",
+    "ranking_of",
+    "weak_logits",
+]
 
 EVALUATION_BATCH_SIZE = 1024
 
@@ -45,12 +53,16 @@ def weak_logits(model: nn.Module, split: Split) -> Tensor:
 
 def rank_split(model: nn.Module, split: Split, num_ranks: int) -> Ranking:
     """Ranks all samples by plain cross-entropy on their observed labels."""
-    logits = weak_logits(model, split)
-    losses = F.cross_entropy(logits, split.observed_labels, reduction="none")
+    return ranking_of(weak_logits(model, split), split.observed_labels, num_ranks)
+
+
+def ranking_of(logits: Tensor, labels: Tensor, num_ranks: int) -> Ranking:
+    """Ranks samples by plain cross-entropy of their logits (N, C) on their observed labels."""
+    losses = F.cross_entropy(logits, labels, reduction="none")
     return Ranking(
         losses=losses,
         probs=F.softmax(logits, dim=1),
-        ranks=rank_bins(losses, split.observed_labels, num_ranks),
+        ranks=rank_bins(losses, labels, num_ranks),
     )
 
 

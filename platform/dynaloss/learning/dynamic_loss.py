@@ -6,18 +6,27 @@ IEEE TPAMI 45(12), 2023. Symbols below: N batch size, C number of classes, R num
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dynaloss.learning.losses.base import LearnedLoss
 
 __all__ = [
     "DynamicLoss",
     "LabelCorrector",
     "MarginGenerator",
+    "PseudoLabelKind",
     "corrected_targets",
+    "make_pseudo_labels",
     "sample_pseudo_labels",
     "warm_start_loss",
 ]
+
+PseudoLabelKind = Literal["sampled", "soft", "hard"]
 
 EMBEDDING_SIZE = 64
 # Sigmoid of 3.98 is 0.982: every observed label is trusted at the start.
@@ -86,25 +95,41 @@ class MarginGenerator(nn.Module):
         return margins[0]
 
 
-class DynamicLoss(nn.Module):
+class DynamicLoss(LearnedLoss):
     """Both components, each of which may be absent; without both it is cross-entropy.
 
     Args:
         corrector: The label corrector, or None to train on observed labels.
         margin: The margin generator, or None for no margin.
+        pseudo_labels: What the corrected target takes from the classifier; the paper samples.
+        margin_in_finetune: Whether the pass over the metadata has the margin, as in the paper.
     """
 
+    look_ahead_view = "weak"
+
     def __init__(
-        self, *, corrector: LabelCorrector | None, margin: MarginGenerator | None
+        self,
+        *,
+        corrector: LabelCorrector | None,
+        margin: MarginGenerator | None,
+        pseudo_labels: PseudoLabelKind,
+        margin_in_finetune: bool,
     ) -> None:
         super().__init__()
         self.corrector = corrector
         self.margin = margin
+        self.pseudo_labels = pseudo_labels
+        self.margin_in_finetune = margin_in_finetune
 
     @property
     def is_learned(self) -> bool:
         """Whether there is any loss parameter to meta-learn."""
         return self.corrector is not None or self.margin is not None
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether the targets of the real step hang on the classifier: with a corrector."""
+        return self.corrector is not None
 
     def margins(self) -> Tensor | float:
         """Returns the margins in nats, shape (C,); 0 without a margin generator."""
@@ -130,6 +155,32 @@ class DynamicLoss(nn.Module):
         The other arguments are those of `targets`.
         """
         return F.cross_entropy(logits + self.margins(), self.targets(labels, ranks, pseudo_labels))
+
+    def look_ahead_loss(
+        self, logits: Tensor, labels: Tensor, ranks: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """See `LearnedLoss.look_ahead_loss`; pseudo-labels are made of these logits."""
+        loss: Tensor = self(logits, labels, ranks, self._pseudo_labels_of(logits, generator))
+        return loss
+
+    def real_loss(
+        self, logits: Tensor | None, labels: Tensor, ranks: Tensor, generator: torch.Generator
+    ) -> Callable[[Tensor], Tensor]:
+        """See `LearnedLoss.real_loss`: targets and margins by the present parameters."""
+        with torch.no_grad():
+            pseudo_labels = None if logits is None else self._pseudo_labels_of(logits, generator)
+            targets = self.targets(labels, ranks, pseudo_labels)
+            margins = self.margins()
+        return lambda strong: F.cross_entropy(strong + margins, targets)
+
+    def finetune_margins(self) -> Tensor | float:
+        """See `LearnedLoss.finetune_margins`."""
+        return self.margins() if self.margin_in_finetune else 0.0
+
+    def _pseudo_labels_of(self, logits: Tensor, generator: torch.Generator) -> Tensor | None:
+        if self.corrector is None:
+            return None
+        return make_pseudo_labels(logits, self.pseudo_labels, generator)
 
 
 def corrected_targets(weights: Tensor, labels: Tensor, pseudo_labels: Tensor) -> Tensor:
@@ -164,3 +215,22 @@ def sample_pseudo_labels(logits: Tensor, generator: torch.Generator) -> Tensor:
     probs = F.softmax(logits.detach(), dim=1)
     noise = torch.empty_like(probs).exponential_(generator=generator)
     return F.one_hot((probs / noise).argmax(dim=1), logits.shape[1]).to(probs.dtype)
+
+
+def make_pseudo_labels(
+    logits: Tensor, kind: PseudoLabelKind, generator: torch.Generator
+) -> Tensor:
+    """Pseudo-labels of a batch, distributions over classes (N, C) without gradient.
+
+    Args:
+        logits: Shape (N, C).
+        kind: `sampled`: see `sample_pseudo_labels`; `soft`: the softmax itself; `hard`: all on
+            the most likely class. The last two draw nothing.
+        generator: Random stream of `sampled`.
+    """
+    if kind == "sampled":
+        return sample_pseudo_labels(logits, generator)
+    probs = F.softmax(logits.detach(), dim=1)
+    if kind == "soft":
+        return probs
+    return F.one_hot(probs.argmax(dim=1), logits.shape[1]).to(probs.dtype)

@@ -26,7 +26,14 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, jvp
 
-__all__ = ["Hypergradient", "LookAhead", "batch_statistics", "hypergradient"]
+__all__ = [
+    "HYPERGRADIENTS",
+    "Hypergradient",
+    "LookAhead",
+    "batch_statistics",
+    "hypergradient",
+    "unrolled_hypergradient",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +55,20 @@ class LookAhead:
     def step(
         self, weights: Mapping[str, Tensor], gradients: Sequence[Tensor]
     ) -> dict[str, Tensor]:
-        """Returns new weights after one step of SGD; changes nothing in place."""
-        return {
-            name: weight.detach() - self.lr * self._direction(name, weight.detach(), gradient)
-            for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
-        }
+        """Returns new weights after one step of SGD; changes nothing in place.
 
-    def _direction(self, name: str, weight: Tensor, gradient: Tensor) -> Tensor:
-        direction = gradient.add(weight, alpha=self.weight_decay)
-        if name in self.buffers:
-            direction = direction.add(self.buffers[name], alpha=self.momentum)
-        return direction
+        They carry the graph of `gradients`, where those have one.
+        """
+        current = [weight.detach() for weight in weights.values()]
+        directions = torch._foreach_add(list(gradients), current, alpha=self.weight_decay)
+        if self.buffers:
+            momenta = [
+                self.buffers[name] if name in self.buffers else torch.zeros_like(weight)
+                for name, weight in zip(weights, current, strict=True)
+            ]
+            directions = torch._foreach_add(directions, momenta, alpha=self.momentum)
+        ahead = torch._foreach_add(current, directions, alpha=-self.lr)
+        return dict(zip(weights, ahead, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +117,7 @@ def hypergradient(
 
     Source: arXiv 2211.12506, meta-learning step; the forward-mode form is ours and equals the
     fully unrolled gradient. The model's parameters, gradients and buffers stay as they are.
+    Parameters of the model that do not require a gradient take no part in the look-ahead step.
 
     Args:
         model: Classifier in train mode.
@@ -119,7 +130,7 @@ def hypergradient(
         loss_parameters: phi; leaves that require gradients.
         look_ahead: Settings and live momentum of the step.
     """
-    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    weights = _trainable(model)
     with batch_statistics(model):
         logits = model(inputs)
         leaf = logits.detach().requires_grad_()
@@ -139,6 +150,42 @@ def hypergradient(
         outer_loss=outer.detach(),
         logits=leaf.detach(),
     )
+
+
+def unrolled_hypergradient(
+    model: nn.Module,
+    inputs: Tensor,
+    inner_loss: Callable[[Tensor], Tensor],
+    outer_inputs: Tensor,
+    outer_loss: Callable[[Tensor], Tensor],
+    loss_parameters: Sequence[Tensor],
+    look_ahead: LookAhead,
+) -> Hypergradient:
+    """The same as `hypergradient` by a second graph through the whole network, for comparison.
+
+    The textbook form; it needs more memory. Arguments and result are those of `hypergradient`.
+    """
+    weights = _trainable(model)
+    with batch_statistics(model):
+        logits = model(inputs)
+        gradients = torch.autograd.grad(
+            inner_loss(logits), tuple(weights.values()), create_graph=True
+        )
+        ahead = look_ahead.step(weights, gradients)
+        outer = outer_loss(functional_call(model, ahead, outer_inputs))
+    return Hypergradient(
+        gradients=torch.autograd.grad(outer, tuple(loss_parameters)),
+        outer_loss=outer.detach(),
+        logits=logits.detach(),
+    )
+
+
+HYPERGRADIENTS = {"forward": hypergradient, "unrolled": unrolled_hypergradient}
+"""Ways to compute the hypergradient by name, both exact."""
+
+
+def _trainable(model: nn.Module) -> dict[str, Tensor]:
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def _directional_derivative(

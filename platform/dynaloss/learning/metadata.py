@@ -1,4 +1,4 @@
-"""Hierarchical sampling: the balanced, clean metadata of the outer loss."""
+"""Ways to draw the metadata of the outer loss; the paper's is hierarchical."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from torch import Tensor
 
 from dynaloss.learning.ranks import sort_within_classes
 
-__all__ = ["hierarchical_sample", "samples_per_class"]
+__all__ = [
+    "balanced_sample",
+    "hierarchical_sample",
+    "low_loss_sample",
+    "samples_per_class",
+    "uniform_sample",
+]
 
 
 def samples_per_class(
@@ -57,3 +63,22 @@ def hierarchical_sample(
     candidates = torch.nonzero(random_positions < drawn).squeeze(1)
     _, loss_positions = sort_within_classes(losses[candidates], labels[candidates])
     return candidates[loss_positions < kept]
+
+
+def balanced_sample(labels: Tensor, per_class: int, generator: torch.Generator) -> Tensor:
+    """Draws the same number of samples of every observed class at random; ascending indices."""
+    noise = torch.rand(labels.shape, generator=generator, device=labels.device)
+    _, positions = sort_within_classes(noise, labels)
+    return torch.nonzero(positions < per_class).squeeze(1)
+
+
+def uniform_sample(labels: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Draws `size` samples at random whatever their class; ascending indices."""
+    order = torch.randperm(len(labels), generator=generator, device=labels.device)
+    return order[:size].sort().values
+
+
+def low_loss_sample(losses: Tensor, labels: Tensor, per_class: int) -> Tensor:
+    """Takes the samples of lowest loss of every observed class; ascending indices."""
+    _, positions = sort_within_classes(losses, labels)
+    return torch.nonzero(positions < per_class).squeeze(1)

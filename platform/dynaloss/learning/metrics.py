@@ -7,7 +7,23 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["accuracy_metrics", "area_under_curve", "confusion_matrix"]
+__all__ = [
+    "accuracy_metrics",
+    "area_under_curve",
+    "confusion_matrix",
+    "expected_calibration_error",
+    "margin_metrics",
+    "memorisation_metrics",
+    "shot_accuracies",
+    "shot_groups",
+    "spearman_correlation",
+]
+
+NUM_CALIBRATION_BINS = 15
+# Many-shot classes have more training samples than the first, few-shot ones fewer than the second.
+SHOT_THRESHOLDS = (100, 20)
+# Sizes of classes count as different from this ratio on.
+SMALLEST_IMBALANCE = 2
 
 
 def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
@@ -52,3 +68,124 @@ def area_under_curve(scores: Tensor, positive: Tensor) -> float:
         return math.nan
     below = torch.cumsum(negatives, dim=0) - negatives
     return float((positives * (below + 0.5 * negatives)).sum()) / pairs
+
+
+def expected_calibration_error(probs: Tensor, labels: Tensor) -> float:
+    """Mean gap between confidence and accuracy, over 15 equally wide bins of confidence.
+
+    Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017,
+    equation 3; a bin is open below and closed above.
+
+    Args:
+        probs: Softmax of the logits, shape (N, C).
+        labels: True classes, int64, shape (N,).
+
+    Returns:
+        In [0, 1]; 0 is perfectly calibrated.
+    """
+    confidences, predictions = probs.double().max(dim=1)
+    bins = (confidences * NUM_CALIBRATION_BINS).ceil().long().clamp(1, NUM_CALIBRATION_BINS) - 1
+    gaps = (predictions == labels).double() - confidences
+    sums = torch.bincount(bins, weights=gaps, minlength=NUM_CALIBRATION_BINS)
+    return float(sums.abs().sum()) / len(labels)
+
+
+def shot_groups(class_counts: Tensor) -> dict[str, Tensor]:
+    """Groups classes by their number of training samples: many, medium and few shot.
+
+    Source of the thresholds: Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition
+    in an Open World", CVPR 2019: more than 100, 20 to 100, fewer than 20. Where a group would be
+    empty by them, the groups are thirds of the classes in the order of their size (ties by class
+    number; of C classes, C // 3 are many-shot and C // 3 few-shot).
+
+    Args:
+        class_counts: Samples per class, shape (C,).
+
+    Returns:
+        Classes in the group, bool, shape (C,), by `many_shot`, `medium_shot`, `few_shot`; empty
+        where the largest class has less than twice the samples of the smallest, or C < 3.
+    """
+    C = len(class_counts)
+    if C < 3 or class_counts.max() < SMALLEST_IMBALANCE * class_counts.min():
+        return {}
+    many, few = class_counts > SHOT_THRESHOLDS[0], class_counts < SHOT_THRESHOLDS[1]
+    if not (many.any() and few.any() and (~many & ~few).any()):
+        places = torch.empty_like(class_counts)
+        order = torch.argsort(class_counts, descending=True, stable=True)
+        places[order] = torch.arange(C, device=places.device)
+        many, few = places < C // 3, places >= C - C // 3
+    return {"many_shot": many, "medium_shot": ~many & ~few, "few_shot": few}
+
+
+def shot_accuracies(confusion: Tensor, groups: dict[str, Tensor], role: str) -> dict[str, float]:
+    """Returns the mean accuracy of the classes of each group, by `test/many_shot_accuracy`.
+
+    Args:
+        confusion: Counts, rows true classes, shape (C, C). Classes without a sample are left out.
+        groups: See `shot_groups`.
+        role: Prefix of the names, such as `test`.
+    """
+    hits, totals = confusion.diagonal().double(), confusion.sum(dim=1)
+    known = {name: classes & (totals > 0) for name, classes in groups.items()}
+    return {
+        f"{role}/{name}_accuracy": float((hits[classes] / totals[classes]).mean())
+        for name, classes in known.items()
+        if classes.any()
+    }
+
+
+def memorisation_metrics(predictions: Tensor, observed: Tensor, true: Tensor) -> dict[str, float]:
+    """How far the classifier fits the labels of its training set, each in [0, 1].
+
+    Args:
+        predictions: Predicted classes of the training samples, int64, shape (N,).
+        observed: Observed labels, likewise.
+        true: True labels, likewise.
+
+    Returns:
+        `memorisation/observed_fit_noisy`: share of the mislabelled samples that are classified as
+        their wrong label says; `memorisation/true_fit_noisy`: as their true label; and
+        `memorisation/fit_clean`: share of the others that are classified correctly. Without such
+        samples absent.
+    """
+    noisy = observed != true
+    hits = {
+        "memorisation/observed_fit_noisy": (predictions == observed)[noisy],
+        "memorisation/true_fit_noisy": (predictions == true)[noisy],
+        "memorisation/fit_clean": (predictions == observed)[~noisy],
+    }
+    return {name: float(hit.double().mean()) for name, hit in hits.items() if len(hit)}
+
+
+def margin_metrics(margins: Tensor, class_counts: Tensor) -> dict[str, float]:
+    """How far the margins differ, and whether they follow the class sizes.
+
+    Args:
+        margins: In nats, shape (C,).
+        class_counts: Samples per observed class, shape (C,).
+
+    Returns:
+        `margin/range`: largest less smallest margin in nats; `margin/frequency_correlation`:
+        Spearman's correlation with the class sizes, absent where one of the two is constant.
+    """
+    correlation = spearman_correlation(margins, class_counts)
+    metrics = {"margin/range": float(margins.max() - margins.min())}
+    return metrics | (
+        {} if math.isnan(correlation) else {"margin/frequency_correlation": correlation}
+    )
+
+
+def spearman_correlation(first: Tensor, second: Tensor) -> float:
+    """Correlation of the ranks, ties ranked by their mean, in [-1, 1]; NaN if one is constant."""
+    ranks = torch.stack([_mean_ranks(values) for values in (first, second)])
+    centred = ranks - ranks.mean(dim=1, keepdim=True)
+    norms = centred.norm(dim=1)
+    if not norms.all():
+        return math.nan
+    return float((centred[0] @ centred[1] / norms.prod()).clamp(-1, 1))
+
+
+def _mean_ranks(values: Tensor) -> Tensor:
+    below = (values.unsqueeze(1) > values.unsqueeze(0)).sum(dim=1)
+    ties = (values.unsqueeze(1) == values.unsqueeze(0)).sum(dim=1)
+    return below.double() + (ties.double() - 1) / 2

@@ -10,21 +10,24 @@ __all__ = ["Diverged", "EpochReport"]
 
 
 class Diverged(DynalossError):  # noqa: N818 - an outcome that is counted, not a mistake
-    """The training loss is no longer finite; the state of the epoch before is the last good one.
+    """Training is no longer finite; the state of the epoch before is the last good one.
 
     Attributes:
         epoch: Epoch, counted from 1.
-        batch: Batch in the epoch, counted from 1.
+        batch: Batch in the epoch, counted from 1; those of the pass over the metadata go on from
+            the training batches.
+        what: What is not finite.
     """
 
-    def __init__(self, epoch: int, batch: int) -> None:
+    def __init__(self, epoch: int, batch: int, what: str = "the training loss") -> None:
         # The arguments as they are: pickling calls the class with them again.
-        super().__init__(epoch, batch)
+        super().__init__(epoch, batch, what)
         self.epoch = epoch
         self.batch = batch
+        self.what = what
 
     def __str__(self) -> str:
-        return f"the training loss is not finite in epoch {self.epoch}, batch {self.batch}"
+        return f"{self.what} is not finite in epoch {self.epoch}, batch {self.batch}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

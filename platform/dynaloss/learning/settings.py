@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from dynaloss.learning.sampler import SamplerSettings
 
 __all__ = ["TrainerSettings"]
 
@@ -23,10 +26,11 @@ class TrainerSettings:
         meta_every: The loss is updated every so many batches, at least 1.
         meta_batch_size: Samples of a metadata batch, at most.
         num_ranks: Rank bins per class, at least 2.
-        warm_start: Whether the corrector is fitted in warm-up.
+        hypergradient: `forward` or `unrolled`, both exact, or `head`: the look-ahead step moves
+            the last linear layer alone.
+        warm_start_epochs: First epochs of warm-up in which the corrector is fitted as well.
         finetune: Whether an epoch ends with a pass over the metadata.
-        random_ratio: Share of the smallest class that is drawn of each class, in (0, 1].
-        low_loss_ratio: Share of those drawn that is kept, in (0, 1].
+        sampler: How the metadata are drawn.
     """
 
     epochs: int
@@ -40,7 +44,7 @@ class TrainerSettings:
     meta_every: int
     meta_batch_size: int
     num_ranks: int
-    warm_start: bool
+    hypergradient: Literal["forward", "unrolled", "head"]
+    warm_start_epochs: int
     finetune: bool
-    random_ratio: float
-    low_loss_ratio: float
+    sampler: SamplerSettings

@@ -195,6 +195,10 @@ class StudyRun:
             self._client.update_run(row.run_id, name=name)
             row.name = name
 
+    def tag_trial(self, key: str, tags: Mapping[str, Any]) -> None:
+        """Set tags of a trial; writes only what differs."""
+        write_tags(self._client, self._row(key), tags)
+
     def end_trial(self, key: str, outcome: Outcome, message: str = "") -> None:
         """Write what is left of the trial's metrics, then its end.
 

@@ -7,6 +7,8 @@ from functools import partial
 
 from torch import nn
 
+from dynaloss.learning.models.from_torchvision import PREFIX, build_torchvision_model
+from dynaloss.learning.models.preact import PreActResNet18
 from dynaloss.learning.models.resnet import CifarResNet
 from dynaloss.learning.models.small import MLP, SmallCNN
 from dynaloss.learning.streams import default_generator_seeded
@@ -16,20 +18,29 @@ __all__ = ["MODELS", "build_model"]
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": MLP,
     "small_cnn": SmallCNN,
+    "resnet8": partial(CifarResNet, depth=8),
+    "resnet20": partial(CifarResNet, depth=20),
     "resnet32": partial(CifarResNet, depth=32),
+    "preact_resnet18": PreActResNet18,
 }
 
 
 def build_model(
     name: str, *, input_shape: tuple[int, int, int], num_classes: int, seed: int
 ) -> nn.Module:
-    """Builds a classifier with PyTorch's default initialisation, drawn from `seed` alone.
+    """Builds a classifier with its default initialisation, drawn from `seed` alone.
 
     Args:
-        name: A key of `MODELS`.
+        name: A key of `MODELS`, or `torchvision/` and the name of one of its classifiers.
         input_shape: Shape (channels, height, width) of an image.
         num_classes: Number of classes.
         seed: Seed of the initial weights; the global random state stays as it is.
+
+    Raises:
+        InputError: If a torchvision model cannot take such images.
     """
     with default_generator_seeded(seed):
+        if name.startswith(PREFIX):
+            name = name.removeprefix(PREFIX)
+            return build_torchvision_model(name, input_shape=input_shape, num_classes=num_classes)
         return MODELS[name](input_shape=input_shape, num_classes=num_classes)

@@ -1,0 +1,132 @@
+"""Aggregates over conditions: one number an arm, intervals from seeds resampled per condition.
+
+Source: Agarwal et al., "Deep RL at the Edge of the Statistical Precipice", NeurIPS 2021. Scores of
+an arm are one array of values over the seeds for each condition; every array may have a leading
+axis of resamples B, over which all functions work at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynaloss.analysis.cells import Comparison
+from dynaloss.analysis.metrics import higher_is_better, is_percent
+from dynaloss.analysis.statistics import Interval, middle_weights
+
+__all__ = [
+    "Aggregate",
+    "aggregate",
+    "optimality_gap",
+    "performance_profile",
+    "probability_of_improvement",
+]
+
+_Array = NDArray[np.float64]
+Scores = Sequence[_Array]
+_NUM_RESAMPLES = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregate:
+    """An arm over all conditions.
+
+    Attributes:
+        arm: Name of the arm.
+        conditions: Number of conditions that it has values in.
+        iqm: Interquartile mean over all seeds and conditions, with its interval.
+        optimality_gap: How far below 1 the values are on average; None unless a share.
+        improvement: Probability that it beats the baseline at a random condition with random
+            seeds, ties counted half; None for the baseline itself.
+    """
+
+    arm: str
+    conditions: int
+    iqm: tuple[float, Interval]
+    optimality_gap: tuple[float, Interval] | None
+    improvement: tuple[float, Interval] | None
+
+
+def aggregate(comparison: Comparison) -> tuple[Aggregate, ...]:
+    """Aggregates of every arm that has a value in every condition that any arm has."""
+    scores = {arm: _scores(comparison, arm) for arm in comparison.arms}
+    most = max(len(values) for values in scores.values())
+    complete = {arm: values for arm, values in scores.items() if values and len(values) == most}
+    reference = complete.get(comparison.baseline or "")
+    return tuple(
+        Aggregate(
+            arm=arm,
+            conditions=len(values),
+            iqm=_with_interval([values], lambda sides: _iqm(sides[0])),
+            optimality_gap=_gap(comparison, values),
+            improvement=None
+            if reference is None or arm == comparison.baseline
+            else _improvement(comparison, values, reference),
+        )
+        for arm, values in complete.items()
+    )
+
+
+def optimality_gap(scores: Scores, target: float = 1.0) -> _Array:
+    """Mean over all values of what is missing to the target, never negative, shape () or (B,)."""
+    missing = np.maximum(target - np.concatenate(scores, axis=-1), 0.0)
+    return np.asarray(missing.mean(axis=-1))
+
+
+def probability_of_improvement(scores: Scores, reference: Scores) -> _Array:
+    """Mean over the conditions of P(value > reference) + P(equal) / 2, shape () or (B,).
+
+    Within a condition that is the Mann-Whitney statistic divided by the number of pairs.
+    """
+    shares = []
+    for values, others in zip(scores, reference, strict=True):
+        x, y = values[..., :, None], others[..., None, :]
+        shares.append(((x > y) + 0.5 * (x == y)).mean(axis=(-2, -1)))
+    return np.asarray(np.mean(shares, axis=0))
+
+
+def performance_profile(scores: Scores, thresholds: Sequence[float]) -> _Array:
+    """Share of the values above each threshold, conditions weighted equally."""
+    tau = np.asarray(thresholds, dtype=np.float64)
+    shares: _Array = np.mean([np.mean(x[:, None] > tau, axis=0) for x in scores], axis=0)
+    return shares
+
+
+def _scores(comparison: Comparison, arm: str) -> list[_Array]:
+    cells = [comparison.cell(condition, arm) for condition in comparison.conditions]
+    return [np.array([*cell.seeds.values()]) for cell in cells if cell.n]
+
+
+def _gap(comparison: Comparison, scores: Scores) -> tuple[float, Interval] | None:
+    if not (is_percent(comparison.metric) and higher_is_better(comparison.metric)):
+        return None
+    return _with_interval([scores], lambda s: optimality_gap(s[0]))
+
+
+def _improvement(
+    comparison: Comparison, scores: Scores, reference: Scores
+) -> tuple[float, Interval]:
+    sign = 1 if higher_is_better(comparison.metric) else -1
+    signed = [[sign * x for x in side] for side in (scores, reference)]
+    return _with_interval(signed, lambda s: probability_of_improvement(s[0], s[1]))
+
+
+def _iqm(scores: Scores) -> _Array:
+    values = np.sort(np.concatenate(scores, axis=-1), axis=-1)
+    return np.asarray(values @ middle_weights(values.shape[-1]))
+
+
+def _with_interval(
+    sides: Sequence[Scores], statistic: Callable[[Sequence[Scores]], _Array]
+) -> tuple[float, Interval]:
+    """The statistic, and the percentile interval over seeds resampled within conditions."""
+    rng = np.random.default_rng(0)
+    drawn = [
+        [x[rng.integers(len(x), size=(_NUM_RESAMPLES, len(x)))] for x in scores]
+        for scores in sides
+    ]
+    low, high = np.quantile(statistic(drawn), [0.025, 0.975])
+    return float(statistic(sides)), (float(low), float(high))

@@ -1,0 +1,163 @@
+"""The figures of a comparison, for the report and as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from dynaloss.analysis import figures, maps, metrics
+from dynaloss.analysis.cells import Comparison
+from dynaloss.analysis.effects import effects
+from dynaloss.analysis.panels import MAX_ARMS, save_figure
+from dynaloss.design.record import TrialRecord
+
+__all__ = ["Section", "gallery", "save_gallery", "shown_arms"]
+
+_Draw = Callable[[Sequence[TrialRecord]], Figure | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One kind of figure.
+
+    Attributes:
+        stem: Start of the names of its files.
+        title: Heading.
+        caption: What it shows.
+        figures: The figures by condition, or by `all` where one holds all conditions.
+    """
+
+    stem: str
+    title: str
+    caption: str
+    figures: Mapping[str, Figure]
+
+
+def gallery(
+    records: Sequence[TrialRecord], comparison: Comparison, components: Sequence[str] = ()
+) -> list[Section]:
+    """Every figure for which the records hold something to draw."""
+    arms = shown_arms(comparison)
+    drawn = [
+        *_of_table(comparison, components, arms),
+        *_of_trials(records, comparison, arms),
+    ]
+    return [section for section in drawn if section.figures]
+
+
+def save_gallery(sections: Sequence[Section], folder: Path) -> list[Path]:
+    """Writes every figure as PNG and PDF; returns the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for section in sections:
+        for number, figure in enumerate(section.figures.values(), start=1):
+            stem = section.stem if len(section.figures) == 1 else f"{section.stem}-{number}"
+            paths += [save_figure(figure, folder / f"{stem}.{end}") for end in ("png", "pdf")]
+    return paths
+
+
+def _of_table(
+    comparison: Comparison, components: Sequence[str], arms: Sequence[str]
+) -> list[Section]:
+    heatmap = maps.effects_heatmap(comparison.metric, effects(comparison, components))
+    profile = maps.performance_profiles(comparison, arms)
+    return [
+        Section(
+            stem="effects",
+            title="Effect of each component",
+            caption="Shapley value where the design allows it, else the nearest that it does. "
+            "Grey text: the interval covers zero.",
+            figures={"all": heatmap} if heatmap else {},
+        ),
+        Section(
+            stem="profiles",
+            title="Performance profiles",
+            caption="Share of the trials above each value, all conditions weighted equally: "
+            "a curve above another is better everywhere.",
+            figures={"all": profile} if profile else {},
+        ),
+    ]
+
+
+def _of_trials(
+    records: Sequence[TrialRecord], comparison: Comparison, arms: Sequence[str]
+) -> list[Section]:
+    metric = comparison.metric
+    kinds: list[tuple[str, str, str, _Draw]] = [
+        (
+            "curves",
+            "Learning curves",
+            f"{metrics.label(metric)} by epoch. Line: mean over seeds; band: from min to max.",
+            lambda chosen: figures.learning_curves(chosen, metric, arms=arms),
+        ),
+        (
+            "corrector",
+            "Label corrector",
+            "How far the corrector trusts the observed label, by the rank of the sample's loss. "
+            "Solid: learned weight; dashed: the share of labels that are in fact true.",
+            lambda chosen: figures.corrector_curves(chosen, arms=arms),
+        ),
+        (
+            "margins",
+            "Margins",
+            "Learned margin per class minus the mean over the classes, because a constant shift "
+            "changes nothing. Marker: mean over seeds; bar: from min to max.",
+            lambda chosen: figures.margins_by_class(chosen, arms=arms),
+        ),
+        (
+            "classes",
+            "Accuracy per class",
+            "Test accuracy within each class. Marker: mean over seeds; bar: from min to max.",
+            lambda chosen: figures.per_class_accuracy(chosen, arms=arms),
+        ),
+    ]
+    return [
+        Section(
+            stem=stem,
+            title=title,
+            caption=caption,
+            figures=_by_condition(records, comparison.conditions, draw),
+        )
+        for stem, title, caption, draw in kinds
+    ]
+
+
+def _by_condition(
+    records: Sequence[TrialRecord], conditions: Sequence[str], draw: _Draw
+) -> dict[str, Figure]:
+    drawn = {
+        condition: draw([record for record in records if record.condition == condition])
+        for condition in conditions
+    }
+    found = {condition: figure for condition, figure in drawn.items() if figure is not None}
+    _share_y([*found.values()])
+    return found
+
+
+def shown_arms(comparison: Comparison) -> list[str]:
+    """The arms that figures show: all, or the baseline and those that are best on average."""
+    if len(comparison.arms) <= MAX_ARMS:
+        return [*comparison.arms]
+    sign = -1 if metrics.higher_is_better(comparison.metric) else 1
+    ranked = sorted(
+        (arm for arm in comparison.arms if arm != comparison.baseline),
+        key=lambda arm: _mean_over_conditions(comparison, arm, sign),
+    )
+    first = [comparison.baseline] if comparison.baseline is not None else []
+    return [*first, *ranked][:MAX_ARMS]
+
+
+def _mean_over_conditions(comparison: Comparison, arm: str, sign: int) -> float:
+    means = [cell.mean for cell in comparison.cells if cell.arm == arm and cell.n]
+    return sign * sum(means) / len(means) if means else float("inf")
+
+
+def _share_y(drawn: Sequence[Figure]) -> None:
+    """One vertical range for all conditions, so that heights compare across figures."""
+    axes = [axes for figure in drawn for axes in figure.axes]
+    limits = [one.get_ylim() for one in axes]
+    for one in axes:
+        one.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))

@@ -1,0 +1,100 @@
+"""Figures made from the comparison itself: effects as a heatmap, performance profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dynaloss.analysis import metrics
+from dynaloss.analysis.aggregates import performance_profile
+from dynaloss.analysis.cells import Comparison
+from dynaloss.analysis.effects import KINDS, Effect
+from dynaloss.analysis.panels import arm_styles, legend, panels, plain
+
+__all__ = ["effects_heatmap", "performance_profiles"]
+
+_NUM_THRESHOLDS = 201
+
+
+def effects_heatmap(metric: str, found: Sequence[Effect]) -> Figure | None:
+    """Components as rows, conditions as columns; red hurts, blue helps, white does neither."""
+    kind = next((k for k in KINDS if k != "interaction" and any(e.kind == k for e in found)), None)
+    chosen = {(e.name, e.condition): e for e in found if e.kind == kind}
+    if kind is None:
+        return None
+    names = list(dict.fromkeys(name for name, _ in chosen))
+    conditions = list(dict.fromkeys(condition for _, condition in chosen))
+    scale = 100 if metrics.is_percent(metric) else 1
+    values = np.array(
+        [[_mean(chosen.get((n, c))) * scale for c in conditions] for n in names], dtype=np.float64
+    )
+    figure = Figure(
+        figsize=(2.6 + 1.5 * len(conditions), 1.4 + 0.55 * len(names)), layout="constrained"
+    )
+    axes = figure.subplots()
+    largest = float(np.nanmax(np.abs(values))) or 1.0
+    colors = "RdBu" if metrics.higher_is_better(metric) else "RdBu_r"
+    image = axes.imshow(values, cmap=colors, vmin=-largest, vmax=largest, aspect="auto")
+    figure.colorbar(image, ax=axes, label=plain(f"{kind}: {metrics.label(metric)}"))
+    axes.set_yticks(range(len(names)), [plain(name) for name in names])
+    axes.set_xticks(range(len(conditions)), [_wrapped(name) for name in conditions])
+    axes.tick_params(length=0, labelsize="small")
+    for row, name in enumerate(names):
+        for column, condition in enumerate(conditions):
+            effect = chosen.get((name, condition))
+            if effect is not None:
+                _write(axes, (column, row), metric, effect, largest / scale)
+    return figure
+
+
+def _mean(effect: Effect | None) -> float:
+    return float("nan") if effect is None else effect.mean
+
+
+def _write(
+    axes: Axes, place: tuple[int, int], metric: str, effect: Effect, largest: float
+) -> None:
+    """The number, readable on its colour; grey and in italics where nothing can be told."""
+    dark = abs(effect.mean) > 0.6 * largest
+    color = "white" if dark else ("black" if effect.clear else "0.45")
+    style = "normal" if effect.clear else "italic"
+    text = metrics.format_signed(metric, effect.mean)
+    axes.text(*place, text, ha="center", va="center", color=color, style=style, size=9)
+
+
+def _wrapped(condition: str) -> str:
+    return plain(condition.replace(" · ", "\n"))
+
+
+def performance_profiles(comparison: Comparison, arms: Sequence[str]) -> Figure | None:
+    """Share of the values above each threshold by arm; None with fewer than two conditions."""
+    scores = {
+        arm: [
+            np.array([*cell.seeds.values()])
+            for cell in (comparison.cell(condition, arm) for condition in comparison.conditions)
+            if cell.n
+        ]
+        for arm in arms
+    }
+    most = max((len(values) for values in scores.values()), default=0)
+    if most < 2:
+        return None
+    complete = {arm: values for arm, values in scores.items() if len(values) == most}
+    every = np.concatenate([x for values in complete.values() for x in values])
+    thresholds = np.linspace(every.min(), every.max(), _NUM_THRESHOLDS)
+    scale = 100 if metrics.is_percent(comparison.metric) else 1
+    figure, (axes,) = panels(
+        ["all conditions"], x=metrics.label(comparison.metric), y="share of trials above"
+    )
+    styles = {arm: style for arm, style in arm_styles(arms).items() if arm in complete}
+    for arm, style in styles.items():
+        shares = performance_profile(complete[arm], thresholds.tolist())
+        axes.step(
+            scale * thresholds, shares, where="post", color=style.color, linestyle=style.linestyle
+        )
+    axes.set_ylim(-0.02, 1.02)
+    legend(figure, styles)
+    return figure

@@ -1,0 +1,162 @@
+"""Which trials a comparison holds, and what its rows and columns are."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from dynaloss.analysis.wording import EMPTY
+from dynaloss.design.record import TrialRecord
+from dynaloss.errors import InputError
+
+__all__ = ["fill_repeats", "pivot", "select"]
+
+_FIELDS: Mapping[str, Callable[[TrialRecord], str]] = {
+    "arm": lambda record: record.arm,
+    "condition": lambda record: record.condition,
+    "seed": lambda record: str(record.seed),
+    "study": lambda record: record.study,
+    "outcome": lambda record: str(record.outcome),
+}
+
+
+def fill_repeats(
+    records: Sequence[TrialRecord], repeats: Iterable[Mapping[str, str | int]]
+) -> list[TrialRecord]:
+    """The records, with one more for every cell that shares another cell's trial.
+
+    An arm that ignores a setting the conditions vary computes the same under all of them, so it
+    runs once; its other cells show the same values.
+
+    Args:
+        records: The trials of a study.
+        repeats: Per cell its `condition`, `arm`, `seed`, and the `key` of the trial it shares.
+    """
+    by_key = {record.key: record for record in records}
+    copies = [
+        replace(
+            by_key[str(cell["key"])],
+            condition=str(cell["condition"]),
+            arm=str(cell["arm"]),
+            seed=int(cell["seed"]),
+        )
+        for cell in repeats
+        if cell["key"] in by_key
+    ]
+    return [*records, *copies]
+
+
+def select(records: Sequence[TrialRecord], where: Sequence[str]) -> list[TrialRecord]:
+    """The records whose values are as `key=value` demands; one key may allow several values.
+
+    Raises:
+        InputError: If a demand is malformed, a key is recorded nowhere, or nothing is left.
+    """
+    wanted: dict[str, list[str]] = {}
+    for demand in where:
+        name, equals, value = demand.partition("=")
+        if not (name and equals):
+            raise InputError(f"--where must be key=value, but got `{demand}`.")
+        key = _the_key(records, name.strip())
+        wanted.setdefault(key, []).append(value.strip())
+    for key, values in wanted.items():
+        left = [r for r in records if any(_equal(_value(r, key), value) for value in values)]
+        if not left:
+            seen = ", ".join(dict.fromkeys(_value(record, key) for record in records))
+            raise InputError(f"No trial has {key} = {' or '.join(values)}; recorded: {seen}.")
+        records = left
+    return [*records]
+
+
+def pivot(
+    records: Sequence[TrialRecord], rows: Sequence[str], columns: Sequence[str]
+) -> list[TrialRecord]:
+    """The records with rows as their arms and columns as their conditions.
+
+    Args:
+        records: The trials.
+        rows: Keys whose values name the row: `arm`, `condition`, `seed`, `study`, `outcome`, a
+            tag or a parameter; the end or a group of a dotted key will do (`noise` stands for
+            those of `data.noise.kind`, `data.noise.rate` that differ between the trials).
+        columns: Keys whose values name the column, likewise; none for a single column.
+
+    Raises:
+        InputError: If a key is recorded nowhere.
+    """
+    if list(rows) == ["arm"] and list(columns) == ["condition"]:
+        return [*records]
+    down, across = (_keys_of(records, names) for names in (rows, columns))
+    return [
+        replace(record, arm=_label(record, down), condition=_label(record, across) or "all")
+        for record in records
+    ]
+
+
+def _keys_of(records: Sequence[TrialRecord], names: Sequence[str]) -> list[str]:
+    keys = [key for name in names for key in _keys(records, name)]
+    return list(dict.fromkeys(keys))
+
+
+def _label(record: TrialRecord, keys: Sequence[str]) -> str:
+    """`full` for one key, `noise.rate=0.4 · imbalance_factor=10` for dotted ones."""
+    parts = []
+    for key in keys:
+        value = _value(record, key)
+        parts.append(value if key in _FIELDS else f"{_short(key, keys)}={value}")
+    return " · ".join(parts)
+
+
+def _short(key: str, keys: Sequence[str]) -> str:
+    """Last part of a dotted key, or as many parts as tell it from the others."""
+    parts = key.split(".")
+    ends = [".".join(parts[i:]) for i in reversed(range(len(parts)))]
+    others = [f".{other}" for other in keys if other != key]
+    return next(end for end in ends if not any(other.endswith(f".{end}") for other in others))
+
+
+def _value(record: TrialRecord, key: str) -> str:
+    if key in _FIELDS:
+        return _FIELDS[key](record)
+    return record.parameters.get(key, record.tags.get(key, EMPTY))
+
+
+def _the_key(records: Sequence[TrialRecord], name: str) -> str:
+    found = _keys(records, name)
+    if len(found) > 1:
+        raise InputError(f"`{name}` may mean {', '.join(found)}: give one of them.")
+    return found[0]
+
+
+def _keys(records: Sequence[TrialRecord], name: str) -> list[str]:
+    """The keys that a name means: itself, or else those that it is a part of and that vary."""
+    known = [*_FIELDS, *_recorded(records)]
+    if name in known:
+        return [name]
+    parts = [key for key in known if f".{name}." in f".{key}."]
+    parts = parts or [key for key in known if any(p.startswith(name) for p in key.split("."))]
+    if not parts:
+        close = difflib.get_close_matches(name, known, n=1)
+        question = f"; did you mean `{close[0]}`?" if close else "."
+        raise InputError(f"Nothing is recorded under `{name}`{question}")
+    varied = [key for key in parts if len({_value(record, key) for record in records}) > 1]
+    return varied or parts[:1]
+
+
+def _recorded(records: Sequence[TrialRecord]) -> list[str]:
+    names: dict[str, None] = {}
+    for record in records:
+        names |= dict.fromkeys(record.parameters)
+        names |= dict.fromkeys(record.tags)
+    return [*names]
+
+
+def _equal(one: str, other: str) -> bool:
+    """Whether two values are the same text, the same truth value or the same number."""
+    if one.lower() == other.lower():
+        return True
+    try:
+        return math.isclose(float(one), float(other), rel_tol=1e-12)
+    except ValueError:
+        return False

@@ -1,0 +1,93 @@
+"""Rules that pick the epoch whose value counts, side by side, from stored curves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dynaloss.analysis.metrics import higher_is_better
+from dynaloss.analysis.statistics import mean
+from dynaloss.design.record import Outcome, TrialRecord
+
+__all__ = ["RULES", "Ranking", "pick", "rankings"]
+
+RULES: Mapping[str, str] = {
+    "last": "the value of the last epoch.",
+    "last ten": "the mean of the last ten epochs.",
+    "validation": "the value at the epoch that is best on the validation part, the earliest of "
+    "several.",
+    "oracle": "the best value of any epoch: chosen on the test set itself, an upper bound and "
+    "never a result.",
+}
+"""Rules by name, in the order shown, with their meaning."""
+
+_Curve = Sequence[tuple[int, float]]
+_VALIDATION = ("val", "validation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """The arms under one rule.
+
+    Attributes:
+        means: Mean per arm over all trials that have a value, in order of the arms.
+        order: The arms from best to worst.
+    """
+
+    means: tuple[tuple[str, float], ...]
+    order: tuple[str, ...]
+
+
+def rankings(
+    records: Sequence[TrialRecord], metric: str, arms: Sequence[str]
+) -> dict[str, Ranking]:
+    """The ranking under every rule for which the curves are there; none without curves.
+
+    A rule counts only where every arm that has a curve has a value under it.
+    """
+    base = re.sub(r"_last\d+$", "", metric)
+    values: dict[str, dict[str, list[float]]] = {rule: {} for rule in RULES}
+    for record in records:
+        if record.outcome is Outcome.COMPLETED:
+            for rule in RULES:
+                value = pick(record, base, rule)
+                if value is not None:
+                    values[rule].setdefault(record.arm, []).append(value)
+    needed = values["last"].keys()
+    sign = -1 if higher_is_better(base) else 1
+    found = {}
+    for rule, by_arm in values.items():
+        if by_arm and by_arm.keys() == needed:
+            means = tuple((arm, mean(by_arm[arm])) for arm in arms if arm in by_arm)
+            ranked = sorted(means, key=lambda item: sign * item[1])
+            found[rule] = Ranking(means=means, order=tuple(arm for arm, _ in ranked))
+    return found
+
+
+def pick(record: TrialRecord, metric: str, rule: str) -> float | None:
+    """The value of the metric under a rule of `RULES`; None where the curves do not allow it."""
+    curve = record.history.get(metric, ())
+    return _PICKERS[rule](curve, record, metric) if curve else None
+
+
+def _by_validation(curve: _Curve, record: TrialRecord, metric: str) -> float | None:
+    name = metric.partition("/")[2]
+    own = next((c for part in _VALIDATION if (c := record.history.get(f"{part}/{name}"))), None)
+    if own is None:
+        return None
+    epoch, _ = _best(own, metric)
+    return dict(curve).get(epoch)
+
+
+def _best(curve: _Curve, metric: str) -> tuple[int, float]:
+    choose = max if higher_is_better(metric) else min
+    return choose(curve, key=lambda point: point[1])
+
+
+_PICKERS: Mapping[str, Callable[[_Curve, TrialRecord, str], float | None]] = {
+    "last": lambda curve, _record, _metric: curve[-1][1],
+    "last ten": lambda curve, _record, _metric: mean([value for _, value in curve[-10:]]),
+    "validation": _by_validation,
+    "oracle": lambda curve, _record, metric: _best(curve, metric)[1],
+}

@@ -1,0 +1,171 @@
+"""The commands that look at what came out: `compare`, `diff`, `show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dynaloss.cli.options import storage_option, uri_option
+
+__all__ = ["EXTRAS", "compare", "diff", "show"]
+
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+EXTRAS = ("effects", "cost", "rules", "aggregates")
+
+
+def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+@click.command()
+@click.argument("studies", metavar="STUDY...", nargs=-1, required=True)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    help="Metric to compare by, several times for several; the study's own unless given.",
+)
+@click.option("--baseline", metavar="ARM", help="Row that the others are compared with.")
+@click.option(
+    "--rows",
+    default="arm",
+    show_default=True,
+    metavar="KEY,...",
+    callback=_names,
+    help="What names the rows: arm, condition, seed, study, a parameter or a tag.",
+)
+@click.option(
+    "--cols",
+    "columns",
+    default="condition",
+    show_default=True,
+    metavar="KEY,...",
+    callback=_names,
+    help="What names the columns, such as noise,imbalance; empty for one column.",
+)
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Keep only these trials; one key several times allows several values.",
+)
+@click.option(
+    "--include-pruned", is_flag=True, help="Count the last value of pruned trials as well."
+)
+@click.option(
+    "--force", is_flag=True, help="Join studies that saw different data, and mark the table."
+)
+@click.option(
+    "--with",
+    "extras",
+    multiple=True,
+    type=click.Choice(EXTRAS),
+    help="Show this as well: effects of the components, cost next to gain, rules that pick the "
+    "epoch, aggregates over the conditions.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="Format of the table.",
+)
+@click.option("--exact", is_flag=True, help="Every digit, in fractions rather than percent.")
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Also write a report with all figures, one self-contained HTML file.",
+)
+@click.option(
+    "--figures",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Also write every figure as PNG and PDF.",
+)
+@storage_option
+@uri_option
+def compare(
+    studies: tuple[str, ...],
+    metrics: tuple[str, ...],
+    baseline: str | None,
+    rows: tuple[str, ...],
+    columns: tuple[str, ...],
+    where: tuple[str, ...],
+    include_pruned: bool,
+    force: bool,
+    extras: tuple[str, ...],
+    format_: str,
+    exact: bool,
+    report: Path | None,
+    figures: Path | None,
+    storage: Path,
+    tracking_uri: str | None,
+) -> None:
+    """Compare the arms of each STUDY from the tracking store.
+
+    STUDY is the name of a study, or its file. Arms are rows, conditions are columns; a cell
+    shows mean and standard deviation over the seeds and the difference to the baseline, paired
+    by seed, with its 95 % interval and a corrected p value, or "cannot tell". Only completed
+    trials count. Several studies share one table where they saw the same data.
+    """
+    from dynaloss.cli.comparing import Question, compare_studies
+
+    question = Question(
+        studies=studies,
+        metrics=metrics,
+        baseline=baseline,
+        rows=rows,
+        columns=columns,
+        where=where,
+        include_pruned=include_pruned,
+        force=force,
+        exact=exact,
+        extras=extras,
+    )
+    text = compare_studies(
+        question,
+        format_=format_,
+        report=report,
+        figures=figures,
+        storage=storage,
+        tracking_uri=tracking_uri,
+    )
+    click.echo(text, nl=False)
+
+
+@click.command()
+@click.argument("one", metavar="RUN")
+@click.argument("other", metavar="RUN")
+@storage_option
+@uri_option
+def diff(one: str, other: str, storage: Path, tracking_uri: str | None) -> None:
+    """Show what differs between two runs: settings, data, environment and metrics.
+
+    RUN is the key of a trial or the id of its run, or the beginning of either.
+    """
+    from dynaloss.cli.inspecting import diff_runs
+
+    click.echo(diff_runs(one, other, storage, tracking_uri), nl=False)
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--figures",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write the figures of the run there, as PNG, instead of drawing in the terminal.",
+)
+@storage_option
+@uri_option
+def show(run: str, figures: Path | None, storage: Path, tracking_uri: str | None) -> None:
+    """Show one run: corrector curve, margins, confusion matrix and learning curves.
+
+    RUN is the key of a trial or the id of its run, or the beginning of either.
+    """
+    from dynaloss.cli.inspecting import show_run
+
+    click.echo(show_run(run, figures, storage, tracking_uri), nl=False)

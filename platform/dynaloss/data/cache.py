@@ -1,0 +1,74 @@
+"""Decoded images, kept once per node and read through memory maps."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+__all__ = ["Decoded", "cache_folder", "cached_decoding", "cached_facts"]
+
+# Raise this when decoding changes, so that former folders are left alone.
+_LAYOUT = "1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """What a source keeps once it is decoded.
+
+    Attributes:
+        arrays: By name; memory maps once they come out of the cache.
+        facts: Plain values for JSON.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    facts: Mapping[str, Any]
+
+
+def cache_folder() -> Path:
+    """`$DYNALOSS_CACHE`, or `~/.cache/dynaloss`."""
+    return Path(os.environ.get("DYNALOSS_CACHE") or "~/.cache/dynaloss").expanduser()
+
+
+def cached_decoding(digest: str, decode: Callable[[], Decoded]) -> Decoded:
+    """What `decode` returns, computed once per node and content.
+
+    A folder appears whole or not at all; a second process waits for the first.
+
+    Args:
+        digest: Digest of all that the result depends on.
+        decode: Called where the cache has nothing.
+    """
+    folder = cache_folder() / "decoded" / f"{_LAYOUT}-{digest[:32]}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                _write(folder, decode())
+    arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
+    return Decoded(arrays=arrays, facts=json.loads((folder / "facts.json").read_text()))
+
+
+def cached_facts(digest: str, find: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What `find` returns, plain values for JSON, computed once per node and digest."""
+    return cached_decoding(digest, lambda: Decoded(arrays={}, facts=find())).facts
+
+
+def _write(folder: Path, decoded: Decoded) -> None:
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
+    try:
+        for name, array in decoded.arrays.items():
+            np.save(scratch / f"{name}.npy", array)
+        (scratch / "facts.json").write_text(json.dumps(dict(decoded.facts)))
+        scratch.replace(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

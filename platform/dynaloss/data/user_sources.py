@@ -1,0 +1,22 @@
+"""Data sources that other packages add; loads without torch and numpy."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+__all__ = ["GROUP", "user_source_names", "user_sources"]
+
+GROUP = "dynaloss.sources"
+"""Entry point group: name of a source, and a callable that takes `SourceSettings`."""
+
+
+@cache
+def user_sources() -> dict[str, EntryPoint]:
+    """Entry points of the group by name; nothing is imported."""
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def user_source_names() -> tuple[str, ...]:
+    """Names that other packages add to the data sources, in order."""
+    return tuple(sorted(user_sources()))

@@ -1,0 +1,235 @@
+"""Rules that hold between the parts of a search file, checked on the plain values.
+
+As in `checks`, what is malformed in itself is reported by the typed models, and the rest is
+still checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+from pydantic import ValidationError
+
+from dynaloss.design.config import TrialConfig
+from dynaloss.design.overrides import apply_overrides, check_key
+from dynaloss.design.problems import Problem, but_got, problems_of
+from dynaloss.design.search_metrics import VALIDATION_METRICS, refused_objective
+from dynaloss.design.search_rungs import rungs
+from dynaloss.design.search_space import KINDS, ParameterConfig, is_active
+from dynaloss.design.settings import Scalar, is_single, show
+
+__all__ = ["check_search"]
+
+_Cell = tuple[str, TrialConfig]
+_EXAMPLE = "{uniform: [0, 1]}"
+
+
+def check_search(values: Mapping[str, Any]) -> list[Problem]:
+    """Every rule between the parts of a search that `values` breaks, each once.
+
+    Args:
+        values: A search file as plain values, well-formed or not.
+    """
+    cells = list(_cells(values))
+    space = _parameters(values)
+    problems = [
+        *_malformed(values),
+        *_space_keys(values),
+        *_when_keys(values),
+        *_values_in_trials(space, cells, values),
+        *_objectives(values),
+        *_validation(values, cells),
+        *_rungs(values, cells),
+        *_sampler(values, space),
+    ]
+    return list(dict.fromkeys(problems))
+
+
+def _malformed(values: Mapping[str, Any]) -> Iterator[Problem]:
+    for key, given in _mapping(values, "space").items():
+        if not isinstance(given, dict):
+            yield Problem(("space", key), but_got(f"must be a mapping such as {_EXAMPLE}", given))
+            continue
+        for problem in problems_of(ParameterConfig, given):
+            # The rule tells the values itself; "a list" would only repeat what they are in.
+            text = problem.text.removesuffix(", but got a list")
+            text = text.removesuffix(", but got a mapping")
+            yield Problem(("space", key, *problem.path), text)
+
+
+def _space_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
+    space, arms = _mapping(values, "space"), _mapping(values, "arms")
+    if "space" in values and space == {} and isinstance(values["space"], dict):
+        yield Problem(("space",), "must name at least one setting to search")
+    for key in space:
+        text = check_key(key)
+        setters = [arm for arm in arms if key in _mapping(arms, arm)]
+        if text:
+            yield Problem(("space", key), text)
+        elif key in _mapping(values, "conditions"):
+            yield Problem(("space", key), "is also varied by the conditions: keep it in one")
+        elif setters:
+            text = f"is also set by the arm '{setters[0]}': only space or arms may set it"
+            yield Problem(("space", key), text)
+        elif key.startswith("data."):
+            text = "is part of the data: what is compared would differ; vary it by conditions"
+            yield Problem(("space", key), text)
+        elif key == "schedule.epochs":
+            yield Problem(("space", key), "is what rungs are counted in: vary it by conditions")
+
+
+def _when_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
+    space = _mapping(values, "space")
+    order = list(space)
+    for position, key in enumerate(order):
+        for wanted in _mapping(_mapping(space, key), "when"):
+            path = ("space", key, "when", wanted)
+            text = check_key(wanted)
+            if text:
+                yield Problem(path, text)
+            elif wanted in order[position:]:
+                yield Problem(path, "must stand above the parameter that depends on it")
+
+
+def _values_in_trials(
+    space: Mapping[str, ParameterConfig], cells: list[_Cell], values: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Tries every end of a range and every choice in every cell where it exists."""
+    for key, parameter in space.items():
+        kind = next(kind for kind in KINDS if getattr(parameter, kind) is not None)
+        for label, config in cells:
+            base = config.model_dump()
+            inner = {k: v for k, v in parameter.when.items() if k in space}
+            suggested = {k: v if is_single(v) else v[0] for k, v in inner.items() if v != []}
+            if not is_active(parameter, config, suggested):
+                continue
+            for i, value in enumerate(parameter.distribution().extremes()):
+                changed = apply_overrides(base, {**suggested, key: value})
+                for problem in problems_of(TrialConfig, changed):
+                    yield _refused(problem, key, (kind, i), value, label)
+
+
+def _refused(
+    problem: Problem, key: str, place: tuple[str, int], value: Scalar, label: str
+) -> Problem:
+    if problem.text.startswith("is not a setting of"):
+        text = f"leads to {problem.key}, which {problem.text} in the arm '{label}': add `when`"
+        return Problem(("space", key), text)
+    if problem.key == key:
+        return Problem(("space", key, *place), problem.text)
+    text = f"with {show(value)} leads to {problem.key}, which {problem.text}"
+    return Problem(("space", key, *place), text)
+
+
+def _objectives(values: Mapping[str, Any]) -> Iterator[Problem]:
+    search = _mapping(values, "search")
+    several = search.get("metrics")
+    named: list[tuple[tuple[str | int, ...], Any]] = []
+    if isinstance(several, list) and several:
+        named = [
+            (("search", "metrics", i), name)
+            for i, entry in enumerate(several)
+            if isinstance(entry, dict)
+            for name in entry
+        ]
+        if "metric" in search or "mode" in search:
+            yield Problem(
+                ("search", "metrics"), "stands instead of `metric` and `mode`: drop them"
+            )
+    elif isinstance(search.get("metric", ""), str) and "metric" in search:
+        named = [(("search", "metric"), search["metric"])]
+    for position, (path, name) in enumerate(named):
+        text = refused_objective(str(name), first=position == 0)
+        if text:
+            yield Problem(path, text)
+
+
+def _validation(values: Mapping[str, Any], cells: list[_Cell]) -> Iterator[Problem]:
+    empty = [label for label, config in cells if config.data.validation.fraction == 0]
+    if empty:
+        text = (
+            f"must be greater than 0, as a search selects by validation metrics such as "
+            f"'{VALIDATION_METRICS[0]}', but got 0"
+        )
+        path = ("trial", "data", "validation", "fraction")
+        yield Problem(path, text)
+
+
+def _rungs(values: Mapping[str, Any], cells: list[_Cell]) -> Iterator[Problem]:
+    scheduler = _mapping(values, "scheduler")
+    if scheduler.get("name", "asha") == "none":
+        return
+    grace, factor = scheduler.get("grace_epochs", 3), scheduler.get("reduction_factor", 3)
+    if not (_is_count(grace, 1) and _is_count(factor, 2)):
+        return
+    for epochs in sorted({config.schedule.epochs for _, config in cells}):
+        found = rungs(grace, factor, epochs)
+        most = scheduler.get("rungs")
+        if not found:
+            text = but_got(
+                f"must be below schedule.epochs ({epochs}), where a trial ends anyway", grace
+            )
+            yield Problem(("scheduler", "grace_epochs"), text)
+        elif isinstance(most, int) and most > len(found):
+            rule = f"must be at most {len(found)}: in {epochs} epochs the rungs are at {found}"
+            yield Problem(("scheduler", "rungs"), but_got(rule, most))
+
+
+def _sampler(values: Mapping[str, Any], space: Mapping[str, ParameterConfig]) -> Iterator[Problem]:
+    search = _mapping(values, "search")
+    sampler, several = search.get("sampler", "tpe"), search.get("metrics")
+    num_objectives = len(several) if isinstance(several, list) else 1
+    if sampler == "grid":
+        for key, parameter in space.items():
+            if parameter.distribution().points() is None:
+                yield Problem(("space", key), "needs a `step` or a `choice`, as a grid counts it")
+    if sampler == "cmaes" and num_objectives > 1:
+        yield Problem(("search", "sampler"), "cmaes has one objective only; take 'nsgaii'")
+    if sampler == "cmaes":
+        for key, parameter in space.items():
+            if parameter.choice is not None or parameter.when:
+                text = "is a choice or conditional, which cmaes cannot search; take 'tpe'"
+                yield Problem(("space", key), text)
+
+
+def _cells(values: Mapping[str, Any]) -> Iterator[_Cell]:
+    """Every condition and arm that makes a valid trial; `check_across` tells of the others."""
+    trial = _mapping(values, "trial")
+    conditions = {
+        key: [v for v in given if is_single(v)]
+        for key, given in _mapping(values, "conditions").items()
+        if isinstance(given, list) and check_key(key) is None
+    }
+    arms = _mapping(values, "arms") or {"full": {}}
+    for combination in product(*conditions.values()):
+        chosen = dict(zip(conditions, combination, strict=True))
+        for arm in arms:
+            settings = {k: v for k, v in _mapping(arms, arm).items() if check_key(k) is None}
+            given = apply_overrides(trial, {**chosen, **settings})
+            try:
+                yield arm, TrialConfig.model_validate(given)
+            except ValidationError:
+                continue
+
+
+def _parameters(values: Mapping[str, Any]) -> dict[str, ParameterConfig]:
+    """The well-formed parameters of the space whose keys exist."""
+    found = {}
+    for key, given in _mapping(values, "space").items():
+        if check_key(key) is None and isinstance(given, dict):
+            try:
+                found[key] = ParameterConfig.model_validate(given)
+            except ValidationError:
+                continue
+    return found
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = values.get(key)
+    return found if isinstance(found, dict) else {}

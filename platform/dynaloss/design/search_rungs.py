@@ -1,0 +1,51 @@
+"""The rungs of successive halving, in epochs."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+__all__ = ["bracket_of", "num_brackets", "rungs"]
+
+
+def rungs(
+    grace_epochs: int, reduction_factor: int, epochs: int, most: int | None = None
+) -> list[int]:
+    """Epochs at which trials are compared, all below `epochs`, where a trial ends anyway.
+
+    Whole numbers throughout: a floating logarithm loses the rung at 243 of 3, 9, 27, 81, 243.
+
+    Args:
+        grace_epochs: The first rung.
+        reduction_factor: Each rung is this many times the one before.
+        epochs: Length of a trial.
+        most: Number of rungs to stop at; None for all that fit.
+    """
+    found: list[int] = []
+    epoch = grace_epochs
+    while epoch < epochs and (most is None or len(found) < most):
+        found.append(epoch)
+        epoch *= reduction_factor
+    return found
+
+
+def num_brackets(grace_epochs: int, reduction_factor: int, epochs: int) -> int:
+    """Brackets of Hyperband: bracket s skips the first s rungs; the last one has none."""
+    return len(rungs(grace_epochs, reduction_factor, epochs)) + 1
+
+
+def bracket_of(number: int, reduction_factor: int, brackets: int) -> int:
+    """Bracket of the trial with this number in its group, a function of the number alone.
+
+    Brackets get trials in proportion to Hyperband's sizes (Li et al., JMLR 2018: about
+    (S + 1) / (s' + 1) * factor^s' for s' rungs), the one that is furthest behind first.
+    """
+    left = range(brackets - 1, -1, -1)
+    sizes = [Fraction(brackets * reduction_factor**k, k + 1) for k in left]
+    total = sum(sizes)
+    given = [0] * brackets
+    chosen = 0
+    for taken in range(1, number + 2):
+        behind = [size * taken / total - have for size, have in zip(sizes, given, strict=True)]
+        chosen = behind.index(max(behind))
+        given[chosen] += 1
+    return chosen

@@ -1,0 +1,91 @@
+"""What happened in a search, in order: one line of JSON per event, appended and flushed.
+
+The order of reports is what decisions follow from, and no other store keeps it. A line is on the
+operating system's side before anything is done about the event, so that a killed launch can be
+replayed: a line that a kill cut short is dropped, as if its event had not happened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dynaloss.errors import InputError
+
+__all__ = ["Journal"]
+
+
+class Journal:
+    """The journal of one search; a context manager while it is written.
+
+    Args:
+        path: The file; made where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._cut_unfinished_line()
+        self._file = path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def write(self, event: str, **content: Any) -> None:  # noqa: ANN401 - any JSON
+        """Appends an event."""
+        self._file.write(json.dumps({"event": event, **content}, default=_plain) + "\n")
+        self._file.flush()
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Yields every event so far, in order."""
+        with self.path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    raise InputError(
+                        f"{self.path}:{number}: the journal of the search is damaged; "
+                        "give the study another name, or remove its folder to begin anew"
+                    ) from None
+
+    def claim(self, frozen: Mapping[str, str]) -> None:
+        """Writes down what must not change while the search goes on, or compares it.
+
+        Raises:
+            InputError: If a part of the study file differs from the launch before.
+        """
+        earlier = next(self.read(), None)
+        if earlier is None:
+            self.write("plan", frozen=dict(frozen))
+            return
+        changed = [name for name, told in frozen.items() if earlier["frozen"].get(name) != told]
+        if changed:
+            raise InputError(
+                f"the search has begun with another {' and '.join(changed)}: "
+                "decisions could not be repeated. Give the study another name, or change back; "
+                "`search.trials`, conditions, arms and `confirm` may change"
+            )
+
+    def _cut_unfinished_line(self) -> None:
+        if not self.path.exists():
+            return
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+
+
+def _plain(value: object) -> object:
+    return getattr(value, "tolist", value.__str__)()

@@ -1,0 +1,244 @@
+"""Launches a search: groups, suggestions, trials, winners and their confirmation."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from dynaloss.design.identity import RESULTS_VERSION, digest_of
+from dynaloss.design.record import Outcome
+from dynaloss.design.search_plan import SearchPlan, make_search_plan
+from dynaloss.design.search_study import SearchStudy
+from dynaloss.design.study import load_study
+from dynaloss.errors import InputError
+from dynaloss.execution.assembly import source_key
+from dynaloss.execution.interrupts import sigterm_as_sigint
+from dynaloss.execution.launch import Sources, Workplace, launch_ablation
+from dynaloss.execution.runner import TrialOrder, TrialRunner
+from dynaloss.execution.search_confirm import best_study, write_best
+from dynaloss.execution.search_director import Director, SearchTrial
+from dynaloss.execution.search_figures import write_search_report
+from dynaloss.execution.search_journal import Journal
+from dynaloss.execution.search_optuna import (
+    Suggester,
+    check_sampler,
+    earlier_best,
+    open_storage,
+)
+from dynaloss.execution.search_recorder import SearchProgress, SearchRecorder
+from dynaloss.execution.search_summary import SearchSummary
+
+if TYPE_CHECKING:
+    from dynaloss.tracking import StudyRun
+
+__all__ = ["SearchSummary", "launch_search", "plan_search"]
+
+
+def plan_search(study: SearchStudy) -> SearchPlan:
+    """Plans a search; loads its data sources, since their content is part of a trial's key."""
+    check_sampler(study.search)
+    return make_search_plan(study, Sources().digest)
+
+
+def launch_search(
+    study: SearchStudy,
+    workplace: Workplace,
+    console: Console,
+    *,
+    sequential: bool = False,
+    confirm: bool = True,
+) -> SearchSummary:
+    """Runs what is left of a search, then confirms its winners.
+
+    Args:
+        study: The search.
+        workplace: Where things are kept.
+        console: Where progress is shown.
+        sequential: Run one trial at a time, in this process, without Ray.
+        confirm: Whether winners are trained afresh.
+
+    Raises:
+        InputError: If the machine cannot give a trial its resources, another process runs the
+            same search, or the search has begun with other settings.
+    """
+    started = time.monotonic()
+    check_sampler(study.search)
+    sources = Sources()
+    plan = make_search_plan(study, sources.digest)
+    sources.check(group.config.data for group in plan.groups)
+    folder = workplace.storage.resolve() / study.study
+    # Ray, once started, serves the confirmation too.
+    with ExitStack() as stack:
+        with workplace.locked(study.study), Journal(folder / "journal.jsonl") as journal:
+            journal.claim(_frozen(study))
+            launch = _Launch(plan, sources, workplace, console, journal, stack)
+            summary = launch.run(sequential=sequential)
+        path = _write_best(summary, folder)
+        confirmed = None
+        if path is not None and study.confirm is not None and confirm and not summary.interrupted:
+            confirmed = launch_ablation(load_study(path), workplace, console)
+    seconds = time.monotonic() - started
+    return dataclasses.replace(summary, best=path, confirmed=confirmed, seconds=seconds)
+
+
+class _Launch:
+    """One launch of a search, with what its parts share."""
+
+    def __init__(
+        self,
+        plan: SearchPlan,
+        sources: Sources,
+        workplace: Workplace,
+        console: Console,
+        journal: Journal,
+        stack: ExitStack,
+    ) -> None:
+        self._plan = plan
+        self._sources = sources
+        self._workplace = workplace
+        self._console = console
+        self._journal = journal
+        self._stack = stack
+        self._checkpoints = workplace.checkpoints(plan.study.study)
+        self._report = workplace.storage.resolve() / plan.study.study / "search.html"
+
+    def run(self, *, sequential: bool) -> SearchSummary:
+        """Runs the trials that are left."""
+        suggesters = self._suggesters(parallel=not sequential)
+        with self._study_run() as run:
+            run.log_dict(None, "plan.json", _stored_plan(self._plan))
+            progress = self._progress()
+            recorder = SearchRecorder(run, self._checkpoints, progress)
+            director = Director(self._plan, self._journal, suggesters, recorder)
+            run.mark_stale(keep=list(director.trials))
+            progress.expect(left=director.left)
+            try:
+                recorder.catch_up(director.trials.values())
+                self._conduct(director, progress, sequential)
+            finally:
+                recorder.close(director.trials.values())
+            stopped = director.left > 0 and not director.all_asked
+            left = [t for t in director.trials.values() if t.outcome is Outcome.INTERRUPTED]
+            interrupted = bool(left) or stopped
+            summary = SearchSummary(
+                plan=self._plan,
+                trials=tuple(director.trials.values()),
+                importances={name: one.importances() for name, one in suggesters.items()},
+                interrupted=interrupted,
+            )
+            run.log_dict(None, "search.json", summary.as_json())
+            if summary.trials:
+                run.log_study_artifact(write_search_report(summary, suggesters, self._report))
+            run.finish(Outcome.INTERRUPTED if interrupted else Outcome.COMPLETED)
+        return summary
+
+    def _conduct(self, director: Director, progress: SearchProgress, sequential: bool) -> None:
+        if not director.left:
+            return
+        if sequential:
+            self._one_by_one(director)
+            return
+        from dynaloss.execution.cluster import cluster
+        from dynaloss.execution.search_ray import run_search
+
+        study = self._plan.study
+        configs = [group.config.data for group in self._plan.groups]
+        sources = {source_key(config): self._sources.of(config) for config in configs}
+        slots = self._stack.enter_context(cluster(study.resources))
+        run_search(director, sources, study.resources, self._order, slots)
+
+    def _one_by_one(self, director: Director) -> None:
+        import torch
+
+        resources = self._plan.study.resources
+        torch.set_num_threads(max(1, int(resources.cpu)))
+        runner: TrialRunner | None = None
+        try:
+            with sigterm_as_sigint():
+                while (trial := director.next()) is not None:
+                    source = self._sources.of(trial.trial.config.data)
+                    runner = TrialRunner(self._order(trial), source, resources.gpu)
+                    while director.take(trial.key, runner.step()):
+                        pass
+                    runner = None
+        except KeyboardInterrupt:
+            # The next launch goes on from here; what is marked below says so.
+            pass
+        finally:
+            if runner is not None:
+                runner.save()
+
+    def _order(self, trial: SearchTrial) -> TrialOrder:
+        return TrialOrder(
+            key=trial.key,
+            config=trial.trial.config.model_dump(),
+            seed=trial.trial.seed,
+            base_seed=trial.trial.base_seed,
+            checkpoints=str(self._checkpoints),
+        )
+
+    def _suggesters(self, *, parallel: bool) -> dict[str, Suggester]:
+        study = self._plan.study
+        folder = self._workplace.storage.resolve()
+        storage = open_storage(folder / study.study / "optuna.db")
+        suggesters = {}
+        for group in self._plan.groups:
+            one = Suggester(storage, study, group, parallel=parallel)
+            suggesters[group.name] = one
+            if study.search.start_from is not None and not one.optuna_study.trials:
+                one.begin_with(earlier_best(folder, study.search.start_from, group))
+        return suggesters
+
+    def _study_run(self) -> StudyRun:
+        from dynaloss.tracking import open_store
+
+        store = open_store(self._workplace.tracking_uri, self._workplace.storage)
+        tags = {"dynaloss.plan_hash": self._plan.hash, "dynaloss.kind": "search"}
+        return store.start_study(self._plan.study.study, tags=tags)
+
+    def _progress(self) -> SearchProgress:
+        total = sum(group.trials for group in self._plan.groups)
+        metric = self._plan.study.search.objectives()[0][0]
+        return SearchProgress(self._console, metric, total=total)
+
+
+def _frozen(study: SearchStudy) -> Mapping[str, str]:
+    """Digest of each part of a search that must stay as it is once the search has begun."""
+    values: dict[str, Any] = study.model_dump(mode="json")
+    search = {key: value for key, value in values["search"].items() if key != "trials"}
+    parts = {key: values[key] for key in ("trial", "space", "scheduler", "base_seed")}
+    frozen = {name: digest_of(part) for name, part in {**parts, "search": search}.items()}
+    return {**frozen, "version of the results": str(RESULTS_VERSION)}
+
+
+def _stored_plan(plan: SearchPlan) -> dict[str, Any]:
+    """What a comparison has to know of the plan."""
+    study = plan.study
+    return {
+        "study": study.study,
+        "kind": "search",
+        "hash": plan.hash,
+        "metric": study.search.objectives()[0][0],
+        "arms": list(dict.fromkeys(group.arm for group in plan.groups)),
+        "conditions": list(dict.fromkeys(group.condition for group in plan.groups)),
+        "seeds": [study.search.trial_seed],
+    }
+
+
+def _write_best(summary: SearchSummary, folder: Path) -> Path | None:
+    values = best_study(summary.plan, summary.trials)
+    if values is None:
+        return None
+    told = f"Winners of the search '{summary.plan.study.study}': run with `dynaloss ablate`."
+    path = write_best(values, folder / "best.yaml", told)
+    try:
+        load_study(path)
+    except InputError as error:  # ours to mend: a search must not write what cannot be read
+        raise RuntimeError(f"the winners make no valid study: {error}") from error
+    return path

@@ -1,0 +1,220 @@
+"""What a search came to: winners, selection rules side by side, audit, trade-offs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from dynaloss.design.record import Outcome
+from dynaloss.design.search_plan import Group
+from dynaloss.design.search_study import Objective
+from dynaloss.execution.search_director import SearchTrial
+
+__all__ = [
+    "Audit",
+    "Selection",
+    "audit_of",
+    "expected_best",
+    "pareto_front",
+    "selections",
+    "winners",
+]
+
+ORACLE = "oracle on test (an upper bound, never a result)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What one rule would have taken.
+
+    Attributes:
+        rule: The rule in words.
+        number: Number of the trial in its group.
+        epoch: Epoch whose weights it takes.
+        value: What the rule looked at.
+        test: Test metric of that trial at that epoch.
+        cost: How far this stays behind the oracle.
+    """
+
+    rule: str
+    number: int
+    epoch: int
+    value: float
+    test: float
+    cost: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What pruning would have lost in a group, from the trials that ran on all the same.
+
+    Attributes:
+        audited: Trials that would have been stopped, and ran on.
+        finished: Those of them that completed.
+        among_best: Those of them that ended among the best share of all completed trials.
+        correlations: Per rung the rank correlation with the end and the number of trials that
+            reached both; NaN below three trials.
+    """
+
+    audited: int
+    finished: int
+    among_best: int
+    correlations: dict[int, tuple[float, int]]
+
+    @property
+    def false_share(self) -> float:
+        """Share of finished audited trials that pruning would have wrongly stopped."""
+        return self.among_best / self.finished if self.finished else math.nan
+
+
+def completed(trials: Iterable[SearchTrial], group: Group) -> list[SearchTrial]:
+    """Completed trials of a group, by number."""
+    found = [t for t in trials if t.group.name == group.name and t.outcome is Outcome.COMPLETED]
+    return sorted(found, key=lambda trial: trial.number)
+
+
+def winners(
+    trials: Iterable[SearchTrial], group: Group, objective: Objective, top: int
+) -> list[SearchTrial]:
+    """The best completed trials of a group by the last epoch, audited ones included.
+
+    Equal configurations count once: the winners are to differ.
+    """
+    name, sign = objective[0], _sign(objective)
+    ranked = sorted(
+        completed(trials, group), key=lambda trial: (-sign * trial.last(name), trial.number)
+    )
+    distinct = {tuple(sorted(trial.chosen.items(), key=str)): trial for trial in reversed(ranked)}
+    return [trial for trial in ranked if trial in distinct.values()][:top]
+
+
+def selections(
+    trials: Iterable[SearchTrial], group: Group, objective: Objective, test: str
+) -> list[Selection]:
+    """What each rule would have taken among the completed trials, the search's own rule first."""
+    done = completed(trials, group)
+    name, sign = objective[0], _sign(objective)
+    labels = "clean" if group.config.data.validation.labels == "clean" else "noisy"
+    rules: list[tuple[str, str, float, bool]] = [
+        (f"{labels} validation, last epoch", name, sign, False),
+        (f"{labels} validation, best epoch", name, sign, True),
+    ]
+    clean = f"val_clean/{name.partition('/')[2]}"
+    if labels == "noisy" and any(clean in metrics for t in done for metrics in t.reports.values()):
+        rules.append(("clean validation, last epoch", clean, sign, False))
+    rules.append((ORACLE, test, 1.0, True))
+    picked = [_pick(done, rule, metric, test, sign, any_) for rule, metric, sign, any_ in rules]
+    found = [one for one in picked if one is not None]
+    best = max((one.test for one in found), default=math.nan)
+    return [
+        Selection(
+            rule=one.rule,
+            number=one.number,
+            epoch=one.epoch,
+            value=one.value,
+            test=one.test,
+            cost=best - one.test,
+        )
+        for one in found
+    ]
+
+
+def _pick(
+    trials: Sequence[SearchTrial], rule: str, metric: str, test: str, sign: float, any_epoch: bool
+) -> Selection | None:
+    """The best (trial, epoch) by a metric, the earliest of several."""
+    points = [
+        (sign * value, -trial.number, -epoch, trial)
+        for trial in trials
+        for epoch, value in trial.curve(metric).items()
+        if (any_epoch or epoch == trial.last_epoch) and math.isfinite(value)
+    ]
+    if not points:
+        return None
+    value, number, epoch, trial = max(points, key=lambda point: point[:3])
+    told = trial.curve(test).get(-epoch, math.nan)
+    return Selection(
+        rule=rule, number=-number, epoch=-epoch, value=sign * value, test=told, cost=math.nan
+    )
+
+
+def audit_of(
+    trials: Iterable[SearchTrial], group: Group, objective: Objective, reduction_factor: int
+) -> Audit:
+    """What the audited trials of a group say about its pruning."""
+    everything = list(trials)
+    name, sign = objective[0], _sign(objective)
+    done = completed(everything, group)
+    own = [t for t in everything if t.group.name == group.name]
+    kept = -(-len(done) // reduction_factor)
+    best = sorted(done, key=lambda trial: -sign * trial.last(name))[:kept]
+    audited = [trial for trial in done if trial.audited_at is not None]
+    return Audit(
+        audited=sum(trial.audited_at is not None for trial in own),
+        finished=len(audited),
+        among_best=sum(trial in best for trial in audited),
+        correlations={rung: _correlation(done, name, rung) for rung in _shown(group.rungs)},
+    )
+
+
+def _shown(stops: Sequence[int]) -> Sequence[int]:
+    """A few of the median rule's many stops."""
+    return stops if len(stops) < 8 else stops[:: max(1, len(stops) // 4)]
+
+
+def _correlation(done: Sequence[SearchTrial], metric: str, rung: int) -> tuple[float, int]:
+    pairs = [(trial.curve(metric).get(rung, math.nan), trial.last(metric)) for trial in done]
+    pairs = [pair for pair in pairs if all(map(math.isfinite, pair))]
+    if len(pairs) < 3:
+        return math.nan, len(pairs)
+    first, last = (rankdata(values) for values in zip(*pairs, strict=True))
+    if np.ptp(first) == 0 or np.ptp(last) == 0:
+        return math.nan, len(pairs)
+    return float(np.corrcoef(first, last)[0, 1]), len(pairs)
+
+
+def pareto_front(
+    trials: Iterable[SearchTrial], group: Group, objectives: Sequence[Objective]
+) -> list[SearchTrial]:
+    """Completed trials that no other beats in every objective, best first by the first one."""
+    done = completed(trials, group)
+    values = {t.key: [_sign(o) * t.last(o[0]) for o in objectives] for t in done}
+    front = [
+        trial
+        for trial in done
+        if not any(_dominates(values[other.key], values[trial.key]) for other in done)
+    ]
+    return sorted(front, key=lambda trial: -values[trial.key][0])
+
+
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    no_worse = all(a >= b for a, b in zip(one, other, strict=True))
+    return no_worse and list(one) != list(other)
+
+
+def expected_best(
+    trials: Iterable[SearchTrial], group: Group, objective: Objective
+) -> list[float]:
+    """Expected best of k of a group's trials drawn at random, for k = 1, 2, ...
+
+    A trial counts with its last value, wherever it was stopped.
+    """
+    sign = _sign(objective)
+    values = sorted(
+        value
+        for t in trials
+        if t.group.name == group.name and math.isfinite(value := sign * t.last(objective[0]))
+    )
+    n = len(values)
+    weigh: Callable[[int, int], float] = lambda i, k: math.comb(i, k - 1) / math.comb(n, k)  # noqa: E731
+    return [
+        sign * sum(value * weigh(i, k) for i, value in enumerate(values)) for k in range(1, n + 1)
+    ]
+
+
+def _sign(objective: Objective) -> float:
+    return 1.0 if objective[1] == "max" else -1.0

@@ -1,0 +1,154 @@
+"""The numbers of an epoch: accuracy by role, fit of the training set, what the loss learned."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dynaloss.learning.batches import Split
+from dynaloss.learning.diagnostics import (
+    Ranking,
+    confusion,
+    corrector_metrics,
+    corrector_table,
+    weak_logits,
+)
+from dynaloss.learning.dynamic_loss import DynamicLoss
+from dynaloss.learning.metrics import (
+    accuracy_metrics,
+    confusion_matrix,
+    expected_calibration_error,
+    margin_metrics,
+    memorisation_metrics,
+    shot_accuracies,
+    shot_groups,
+)
+
+__all__ = ["Evaluator"]
+
+# The mean over this many last epochs is reported beside the last epoch.
+NUM_LAST_EPOCHS = 10
+
+
+class Evaluator:
+    """Looks at a classifier and its loss after each epoch; changes neither.
+
+    Args:
+        model: The classifier.
+        loss: The loss.
+        train: The biased training set.
+        evaluations: Sets to evaluate after every epoch, by role.
+        num_classes: Number of classes C.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        loss: nn.Module,
+        train: Split,
+        evaluations: Mapping[str, Split],
+        num_classes: int,
+    ) -> None:
+        self._model = model
+        self._dynamic = loss if isinstance(loss, DynamicLoss) else None
+        self._train = train
+        self._evaluations = dict(evaluations)
+        self._num_classes = num_classes
+        true_counts = torch.bincount(train.true_labels, minlength=num_classes)
+        self._groups = shot_groups(true_counts)
+        self._last: dict[str, deque[float]] = {}
+
+    def evaluate(self) -> dict[str, float]:
+        """Accuracy and calibration by role, with the means of the last epochs."""
+        metrics: dict[str, float] = {}
+        for role, split in self._evaluations.items():
+            metrics |= self._evaluate_role(role, split)
+        return metrics | self._last_means(metrics)
+
+    def _evaluate_role(self, role: str, split: Split) -> dict[str, float]:
+        logits, labels = weak_logits(self._model, split), split.observed_labels
+        matrix = confusion_matrix(labels, logits.argmax(dim=1), self._num_classes).cpu()
+        groups = {name: classes.cpu() for name, classes in self._groups.items()}
+        error = expected_calibration_error(F.softmax(logits, dim=1), labels)
+        return (
+            accuracy_metrics(matrix, role)
+            | shot_accuracies(matrix, groups, role)
+            | {f"{role}/expected_calibration_error": error}
+        )
+
+    def _last_means(self, metrics: dict[str, float]) -> dict[str, float]:
+        means = {}
+        for name, value in metrics.items():
+            window = self._last.setdefault(name, deque(maxlen=NUM_LAST_EPOCHS))
+            window.append(value)
+            means[f"{name}_last{NUM_LAST_EPOCHS}"] = sum(window) / len(window)
+        return means
+
+    def fit_metrics(self, logits: Tensor) -> dict[str, float]:
+        """See `memorisation_metrics`; of the training set's logits (N, C)."""
+        train = self._train
+        return memorisation_metrics(logits.argmax(dim=1), train.observed_labels, train.true_labels)
+
+    def metadata_metrics(self, metadata: Tensor, labels: Tensor) -> dict[str, float]:
+        """Share of the metadata whose label is true, in all and by group of classes.
+
+        Args:
+            metadata: Positions in the training set, int64, shape (M,).
+            labels: The labels that the outer loss takes for the whole set, int64, shape (N,).
+        """
+        taken = labels[metadata]
+        clean = (taken == self._train.true_labels[metadata]).double()
+        members = {name: classes[taken] for name, classes in self._groups.items()}
+        return {"sampler/metadata_purity": float(clean.mean())} | {
+            f"sampler/metadata_purity_{name}": float(clean[member].mean())
+            for name, member in members.items()
+            if member.any()
+        }
+
+    @torch.no_grad()
+    def loss_metrics(self, ranking: Ranking) -> dict[str, float]:
+        """What the corrector and the margins of a dynamic loss came to."""
+        metrics: dict[str, float] = {}
+        if self._dynamic is None:
+            return metrics
+        labels, true = self._train.observed_labels, self._train.true_labels
+        if self._dynamic.corrector is not None:
+            metrics |= corrector_metrics(self._dynamic.corrector, ranking, labels, true)
+        if self._dynamic.margin is not None:
+            metrics |= margin_metrics(self._dynamic.margin(), self._observed_counts())
+        return metrics
+
+    @torch.no_grad()
+    def diagnostics(self, ranking: Ranking | None) -> dict[str, dict[str, Any]]:
+        """See `Trainer.diagnostics`; `ranking` is that of the present classifier."""
+        entries: dict[str, dict[str, Any]] = {}
+        labels, true = self._train.observed_labels, self._train.true_labels
+        corrector = None if self._dynamic is None else self._dynamic.corrector
+        if corrector is not None and ranking is not None:
+            entries["corrector"] = corrector_table(corrector, ranking, labels, true)
+        if self._dynamic is not None and self._dynamic.margin is not None:
+            margins, counts = self._dynamic.margin().tolist(), self._observed_counts().tolist()
+            entries["margins"] = {"margins": margins, "class_counts": counts}
+        if "test" in self._evaluations:
+            matrix = confusion(self._model, self._evaluations["test"], self._num_classes)
+            entries["confusion"] = {"matrix": matrix.tolist()}
+        return entries
+
+    def _observed_counts(self) -> Tensor:
+        return torch.bincount(self._train.observed_labels, minlength=self._num_classes)
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """Returns the windows of the last epochs' metrics."""
+        return {name: list(window) for name, window in self._last.items()}
+
+    def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
+        """Goes on from what `state_dict` returned."""
+        self._last = {
+            name: deque(values, maxlen=NUM_LAST_EPOCHS) for name, values in state.items()
+        }

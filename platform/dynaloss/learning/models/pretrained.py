@@ -1,0 +1,67 @@
+"""Loads local weights into a classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dynaloss.errors import InputError
+
+__all__ = ["load_pretrained"]
+
+# Keys under which checkpoints keep the weights among other things.
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+
+
+def load_pretrained(model: nn.Module, path: Path) -> None:
+    """Copies the weights of a file into a classifier, but for a head of another size.
+
+    Args:
+        model: The classifier; its last layer keeps its initial weights where the file's has
+            another number of classes.
+        path: A `.pt` or `.pth` file with a mapping of names to tensors, maybe below
+            `state_dict` or `model`; a prefix `module.` is dropped. Nothing in it is executed.
+
+    Raises:
+        InputError: If the file cannot be read or does not fit.
+    """
+    given = _read(path)
+    own = model.state_dict()
+    head = list(own)[-1].rpartition(".")[0]
+    resized = {
+        name
+        for name, tensor in given.items()
+        if name in own and name.startswith(f"{head}.") and tensor.shape != own[name].shape
+    }
+    missing = [name for name in own if name not in given]
+    unknown = [name for name in given if name not in own]
+    misfits = [
+        n for n in own if n in given and n not in resized and given[n].shape != own[n].shape
+    ]
+    if missing or unknown or misfits:
+        first = (misfits or missing or unknown)[0]
+        raise InputError(
+            f"[model.pretrained_path] {path} does not fit the model: {len(missing)} weights are "
+            f"missing, {len(unknown)} unknown, {len(misfits)} of another shape; the first is "
+            f"'{first}'."
+        )
+    kept = {name: tensor for name, tensor in given.items() if name not in resized}
+    model.load_state_dict(kept, strict=False)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what is no such file makes the unpickler raise anything
+        reason = str(error).splitlines()[0] if str(error) else "not a file of torch"
+        raise InputError(f"[model.pretrained_path] {path} cannot be read: {reason}.") from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    tensors = isinstance(content, dict) and all(isinstance(t, Tensor) for t in content.values())
+    if not tensors or not content:
+        raise InputError(f"[model.pretrained_path] {path} holds no mapping of names to tensors.")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}

@@ -1,0 +1,158 @@
+"""The steps that change a classifier and its loss, one batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dynaloss.learning.batches import Batch
+from dynaloss.learning.dynamic_loss import LabelCorrector, warm_start_loss
+from dynaloss.learning.hypergradient import HYPERGRADIENTS, LookAhead, batch_statistics
+from dynaloss.learning.losses.base import LearnedLoss, TrainingLoss
+from dynaloss.learning.models.heads import last_linear
+from dynaloss.learning.settings import TrainerSettings
+
+__all__ = ["Stepper"]
+
+
+class Stepper:
+    """Both optimisers, and the steps they take.
+
+    Args:
+        model: The classifier; trained in place.
+        loss: The loss; what is learned of it is trained in place.
+        settings: See `TrainerSettings`.
+        pseudo_labels: Random stream of the pseudo-labels.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        loss: LearnedLoss | TrainingLoss,
+        settings: TrainerSettings,
+        pseudo_labels: torch.Generator,
+    ) -> None:
+        self._model = model
+        self._loss = loss
+        self._settings = settings
+        self._pseudo_labels = pseudo_labels
+        self._phi = list(loss.parameters())
+        unrolled = settings.hypergradient == "unrolled"
+        self._hypergradient = HYPERGRADIENTS["unrolled" if unrolled else "forward"]
+        self.optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        self.meta_optimizer = torch.optim.Adam([{"params": self._phi}], lr=settings.meta_lr)
+
+    def set_learning_rate(self, lr: float) -> None:
+        """Sets the learning rate of the classifier's next steps."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def descend(self, loss: Tensor) -> Tensor:
+        """One step of SGD on the classifier; returns the loss without its graph."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call] # torch has no annotation for it
+        self.optimizer.step()
+        return loss.detach()
+
+    def fit_corrector(self, corrector: LabelCorrector, batch: Batch, ranks: Tensor) -> None:
+        """One step of the corrector's warm start, on the weak view."""
+        probs = F.softmax(self._train_mode_logits(present(batch.weak)), dim=1)
+        observed = probs.gather(1, batch.labels.unsqueeze(1)).squeeze(1)
+        loss = warm_start_loss(corrector(ranks, batch.labels), observed)
+        self._update_loss(torch.autograd.grad(loss, self._phi, allow_unused=True))
+
+    def meta_step(self, loss: LearnedLoss, batch: Batch, ranks: Tensor, metadata: Batch) -> Tensor:
+        """Updates the loss parameters; returns the look-ahead logits before the real step."""
+        inner = partial(
+            loss.look_ahead_loss,
+            labels=batch.labels,
+            ranks=ranks,
+            generator=self._pseudo_labels,
+        )
+        with self._looked_ahead():
+            result = self._hypergradient(
+                self._model,
+                _look_ahead_view(loss, batch),
+                inner,
+                present(metadata.strong),
+                partial(F.cross_entropy, target=metadata.labels),
+                self._phi,
+                self._look_ahead(),
+            )
+        self._update_loss(result.gradients)
+        return result.logits
+
+    def real_step(
+        self, loss: LearnedLoss, batch: Batch, ranks: Tensor, logits: Tensor | None
+    ) -> Tensor:
+        """One step of SGD on the strong view with the present loss; returns its loss."""
+        if logits is None and loss.needs_logits:
+            logits = self._train_mode_logits(_look_ahead_view(loss, batch))
+        real_loss = loss.real_loss(logits, batch.labels, ranks, self._pseudo_labels)
+        return self.descend(real_loss(self._model(batch.strong)))
+
+    def _update_loss(self, gradients: tuple[Tensor | None, ...]) -> None:
+        for parameter, gradient in zip(self._phi, gradients, strict=True):
+            parameter.grad = gradient
+        self.meta_optimizer.step()
+
+    def _look_ahead(self) -> LookAhead:
+        state = self.optimizer.state
+        return LookAhead(
+            lr=self.optimizer.param_groups[0]["lr"],
+            momentum=self._settings.momentum,
+            weight_decay=self._settings.weight_decay,
+            buffers={
+                name: state[weight]["momentum_buffer"]
+                for name, weight in self._model.named_parameters()
+                if weight.requires_grad and state[weight].get("momentum_buffer") is not None
+            },
+        )
+
+    def _looked_ahead(self) -> AbstractContextManager[None]:
+        """Restricts the look-ahead step to the weights that take it."""
+        if self._settings.hypergradient == "head":
+            return _only_trainable(self._model, last_linear(self._model))
+        return nullcontext()
+
+    @torch.no_grad()
+    def _train_mode_logits(self, images: Tensor) -> Tensor:
+        with batch_statistics(self._model):
+            logits: Tensor = self._model(images)
+        return logits
+
+
+@contextmanager
+def _only_trainable(model: nn.Module, part: nn.Module) -> Iterator[None]:
+    """Lets only the weights of `part` require gradients, and puts that back on leaving."""
+    kept = {id(weight) for weight in part.parameters()}
+    frozen = [w for w in model.parameters() if w.requires_grad and id(w) not in kept]
+    for weight in frozen:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(True)
+
+
+def _look_ahead_view(loss: LearnedLoss, batch: Batch) -> Tensor:
+    return present(batch.weak if loss.look_ahead_view == "weak" else batch.strong)
+
+
+def present(view: Tensor | None) -> Tensor:
+    """Returns a view that was asked for."""
+    if view is None:
+        raise ValueError("the split made no view although it was asked for one.")
+    return view

@@ -1,0 +1,117 @@
+"""Effects of components, counted by hand and against properties that they must have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import combinations, permutations
+
+import numpy as np
+import pytest
+
+from dynaloss.analysis import compare
+from dynaloss.analysis.effects import POOLED, Effect, effects, infer_components
+from dynaloss.design.arms import arm_name
+from dynaloss.design.record import TrialRecord
+
+MakeRecord = Callable[..., TrialRecord]
+METRIC = "test/accuracy"
+Value = Callable[[frozenset[str], int, str], float]
+
+
+def factorial(
+    record: MakeRecord, names: str, value: Value, seeds: int = 3, conditions: str = "C"
+) -> list[TrialRecord]:
+    components = tuple(names)
+    subsets = [s for size in range(len(names) + 1) for s in combinations(components, size)]
+    return [
+        record(arm_name(s, components), seed, value(frozenset(s), seed, c), condition=c)
+        for c in conditions
+        for s in subsets
+        for seed in range(seeds)
+    ]
+
+
+def by_name(found: tuple[Effect, ...], kind: str, condition: str = "C") -> dict[str, float]:
+    return {e.name: e.mean for e in found if e.kind == kind and e.condition == condition}
+
+
+def test_two_components_counted_by_hand(record: MakeRecord) -> None:
+    values = {"": 0.5, "a": 0.6, "b": 0.7, "ab": 0.9}
+    trials = factorial(record, "ab", lambda s, _seed, _c: values["".join(sorted(s))])
+    found = effects(compare(trials, METRIC))
+    assert by_name(found, "main") == pytest.approx({"a": 0.15, "b": 0.25})
+    assert by_name(found, "interaction") == pytest.approx({"a × b": (0.9 - 0.7) - (0.6 - 0.5)})
+    assert by_name(found, "shapley") == pytest.approx({"a": 0.15, "b": 0.25})
+    assert by_name(found, "taken away") == pytest.approx({"a": 0.2, "b": 0.3})
+    assert by_name(found, "alone") == pytest.approx({"a": 0.1, "b": 0.2})
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 6])
+def test_shapley_values_add_up_to_full_minus_none(record: MakeRecord, k: int) -> None:
+    names = "abcdef"[:k]
+    rng = np.random.default_rng(k)
+    table = {(arm, s): rng.random() for arm in range(2**k) for s in range(3)}
+
+    def value(subset: frozenset[str], seed: int, _condition: str) -> float:
+        return float(table[sum(2 ** names.index(c) for c in subset), seed])
+
+    comparison = compare(factorial(record, names, value), METRIC)
+    shapley = by_name(effects(comparison, tuple(names)), "shapley")
+    gain = comparison.cell("C", "full").mean - comparison.cell("C", "none").mean
+    assert math.fsum(shapley.values()) == pytest.approx(gain)
+
+
+def test_shapley_is_the_mean_over_all_orders(record: MakeRecord) -> None:
+    values = {"": 0.1, "a": 0.2, "b": 0.5, "c": 0.3, "ab": 0.4, "ac": 0.9, "bc": 0.6, "abc": 0.7}
+    trials = factorial(record, "abc", lambda s, _seed, _c: values["".join(sorted(s))])
+    gains = []
+    for order in permutations("abc"):
+        before = "".join(sorted(order[: order.index("a")]))
+        gains.append(values["".join(sorted("a" + before))] - values[before])
+    assert by_name(effects(compare(trials, METRIC)), "shapley")["a"] == pytest.approx(
+        np.mean(gains)
+    )
+
+
+def test_pooled_effect_pairs_seeds_over_conditions(record: MakeRecord) -> None:
+    def value(subset: frozenset[str], seed: int, condition: str) -> float:
+        gain = {"x": 0.1, "y": 0.3}[condition]
+        return 0.5 + gain * ("a" in subset) + 0.01 * seed * (condition == "y") * len(subset)
+
+    found = effects(compare(factorial(record, "ab", value, conditions="xy"), METRIC))
+    pooled = next(e for e in found if (e.kind, e.name, e.condition) == ("main", "a", POOLED))
+    assert (pooled.n, pooled.mean) == (3, pytest.approx(0.2 + 0.005))
+
+
+def test_half_fraction_gives_main_effects_only(record: MakeRecord) -> None:
+    half = ["none", "a+b", "a+c", "b+c"]
+    trials = [record(arm, 0, 0.5 + 0.1 * ("a" in arm.split("+"))) for arm in half]
+    # With three components `a+b` is `no-c`: names follow the design.
+    trials = [
+        record(
+            {"a+b": "no-c", "a+c": "no-b", "b+c": "no-a"}.get(t.arm, t.arm), 0, t.metrics[METRIC]
+        )
+        for t in trials
+    ]
+    found = effects(compare(trials, METRIC), ("a", "b", "c"))
+    assert {e.kind for e in found} == {"main"}
+    condition = trials[0].condition
+    assert by_name(found, "main", condition) == pytest.approx({"a": 0.1, "b": 0, "c": 0})
+
+
+def test_seed_without_all_arms_is_left_out(record: MakeRecord) -> None:
+    trials = factorial(record, "ab", lambda s, seed, _c: 0.5 + 0.1 * len(s) + seed)
+    found = effects(compare(trials[:-1], METRIC))
+    assert {e.n for e in found if e.kind == "shapley"} == {2}
+
+
+def test_arms_without_components_have_no_effects(record: MakeRecord) -> None:
+    assert effects(compare([record("ce"), record("mixup")], METRIC)) == ()
+    assert effects(compare([record("full")], METRIC)) == ()
+
+
+def test_components_are_read_off_the_names_of_arms() -> None:
+    assert infer_components(["none", "a-only", "b-only", "full", "ce"]) == ("a", "b")
+    assert infer_components(["full", "no-a", "no-b", "no-c"]) == ("a", "b", "c")
+    assert infer_components(["x", "y"]) == ()

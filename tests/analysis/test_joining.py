@@ -1,0 +1,64 @@
+"""Several studies in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dynaloss.analysis.joining import join_studies
+from dynaloss.design.record import TrialRecord
+from dynaloss.errors import InputError
+
+MakeRecord = Callable[..., TrialRecord]
+
+
+@pytest.fixture
+def trial(record: MakeRecord) -> Callable[..., TrialRecord]:
+    def make(study: str, seed: int = 0, **data: Any) -> TrialRecord:
+        known = {"digest": "d1", "flip_rate": 0.3} | data
+        return record(study, seed, study=study, condition="C", diagnostics={"data": known})
+
+    return make
+
+
+def test_studies_of_the_same_data_are_joined(trial: Callable[..., TrialRecord]) -> None:
+    records, warnings = join_studies({"a": [trial("a")], "b": [trial("b")]})
+    assert [r.study for r in records] == ["a", "b"]
+    assert warnings == ()
+
+
+def test_other_data_is_refused_and_the_difference_named(
+    trial: Callable[..., TrialRecord],
+) -> None:
+    studies = {"a": [trial("a")], "b": [trial("b", flip_rate=0.4)]}
+    with pytest.raises(
+        InputError, match=r"At C, seed 0, `a` and `b` saw.*flip_rate is 0.3 in one, 0.4"
+    ):
+        join_studies(studies)
+
+
+def test_force_joins_and_marks(trial: Callable[..., TrialRecord]) -> None:
+    studies = {"a": [trial("a")], "b": [trial("b", digest="d2")]}
+    records, (warning,) = join_studies(studies, force=True)
+    assert len(records) == 2
+    assert warning.startswith("FORCED: the studies did not see the same data.")
+
+
+def test_data_that_cannot_be_checked_is_refused(
+    trial: Callable[..., TrialRecord], record: MakeRecord
+) -> None:
+    with pytest.raises(InputError, match="share no condition and seed with known data"):
+        join_studies({"a": [trial("a")], "b": [record()]})
+
+
+def test_many_differences_are_cut(trial: Callable[..., TrialRecord]) -> None:
+    left = [trial("a", seed) for seed in range(9)]
+    right = [trial("b", seed, digest="d2") for seed in range(9)]
+    with pytest.raises(InputError, match="And 4 more such differences"):
+        join_studies({"a": left, "b": right})
+
+
+def test_one_study_needs_no_data(record: MakeRecord) -> None:
+    assert join_studies({"a": [record()]})[1] == ()

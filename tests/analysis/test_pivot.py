@@ -1,0 +1,89 @@
+"""Rows, columns and the trials that a comparison holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dynaloss.analysis import compare
+from dynaloss.analysis.pivot import fill_repeats, pivot, select
+from dynaloss.design.record import TrialRecord
+from dynaloss.errors import InputError
+
+MakeRecord = Callable[..., TrialRecord]
+METRIC = "test/accuracy"
+
+
+@pytest.fixture
+def trials(record: MakeRecord) -> list[TrialRecord]:
+    return [
+        record(
+            arm,
+            condition=f"symmetric {rate} · IR {factor}",
+            key=f"{arm}{rate}{factor}",
+            parameters={
+                "data.noise.kind": "symmetric",
+                "data.noise.rate": rate,
+                "data.imbalance_factor": factor,
+            },
+            tags={"machine": "a"},
+        )
+        for arm in ("none", "full")
+        for rate in ("0.2", "0.4")
+        for factor in ("1.0", "10.0")
+    ]
+
+
+def test_columns_take_keys_by_group_and_by_beginning(trials: list[TrialRecord]) -> None:
+    comparison = compare(pivot(trials, ["arm"], ["noise", "imbalance"]), METRIC)
+    assert comparison.arms == ("none", "full")
+    assert comparison.conditions[0] == "rate=0.2 · imbalance_factor=1.0"
+    assert len(comparison.conditions) == 4
+
+
+def test_rows_may_be_a_parameter_and_columns_the_arms(trials: list[TrialRecord]) -> None:
+    chosen = pivot(select(trials, ["imbalance=1"]), ["data.noise.rate"], ["arm"])
+    comparison = compare(chosen, METRIC)
+    assert comparison.arms == ("rate=0.2", "rate=0.4")
+    assert comparison.conditions == ("none", "full")
+
+
+def test_tags_and_a_single_column(trials: list[TrialRecord]) -> None:
+    (one,) = {r.condition for r in pivot(trials, ["arm"], [])}
+    assert one == "all"
+    assert pivot(trials, ["machine"], ["condition"])[0].arm == "machine=a"
+
+
+def test_cells_that_mix_settings_are_refused(trials: list[TrialRecord]) -> None:
+    with pytest.raises(InputError, match=r"`data.imbalance_factor` is 1.0 in one.*--rows, --cols"):
+        compare(pivot(trials, ["arm"], ["noise"]), METRIC)
+
+
+def test_where_compares_numbers_and_allows_several_values(trials: list[TrialRecord]) -> None:
+    assert len(select(trials, ["data.noise.rate=0.40", "arm=full"])) == 2
+    assert len(select(trials, ["rate=0.2", "rate=.4"])) == 8
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("arm", "--where must be key=value, but got `arm`"),
+        ("arm=fulll", "No trial has arm = fulll; recorded: none, full"),
+        ("machin_e=1", "Nothing is recorded under `machin_e`; did you mean `machine`"),
+        ("data=1", "`data` may mean data.noise.rate, data.imbalance_factor"),
+    ],
+)
+def test_bad_demands_are_named(trials: list[TrialRecord], where: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        select(trials, [where])
+
+
+def test_arm_that_runs_once_fills_its_other_conditions(record: MakeRecord) -> None:
+    records = [record("ce", 0, 0.5, condition="A", key="k")]
+    repeats = [
+        {"condition": "B", "arm": "ce", "seed": 0, "key": "k"},
+        {"condition": "B", "arm": "ce", "seed": 1, "key": "not run yet"},
+    ]
+    comparison = compare(fill_repeats(records, repeats), METRIC)
+    assert [comparison.cell(c, "ce").mean for c in ("A", "B")] == [0.5, 0.5]

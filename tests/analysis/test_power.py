@@ -1,0 +1,41 @@
+"""Power against simulation and published tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dynaloss.analysis.power import paired_power, seed_warnings, smallest_difference
+
+
+def test_power_without_an_effect_is_the_level() -> None:
+    assert paired_power(0.0, 5) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("n", "effect"), [(3, 3.26), (5, 1.69), (10, 1.0)])
+def test_smallest_difference_agrees_with_published_values(n: int, effect: float) -> None:
+    # G*Power 3.1, paired t test, two-sided, level 0.05, power 0.8.
+    assert smallest_difference(1.0, n) == pytest.approx(effect, abs=0.02)
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_simulated_t_tests_find_it_in_80_percent(n: int) -> None:
+    difference = smallest_difference(0.02, n)
+    assert difference is not None
+    samples = np.random.default_rng(n).normal(difference, 0.02, (20_000, n))
+    found = np.mean(stats.ttest_1samp(samples, 0.0, axis=1).pvalue < 0.05)
+    assert found == pytest.approx(0.8, abs=0.012)
+
+
+def test_one_seed_detects_nothing() -> None:
+    assert smallest_difference(0.02, 1) is None
+    with pytest.raises(ValueError, match="`n` must be at least 2"):
+        paired_power(1.0, 1)
+
+
+def test_warnings_say_what_seeds_cannot_show() -> None:
+    assert "no interval" in seed_warnings(1, 3)[0]
+    assert "5 seeds cannot reach p < 0.05 in a two-sided signed-rank" in seed_warnings(5, 3)[0]
+    assert "every one of 3 differences; 7 seeds can" in seed_warnings(6, 3)[0]
+    assert seed_warnings(7, 3) == ()

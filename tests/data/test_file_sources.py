@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pyarrow import parquet as pq
+
+from dynaloss.data import user_sources
+from dynaloss.data.image_files import ImageFiles
+from dynaloss.data.sources import (
+    DataNotFound,
+    Source,
+    SourceSettings,
+    load_source,
+    source_status,
+)
+from dynaloss.errors import InputError
+
+SIDE = 8
+CLASSES = ["cat", "dog", "eel"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DYNALOSS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def _pixels(number: int, side: int = SIDE) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(number)
+    return rng.integers(0, 256, (side, side, 3)).astype(np.uint8)
+
+
+def _png(number: int, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(_pixels(number)).save(path)
+
+
+def _write_parquet(path: Path, numbers: list[int]) -> None:
+    rows = []
+    for number in numbers:
+        file = io.BytesIO()
+        Image.fromarray(_pixels(number)).save(file, "PNG")
+        rows.append({"bytes": file.getvalue(), "path": None})
+    table = pa.table({"img": rows, "label": [n % 3 for n in numbers]})
+    features = {"label": {"names": CLASSES, "_type": "ClassLabel"}}
+    info = json.dumps({"info": {"features": features}})
+    pq.write_table(table.replace_schema_metadata({"huggingface": info}), path)
+
+
+def _parquet(root: Path) -> None:
+    _write_parquet(root / "train.parquet", [0, 1, 2, 3, 4, 5])
+    _write_parquet(root / "test.parquet", [1, 8, 9])
+
+
+def _folders(root: Path) -> None:
+    for role, numbers in (("train", range(6)), ("test", (1, 8, 9))):
+        for n in numbers:
+            _png(n, root / role / CLASSES[n % 3] / f"{n}.png")
+
+
+def _lists(root: Path) -> None:
+    for role, numbers in (("train", range(6)), ("test", (1, 8, 9))):
+        for n in numbers:
+            _png(n, root / "images" / f"{n}.png")
+        (root / f"{role}.txt").write_text("".join(f"{n}.png {n % 3}\n" for n in numbers))
+    (root / "classes.txt").write_text("\n".join(CLASSES))
+
+
+def _animal10n(root: Path) -> None:
+    for role, numbers in (("training", range(6)), ("testing", (1, 8, 9))):
+        for n in numbers:
+            _png(n, root / role / f"{n % 3}_{n:04}.png")
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    "parquet": _parquet,
+    "image_folder": _folders,
+    "image_list": _lists,
+    "animal10n": _animal10n,
+}
+
+
+def _settings(name: str, root: Path, **changes: object) -> SourceSettings:
+    size = None if name == "parquet" else SIDE
+    return SourceSettings(**{"name": name, "root": root, "image_size": size, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=LAYOUTS)
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> SourceSettings:
+    root = tmp_path / "data"
+    root.mkdir()
+    LAYOUTS[request.param](root)
+    return _settings(request.param, root)
+
+
+def test_images_and_labels_are_those_of_the_files(settings: SourceSettings) -> None:
+    source = load_source(settings)
+    assert source.test is not None
+    found = {
+        image.tobytes(): label
+        for part in (source.pool, source.test)
+        for image, label in zip(part.images, part.labels.tolist(), strict=True)
+    }
+    numbers = [0, 1, 2, 3, 4, 5, 8, 9]
+    assert found == {_pixels(n).transpose(2, 0, 1).tobytes(): n % 3 for n in numbers}
+    assert (len(source.pool.labels), len(source.test.labels)) == (6, 3)
+    assert source.input_shape == (3, SIDE, SIDE)
+    assert list(source.class_names[:1]) == ["cat"]
+
+
+def test_equal_images_across_roles_are_counted(settings: SourceSettings) -> None:
+    assert load_source(settings).shared == 1
+
+
+def test_digest_follows_the_content_alone(settings: SourceSettings, tmp_path: Path) -> None:
+    digest = source_status(settings).digest
+    assert load_source(settings).digest == digest
+    assert settings.root is not None
+    moved = tmp_path / "moved"
+    settings.root.rename(moved)
+    there = _settings(settings.name, moved)
+    assert source_status(there).digest == digest
+    if settings.name == "parquet":
+        _write_parquet(moved / "test.parquet", [1, 8, 10])
+    else:
+        _png(77, next(path for path in sorted(moved.rglob("*.png"))))
+    assert source_status(there).digest != digest
+
+
+def test_decoding_happens_once(settings: SourceSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_source(settings)
+    monkeypatch.setattr(Image, "open", None)
+    again = load_source(settings)
+    assert np.array_equal(first.pool.images, again.pool.images)
+    assert isinstance(again.pool.images, np.memmap)
+
+
+def test_classes_can_be_a_subset(settings: SourceSettings) -> None:
+    source = load_source(_settings(settings.name, Path(str(settings.root)), num_classes=2))
+    assert sorted(source.pool.labels.tolist()) == [0, 0, 1, 1]
+    assert source.num_classes == 2
+
+
+def test_missing_data_say_what_to_fetch(settings: SourceSettings, tmp_path: Path) -> None:
+    nowhere = _settings(settings.name, tmp_path / "nowhere")
+    status = source_status(nowhere)
+    assert status.digest == f"missing:{settings.name}"
+    assert f"'{tmp_path / 'nowhere'}' does not exist; fetch " in str(status.missing)
+    with pytest.raises(DataNotFound, match="data not found"):
+        load_source(nowhere)
+
+
+@pytest.mark.parametrize("name", ["image_folder", "image_list", "animal10n"])
+def test_large_images_stay_in_their_files(name: str, tmp_path: Path) -> None:
+    LAYOUTS[name](tmp_path)
+    source = load_source(_settings(name, tmp_path, memory="stream"))
+    assert isinstance(source.pool.images, ImageFiles)
+    assert source.pool.images.decoded(0).shape == (3, SIDE, SIDE)
+
+
+def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
+    _parquet(tmp_path)
+    (tmp_path / "train.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"train.parquet' cannot be read as parquet"):
+        load_source(_settings("parquet", tmp_path))
+
+
+def test_a_malformed_line_is_named(tmp_path: Path) -> None:
+    _lists(tmp_path)
+    (tmp_path / "train.txt").write_text("0.png 0\n1.png one\n")
+    with pytest.raises(
+        InputError, match=r"train.txt:2: must be `path label`, but got '1.png one'"
+    ):
+        load_source(_settings("image_list", tmp_path))
+
+
+# -- CIFAR ----------------------------------------------------------------------------------
+
+
+def _cifar(root: Path, name: str) -> None:
+    ten = name == "cifar10"
+    folder = root / ("cifar-10-batches-py" if ten else "cifar-100-python")
+    folder.mkdir(parents=True)
+    trains = [f"data_batch_{i}" for i in range(1, 6)] if ten else ["train"]
+    for i, batch in enumerate([*trains, "test_batch" if ten else "test"]):
+        pixels = np.random.default_rng(i).integers(0, 256, (4, 3072)).astype(np.uint8)
+        labels = {"labels" if ten else "fine_labels": [0, 1, 2, i % 3]}
+        (folder / batch).write_bytes(pickle.dumps({"data": pixels, **labels}))
+    names = {"label_names" if ten else "fine_label_names": CLASSES}
+    (folder / ("batches.meta" if ten else "meta")).write_bytes(pickle.dumps(names))
+
+
+@pytest.mark.parametrize(("name", "number"), [("cifar10", 20), ("cifar100", 4)])
+def test_cifar_in_its_own_layout(name: str, number: int, tmp_path: Path) -> None:
+    _cifar(tmp_path, name)
+    settings = SourceSettings(name=name, root=tmp_path)
+    source = load_source(settings)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3072)).astype(np.uint8)
+    assert source.pool.images.shape == (number, 3, 32, 32)
+    assert np.array_equal(source.pool.images[0].ravel(), pixels[0])
+    assert source.class_names == tuple(CLASSES)
+    assert source.digest == source_status(settings).digest
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04broken", pickle.dumps(Path("x"))], ids=len)
+def test_a_corrupt_batch_of_cifar_is_named(content: bytes, tmp_path: Path) -> None:
+    _cifar(tmp_path, "cifar10")
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(content)
+    with pytest.raises(InputError, match="data_batch_3' is corrupt: delete it, then fetch"):
+        load_source(SourceSettings(name="cifar10", root=tmp_path))
+
+
+def test_missing_cifar_tells_of_the_download(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFound, match=r"or set \[data.download\] to true"):
+        load_source(SourceSettings(name="cifar10", root=tmp_path))
+
+
+# -- sources of others ----------------------------------------------------------------------
+
+
+class _Entry:
+    name = "mine"
+
+    def __init__(self, made: object) -> None:
+        self._made = made
+
+    def load(self) -> Callable[[SourceSettings], object]:
+        return lambda settings: self._made
+
+
+def test_another_package_adds_a_source(
+    make_source: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_source(name="mine")
+    monkeypatch.setattr("dynaloss.data.sources.user_sources", lambda: {"mine": _Entry(source)})
+    assert load_source(SourceSettings(name="mine")) is source
+    assert source_status(SourceSettings(name="mine")).digest == source.digest
+
+
+def test_a_source_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynaloss.data.sources.user_sources", lambda: {"mine": _Entry(3)})
+    with pytest.raises(InputError, match=r"must return a dynaloss.data.sources.Source, but re"):
+        load_source(SourceSettings(name="mine"))
+
+
+def test_no_package_adds_a_source_here() -> None:
+    assert user_sources.user_source_names() == ()
+
+
+def test_a_setting_that_means_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match=r"\[data.image_size\] is not a setting of 'digits'"):
+        load_source(SourceSettings(name="digits", image_size=4))

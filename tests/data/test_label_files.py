@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dynaloss.data.label_files import read_observed_labels
+from dynaloss.errors import InputError
+
+TRUE = np.array([0, 1, 2, 1, 0])
+NOISY = np.array([0, 2, 2, 1, 1])
+
+
+def _write(folder: Path, kind: str) -> tuple[Path, str | None]:
+    path = folder / f"labels.{kind}"
+    both = {"clean_label": TRUE, "worse_label": NOISY}
+    match kind:
+        case "npy":
+            np.save(path, NOISY)
+        case "npz":
+            np.savez(path, **both)
+        case "pt":
+            torch.save(both, path)
+        case "csv":
+            rows = [f"{a},{b}" for a, b in zip(TRUE, NOISY, strict=True)]
+            path.write_text("\n".join(["clean_label,worse_label", *rows]))
+    return path, None if kind == "npy" else "worse_label"
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "csv", "pt"])
+def test_labels_of_every_kind_of_file(kind: str, tmp_path: Path) -> None:
+    path, key = _write(tmp_path, kind)
+    found = read_observed_labels(path, key, TRUE, 3)
+    assert found.dtype == np.int64
+    assert found.tolist() == NOISY.tolist()
+
+
+def test_a_csv_of_bare_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("0\n2\n2\n1\n1\n")
+    assert read_observed_labels(tmp_path / "a.csv", None, TRUE, 3).tolist() == NOISY.tolist()
+
+
+def test_another_order_shows_the_first_differing_index(tmp_path: Path) -> None:
+    path, key = _write(tmp_path, "pt")
+    turned = np.array([0, 1, 1, 2, 0])
+    with pytest.raises(
+        InputError, match=r"differs at 2 of 5 indices, first at index 2: 2 in the "
+    ):
+        read_observed_labels(path, key, turned, 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        (NOISY[:4], "a label for each of the 5 images of the source, but holds 4"),
+        (NOISY + 1, "labels from 0 to 2, but got 3 at index 1"),
+        (NOISY - 1, "labels from 0 to 2, but got -1 at index 0"),
+        (NOISY + 0.5, "must hold a list of whole numbers"),
+        (NOISY[:, None], "must hold a list of whole numbers"),
+    ],
+    ids=["length", "above", "below", "fraction", "matrix"],
+)
+def test_labels_that_do_not_fit_are_refused(
+    labels: np.ndarray, problem: str, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", labels)
+    with pytest.raises(InputError, match=problem):
+        read_observed_labels(tmp_path / "a.npy", None, TRUE, 3)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "pt"])
+def test_a_broken_file_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(b"not what it says")
+    with pytest.raises(InputError, match=f"cannot be read as .{kind}"):
+        read_observed_labels(path, None, TRUE, 3)
+
+
+def test_an_unknown_key_shows_those_there_are(tmp_path: Path) -> None:
+    path, _ = _write(tmp_path, "npz")
+    with pytest.raises(InputError, match=r"holds \('clean_label', 'worse_label'\), but got 'bad'"):
+        read_observed_labels(path, "bad", TRUE, 3)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none.npy' does not exist: put the label file there"):
+        read_observed_labels(tmp_path / "none.npy", None, TRUE, 3)
+
+
+def test_a_file_that_runs_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"worse_label": Path("x")}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"cannot be read as \.pt"):
+        read_observed_labels(tmp_path / "a.pt", None, TRUE, 3)

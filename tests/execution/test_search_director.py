@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynaloss.design.record import Outcome
+from dynaloss.design.search_plan import SearchPlan, make_search_plan
+from dynaloss.design.search_study import SearchStudy
+from dynaloss.design.settings import Scalar
+from dynaloss.errors import InputError
+from dynaloss.execution.runner import StepResult
+from dynaloss.execution.search_director import Director, SearchTrial
+from dynaloss.execution.search_journal import Journal
+
+EPOCHS = 9
+
+
+class Suggestions:
+    """Suggests 0.01, 0.02, ... and keeps what it is told, once per trial as Optuna does."""
+
+    def __init__(self) -> None:
+        self.told: dict[int, Outcome] = {}
+
+    def ask(self, number: int) -> dict[str, Scalar]:
+        return {"meta.lr": 0.01 * (number + 1)}
+
+    def tell(
+        self, number: int, outcome: Outcome, values: list[float], curve: Mapping[int, float]
+    ) -> None:
+        self.told.setdefault(number, outcome)
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.ends: list[tuple[str, Outcome]] = []
+
+    def begun(self, trial: SearchTrial) -> None: ...
+
+    def reported(self, trial: SearchTrial, epoch: int) -> None: ...
+
+    def ended(self, trial: SearchTrial) -> None:
+        self.ends.append((trial.name, trial.outcome))
+
+
+def value_of(trial: SearchTrial, epoch: int) -> float:
+    """A curve per trial: number 2 gives NaN at epoch 4, the hard condition is far below."""
+    hard = trial.trial.config.data.noise.rate > 0.5
+    if trial.number == 2 and epoch == 4:
+        return math.nan
+    return (0.2 if hard else 0.7) + 0.01 * ((trial.number * 7) % 5) + 0.001 * epoch
+
+
+@pytest.fixture
+def plan() -> SearchPlan:
+    study = SearchStudy.model_validate(
+        {
+            "study": "s",
+            "trial": {"data": {"validation": {"fraction": 0.2}}, "schedule": {"epochs": EPOCHS}},
+            "conditions": {"data.noise.rate": [0.2, 0.6]},
+            "space": {"meta.lr": {"uniform": [0.001, 1.0]}},
+            "search": {"trials": 6},
+            "scheduler": {"grace_epochs": 1, "audit_fraction": 0.2},
+        }
+    )
+    return make_search_plan(study, {"digits": "d"})
+
+
+class Killed(Exception):  # noqa: N818 - it stands for a signal
+    pass
+
+
+@pytest.fixture
+def conduct(plan: SearchPlan, tmp_path: Path) -> Callable[..., Director]:
+    """Runs a search one trial at a time, to be killed after so many steps."""
+
+    def run(name: str, kill_after: int | None = None) -> Director:
+        suggestions = {group.name: Suggestions() for group in plan.groups}
+        steps = 0
+        with Journal(tmp_path / name / "journal.jsonl") as journal:
+            director = Director(plan, journal, suggestions, Watcher())
+            while (trial := director.next()) is not None:
+                # As a runner without a checkpoint: everything from the first epoch, again.
+                for epoch in range(1, EPOCHS + 1):
+                    steps += 1
+                    if kill_after is not None and steps > kill_after:
+                        raise Killed
+                    metrics = {"val/balanced_accuracy": value_of(trial, epoch)}
+                    outcome = Outcome.COMPLETED if epoch == EPOCHS else None
+                    result = StepResult(reports=((epoch, metrics),), outcome=outcome)
+                    if not director.take(trial.key, result):
+                        break
+        for group in plan.groups:
+            assert len(suggestions[group.name].told) == group.trials
+        return director
+
+    return run
+
+
+def outline(director: Director) -> list[tuple[str, Any, Any, Any, Any]]:
+    return [
+        (t.name, t.outcome, t.last_epoch, t.audited_at, t.rungs) for t in director.trials.values()
+    ]
+
+
+def test_groups_take_turns_and_compete_apart(conduct: Callable[..., Director]) -> None:
+    director = conduct("whole")
+    names = [trial.group.condition for trial in director.trials.values()]
+    assert names == ["symmetric 0.2 · IR 1", "symmetric 0.6 · IR 1"] * 6
+    by_group: dict[str, list[Outcome]] = {}
+    for trial in director.trials.values():
+        by_group.setdefault(trial.group.name, []).append(trial.outcome)
+    for outcomes in by_group.values():
+        assert Outcome.COMPLETED in outcomes
+        assert Outcome.PRUNED in outcomes
+
+
+def test_a_metric_that_is_not_finite_ends_a_trial_as_diverged(
+    conduct: Callable[..., Director],
+) -> None:
+    thirds = [t for t in conduct("whole").trials.values() if t.number == 2 and t.last_epoch >= 4]
+    assert all(t.outcome is Outcome.DIVERGED and t.last_epoch == 4 for t in thirds)
+
+
+@pytest.mark.parametrize("kill_after", [0, 1, 5, 9, 10, 17, 25, 31])
+def test_killed_and_relaunched_it_ends_as_if_never_killed(
+    conduct: Callable[..., Director], kill_after: int
+) -> None:
+    with pytest.raises(Killed):
+        conduct("cut", kill_after)
+    assert outline(conduct("cut")) == outline(conduct("whole"))
+
+
+def test_what_ended_is_not_run_again(conduct: Callable[..., Director]) -> None:
+    conduct("whole")
+    conduct("whole", kill_after=0)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 200])
+def test_a_line_cut_short_is_as_if_it_had_not_happened(
+    conduct: Callable[..., Director], tmp_path: Path, cut: int
+) -> None:
+    expected = outline(conduct("whole"))
+    journal = tmp_path / "whole" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    assert outline(conduct("whole")) == expected
+
+
+def test_a_failed_trial_is_taken_up_again(plan: SearchPlan, tmp_path: Path) -> None:
+    suggestions = {group.name: Suggestions() for group in plan.groups}
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        director = Director(plan, journal, suggestions, Watcher())
+        trial = director.next()
+        assert trial is not None
+        director.end(trial.key, Outcome.FAILED, "lost")
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        again = Director(plan, journal, suggestions, Watcher()).next()
+    assert again is not None
+    assert again.key == trial.key
+    assert not suggestions[trial.group.name].told
+
+
+def test_a_search_that_began_with_other_settings_is_refused(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.claim({"space": "a", "scheduler": "b"})
+        journal.claim({"space": "a", "scheduler": "b"})
+        with pytest.raises(InputError, match="begun with another scheduler"):
+            journal.claim({"space": "a", "scheduler": "c"})

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+
+import pytest
+
+from dynaloss.design.record import Outcome
+from dynaloss.design.search_plan import Group, make_search_plan, search_trial
+from dynaloss.design.search_study import Objective, SearchStudy
+from dynaloss.execution.search_director import SearchTrial
+from dynaloss.execution.search_results import (
+    audit_of,
+    expected_best,
+    pareto_front,
+    selections,
+    winners,
+)
+
+VAL: Objective = ("val/accuracy", "max")
+TIME: Objective = ("time/trial_seconds", "min")
+STUDY = SearchStudy.model_validate(
+    {
+        "study": "s",
+        "trial": {
+            "data": {"validation": {"fraction": 0.2}},
+            "schedule": {"epochs": 3, "warmup_epochs": 0},
+        },
+        "space": {"meta.lr": {"uniform": [0.001, 1.0]}},
+        "scheduler": {"grace_epochs": 1},
+    }
+)
+
+
+@pytest.fixture
+def group() -> Group:
+    return make_search_plan(STUDY, {"digits": "d"}).groups[0]
+
+
+def trial(
+    group: Group,
+    number: int,
+    val: Sequence[float],
+    test: Sequence[float] = (0.5, 0.5, 0.5),
+    *,
+    seconds: float = 1.0,
+    lr: float | None = None,
+    audited_at: int | None = None,
+) -> SearchTrial:
+    chosen = {"meta.lr": lr or 0.01 * (number + 1)}
+    reports = {
+        epoch: {"val/accuracy": v, "test/accuracy": t, "time/epoch_seconds": seconds}
+        for epoch, (v, t) in enumerate(zip(val, test, strict=False), start=1)
+    }
+    return SearchTrial(
+        trial=search_trial(STUDY, group, number, chosen),
+        group=group,
+        number=number,
+        chosen=chosen,
+        reports=reports,
+        outcome=Outcome.COMPLETED if len(val) == 3 else Outcome.PRUNED,
+        audited_at=audited_at,
+    )
+
+
+def test_winners_are_completed_differ_and_may_be_audited(group: Group) -> None:
+    trials = [
+        trial(group, 0, [0.1, 0.2, 0.3]),
+        trial(group, 1, [0.9]),
+        trial(group, 2, [0.1, 0.2, 0.8], audited_at=1),
+        trial(group, 3, [0.1, 0.2, 0.8], lr=0.03),
+    ]
+    assert [t.number for t in winners(trials, group, VAL, 3)] == [2, 0]
+
+
+def test_rules_are_told_with_what_they_cost(group: Group) -> None:
+    trials = [
+        trial(group, 0, [0.1, 0.2, 0.6], [0.1, 0.2, 0.55]),
+        trial(group, 1, [0.1, 0.7, 0.5], [0.1, 0.40, 0.45]),
+        trial(group, 2, [0.1, 0.1, 0.1], [0.1, 0.60, 0.20]),
+    ]
+    found = {s.rule: (s.number, s.epoch, round(s.cost, 6)) for s in selections(
+        trials, group, VAL, "test/accuracy"
+    )}  # fmt: skip
+    assert found == {
+        "noisy validation, last epoch": (0, 3, 0.05),
+        "noisy validation, best epoch": (1, 2, 0.2),
+        "oracle on test (an upper bound, never a result)": (2, 2, 0.0),
+    }
+
+
+def test_an_audit_tells_what_pruning_would_have_lost(group: Group) -> None:
+    trials = [
+        trial(group, 0, [0.5, 0.5, 0.6]),
+        trial(group, 1, [0.3, 0.5, 0.9], audited_at=1),
+        trial(group, 2, [0.2, 0.5, 0.1], audited_at=1),
+        trial(group, 3, [0.1]),
+    ]
+    audit = audit_of(trials, group, VAL, 3)
+    assert (audit.audited, audit.finished, audit.among_best) == (2, 2, 1)
+    assert audit.false_share == 0.5
+    correlation, n = audit.correlations[1]
+    assert n == 3
+    assert correlation == pytest.approx(0.5)
+
+
+def test_without_an_audit_there_is_no_share(group: Group) -> None:
+    assert math.isnan(audit_of([trial(group, 0, [0, 0, 0])], group, VAL, 3).false_share)
+
+
+def test_the_front_holds_what_nothing_beats_in_every_objective(group: Group) -> None:
+    trials = [
+        trial(group, 0, [0, 0, 0.9], seconds=9),
+        trial(group, 1, [0, 0, 0.8], seconds=1),
+        trial(group, 2, [0, 0, 0.7], seconds=2),
+    ]
+    assert [t.number for t in pareto_front(trials, group, [VAL, TIME])] == [0, 1]
+
+
+def test_the_expected_best_is_the_mean_over_all_draws(group: Group) -> None:
+    values = [0.1, 0.4, 0.2, 0.9]
+    trials = [trial(group, i, [0, 0, value]) for i, value in enumerate(values)]
+    for k, expected in enumerate(expected_best(trials, group, VAL), start=1):
+        draws = [max(drawn) for drawn in itertools.combinations(values, k)]
+        assert expected == pytest.approx(statistics.fmean(draws))

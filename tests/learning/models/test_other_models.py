@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dynaloss.errors import InputError
+from dynaloss.learning.models import build_model
+from dynaloss.learning.models.pretrained import load_pretrained
+
+
+def _small(num_classes: int = 4, seed: int = 0) -> nn.Module:
+    return build_model("small_cnn", input_shape=(1, 8, 8), num_classes=num_classes, seed=seed)
+
+
+def test_preact_resnet18_has_as_many_parameters_as_is_known() -> None:
+    model = build_model("preact_resnet18", input_shape=(3, 32, 32), num_classes=10, seed=0)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count / 1e6 == pytest.approx(11.17, abs=5e-3)
+    assert model.stages(model.stem(torch.zeros(1, 3, 32, 32))).shape == (1, 512, 4, 4)
+
+
+def test_a_torchvision_model_gets_a_head_for_the_classes() -> None:
+    model = build_model("torchvision/mnasnet0_5", input_shape=(3, 32, 32), num_classes=7, seed=0)
+    assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "problem"),
+    [
+        ("alexnet", (3, 32, 32), "does not take images of 32 x 32 pixels .*too small"),
+        ("resnet18", (1, 32, 32), "takes images of 3 channels, but they have 1"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(
+    name: str, shape: tuple[int, int, int], problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem):
+        build_model(f"torchvision/{name}", input_shape=shape, num_classes=7, seed=0)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_pretrained_weights_are_loaded(wrapped: bool, tmp_path: Path) -> None:
+    given, model = _small(seed=1), _small(seed=0)
+    state = {f"module.{name}": tensor for name, tensor in given.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, tmp_path / "w.pt")
+    load_pretrained(model, tmp_path / "w.pt")
+    pairs = zip(model.parameters(), given.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_head_for_other_classes_is_left_as_it_is(tmp_path: Path) -> None:
+    given, model, twin = _small(9, seed=1), _small(4), _small(4)
+    torch.save(given.state_dict(), tmp_path / "w.pt")
+    load_pretrained(model, tmp_path / "w.pt")
+    assert torch.equal(model.head.weight, twin.head.weight)
+    assert torch.equal(model.features[0].weight, given.features[0].weight)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    torch.save(_small().state_dict(), tmp_path / "w.pt")
+    other = build_model("mlp", input_shape=(1, 8, 8), num_classes=4, seed=0)
+    with pytest.raises(InputError, match=r"does not fit the model: .* missing"):
+        load_pretrained(other, tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"text"], ids=["empty", "text"])
+def test_a_file_that_is_not_of_torch_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_pretrained(_small(), tmp_path / "w.pt")
+
+
+def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "w.pt")
+    with pytest.raises(InputError, match="holds no mapping of names to tensors"):
+        load_pretrained(_small(), tmp_path / "w.pt")

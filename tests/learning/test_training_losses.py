@@ -1,0 +1,270 @@
+"""The trainer with every loss and every switch: it resumes bit for bit, and does what it says."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dynaloss.errors import InputError
+from dynaloss.learning.clean_set import load_clean_set
+from dynaloss.learning.dynamic_loss import make_pseudo_labels
+from dynaloss.learning.losses import TRAINING_LOSSES, MetaWeightNet, TrainingFacts
+from dynaloss.learning.models.heads import CosineLinear, last_linear, make_head_cosine
+from dynaloss.learning.streams import default_generator_seeded
+from dynaloss.learning.trainer import Diverged, Trainer
+
+MakeTrainer = Callable[..., Trainer]
+
+LOSSES: dict[str, dict[str, Any]] = {
+    "cross_entropy": {"label_smoothing": 0.1},
+    "focal": {"gamma": 2.0},
+    "gce": {"q": 0.7},
+    "sce": {"alpha": 0.1, "beta": 1.0},
+    "elr": {"strength": 3.0, "momentum": 0.7},
+    "ldam": {"max_margin": 0.5, "scale": 5.0, "drw_epoch": 2},
+    "balanced_softmax": {},
+    "logit_adjustment": {"tau": 1.0},
+    "class_balanced": {"beta": 0.9999, "gamma": 0.0},
+}
+SWITCHES: dict[str, dict[str, Any]] = {
+    "every-2": {"every": 2},
+    "fixed": {"kind": "fixed"},
+    "random": {"kind": "random"},
+    "random_balanced": {"kind": "random_balanced"},
+    "low_loss_only": {"kind": "low_loss_only"},
+    "clean": {"kind": "clean", "clean_set": torch.tensor([3, 40, 60])},
+    "keep": {"keep_in_train": True},
+    "head": {"hypergradient": "head"},
+    "cold": {"warm_start_epochs": 0},
+}
+
+
+def _make_loss(name: str) -> nn.Module:
+    if name == "meta_weight_net":
+        with default_generator_seeded(0):
+            return MetaWeightNet(hidden_size=10)
+    facts = TrainingFacts(class_counts=torch.tensor([30, 20, 14]), num_samples=64, epochs=4)
+    return TRAINING_LOSSES[name](facts, **LOSSES[name])
+
+
+def _run(trainer: Trainer, epochs: int | None = None) -> list[dict[str, float]]:
+    reports = itertools.islice(trainer.epochs(), epochs)
+    return [
+        {name: v for name, v in report.metrics.items() if not name.startswith("time/")}
+        for report in reports
+    ]
+
+
+def _weights(trainer: Trainer) -> Tensor:
+    tensors = [*trainer.model.state_dict().values(), *trainer.loss.state_dict().values()]
+    return torch.cat([tensor.flatten().double() for tensor in tensors])
+
+
+def _resumes(make: Callable[[], Trainer], stop: int = 2) -> None:
+    whole, first, second = make(), make(), make()
+    expected = _run(whole)
+    reports = _run(first, stop)
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    assert reports + _run(second) == expected
+    assert torch.equal(_weights(second), _weights(whole))
+
+
+@pytest.mark.parametrize("name", [*TRAINING_LOSSES, "meta_weight_net"])
+def test_every_loss_trains_and_continues_bit_for_bit(name: str, make_trainer: MakeTrainer) -> None:
+    _resumes(lambda: make_trainer(loss=_make_loss(name), finetune=False))
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_every_switch_continues_bit_for_bit(switch: str, make_trainer: MakeTrainer) -> None:
+    _resumes(lambda: make_trainer(**SWITCHES[switch]))
+
+
+@pytest.mark.parametrize("name", TRAINING_LOSSES)
+def test_losses_that_are_not_learned_draw_no_metadata(
+    name: str, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer(loss=_make_loss(name))
+    (report, *_) = _run(trainer, 1)
+    assert not [metric for metric in report if metric.startswith(("sampler/", "corrector/"))]
+    assert [batch.weak is None for batch in trainer.train.given] == [True] * 4 + [False]
+
+
+def test_meta_weight_net_learns_its_weights_after_warm_up(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(loss=_make_loss("meta_weight_net"), finetune=False, meta_every=1)
+    start = nn.utils.parameters_to_vector(trainer.loss.parameters()).clone()
+    _run(trainer, 1)
+    assert torch.equal(start, nn.utils.parameters_to_vector(trainer.loss.parameters()))
+    assert "sampler/metadata_purity" in _run(trainer, 1)[0]
+    assert not torch.equal(start, nn.utils.parameters_to_vector(trainer.loss.parameters()))
+
+
+# -- metadata ---------------------------------------------------------------------------------
+
+
+def _metadata(trainer: Trainer) -> list[int]:
+    trainer.train.given.clear()
+    _run(trainer, 1)
+    batches = [b for b in trainer.train.given if b.weak is None]
+    return sorted({i for batch in batches for i in batch.indices.tolist()})
+
+
+@pytest.mark.parametrize(
+    ("settings", "same"),
+    [
+        ({}, [False, False, False]),
+        ({"every": 2}, [True, False, True]),
+        ({"every": 3}, [True, True, False]),
+        ({"kind": "fixed"}, [True, True, True]),
+    ],
+    ids=str,
+)
+def test_metadata_are_drawn_every_so_many_epochs(
+    settings: dict[str, Any], same: list[bool], make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer(warmup_epochs=0, **settings)
+    drawn = [_metadata(trainer) for _ in range(4)]
+    assert [a == b for a, b in itertools.pairwise(drawn)] == same
+
+
+@pytest.mark.parametrize("kind", ["hierarchical", "random_balanced", "low_loss_only", "random"])
+def test_drawn_kinds_give_equally_many_samples(kind: str, make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(warmup_epochs=0, kind=kind)
+    metadata = _metadata(trainer)
+    counts = torch.bincount(trainer.train.observed_labels)
+    each = int(0.25 * counts.min())
+    assert len(metadata) == 3 * each
+    found = torch.bincount(trainer.train.observed_labels[metadata], minlength=3)
+    assert (found == each).all() or kind == "random"
+
+
+def test_metadata_may_stay_in_the_train_split(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(warmup_epochs=0, keep_in_train=True)
+    _run(trainer, 1)
+    trained = [
+        b.indices for b in trainer.train.given if b.weak is not None and b.strong is not None
+    ]
+    assert sorted(torch.cat(trained).tolist()) == list(range(64))
+
+
+def test_a_clean_set_is_used_with_its_true_labels(make_trainer: MakeTrainer) -> None:
+    train = make_trainer().train
+    noisy = torch.nonzero(train.observed_labels != train.true_labels).squeeze(1)
+    trainer = make_trainer(warmup_epochs=0, kind="clean", clean_set=noisy)
+    batches = list(trainer._metadata_pass(noisy))
+    labels = torch.cat([batch.labels for batch in batches])
+    indices = torch.cat([batch.indices for batch in batches])
+    assert torch.equal(labels, trainer.train.true_labels[indices])
+    report = _run(trainer, 1)[0]
+    assert report["labels/clean_used"] == len(noisy)
+    assert report["sampler/metadata_purity"] == 1
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_clean_set_is_found_in_the_split(suffix: str, tmp_path: Any) -> None:
+    path = tmp_path / f"clean{suffix}"
+    if suffix == ".npy":
+        np.save(path, np.array([9, 2, 5]))
+    else:
+        path.write_text("9\n2\n5\n")
+    origins = np.array([4, 5, 0, 9])
+    assert load_clean_set(path, origins, 4).tolist() == [1, 3]
+    assert load_clean_set(path, None, 6).tolist() == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("1\n1\n", "1 is there twice"),
+        ("0.5\n", "must be a list of whole numbers"),
+        ("-1\n", "at least 0, but got -1"),
+        ("cat\n", "cannot be read"),
+        ("70\n", "none of its 1 images"),
+    ],
+)
+def test_a_broken_clean_set_is_refused(text: str, problem: str, tmp_path: Any) -> None:
+    path = tmp_path / "clean.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=problem):
+        load_clean_set(path, None, 64)
+
+
+# -- switches ---------------------------------------------------------------------------------
+
+
+def test_pseudo_labels_by_kind(generator: torch.Generator) -> None:
+    logits = torch.tensor([[0.0, 1.0, 0.0], [3.0, 0.0, 0.0]], requires_grad=True)
+    before = generator.get_state()
+    soft = make_pseudo_labels(logits, "soft", generator)
+    assert torch.equal(soft, logits.detach().softmax(1))
+    assert make_pseudo_labels(logits, "hard", generator).argmax(1).tolist() == [1, 0]
+    assert not soft.requires_grad
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("in_finetune", [True, False])
+def test_margin_in_the_pass_over_the_metadata(
+    in_finetune: bool, make_loss: Callable[[str], Any]
+) -> None:
+    loss = make_loss("full")
+    loss.margin_in_finetune = in_finetune
+    expected = loss.margin() if in_finetune else torch.tensor(0.0)
+    assert torch.equal(torch.as_tensor(loss.finetune_margins()), expected)
+
+
+def test_head_look_ahead_leaves_every_weight_trainable(make_trainer: MakeTrainer) -> None:
+    full, head = make_trainer(warmup_epochs=0), make_trainer(warmup_epochs=0, hypergradient="head")
+    for trainer in (full, head):
+        _run(trainer, 1)
+    assert all(weight.requires_grad for weight in head.model.parameters())
+    assert not torch.equal(_weights(full), _weights(head))
+
+
+def test_cosine_head_gives_cosines(make_trainer: MakeTrainer) -> None:
+    model = make_trainer().model
+    weight = last_linear(model).weight
+    make_head_cosine(model)
+    head = last_linear(model)
+    assert isinstance(head, CosineLinear)
+    features = torch.randn(4, head.in_features, generator=torch.Generator().manual_seed(0))
+    expected = nn.functional.cosine_similarity(features[:, None], weight[None], dim=2)
+    torch.testing.assert_close(head(features), expected)
+
+
+# -- divergence -------------------------------------------------------------------------------
+
+
+def test_a_weight_that_breaks_in_the_last_step_is_seen(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer("none", batch_size=64)
+    step = trainer._stepper.descend
+
+    def breaking(loss: Tensor) -> Tensor:
+        value = step(loss)
+        with torch.no_grad():
+            next(trainer.model.parameters()).view(-1)[0] = torch.nan
+        return value
+
+    monkeypatch.setattr(trainer._stepper, "descend", breaking)
+    with pytest.raises(Diverged, match="a weight is not finite in epoch 1, batch 1"):
+        _run(trainer)
+    assert trainer.has_diverged
+
+
+def test_a_loss_that_breaks_over_the_metadata_is_seen(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(warmup_epochs=0)
+    monkeypatch.setattr(trainer.loss, "finetune_margins", lambda: torch.nan)
+    with pytest.raises(Diverged, match="training loss is not finite in epoch 1, batch 5"):
+        _run(trainer)
