@@ -63,31 +63,35 @@ def test_second_launch_runs_nothing_and_a_new_seed_only_itself(command_line: Com
     assert cells["full"]["seeds"]["1"] == stored[key, "test/accuracy"]
 
 
-# SIGTERM takes the way of Ctrl-C.
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_launch_goes_on_to_the_same_result(
+def stop_after_first_trial(process: subprocess.Popen[str], how: signal.Signals) -> str:
+    """Stops a launch once a further trial has ended; returns what else it had to say."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if ": completed" in line:
+            process.send_signal(how)
+            break
+    return process.communicate(timeout=120)[1]
+
+
+def test_a_launch_that_is_stopped_and_killed_goes_on_to_the_same_result(
     command_line: CommandLine,
     end_after: Callable[[subprocess.Popen[str]], subprocess.Popen[str]],
-    stop: signal.Signals,
     uninterrupted: dict[tuple[str, str], float],
 ) -> None:
     study = command_line.write_study(seeds=[0], epochs=40)
-    process = end_after(command_line.start("ablate", study))
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("[1/4]"):
-            process.send_signal(stop)
-            break
-    _, errors = process.communicate(timeout=120)
-    if stop is not signal.SIGKILL:
-        assert process.returncode == 130, errors
-        assert "Traceback" not in errors
+    # SIGTERM takes the way of Ctrl-C.
+    stopped = end_after(command_line.start("ablate", study))
+    errors = stop_after_first_trial(stopped, signal.SIGTERM)
+    assert stopped.returncode == 130, errors
+    assert "Traceback" not in errors
     runs = trial_runs(command_line.folder)
+
+    killed = end_after(command_line.start("ablate", study))
+    stop_after_first_trial(killed, signal.SIGKILL)
 
     rest = command_line.run("ablate", study)
     assert rest.returncode == 0, rest.stderr
-    if stop is not signal.SIGKILL:
-        assert "had ended before" in rest.stdout
+    assert "had ended before" in rest.stdout
     assert set(runs) <= set(trial_runs(command_line.folder))
     assert len(trial_runs(command_line.folder)) == 4
     assert last_values(command_line.folder) == uninterrupted
