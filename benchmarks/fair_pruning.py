@@ -1,12 +1,16 @@
-"""Pooled ASHA, as Ray Tune has it, against one ASHA per condition, on curves of real trials.
+"""Pooled ASHA, as Ray Tune has it, against one ASHA per condition, on real trials.
 
     python benchmarks/fair_pruning.py record    # trains every trial to the end, keeps the curves
-    python benchmarks/fair_pruning.py           # replays them under each scheduler, many orders
+    python benchmarks/fair_pruning.py           # both of the following
+    python benchmarks/fair_pruning.py replay    # the recorded curves in many orders
+    python benchmarks/fair_pruning.py live      # trains anew under each scheduler, with Ray
 
-Every curve was recorded from a trial that trained; none comes from a formula. The replay runs
-two trials at a time, an epoch each in turn, and asks the scheduler after every epoch, as Ray
-does. The winner of a condition is its best full-length trial on validation; its test accuracy
-is shown, beside that of the best trial of all, which no scheduler can beat.
+Live, `dynaloss search` and Ray's own scheduler train the same configurations of the quickstart's
+kind (three draws of them), with the same budget, two at a time. The replay repeats this in many
+orders: every curve was recorded from a trial that trained, none comes from a formula; two trials
+run at a time, an epoch each in turn, and the scheduler is asked after every epoch, as Ray does.
+The winner of a condition is its best full-length trial on validation; its test accuracy is shown,
+as a mean over the runs where the condition has one.
 """
 
 from __future__ import annotations
@@ -16,18 +20,22 @@ import math
 import statistics
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from machine import describe
 from rich.console import Console
 
+from dynaloss.design.record import Outcome
 from dynaloss.design.search_study import SchedulerConfig, SearchStudy
 from dynaloss.execution.pruning import Candidate, Verdict, make_pruner
+from dynaloss.execution.search_director import SearchTrial
 
 RESULTS = Path(__file__).parent / "results"
 CURVES = RESULTS / "fair_pruning_curves.json"
@@ -35,8 +43,9 @@ TABLE = RESULTS / "fair_pruning.json"
 METRIC, TEST = "val/balanced_accuracy", "test/accuracy"
 GRACE, FACTOR, EPOCHS = 2, 3, 18
 CONFIGURATIONS, SLOTS, REPEATS = 12, 2, 200
+LIVE_SEEDS = (0, 1, 2)
 
-STUDY = {
+STUDY: dict[str, Any] = {
     "study": "fair-pruning",
     "trial": {
         "data": {
@@ -84,13 +93,6 @@ class Tally:
 
 def record() -> None:
     """Trains every trial, unpruned, and writes the curves."""
-    from dynaloss.execution.launch import Workplace
-    from dynaloss.execution.search_launch import launch_search
-
-    study = SearchStudy.model_validate(STUDY)
-    with tempfile.TemporaryDirectory() as folder:
-        workplace = Workplace(storage=Path(folder), tracking_uri=f"sqlite:///{folder}/mlflow.db")
-        summary = launch_search(study, workplace, Console(stderr=True), sequential=True)
     trials = [
         {
             "key": trial.key,
@@ -100,10 +102,24 @@ def record() -> None:
             "validation": list(trial.curve(METRIC).values()),
             "test": list(trial.curve(TEST).values()),
         }
-        for trial in summary.trials
+        for trial in _search("none", sequential=True)
     ]
     RESULTS.mkdir(exist_ok=True)
     CURVES.write_text(json.dumps({"study": STUDY, "trials": trials}, indent=1) + "\n")
+
+
+def _search(scheduler: str, *, seed: int = 0, sequential: bool) -> tuple[SearchTrial, ...]:
+    """Every trial of `dynaloss search` on the study, under one of its schedulers."""
+    from dynaloss.execution.launch import Workplace
+    from dynaloss.execution.search_launch import launch_search
+
+    rungs = {"name": scheduler, "grace_epochs": GRACE, "reduction_factor": FACTOR}
+    search = {**STUDY["search"], "seed": seed}
+    study = SearchStudy.model_validate({**STUDY, "scheduler": rungs, "search": search})
+    with tempfile.TemporaryDirectory() as folder:
+        workplace = Workplace(storage=Path(folder), tracking_uri=f"sqlite:///{folder}/mlflow.db")
+        console = Console(stderr=True)
+        return launch_search(study, workplace, console, sequential=sequential).trials
 
 
 def ray_pooled() -> Ask:
@@ -117,27 +133,31 @@ def ray_per_condition() -> Ask:
 
 
 def _ray(pool_of: Callable[[Recorded], str]) -> Ask:
-    from ray.tune.schedulers import ASHAScheduler
-
     schedulers: dict[str, Any] = {}
 
     def ask(trial: Recorded, epoch: int, value: float) -> bool:
         pool, stand_in = pool_of(trial), SimpleNamespace(trial_id=trial.key)
         if pool not in schedulers:
-            schedulers[pool] = ASHAScheduler(
-                time_attr="epoch",
-                metric=METRIC,
-                mode="max",
-                max_t=EPOCHS,
-                grace_period=GRACE,
-                reduction_factor=FACTOR,
-            )
+            schedulers[pool] = _asha()
         if epoch == 1:
             schedulers[pool].on_trial_add(None, stand_in)
         told = schedulers[pool].on_trial_result(None, stand_in, {"epoch": epoch, METRIC: value})
         return bool(epoch == EPOCHS or told == "CONTINUE")
 
     return ask
+
+
+def _asha() -> Any:  # noqa: ANN401 - Ray has no types
+    from ray.tune.schedulers import ASHAScheduler
+
+    return ASHAScheduler(
+        time_attr="epoch",
+        metric=METRIC,
+        mode="max",
+        max_t=EPOCHS,
+        grace_period=GRACE,
+        reduction_factor=FACTOR,
+    )
 
 
 def ours() -> Ask:
@@ -206,27 +226,25 @@ def orders(trials: Sequence[Recorded]) -> dict[str, list[list[Recorded]]]:
 def compare(trials: Sequence[Recorded]) -> list[dict[str, Any]]:
     """One row per order and scheduler: means over the repeats."""
     conditions = list(dict.fromkeys(trial.condition for trial in trials))
-    rows = []
-    for order, sequences in orders(trials).items():
-        for name, make in SCHEDULERS.items():
-            tallies = [replay(sequence, make()) for sequence in sequences]
-            by_condition = {
-                condition: _condition_row(tallies, condition) for condition in conditions
-            }
-            rows.append(
-                {
-                    "order": order,
-                    "scheduler": name,
-                    "repeats": len(tallies),
-                    "epochs": statistics.fmean(tally.epochs for tally in tallies),
-                    "empty_conditions": statistics.fmean(
-                        sum(not tally.finished[condition] for condition in conditions)
-                        for tally in tallies
-                    ),
-                    "conditions": by_condition,
-                }
-            )
-    return rows
+    return [
+        _row(order, name, [replay(sequence, make()) for sequence in sequences], conditions)
+        for order, sequences in orders(trials).items()
+        for name, make in SCHEDULERS.items()
+    ]
+
+
+def _row(
+    order: str, scheduler: str, tallies: Sequence[Tally], conditions: Sequence[str]
+) -> dict[str, Any]:
+    empty = [sum(not tally.finished[c] for c in conditions) for tally in tallies]
+    return {
+        "order": order,
+        "scheduler": scheduler,
+        "repeats": len(tallies),
+        "epochs": statistics.fmean(tally.epochs for tally in tallies),
+        "empty_conditions": statistics.fmean(empty),
+        "conditions": {condition: _condition_row(tallies, condition) for condition in conditions},
+    }
 
 
 def _condition_row(tallies: Sequence[Tally], condition: str) -> dict[str, float | None]:
@@ -239,6 +257,125 @@ def _condition_row(tallies: Sequence[Tally], condition: str) -> dict[str, float 
         "empty_share": statistics.fmean(not own for own in finished),
         "winner_test_accuracy": statistics.fmean(accuracies) if accuracies else None,
     }
+
+
+def live() -> list[dict[str, Any]]:
+    """One row per order and scheduler of the runs that trained, means over `LIVE_SEEDS`."""
+    from dynaloss.design.study import ResourcesConfig
+    from dynaloss.execution.cluster import cluster
+
+    tallies: dict[tuple[str, str], list[Tally]] = defaultdict(list)
+    with cluster(ResourcesConfig()):
+        for seed in LIVE_SEEDS:
+            ours = _search("asha", seed=seed, sequential=False)
+            conditions = list(dict.fromkeys(trial.group.condition for trial in ours))
+            turns = sorted(ours, key=lambda trial: trial.number)
+            grid = sorted(ours, key=lambda trial: conditions.index(trial.group.condition))
+            tallies["conditions in turn", "dynaloss, per condition"].append(_tally(ours))
+            tallies["conditions in turn", "Ray ASHA, pooled"].append(ray_live(turns))
+            tallies["grid order", "Ray ASHA, pooled"].append(ray_live(grid))
+    return [_row(*names, found, conditions) for names, found in tallies.items()]
+
+
+def _tally(trials: Sequence[SearchTrial]) -> Tally:
+    tally = Tally(epochs=sum(trial.last_epoch for trial in trials))
+    for trial in trials:
+        if trial.outcome is Outcome.COMPLETED:
+            tally.finished[trial.group.condition].append(
+                Recorded(
+                    key=trial.key,
+                    number=trial.number,
+                    condition=trial.group.condition,
+                    validation=tuple(trial.curve(METRIC).values()),
+                    test=tuple(trial.curve(TEST).values()),
+                )
+            )
+    return tally
+
+
+def ray_live(trials: Sequence[SearchTrial]) -> Tally:
+    """Trains the same trials afresh under Ray's own scheduler, one pool, `SLOTS` at a time."""
+    import ray
+    from ray import tune
+
+    from dynaloss.execution.assembly import load_source_of, source_key
+    from dynaloss.execution.runner import TrialOrder
+    from dynaloss.execution.trainable import RESULT_KEY, TrialTrainable
+
+    class Reporting(TrialTrainable):
+        """Reports the metrics where Ray's scheduler looks for them."""
+
+        def step(self) -> dict[str, Any]:
+            result = super().step()
+            reports = result[RESULT_KEY].reports
+            epoch, metrics = reports[-1] if reports else (self.iteration + 1, {})
+            told = {name: metrics.get(name, math.nan) for name in (METRIC, TEST)}
+            return {**result, "epoch": epoch, **told}
+
+    class Collector(tune.Callback):
+        """Keeps the curves of each trial."""
+
+        def __init__(self) -> None:
+            self.curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+        def on_trial_result(self, iteration, trials, trial, result, **info) -> None:  # noqa: ANN001, ANN003
+            key = trial.config["trial"]["order"]["key"]
+            self.curves[key].append((result[METRIC], result[TEST]))
+
+    data = trials[0].trial.config.data
+    sources = {source_key(data): ray.put(load_source_of(data))}
+    with tempfile.TemporaryDirectory() as folder:
+        configs = [
+            {
+                "order": asdict(
+                    TrialOrder(
+                        key=trial.key,
+                        config=trial.trial.config.model_dump(),
+                        seed=trial.trial.seed,
+                        base_seed=trial.trial.base_seed,
+                        checkpoints=folder,
+                    )
+                ),
+                "source": source_key(data),
+                "cpu": 1,
+                "gpu": 0,
+            }
+            for trial in trials
+        ]
+        collector = Collector()
+        trainable = tune.with_parameters(Reporting, sources=sources)
+        tune.Tuner(
+            tune.with_resources(trainable, resources={"cpu": 1}),
+            param_space={"trial": tune.grid_search(configs)},
+            tune_config=tune.TuneConfig(
+                scheduler=_asha(), max_concurrent_trials=SLOTS, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                storage_path=f"{folder}/ray",
+                callbacks=[collector],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
+        ).fit()
+    tally = Tally(epochs=sum(map(len, collector.curves.values())))
+    for trial in trials:
+        curve = collector.curves[trial.key]
+        if len(curve) == EPOCHS:
+            validation, test = zip(*curve, strict=True)
+            condition = trial.group.condition
+            tally.finished[condition].append(
+                Recorded(
+                    key=trial.key,
+                    number=trial.number,
+                    condition=condition,
+                    validation=validation,
+                    test=test,
+                )
+            )
+    return tally
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
@@ -258,13 +395,10 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
         print("| " + " | ".join(cells) + " |")
 
 
-def main() -> None:
-    """Records where asked to, or else replays and writes the table."""
-    if sys.argv[1:] == ["record"]:
-        record()
-        return
+def _curves() -> list[Recorded]:
+    """The recorded trials that ran to the end."""
     stored = json.loads(CURVES.read_text())["trials"]
-    trials = [
+    return [
         Recorded(
             key=it["key"],
             number=it["number"],
@@ -275,9 +409,29 @@ def main() -> None:
         for it in stored
         if len(it["validation"]) == EPOCHS
     ]
-    rows = compare(trials)
-    show(rows)
-    TABLE.write_text(json.dumps({"trials": len(trials), "rows": rows}, indent=1) + "\n")
+
+
+PARTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "replay": lambda: compare(_curves()),
+    "live": live,
+}
+
+
+def main() -> None:
+    """Records where asked to, or else measures the parts asked for and keeps their tables."""
+    if sys.argv[1:] == ["record"]:
+        record()
+        return
+    found = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+    for part in sys.argv[1:] or PARTS:
+        started = time.perf_counter()
+        rows = PARTS[part]()
+        show(rows)
+        seconds = round(time.perf_counter() - started, 1)
+        found[part] = {"surroundings": describe(), "seconds": seconds, "rows": rows}
+    TABLE.write_text(
+        json.dumps({part: found[part] for part in PARTS if part in found}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

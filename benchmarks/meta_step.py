@@ -1,12 +1,15 @@
 """Time and memory of one meta step by way of computing the hypergradient, against `higher`.
 
-    python benchmarks/meta_step.py [--json FILE] [--repeats N] [--device cpu|cuda]
+    python benchmarks/meta_step.py [--case MODEL:BATCH ...] [--json FILE] [--repeats N]
+                                   [--device cpu|cuda] [--clock wall|cpu] [--profile]
 
 Every variant runs the same step on the same tensors: look-ahead, outer loss, hypergradient with
 respect to a label corrector and a margin generator. `plain` is an ordinary training step without
 its optimiser: one forward and one backward pass. Times are medians of interleaved repeats;
 memory is the peak above the state before the first step, each variant in a process of its own
-(CUDA: the allocator's peak; CPU: the peak resident size). `higher` (Grefenstette et al.,
+(CUDA: the allocator's peak; CPU: the peak resident size). `--clock cpu` counts processor time,
+which is what to use with one thread on a machine that does other work as well. `--profile` adds
+where the time of `plain` and `forward` goes, by operator. `higher` (Grefenstette et al.,
 "Generalized Inner Loop Meta-Learning", arXiv 1910.01727) is used as its documentation means it to
 be, so it also tracks the gradient for the initial weights; without the package its row is left
 out.
@@ -17,15 +20,15 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from machine import describe
 from torch.nn import functional as F
 
 from dynaloss.learning.dynamic_loss import DynamicLoss, LabelCorrector, MarginGenerator
@@ -37,12 +40,9 @@ from dynaloss.learning.hypergradient import (
 )
 from dynaloss.learning.models import build_model
 
-CASES = [
-    ("small_cnn", (1, 8, 8), 128),
-    ("small_cnn", (1, 8, 8), 512),
-    ("resnet32", (3, 32, 32), 128),
-    ("resnet32", (3, 32, 32), 512),
-]
+SHAPES = {"small_cnn": (1, 8, 8), "resnet8": (3, 32, 32), "resnet32": (3, 32, 32)}
+CASES = ["small_cnn:128", "small_cnn:512", "resnet32:128", "resnet32:512"]
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 VARIANTS = ("plain", "forward", "unrolled", "head", "higher")
 C, R = 10, 100
 LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
@@ -51,7 +51,9 @@ LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 class Problem:
     """One training batch, one metadata batch, a classifier and a loss on a device."""
 
-    def __init__(self, model: str, shape: tuple[int, int, int], batch: int, device: str) -> None:
+    def __init__(self, case: str, device: str) -> None:
+        model, batch = case.split(":")[0], int(case.split(":")[1])
+        shape = SHAPES[model]
         generator = torch.Generator().manual_seed(0)
         draw = partial(torch.randn, batch, *shape, generator=generator)
         self.inputs, self.outer_inputs = draw().to(device), draw().to(device)
@@ -146,19 +148,33 @@ def synchronize(device: str) -> None:
 
 
 def median_seconds(
-    case: tuple[str, tuple[int, int, int], int], variants: list[str], device: str, repeats: int
+    case: str, variants: list[str], options: argparse.Namespace
 ) -> dict[str, float]:
     """Median seconds of a step by variant, repeats interleaved; the first one warms up."""
-    problem = Problem(*case, device)
+    clock = CLOCKS[options.clock]
+    problem = Problem(case, options.device)
     seconds: dict[str, list[float]] = {variant: [] for variant in variants}
-    for _ in range(repeats + 1):
+    for _ in range(options.repeats + 1):
         for variant in variants:
-            synchronize(device)
-            started = time.perf_counter()
+            synchronize(options.device)
+            started = clock()
             STEPS[variant](problem)
-            synchronize(device)
-            seconds[variant].append(time.perf_counter() - started)
+            synchronize(options.device)
+            seconds[variant].append(clock() - started)
     return {variant: statistics.median(times[1:]) for variant, times in seconds.items()}
+
+
+def by_operator(case: str, variant: str, device: str) -> dict[str, float]:
+    """Milliseconds of a step by operator, the eight largest and the rest."""
+    problem = Problem(case, device)
+    STEPS[variant](problem)
+    with torch.profiler.profile() as profiler:
+        STEPS[variant](problem)
+        synchronize(device)
+    on_device = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
+    times = {event.key: getattr(event, on_device) / 1e3 for event in profiler.key_averages()}
+    largest = dict(sorted(times.items(), key=lambda item: -item[1])[:8])
+    return largest | {"rest": sum(times.values()) - sum(largest.values())}
 
 
 def resident_peak() -> int:
@@ -167,10 +183,8 @@ def resident_peak() -> int:
     return 1024 * next(int(li.split()[1]) for li in status.splitlines() if li.startswith("VmHWM"))
 
 
-def _peak(
-    connection: object, case: tuple[str, tuple[int, int, int], int], variant: str, device: str
-) -> None:
-    problem = Problem(*case, device)
+def _peak(connection: object, case: str, variant: str, device: str) -> None:
+    problem = Problem(case, device)
     if device == "cuda":
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
@@ -185,7 +199,7 @@ def _peak(
     connection.send(peak / 2**20)  # type: ignore[attr-defined] # a multiprocessing connection
 
 
-def peak_mib(case: tuple[str, tuple[int, int, int], int], variant: str, device: str) -> float:
+def peak_mib(case: str, variant: str, device: str) -> float:
     """Peak memory of one step in MiB above the state before it, in a new process."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     context = multiprocessing.get_context("spawn")
@@ -196,60 +210,56 @@ def peak_mib(case: tuple[str, tuple[int, int, int], int], variant: str, device: 
     return peak
 
 
-def measure(device: str, repeats: int, variants: list[str]) -> list[dict[str, object]]:
-    """One row per case and variant; prints each as it comes."""
-    rows: list[dict[str, object]] = []
-    print(f"{'case':22}{'variant':10}{'ms':>9}{'x plain':>9}{'peak MiB':>10}{'above plain':>12}")
-    for case in CASES:
-        seconds = median_seconds(case, variants, device, repeats)
-        memory = {variant: peak_mib(case, variant, device) for variant in variants}
-        for variant in variants:
-            row = {
-                "model": case[0],
-                "batch": case[2],
-                "variant": variant,
-                "milliseconds": 1e3 * seconds[variant],
-                "times_plain": seconds[variant] / seconds["plain"],
-                "peak_mib": memory[variant],
-                "peak_above_plain_mib": memory[variant] - memory["plain"],
-            }
-            rows.append(row)
-            print(
-                f"{case[0] + ' ' + str(case[2]):22}{variant:10}{row['milliseconds']:9.1f}"
-                f"{row['times_plain']:9.2f}{row['peak_mib']:10.0f}{row['peak_above_plain_mib']:12.0f}"
-            )
-    return rows
+def measure(case: str, variants: list[str], options: argparse.Namespace) -> dict[str, object]:
+    """The rows of one case, printed as they come."""
+    seconds = median_seconds(case, variants, options)
+    memory = {variant: peak_mib(case, variant, options.device) for variant in variants}
+    rows = [
+        {
+            "variant": variant,
+            "milliseconds": round(1e3 * seconds[variant], 2),
+            "times_plain": round(seconds[variant] / seconds["plain"], 3),
+            "peak_mib": round(memory[variant], 1),
+            "peak_above_plain_mib": round(memory[variant] - memory["plain"], 1),
+        }
+        for variant in variants
+    ]
+    for row in rows:
+        print(
+            f"{case:16}{row['variant']:10}{row['milliseconds']:9.1f}{row['times_plain']:9.2f}"
+            f"{row['peak_mib']:10.0f}{row['peak_above_plain_mib']:12.0f}",
+            flush=True,
+        )
+    result: dict[str, object] = {"case": case, "rows": rows}
+    if options.profile:
+        profiles = {v: by_operator(case, v, options.device) for v in ("plain", "forward")}
+        result["milliseconds_by_operator"] = profiles
+        for variant, times in profiles.items():
+            print(f"{case:16}{variant}: " + ", ".join(f"{k} {t:.1f}" for k, t in times.items()))
+    return result
 
 
 def main() -> None:
-    """Parses the arguments, measures and writes the result."""
+    """Parses the arguments, measures and writes the result after every case."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--case", action="append", help="MODEL:BATCH; all four unless given")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--profile", action="store_true", help="add the time by operator")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    variants = [v for v in VARIANTS if v != "higher" or _has_higher()]
-    environment = {
-        "device": torch.cuda.get_device_name()
-        if options.device == "cuda"
-        else platform.processor(),
-        "cpus": os.cpu_count(),
-        "torch": torch.__version__,
-        "torch_threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "repeats": options.repeats,
-    }
+    variants = [v for v in VARIANTS if v != "higher" or find_spec("higher") is not None]
+    environment = describe(options.device) | {"repeats": options.repeats, "clock": options.clock}
     print(json.dumps(environment))
-    rows = measure(options.device, options.repeats, variants)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"environment": environment, "rows": rows}, indent=1))
-
-
-def _has_higher() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("higher") is not None
+    print(f"{'case':16}{'variant':10}{'ms':>9}{'x plain':>9}{'peak MiB':>10}{'above plain':>12}")
+    cases: list[dict[str, object]] = []
+    for case in options.case or CASES:
+        cases.append(measure(case, variants, options))
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"environment": environment, "cases": cases}, indent=1)
+            options.json.write_text(text + "\n")
 
 
 if __name__ == "__main__":

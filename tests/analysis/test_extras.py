@@ -47,6 +47,16 @@ def test_rules_may_rank_the_arms_differently(record: MakeRecord) -> None:
     assert "rank the arms differently: last: b > a" in table.notes[-1]
 
 
+def test_rules_without_finite_values_are_not_shown(record: MakeRecord) -> None:
+    nan = float("nan")
+    trial = record("a", history={METRIC: curve(0.9, nan), "val/accuracy": curve(nan, nan)})
+    found = {rule: pick(trial, METRIC, rule) for rule in ("last", "validation", "oracle")}
+    assert found == {"last": None, "validation": None, "oracle": 0.9}
+    trials = [record("a", history={METRIC: curve(0.9, 0.8)})]
+    (table,) = extra_tables(["rules"], trials, compare(trials, METRIC))
+    assert "Not every arm has the curves for: validation." in table.notes
+
+
 def test_cost_stands_next_to_gain(record: MakeRecord) -> None:
     seconds = {"none": 1.0, "full": 3.0}
     trials = [

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dynaloss.analysis.forecast import forecast, paired_spread
+from dynaloss.analysis.forecast import TrialCost, forecast, paired_spread
 from dynaloss.design import AblationStudy, TrialConfig, make_plan
 from dynaloss.design.plan import Plan
 from dynaloss.design.record import Outcome, TrialRecord
@@ -49,7 +49,8 @@ def done(plan: Plan, record: MakeRecord) -> list[TrialRecord]:
 
 def test_before_any_trial_cost_and_power_are_unknown(plan: Plan) -> None:
     known = forecast(plan, [])
-    assert (known.done, known.remaining, known.seconds, known.detectable) == (0, 10, None, None)
+    assert (known.done, known.remaining, known.costs, known.detectable) == (0, 10, None, None)
+    assert known.seconds is known.wall_seconds(2) is None
     assert "5 seeds cannot reach p < 0.05 in a two-sided signed-rank" in known.warnings[0]
 
 
@@ -58,6 +59,44 @@ def test_what_is_left_is_counted_and_costed(plan: Plan, done: list[TrialRecord])
     assert (known.done, known.remaining, known.guessed) == (6, 4, 0)
     assert known.seconds == pytest.approx(325 * (2 * 2 + 2 * 4))
     assert [*known.counts.values()] == [(5, 3), (5, 3)]
+
+
+def test_wall_time_is_that_of_trials_begun_in_order(plan: Plan) -> None:
+    # Of seed after seed, `none` takes 1 s and `full` 3 s; two at a time:
+    # none 0-1, full 0-3, none 1-2, full 2-5, none 3-4, full 4-7, none 5-6, full 6-9, none 7-8,
+    # full 8-11.
+    probed = {t.key: TrialCost(seconds=3.0 if t.arm == "full" else 1.0) for t in plan.trials}
+    known = forecast(plan, [], probed=probed)
+    assert (known.seconds, known.wall_seconds(1)) == (20, 20)
+    assert known.wall_seconds(2) == 11
+    assert known.wall_seconds(10) == 3
+
+
+def test_sizes_are_the_largest_recorded(plan: Plan, record: MakeRecord) -> None:
+    first = plan.trials[0]
+    known = forecast(
+        plan,
+        [
+            record(
+                first.arm,
+                seed,
+                condition=first.condition,
+                key=first.key,
+                metrics={
+                    "time/trial_seconds": 325.0,
+                    "memory/peak_mib": 500.0 + seed,
+                    "disk/checkpoint_mib": 2.0,
+                    "disk/artifacts_mib": 1.0,
+                    "epoch": 325.0,
+                },
+            )
+            for seed in (0, 1)
+        ],
+    )
+    assert {cost.peak_mib for cost in known.costs} == {501.0}
+    assert known.costs[0].seconds == pytest.approx(325.0)
+    # 5 metrics at 325 epochs, 310 bytes each, beside 1 MiB of artifacts.
+    assert known.costs[0].stored_mib == pytest.approx(1 + 5 * 325 * 310 / 2**20)
 
 
 def test_arm_without_a_run_of_its_own_is_guessed(plan: Plan, done: list[TrialRecord]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,14 @@ from dynaloss.analysis import metrics
 
 
 @pytest.mark.parametrize(
-    "metric", ["test/accuracy", "test/accuracy_last10", "corrector/auc", "corrector/weight_clean"]
+    "metric",
+    [
+        "test/accuracy",
+        "test/accuracy_last10",
+        "corrector/auc",
+        "corrector/weight_clean",
+        "time/images_per_second",
+    ],
 )
 def test_higher_is_better(metric: str) -> None:
     assert metrics.higher_is_better(metric)
@@ -52,6 +60,35 @@ def test_mean_of_the_last_epochs_is_defined_by_its_metric() -> None:
     text = metrics.definition("test/accuracy_last10")
     assert text is not None
     assert text.endswith("Mean of the last 10 epochs.")
+
+
+@pytest.mark.parametrize("loss", ["dynamic", "cross_entropy"])
+def test_every_metric_that_a_trial_reports_is_defined(loss: str, tmp_path: Path) -> None:
+    from dynaloss.design import DataConfig, TrialConfig
+    from dynaloss.execution.assembly import load_source_of
+    from dynaloss.execution.runner import TrialOrder, TrialRunner
+
+    config = TrialConfig.model_validate(
+        {
+            "data": {
+                "noise": {"rate": 0.4},
+                "imbalance_factor": 10.0,
+                "validation": {"fraction": 0.2},
+            },
+            "model": {"name": "mlp"},
+            "loss": {"name": loss},
+            "schedule": {"epochs": 2, "warmup_epochs": 1, "batch_size": 256},
+        }
+    )
+    order = TrialOrder(
+        key="k", config=config.model_dump(), seed=0, base_seed=0, checkpoints=str(tmp_path)
+    )
+    runner = TrialRunner(order, load_source_of(DataConfig()), gpus=0)
+    reported: set[str] = set()
+    while (result := runner.step()).outcome is None:
+        reported |= {name for _, metrics in result.reports for name in metrics}
+    assert len(reported) > 20
+    assert {name for name in reported if metrics.definition(name) is None} == set()
 
 
 def test_unknown_metric_has_no_definition() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 from dynaloss.analysis.power import paired_power, seed_warnings, smallest_difference
 
@@ -26,6 +28,18 @@ def test_simulated_t_tests_find_it_in_80_percent(n: int) -> None:
     samples = np.random.default_rng(n).normal(difference, 0.02, (20_000, n))
     found = np.mean(stats.ttest_1samp(samples, 0.0, axis=1).pvalue < 0.05)
     assert found == pytest.approx(0.8, abs=0.012)
+
+
+def test_two_seeds_need_an_effect_of_a_dozen_deviations() -> None:
+    effect = smallest_difference(1.0, 2)
+    critical, shift = stats.t.ppf(0.975, 1), effect * math.sqrt(2)
+
+    def reached(scale: float) -> float:
+        """Probability of |t| > critical given the sample's deviation, with its density."""
+        found = stats.norm.sf(critical * scale - shift) + stats.norm.cdf(-critical * scale - shift)
+        return float(found * 2 * stats.norm.pdf(scale))
+
+    assert integrate.quad(reached, 0, math.inf)[0] == pytest.approx(0.8, abs=1e-6)
 
 
 def test_one_seed_detects_nothing() -> None:

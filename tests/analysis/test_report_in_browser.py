@@ -30,6 +30,7 @@ addEventListener("load", () => {
   const values = rows.map((row) => parseFloat(row.cells[1].dataset.value));
   const broken = [...document.images].filter((image) => !image.naturalWidth).length;
   document.body.dataset.found = JSON.stringify({
+    width: innerWidth,
     overflow: document.documentElement.scrollWidth - innerWidth,
     sorted: values.every((value, i) => !i || value <= values[i - 1]),
     images: document.images.length, broken,
@@ -39,6 +40,16 @@ addEventListener("load", () => {
   });
 });
 </script></body>
+"""
+
+
+# A window is at least 500 pixels wide, so a phone is a frame within one.
+PHONE = """<!doctype html>
+<iframe src="probed.html" style="border:0;width:375px;height:900px" onload="
+  const found = () => this.contentDocument.body.dataset.found;
+  const copy = () => found() ? document.body.dataset.found = found() : setTimeout(copy, 20);
+  copy();
+"></iframe>
 """
 
 
@@ -69,15 +80,20 @@ def browse(page: Path, width: int, *options: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [500, 900, 1400])
+@pytest.mark.parametrize("width", [375, 900, 1400])
 def test_page_fits_sorts_and_fetches_nothing(page: Path, width: int, dark: bool) -> None:
     probed = page.with_name("probed.html")
     probed.write_text(page.read_text("utf-8").replace("</body>", PROBE), "utf-8")
-    options = ["--dump-dom", "--virtual-time-budget=3000"]
+    options = ["--dump-dom", "--virtual-time-budget=3000", "--allow-file-access-from-files"]
     options += ["--blink-settings=preferredColorScheme=0"] if dark else []
-    content, log = browse(probed, width, *options)
+    shown = probed
+    if width < 500:
+        shown = page.with_name("phone.html")
+        shown.write_text(PHONE, "utf-8")
+    content, log = browse(shown, width, *options)
     assert "CONSOLE" not in log
     (found,) = re.findall(r'data-found="([^"]*)"', content)
+    assert f"width&quot;:{width}," in found
     for part in ("sorted&quot;:true", "broken&quot;:0", "requests&quot;:0"):
         assert part in found
     (overflow,) = re.findall(r"overflow&quot;:(-?\d+)", found)

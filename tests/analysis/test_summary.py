@@ -27,7 +27,7 @@ def sentence(
 def test_clear_difference(record: MakeRecord) -> None:
     assert sentence(record, [0.5, 0.5625, 0.5], [0.75, 0.75, 0.75]) == (
         "At C, full has the best mean, 75.0 ± 0.0 %, "
-        "+22.9 points against none [14.0, 31.9], n = 3 seeds."
+        "+22.9 points against none [14.0, 31.9], p 0.25 corrected, n = 3 seeds."
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,11 +47,37 @@ def test_version(run: Run) -> None:
 
 def test_plan_lists_every_trial_and_makes_no_store(run: Run, tmp_path: Path) -> None:
     plan = json.loads(run("ablate", "quickstart", "--plan", "--format", "json").stdout)
-    assert set(plan) == {"study", "hash", "trials"}
+    assert {"study", "hash", "trials", "done", "remaining", "cost", "warnings"} <= set(plan)
+    assert (plan["done"], plan["remaining"], plan["cost"]) == (0, 24, None)
     assert len(plan["trials"]) == 24
     assert set(plan["trials"][0]) == {"key", "condition", "arm", "seed"}
     assert len({trial["key"] for trial in plan["trials"]}) == 24
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_probe_tells_the_cost_and_records_nothing(run: Run, tmp_path: Path) -> None:
+    Path("small.yaml").write_text(
+        "study: small\n"
+        "trial:\n"
+        "  data: {source: digits, n_max: 20}\n"
+        "  model: {name: mlp}\n"
+        "  schedule: {epochs: 30, warmup_epochs: 1, batch_size: 128}\n"
+        "arms: {ce: {loss.name: cross_entropy}, gce: {loss.name: gce}, full: {}}\n"
+        "seeds: [0, 1]\n"
+    )
+    result = run("ablate", "small.yaml", "--plan", "--probe")
+    assert result.exit_code == 0, result.output
+    assert "CPU hours, about 0:" in result.stdout
+    assert "memory: at most" in result.stdout
+    assert "of checkpoints" in result.stdout
+    assert result.stderr.count("probe ") == 2  # ce and gce cost alike
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_options_of_a_plan_ask_for_a_plan(run: Run) -> None:
+    result = run("ablate", "quickstart", "--probe")
+    assert result.exit_code == 2
+    assert "give --plan as well" in result.stderr
 
 
 def test_every_problem_of_a_study_file_is_printed_without_traceback(
@@ -110,6 +137,8 @@ def test_train_records_a_trial_that_compare_shows(run: Run) -> None:
     result = run("train", "small.yaml")
     assert result.exit_code == 0, result.output
     assert "test/accuracy" in result.stdout
+    speed = r"\n[\d,]+ training images per second, [\d.e-]+ s the last epoch, [\d,]+ MiB of memory"
+    assert re.search(speed, result.stdout)
     table = run("compare", "small", "--format", "csv")
     assert table.exit_code == 0, table.output
     assert "as-written" in table.stdout

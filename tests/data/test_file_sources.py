@@ -70,8 +70,9 @@ def _folders(root: Path) -> None:
 def _lists(root: Path) -> None:
     for role, numbers in (("train", range(6)), ("test", (1, 8, 9))):
         for n in numbers:
-            _png(n, root / "images" / f"{n}.png")
-        (root / f"{role}.txt").write_text("".join(f"{n}.png {n % 3}\n" for n in numbers))
+            _png(n, root / "images" / f"{role}-{n}.png")
+        lines = (f"{role}-{n}.png {n % 3}\n" for n in numbers)
+        (root / f"{role}.txt").write_text("".join(lines))
     (root / "classes.txt").write_text("\n".join(CLASSES))
 
 
@@ -118,7 +119,25 @@ def test_images_and_labels_are_those_of_the_files(settings: SourceSettings) -> N
 
 
 def test_equal_images_across_roles_are_counted(settings: SourceSettings) -> None:
-    assert load_source(settings).shared == 1
+    source = load_source(settings)
+    ids, n = source.image_ids.tolist(), len(source.pool.labels)
+    assert len(set(ids[:n]) & set(ids[n:])) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "problem"),
+    [
+        ("parquet", {"test": "train.parquet"}, "must be another file than data.train"),
+        ("image_folder", {"train": "train", "test": "train"}, "share no file .* shares 6, such"),
+        ("image_list", {"test": "train.txt"}, "share no file .* such as 'images/train-0.png'"),
+    ],
+)
+def test_a_sample_in_train_and_test_is_refused(
+    name: str, changes: dict[str, str], problem: str, tmp_path: Path
+) -> None:
+    LAYOUTS[name](tmp_path)
+    with pytest.raises(InputError, match=problem):
+        load_source(_settings(name, tmp_path, **changes))
 
 
 def test_digest_follows_the_content_alone(settings: SourceSettings, tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -17,6 +19,7 @@ from dynaloss.data.splits import (
     LabelledImages,
     TrialSplits,
     check_bias,
+    check_labels,
     make_splits,
 )
 from dynaloss.errors import InputError
@@ -36,6 +39,7 @@ PLAIN = BiasSettings(
     test_fraction=0.2,
     validation_fraction=0.0,
     validation_labels="observed",
+    equal_images="keep",
 )
 BIASED = replace(
     PLAIN, noise_kind="symmetric", noise_rate=0.4, imbalance_factor=5.0, validation_fraction=0.25
@@ -78,17 +82,17 @@ def test_roles_share_no_sample_and_keep_true_labels(
     seed: int,
 ) -> None:
     source = make_source()
-    splits = _make(
-        source,
-        replace(
-            BIASED,
-            imbalance_factor=imbalance_factor,
-            noise_rate=rate,
-            test_fraction=test_fraction,
-            validation_fraction=validation_fraction,
-        ),
-        seed,
+    chosen = replace(
+        BIASED,
+        imbalance_factor=imbalance_factor,
+        noise_rate=rate,
+        test_fraction=test_fraction,
+        validation_fraction=validation_fraction,
     )
+    try:
+        splits = _make(source, chosen, seed)
+    except InputError:  # the noise left a class of a few samples without any
+        reject()
     numbers = np.concatenate([_numbers(part) for part in _roles(splits)])
     assert len(numbers) == len(np.unique(numbers))
     for part in _roles(splits):
@@ -292,6 +296,88 @@ def test_a_bias_that_does_not_fit_is_refused_beforehand(
 
 def test_images_in_both_train_and_test_are_counted(make_source: MakeSource) -> None:
     source = make_source(test=True)
-    assert _make(source, PLAIN).record["shared_with_test"] == 0
+    assert set(_make(source, PLAIN).record["equal_images"].values()) == {0}
     overlapping = replace(source, test=source.pool.take(np.arange(340) < 7))
-    assert _make(overlapping, PLAIN).record["shared_with_test"] == 7
+    assert _make(overlapping, PLAIN).record["equal_images"]["train_test"] == 7
+
+
+def test_each_split_has_a_digest_of_its_images_and_labels(make_source: MakeSource) -> None:
+    source = make_source()
+
+    def digests(settings: BiasSettings, seed: int = 0) -> dict[str, str]:
+        found: dict[str, str] = _make(source, settings, seed).record["split_digests"]
+        return found
+
+    plain = digests(PLAIN)
+    assert plain == digests(PLAIN)
+    assert plain.keys() == {"train", "test"}
+    noisy = digests(replace(PLAIN, noise_kind="symmetric", noise_rate=0.4))
+    assert noisy["train"] != plain["train"]
+    assert noisy["test"] == plain["test"]
+    other_seed = digests(PLAIN, seed=1)
+    assert other_seed["train"] != plain["train"]
+    assert other_seed["test"] != plain["test"]
+    held_out = digests(replace(PLAIN, validation_fraction=0.2))
+    assert held_out.keys() == {"train", "validation", "test"}
+    assert held_out["train"] != plain["train"]
+
+
+def _with_twins(source: Source) -> Source:
+    """Each odd image of the pool is the one before it."""
+    images = source.pool.images.copy()
+    images[1::2] = images[: len(images) - 1 : 2]
+    return replace(source, pool=replace(source.pool, images=images))
+
+
+def test_equal_images_across_roles_are_counted_by_their_content(make_source: MakeSource) -> None:
+    splits = _make(_with_twins(make_source()), BIASED)
+    train, validation, test = (_numbers(part).tolist() for part in _roles(splits))
+    assert splits.record["equal_images"] == {
+        "train_test": sum(number in test for number in train),
+        "train_validation": sum(number in validation for number in train),
+        "validation_test": sum(number in test for number in validation),
+        "source": 340 // 2,
+    }
+    assert min(splits.record["equal_images"].values()) > 0
+
+
+def test_training_on_what_equals_validation_or_test_can_be_left_out(
+    make_source: MakeSource,
+) -> None:
+    source, dropped = _with_twins(make_source()), replace(BIASED, equal_images="drop")
+    splits = _make(source, dropped)
+    train, validation, test = (set(_numbers(part).tolist()) for part in _roles(splits))
+    assert not train & validation
+    assert not (train | validation) & test
+    assert set(splits.record["equal_images"].values()) == {0, 340 // 2}
+
+
+def test_without_equal_images_there_is_nothing_to_drop(make_source: MakeSource) -> None:
+    kept, dropped = (
+        _make(make_source(), replace(BIASED, equal_images=choice)) for choice in ("keep", "drop")
+    )
+    assert kept.record == dropped.record
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"noise_kind": "asymmetric", "noise_rate": 1.0, "noise_map": "b>0"},
+        {"imbalance_factor": 80.0, "validation_fraction": 0.6},
+    ],
+    ids=["noise", "validation"],
+)
+def test_a_class_that_training_would_not_observe_is_refused(
+    change: dict[str, Any], make_source: MakeSource
+) -> None:
+    changed = replace(PLAIN, **change)
+    name = "'b' (1)" if "noise_map" in change else "'d' (3)"
+    message = rf"must leave every class an observed training label, .* class {re.escape(name)}: "
+    check_bias(make_source(), changed)
+    with pytest.raises(InputError, match=message):
+        check_labels(make_source(), changed, Streams(base_seed=0, seed=0))
+
+
+def test_labels_are_checked_as_the_trial_draws_them(make_source: MakeSource) -> None:
+    rows = check_labels(make_source(), BIASED, Streams(base_seed=0, seed=3))
+    assert np.array_equal(rows, _make(make_source(), BIASED, 3).train.indices)

@@ -81,3 +81,10 @@ def test_a_wheel_finds_its_studies_inside_the_package(
     (tmp_path.parent / "ablations").mkdir(exist_ok=True)
     monkeypatch.setattr("dynaloss.design.bundled._PACKAGE", tmp_path / "dynaloss")
     assert bundled_studies() == {"cifar/noise40": inside}
+
+
+@pytest.mark.parametrize("path", sorted((_ROOT / "examples").glob("*.yaml")), ids=str)
+def test_every_example_loads_and_is_called_like_its_file(path: Path) -> None:
+    study = load_study(str(path))
+    assert study.study == path.stem
+    assert make_plan(study, lambda data: data.source).trials

@@ -64,6 +64,9 @@ def test_what_cannot_affect_the_result_leaves_the_key(
         {"data.imbalance": "step", "data.imbalance_factor": 9.0},
         {"data.test_fraction": 0.5},
         {"data.views.cutout": 2},
+        {"schedule.precision": "bfloat16"},
+        {"schedule.deterministic": True},
+        {"schedule.compile": True},
         {"data.validation.fraction": 0.1},
         {"data.n_max": 100},
         {"schedule.ramp_epochs": 0},
@@ -76,6 +79,18 @@ def test_what_cannot_affect_the_result_leaves_the_key(
 )
 def test_what_affects_the_result_changes_the_key(overrides: dict[str, Any]) -> None:
     assert _key_of(overrides) != _key_of({})
+
+
+def test_mixup_changes_the_key_of_a_loss_that_takes_it() -> None:
+    plain = {"loss.name": "cross_entropy"}
+    assert _key_of({**plain, "data.views.mixup": 0.2}) != _key_of(plain)
+
+
+def test_settings_that_came_later_stand_in_no_key_by_default() -> None:
+    """What the effective settings were before: keys of stored trials hang on them."""
+    flat = flatten(TrialConfig())
+    later = ("schedule.precision", "schedule.deterministic", "schedule.compile", "data.views")
+    assert not [key for key in flat if key.startswith(later)]
 
 
 def test_a_label_file_counts_by_its_content(tmp_path: Path) -> None:

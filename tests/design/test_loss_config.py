@@ -87,12 +87,28 @@ def test_a_clean_set_counts_by_its_content(tmp_path: Path) -> None:
          "[model.name] must be the name of a classifier of torchvision, but got "
          "'torchvision/resnet5'; did you mean 'torchvision/resnet50'?"),
         ({"loss.name": "gce", "loss.q": 0}, "[loss.q] must be greater than 0, but got 0"),
+        ({"data.views.mixup": 0.2},
+         "[loss] must be 'cross_entropy', 'balanced_softmax' or 'logit_adjustment' where "
+         "data.views.mixup is above 0: 'dynamic' has no target for a mixed image"),
+        ({"data.views.mixup": -1}, "[data.views.mixup] must be at least 0, but got -1"),
     ],
     ids=str,
 )  # fmt: skip
 def test_refused_in_plain_words(values: dict[str, Any], problem: str) -> None:
     found = problems_of(TrialConfig, apply_overrides({}, values))
     assert [str(p) for p in found] == [problem]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_mixup_goes_with_the_losses_that_accept_soft_targets(name: str) -> None:
+    accepted = name in TRAINING_LOSSES and TRAINING_LOSSES[name].accepts_soft_targets
+    values = apply_overrides({}, {"loss.name": name, "data.views.mixup": 0.2})
+    assert (not problems_of(TrialConfig, values)) is accepted
+
+
+def test_mixup_goes_with_a_dynamic_loss_that_is_cross_entropy() -> None:
+    off = {"loss.corrector.enabled": False, "loss.margin.enabled": False}
+    assert override(TrialConfig(), {**off, "data.views.mixup": 0.2})
 
 
 def test_a_torchvision_model_is_accepted() -> None:

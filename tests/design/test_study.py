@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.design import COMPONENTS, AblationStudy, load_study
+from dynaloss.design import COMPONENTS, AblationStudy, load_study, make_plan
+from dynaloss.design.loss_config import ClassBalancedConfig, FocalConfig, LDAMConfig
 from dynaloss.design.problems import listed
 from dynaloss.errors import InputError
 
@@ -37,6 +38,35 @@ def test_written_arms_stand_beside_those_of_a_design(load_text: LoadText) -> Non
         arms: {ce: {loss.name: cross_entropy}}
         """)
     assert list(study.arm_overrides()) == ["none", "full", "ce"]
+
+
+def test_baselines_stand_beside_a_design_with_their_own_defaults(load_text: LoadText) -> None:
+    study = load_text("""
+        trial: {loss: {name: focal, gamma: 5}}
+        ablation: {components: [], baselines: [focal, class_balanced, ldam], baseline: ldam}
+        """)
+    assert list(study.arm_overrides()) == ["full", "focal", "class_balanced", "ldam"]
+    plan = make_plan(study, {"digits": "d"})
+    losses = {trial.arm: trial.config.loss for trial in plan.trials}
+    assert losses["full"].gamma == 5
+    assert losses["focal"] == FocalConfig()
+    assert losses["class_balanced"] == ClassBalancedConfig()
+    assert losses["ldam"] == LDAMConfig()
+
+
+def test_a_baseline_is_a_loss_that_there_is(problems_of: ProblemsOf) -> None:
+    (problem,) = problems_of("ablation: {components: [margin], baselines: [ldam, ldan]}\n")
+    assert problem.startswith("1: [ablation.baselines] must be one of 'cross_entropy', ")
+    assert problem.endswith("but got 'ldan'; did you mean 'ldam'?")
+    (problem,) = problems_of("ablation: {components: [margin], baselines: [dynamic]}\n")
+    assert "but got 'dynamic'" in problem
+
+
+def test_a_baseline_and_an_arm_of_one_name_are_refused(problems_of: ProblemsOf) -> None:
+    (problem,) = problems_of(
+        "ablation: {components: [margin], baselines: [gce]}\narms: {gce: {loss.name: gce}}\n"
+    )
+    assert problem == "2: [arms.gce] is also an arm of the design: give it another name"
 
 
 def test_without_a_none_arm_the_first_one_is_the_baseline(load_text: LoadText) -> None:
@@ -264,3 +294,19 @@ def test_fractional_design_states_its_aliasing(load_text: LoadText) -> None:
         "resolution IV: 8 of 16 arms, generators sampling = corrector × margin × finetune" in note
     )
     assert "corrector × margin = finetune × sampling" in note
+
+
+def test_mixup_in_conditions_names_the_arms_it_does_not_go_with(problems_of: ProblemsOf) -> None:
+    found = problems_of("""
+        trial: {loss: {name: cross_entropy}}
+        conditions: {data.views.mixup: [0, 0.2]}
+        arms:
+          ce: {loss.label_smoothing: 0.1}
+          focal: {loss.name: focal}
+        """)
+    assert [text for text in found if "[arms.focal.loss.name]" in text] == [
+        "5: [arms.focal.loss.name] leads to loss, which must be 'cross_entropy', "
+        "'balanced_softmax' or 'logit_adjustment' where data.views.mixup is above 0: 'focal' has "
+        "no target for a mixed image"
+    ]
+    assert len(found) == 1

@@ -26,14 +26,21 @@ def trial_runs(folder: Path) -> list[tuple[str, str]]:
 
 
 def last_values(folder: Path) -> dict[tuple[str, str], float]:
-    """(trial key, metric) to last value, without the times that no seed determines."""
+    """(trial key, metric) to last value, without the costs, which no seed determines."""
     query = (
         "select t.value, m.key, m.value from latest_metrics m "
         "join tags t on t.run_uuid = m.run_uuid and t.key = 'dynaloss.key'"
     )
     with sqlite3.connect(folder / "results" / "mlflow.db") as connection:
         rows = connection.execute(query).fetchall()
-    return {(key, name): value for key, name, value in rows if not name.startswith("time/")}
+    costs = ("time/", "memory/", "disk/")
+    return {(key, name): value for key, name, value in rows if not name.startswith(costs)}
+
+
+def parent_artifacts(folder: Path) -> tuple[Path, list[Path]]:
+    """The report and the figures of the study's own run."""
+    (report,) = (folder / "results" / "artifacts" / "tiny").glob("*/artifacts/report.html")
+    return report, list((report.parent / "figures").iterdir())
 
 
 def test_second_launch_runs_nothing_and_a_new_seed_only_itself(command_line: CommandLine) -> None:
@@ -43,6 +50,10 @@ def test_second_launch_runs_nothing_and_a_new_seed_only_itself(command_line: Com
     assert "4 completed" in first.stdout
     before = trial_runs(command_line.folder)
     assert len(before) == 4
+    report, figures = parent_artifacts(command_line.folder)
+    assert "<html" in report.read_text("utf-8")
+    assert {path.suffix for path in figures} == {".png"}
+    assert {"curves.png", "effects.png"} <= {path.name for path in figures}
 
     again = command_line.run("ablate", study)
     assert again.returncode == 0, again.stderr
@@ -51,6 +62,8 @@ def test_second_launch_runs_nothing_and_a_new_seed_only_itself(command_line: Com
 
     more = command_line.run("ablate", command_line.write_study(seeds=[0, 1]))
     assert "4 completed, 4 had ended before (of 8 trials" in more.stdout
+    assert "seeds added: 1." in more.stdout
+    assert "seeds added: 1." in report.read_text("utf-8")
     assert set(before) < set(trial_runs(command_line.folder))
 
     table = json.loads(command_line.run("compare", "tiny", "--format", "json").stdout)

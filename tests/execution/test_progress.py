@@ -71,6 +71,16 @@ def test_plain_lines_where_the_output_is_no_terminal(trials: tuple[Trial, ...]) 
     )
 
 
+def test_of_a_loss_the_lowest_is_the_best(trials: tuple[Trial, ...]) -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=200)
+    with Progress(console, trials, done=0, slots=2, metric="train/loss") as progress:
+        for trial, loss in zip(trials, (0.5, 0.2, 0.9), strict=False):
+            progress.started(trial)
+            progress.ended(trial, Ending(outcome=Outcome.COMPLETED, metrics={"train/loss": loss}))
+    assert f"best so far: train/loss 0.2, {trials[1].name}" in output.getvalue()
+
+
 def test_the_live_display_shows_running_left_best_and_time(trials: tuple[Trial, ...]) -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=200)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
+import torch
 
 from dynaloss.data.sources import Source
 from dynaloss.design import DataConfig, TrialConfig
@@ -40,9 +42,10 @@ def run_to_end(runner: TrialRunner) -> list[StepResult]:
 
 
 def comparable(results: list[StepResult]) -> list[tuple[int, dict[str, float]]]:
-    """Reports without the times, which no seed determines."""
+    """Reports without the costs, which no seed determines."""
+    costs = ("time/", "memory/", "disk/")
     return [
-        (epoch, {name: value for name, value in metrics.items() if not name.startswith("time/")})
+        (epoch, {name: value for name, value in metrics.items() if not name.startswith(costs)})
         for result in results
         for epoch, metrics in result.reports
     ]
@@ -89,6 +92,52 @@ def test_a_trial_that_diverges_says_where(order: TrialOrder, source: Source) -> 
     result = run_to_end(TrialRunner(replace(order, config=exploding), source, gpus=0))[-1]
     assert result.outcome is Outcome.DIVERGED
     assert "epoch 1, batch" in result.message
+
+
+def test_a_trial_that_diverges_keeps_its_last_good_state(
+    order: TrialOrder, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = TrialRunner(order, source, gpus=0)
+    runner.step()
+    runner.save()
+    good = (tmp_path / "k.pt").read_bytes()
+    trainer = runner._trial.trainer
+    with torch.no_grad():
+        next(trainer.model.parameters()).fill_(torch.nan)
+    assert runner.step().outcome is Outcome.DIVERGED
+    runner.save()
+    assert (tmp_path / "k.pt").read_bytes() == good
+    state = torch.load(tmp_path / "k.pt", weights_only=True)
+    assert state["trainer"]["epoch"] == 1
+    assert all(tensor.isfinite().all() for tensor in state["trainer"]["model"].values())
+
+
+def test_a_trial_reports_its_costs_over_all_launches(
+    order: TrialOrder, source: Source, tmp_path: Path
+) -> None:
+    first = TrialRunner(order, source, gpus=0)
+    first.step()
+    first.save()
+    again = TrialRunner(order, source, gpus=0)
+    reports = [report for result in run_to_end(again) for report in result.reports]
+    again.save()
+    seconds = [metrics["time/epoch_seconds"] for _, metrics in reports]
+    assert [metrics["time/trial_seconds"] for _, metrics in reports] == pytest.approx(
+        list(accumulate(seconds))
+    )
+    # Python with torch alone takes more than 100 MiB; a MiB is not a KiB.
+    peaks = [metrics["memory/peak_mib"] for _, metrics in reports]
+    assert peaks == sorted(peaks)
+    assert 100 < peaks[-1] < 100_000
+    size = [metrics.get("disk/checkpoint_mib") for _, metrics in reports]
+    assert size[:-1] == [None] * 3
+    assert size[-1] * 2**20 == pytest.approx((tmp_path / "k.pt").stat().st_size, rel=0.02)
+
+
+def test_the_first_result_tells_of_the_data(order: TrialOrder, source: Source) -> None:
+    first, second, *_ = run_to_end(TrialRunner(order, source, gpus=0))
+    assert second.data == {}
+    assert first.data["splits"]["train"] == sum(first.data["true_class_counts"])
 
 
 def test_an_order_is_plain_values(order: TrialOrder) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-import signal
+import re
+import runpy
+import shutil
 import subprocess
 import sys
 import time
@@ -37,23 +40,42 @@ space:
   optimizer.lr: {loguniform: [1e-3, 1]}
   loss.corrector.enabled: {choice: [true, false]}
   loss.corrector.ranks: {choice: [5, 10], when: {loss.corrector.enabled: true}}
-search: {sampler: SAMPLER, trials: 4, startup_trials: 2}
+search: {sampler: tpe, trials: 4, startup_trials: 2}
 scheduler: {name: asha, grace_epochs: 1, reduction_factor: 2, audit_fraction: 0.3}
 confirm: {top: 1, seeds: [0]}
 """
 
 
-@pytest.fixture
-def study_file(tmp_path: Path) -> Callable[..., Path]:
-    def write(sampler: str = "tpe", **replaced: str) -> Path:
-        text = _STUDY.replace("SAMPLER", sampler)
-        for old, new in replaced.items():
-            text = text.replace(old, new)
-        path = tmp_path / "study.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
+def write_study(folder: Path, **replaced: str) -> Path:
+    text = _STUDY
+    for old, new in replaced.items():
+        text = text.replace(old, new)
+    path = folder / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
 
-    return write
+
+@pytest.fixture(scope="module")
+def make_storage(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Storage folders with an empty database, which takes MLflow seconds to make."""
+    empty = tmp_path_factory.mktemp("empty")
+    open_store(f"sqlite:///{empty}/mlflow.db", empty)
+
+    def make(name: str) -> Path:
+        storage = tmp_path_factory.mktemp(name)
+        shutil.copy(empty / "mlflow.db", storage)
+        return storage
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(
+    make_storage: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[SearchSummary, Path]:
+    """A search that ran to its end without interruption, and its storage."""
+    storage = make_storage("finished")
+    return run_here(write_study(tmp_path_factory.mktemp("file")), storage), storage
 
 
 def run_here(path: Path, storage: Path, *, sequential: bool = True) -> SearchSummary:
@@ -64,24 +86,50 @@ def run_here(path: Path, storage: Path, *, sequential: bool = True) -> SearchSum
     )
 
 
-def run_and_kill(path: Path, storage: Path, lines: int, *options: str) -> None:
-    """Starts the command and kills it hard once the journal has so many lines."""
-    command = [sys.executable, "-m", "dynaloss", "search", str(path), "--no-confirm", *options]
-    command += ["--storage", str(storage), "--tracking-uri", f"sqlite:///{storage}/mlflow.db"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    journal = storage / "tiny-search" / "journal.jsonl"
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dynaloss", *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
+
+
+def fork(*arguments: str) -> multiprocessing.process.BaseProcess:
+    """Starts the command in a process of its own that need not import everything anew."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dynaloss.execution.search_launch", "mlflow"])
+    process = context.Process(
+        target=runpy.run_module, args=("dynaloss",), kwargs={"run_name": "__main__"}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["dynaloss", *arguments])  # the child takes it over
+        process.start()
+    return process
+
+
+def kill_once_begun(
+    process: subprocess.Popen[bytes] | multiprocessing.process.BaseProcess,
+    storage: Path,
+    lines: int,
+) -> None:
+    """Kills a search hard once its journal has so many lines."""
+    journal = storage / "tiny-search" / "journal.jsonl"
+    deadline = time.monotonic() + 200
     try:
-        deadline = time.monotonic() + 200
         while not journal.exists() or journal.read_bytes().count(b"\n") < lines:
-            assert process.poll() is None, "the search ended before it was killed"
+            code = process.poll() if isinstance(process, subprocess.Popen) else process.exitcode
+            assert code is None, "the search ended before it was killed"
             assert time.monotonic() < deadline
             time.sleep(0.005)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.wait() if isinstance(process, subprocess.Popen) else process.join()
+
+
+def search_options(path: Path, storage: Path) -> list[str]:
+    uri = f"sqlite:///{storage}/mlflow.db"
+    return [str(path), "--no-confirm", "--storage", str(storage), "--tracking-uri", uri]
 
 
 def outline(summary: SearchSummary) -> dict[str, Any]:
@@ -97,15 +145,16 @@ def outcomes_by_key(storage: Path) -> list[tuple[str, Outcome]]:
 
 
 def test_killed_at_three_moments_a_search_ends_as_if_never_killed(
-    study_file: Callable[..., Path], tmp_path: Path
+    finished: tuple[SearchSummary, Path], make_storage: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    path = study_file()
-    whole = run_here(path, tmp_path / "whole")
+    whole, _ = finished
+    path, storage = write_study(tmp_path), make_storage("cut")
     for lines in (2, 9, 16):
-        run_and_kill(path, tmp_path / "cut", lines, "--sequential")
-    cut = run_here(path, tmp_path / "cut")
+        process = fork("search", *search_options(path, storage), "--sequential")
+        kill_once_begun(process, storage, lines)
+    cut = run_here(path, storage)
     assert outline(cut) == outline(whole)
-    stored = outcomes_by_key(tmp_path / "cut")
+    stored = outcomes_by_key(storage)
     assert Counter(key for key, _ in stored) == Counter(trial.key for trial in whole.trials)
     assert dict(stored) == {trial.key: trial.outcome for trial in whole.trials}
     assert {trial.outcome for trial in whole.trials} == {Outcome.COMPLETED, Outcome.PRUNED}
@@ -113,10 +162,10 @@ def test_killed_at_three_moments_a_search_ends_as_if_never_killed(
 
 @pytest.mark.ray
 def test_killed_with_ray_no_trial_is_lost_or_run_twice(
-    study_file: Callable[..., Path], tmp_path: Path
+    make_storage: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    path, storage = study_file(), tmp_path / "ray"
-    run_and_kill(path, storage, 12)
+    path, storage = write_study(tmp_path), make_storage("ray")
+    kill_once_begun(start("search", *search_options(path, storage)), storage, 12)
     before = {
         json.loads(line)["key"]
         for line in (storage / "tiny-search" / "journal.jsonl").read_text().splitlines()
@@ -137,10 +186,10 @@ def test_killed_with_ray_no_trial_is_lost_or_run_twice(
 
 
 def test_pruned_trials_are_killed_with_epoch_and_rung(
-    study_file: Callable[..., Path], tmp_path: Path
+    finished: tuple[SearchSummary, Path],
 ) -> None:
-    summary = run_here(study_file(), tmp_path)
-    store = open_store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+    summary, storage = finished
+    store = open_store(f"sqlite:///{storage}/mlflow.db", storage)
     records = {record.key: record for record in read_records(store, "tiny-search")}
     pruned = [trial for trial in summary.trials if trial.outcome is Outcome.PRUNED]
     assert pruned
@@ -154,10 +203,8 @@ def test_pruned_trials_are_killed_with_epoch_and_rung(
         assert json.loads(tags["dynaloss.suggested"]) == dict(trial.chosen)
 
 
-def test_the_winners_make_a_study_that_plans(
-    study_file: Callable[..., Path], tmp_path: Path
-) -> None:
-    summary = run_here(study_file(), tmp_path)
+def test_the_winners_make_a_study_that_plans(finished: tuple[SearchSummary, Path]) -> None:
+    summary, _ = finished
     assert summary.best is not None
     study = load_study(summary.best)
     plan = make_plan(study, {"digits": "d"})
@@ -169,36 +216,54 @@ def test_the_winners_make_a_study_that_plans(
         assert trial.config.data.validation.fraction == 0
 
 
-def test_more_trials_extend_a_search_and_other_settings_are_refused(
-    study_file: Callable[..., Path], tmp_path: Path
+def test_clean_validation_is_told_beside_the_noisy_one(
+    finished: tuple[SearchSummary, Path],
 ) -> None:
-    first = run_here(study_file(), tmp_path)
-    longer = run_here(study_file(**{"trials: 4": "trials: 5"}), tmp_path)
+    for group in finished[0].as_json()["groups"]:
+        used = {row["rule"]: row["clean_labels"] for row in group["selection"]}
+        # 10 classes of 20 images, a quarter of each observed class held out.
+        assert used.pop("noisy validation, last epoch") == 0
+        assert used.pop("noisy validation, best epoch") == 0
+        assert used.pop("clean validation, last epoch") == pytest.approx(50, abs=5)
+        assert used.pop("clean validation, best epoch") == pytest.approx(50, abs=5)
+        assert used == {"oracle on test (an upper bound, never a result)": 450}
+
+
+def test_the_page_holds_rules_and_figures(finished: tuple[SearchSummary, Path]) -> None:
+    summary, storage = finished
+    page = (storage / "tiny-search" / "search.html").read_text()
+    for group in summary.plan.groups:
+        assert f"<h2>{group.name}</h2>" in page
+    assert page.count("clean validation, best epoch") == 2
+    assert page.count("data:image/png;base64,") >= 1
+    assert not re.search(r'(src|href)="(?!data:)', page)
+
+
+def test_more_trials_extend_a_search_and_other_settings_are_refused(
+    finished: tuple[SearchSummary, Path], tmp_path: Path
+) -> None:
+    first, storage = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(storage, copy)
+    longer = run_here(write_study(tmp_path, **{"trials: 4": "trials: 5"}), copy)
     assert [t.key for t in longer.trials][:8] == [t.key for t in first.trials]
     assert len(longer.trials) == 10
     with pytest.raises(InputError, match="begun with another scheduler"):
-        run_here(study_file(**{"reduction_factor: 2": "reduction_factor: 3"}), tmp_path)
-
-
-@pytest.mark.parametrize("sampler", ["random", "qmc", "gp", "nsgaii", "tpe"])
-def test_samplers_repeat_themselves(
-    study_file: Callable[..., Path], tmp_path: Path, sampler: str
-) -> None:
-    path = study_file(sampler, **{"[0.2, 0.6]": "[0.2]", "epochs: 4": "epochs: 2"})
-    once, again = (run_here(path, tmp_path / name) for name in ("one", "two"))
-    assert [t.chosen for t in once.trials] == [t.chosen for t in again.trials]
-    assert len({str(t.chosen) for t in once.trials}) > 1
+        run_here(write_study(tmp_path, **{"reduction_factor: 2": "reduction_factor: 3"}), copy)
 
 
 def test_an_earlier_search_gives_the_first_suggestions(
-    study_file: Callable[..., Path], tmp_path: Path
+    finished: tuple[SearchSummary, Path], tmp_path: Path
 ) -> None:
-    earlier = run_here(study_file(), tmp_path)
+    earlier, storage = finished
     best = {g["group"]: g["winners"][0]["settings"] for g in earlier.as_json()["groups"]}
-    started = study_file(
-        **{"study: tiny-search": "study: later", "search: {": "search: {start_from: tiny-search, "}
+    started = write_study(
+        tmp_path,
+        **{
+            "study: tiny-search": "study: later",
+            "search: {": "search: {start_from: tiny-search, ",
+            "trials: 4": "trials: 1",
+        },
     )
-    later = run_here(started, tmp_path)
-    for group, settings in best.items():
-        first = next(t for t in later.trials if t.group.name == group and t.number == 0)
-        assert dict(first.chosen) == settings
+    later = run_here(started, storage)
+    assert {t.group.name: dict(t.chosen) for t in later.trials} == best

@@ -4,6 +4,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ STUDY = SearchStudy.model_validate(
     {
         "study": "s",
         "trial": {
-            "data": {"validation": {"fraction": 0.2}},
+            "data": {"validation": {"fraction": 0.2}, "noise": {"rate": 0.4}},
             "schedule": {"epochs": 3, "warmup_epochs": 0},
         },
         "space": {"meta.lr": {"uniform": [0.001, 1.0]}},
@@ -37,6 +38,12 @@ STUDY = SearchStudy.model_validate(
 @pytest.fixture
 def group() -> Group:
     return make_search_plan(STUDY, {"digits": "d"}).groups[0]
+
+
+def override_data(data: dict[str, Any]) -> SearchStudy:
+    values = STUDY.model_dump(exclude_unset=True)
+    values["trial"]["data"] |= data
+    return SearchStudy.model_validate(values)
 
 
 def trial(
@@ -51,7 +58,7 @@ def trial(
 ) -> SearchTrial:
     chosen = {"meta.lr": lr or 0.01 * (number + 1)}
     reports = {
-        epoch: {"val/accuracy": v, "test/accuracy": t, "time/epoch_seconds": seconds}
+        epoch: {"val/accuracy": v, "test/accuracy": t, "time/trial_seconds": seconds * epoch}
         for epoch, (v, t) in enumerate(zip(val, test, strict=False), start=1)
     }
     return SearchTrial(
@@ -89,6 +96,43 @@ def test_rules_are_told_with_what_they_cost(group: Group) -> None:
         "noisy validation, best epoch": (1, 2, 0.2),
         "oracle on test (an upper bound, never a result)": (2, 2, 0.0),
     }
+
+
+def test_rules_by_clean_validation_count_the_labels_that_they_use(group: Group) -> None:
+    trials = [
+        trial(group, 0, [0.1, 0.2, 0.6], [0.1, 0.2, 0.55]),
+        trial(group, 1, [0.1, 0.7, 0.5], [0.1, 0.60, 0.45]),
+    ]
+    for one, clean in zip(trials, ([0.1, 0.2, 0.3], [0.1, 0.9, 0.2]), strict=True):
+        one.diagnostics["data"] = {"splits": {"train": 80, "validation": 20, "test": 50}}
+        for epoch, value in enumerate(clean, start=1):
+            one.reports[epoch] |= {"val_clean/accuracy": value, "labels/clean_used": 3.0}
+    found = {s.rule: (s.number, s.epoch, s.clean_labels) for s in selections(
+        trials, group, VAL, "test/accuracy"
+    )}  # fmt: skip
+    assert found == {
+        "noisy validation, last epoch": (0, 3, 3),
+        "noisy validation, best epoch": (1, 2, 3),
+        "clean validation, last epoch": (0, 3, 23),
+        "clean validation, best epoch": (1, 2, 23),
+        "oracle on test (an upper bound, never a result)": (1, 2, 53),
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"noise": {"rate": 0.0}}, "clean validation, last epoch"),
+        ({"validation": {"fraction": 0.2, "labels": "clean"}}, "clean validation, last epoch"),
+        ({}, "noisy validation, last epoch"),
+    ],
+)
+def test_validation_is_called_noisy_only_where_it_is(data: dict[str, Any], told: str) -> None:
+    study = override_data(data)
+    (group,) = make_search_plan(study, {"digits": "d"}).groups
+    assert (
+        selections([trial(group, 0, [0.1, 0.2, 0.3])], group, VAL, "test/accuracy")[0].rule == told
+    )
 
 
 def test_an_audit_tells_what_pruning_would_have_lost(group: Group) -> None:

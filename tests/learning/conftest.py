@@ -85,12 +85,13 @@ def _trainer(
     seed: int = 0,
     dtype: Any = None,
     loss: Any = None,
+    model: nn.Module | None = None,
     clean_set: Tensor | None = None,
     **settings: Any,
 ) -> Trainer:
     streams = Streams(base_seed=0, seed=seed)
     train, test = _split(1), _split(2)
-    model: nn.Module = build_model(
+    model = model or build_model(
         "small_cnn", input_shape=INPUT_SHAPE, num_classes=NUM_CLASSES, seed=streams.derive("model")
     )
     loss = loss or _loss(arm, streams.derive("loss"))
@@ -112,6 +113,10 @@ def _trainer(
         "hypergradient": "forward",
         "warm_start_epochs": 1,
         "finetune": True,
+        "mixup": 0.0,
+        "precision": "float32",
+        "is_deterministic": False,
+        "is_compiled": False,
     }
     sampler: dict[str, Any] = {
         "kind": "hierarchical",
@@ -138,7 +143,7 @@ def _trainer(
 
 @pytest.fixture
 def make_trainer() -> Callable[..., Trainer]:
-    """Trains a small CNN on a `TinySplit`: arm, seed, dtype and any setting."""
+    """Trains a small CNN on a `TinySplit`: arm, seed, dtype, model and any setting."""
     return _trainer
 
 

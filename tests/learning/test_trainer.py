@@ -39,7 +39,7 @@ def _facts(reports: list[EpochReport]) -> list[dict[str, float]]:
 def _weights(trainer: Trainer) -> Tensor:
     parameters = [*trainer.model.parameters(), *trainer.loss.parameters()]
     buffers = [buffer.float().flatten() for buffer in trainer.model.buffers()]
-    return torch.cat([nn.utils.parameters_to_vector(parameters).detach(), *buffers])
+    return torch.cat([*(weight.detach().flatten() for weight in parameters), *buffers])
 
 
 def _through_a_file(state: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def test_arms_of_a_seed_share_weights_and_batches_of_warm_up(make_trainer: MakeT
     runs = [[b for b in _given(trainer) if b.strong is not None] for trainer in trainers]
     for batches in zip(*runs, strict=True):
         assert all(torch.equal(batch.strong, batches[0].strong) for batch in batches)
-    states = [nn.utils.parameters_to_vector(t.model.parameters()) for t in trainers]
+    states = [torch.cat([w.flatten() for w in t.model.parameters()]) for t in trainers]
     assert all(torch.equal(state, states[0]) for state in states)
 
 
@@ -203,7 +203,8 @@ def test_reports_of_the_arms(make_trainer: MakeTrainer) -> None:
     accuracies = ("accuracy", "balanced_accuracy", "worst_class_accuracy")
     tested = (*accuracies, "expected_calibration_error", *(f"{g}_accuracy" for g in groups))
     fits = {f"memorisation/{n}" for n in ("fit_clean", "observed_fit_noisy", "true_fit_noisy")}
-    always = {"train/loss", "time/epoch_seconds", "labels/clean_used"} | fits
+    times = {"time/epoch_seconds", "time/images_per_second"}
+    always = {"train/loss", "labels/clean_used"} | times | fits
     always |= {f"test/{name}{suffix}" for name in tested for suffix in ("", "_last10")}
     purity = "sampler/metadata_purity"
     learned = {purity, *(f"{purity}_{group}" for group in groups), "time/meta_share"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,28 @@ def test_a_commit_and_whether_it_was_changed(repository: Path) -> None:
 
 
 def test_without_a_repository_there_is_no_commit(tmp_path: Path) -> None:
-    assert source_tags(tmp_path).keys() == {
-        "mlflow.user",
-        "mlflow.source.name",
-        "mlflow.source.type",
-    }
+    tags = source_tags(tmp_path).keys()
+    assert {"mlflow.user", "mlflow.source.name", "mlflow.source.type"} <= tags
+    assert not {COMMIT, DIRTY} & tags
+
+
+def test_versions_are_those_that_are_imported(tmp_path: Path) -> None:
+    import numpy
+    import torch
+
+    tags = source_tags(tmp_path)
+    assert tags["dynaloss.environment.numpy"] == numpy.__version__
+    assert (
+        tags["dynaloss.environment.torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    )
+    assert tags["dynaloss.environment.python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_a_package_that_is_not_installed_has_no_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynaloss.tracking.lineage._PACKAGES", ("no-such-package",))
+    assert "dynaloss.environment.no-such-package" not in source_tags(tmp_path)
 
 
 def test_without_git_there_is_no_commit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

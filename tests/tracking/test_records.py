@@ -3,16 +3,30 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from dynaloss.design.record import Outcome
 from dynaloss.errors import InputError
-from dynaloss.tracking import Store, StudyRun, list_studies, read_records
+from dynaloss.tracking import (
+    Store,
+    StoreError,
+    StudyRun,
+    list_studies,
+    open_store,
+    read_plan,
+    read_records,
+    read_tags,
+)
 from dynaloss.tracking.internals import sql_reader
+from dynaloss.tracking.location import sqlite_path
 from dynaloss.tracking.rows import read_history, read_rows, search_rows
+from dynaloss.tracking.vocabulary import KEY, STUDY
 
 Begin = Callable[..., str]
 
@@ -99,7 +113,7 @@ def test_deleted_runs_are_left_out(store: Store, told: StudyRun) -> None:
 def test_the_tables_and_the_search_give_the_same(store: Store, told: StudyRun) -> None:
     """The contract with MLflow's private names: its own search is the independent truth."""
 
-    assert sql_reader(store.client.raw) is not None
+    assert store.client.reader is not None
     tables = read_rows(store.client, told.experiment_id)
     searched = list(search_rows(store.client, told.experiment_id))
     assert len(tables) == 4
@@ -116,6 +130,80 @@ def test_the_tables_and_the_search_give_the_same(store: Store, told: StudyRun) -
         assert table.artifact_uri == search.artifact_uri
 
 
+def test_the_tables_and_the_search_find_the_same_studies_and_runs(
+    store: Store, told: StudyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.start_study("another"):
+        pass
+    store.client.create_experiment("somebody else's")
+    store.client.delete_experiment(store.client.create_experiment("gone", tags={STUDY: "gone"}))
+    match = {KEY: "k1"}
+    direct = store.studies(), read_rows(store.client, told.experiment_id, match=match)
+    monkeypatch.setattr(store.client, "reader", None)
+    asked = store.studies(), read_rows(store.client, told.experiment_id, match=match)
+    assert repr(direct) == repr(asked)
+    assert list(direct[0]) == ["another", "quickstart"]
+    assert [row.tags[KEY] for row in direct[1]] == ["k1"]
+
+
+def test_only_the_metrics_asked_for_are_read(store: Store, told: StudyRun) -> None:
+    first, second, _ = read_records(store, "quickstart", metrics=["test/accuracy"])
+    assert (first.metrics, second.metrics) == ({"test/accuracy": 0.2}, {})
+    (data,) = {*read_records(store, "quickstart", diagnostics=["corrector"])[0].diagnostics}
+    assert data == "corrector"
+
+
+def test_the_study_has_its_plan_and_tags(store: Store, told: StudyRun) -> None:
+    told.log_dict(None, "plan.json", {"metric": "m"})
+    assert read_plan(store, "quickstart") == {"metric": "m"}
+    tags = read_tags(store, "quickstart")
+    assert tags["mlflow.source.type"] == "LOCAL"
+    assert not {"dynaloss.role", "dynaloss.study"} & tags.keys()
+
+
+READ = """
+import sys
+from dynaloss.tracking import list_studies, open_store, read_plan, read_records
+store = open_store(None, sys.argv[1], must_exist=True)
+print(*list_studies(store), len(read_records(store, "quickstart", history=True)))
+read_plan(store, "quickstart")
+assert "mlflow" not in sys.modules
+"""
+
+
+def test_an_sql_store_is_read_without_opening_mlflow(storage: Path, told: StudyRun) -> None:
+    """Importing MLflow takes longer than reading thousands of trials."""
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(storage)], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("quickstart 3\n", "")
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "mlruns", "file:///mlruns", "odd://x"])
+def test_no_other_store_is_read_directly(uri: str) -> None:
+    assert sql_reader(uri) is None
+
+
+def test_a_database_with_other_tables_is_left_to_mlflow(storage: Path) -> None:
+    with sqlite3.connect(storage / "mlflow.db") as database:
+        database.execute("alter table runs rename column artifact_uri to moved")
+    database.close()
+    assert sql_reader(f"sqlite:///{storage / 'mlflow.db'}") is None
+
+
+def test_a_store_that_fails_while_it_is_read_is_one_line(
+    store: Store, told: StudyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynaloss.tracking.client.time.sleep", lambda seconds: None)
+    reading = open_store(store.tracking_uri, must_exist=True)
+    database = sqlite3.connect(sqlite_path(store.tracking_uri))
+    database.execute("alter table params rename to away")
+    with pytest.raises(StoreError, match=r"failed `read runs`: .*no such table: params\.$"):
+        read_records(reading, "quickstart")
+    database.execute("alter table away rename to params")
+    database.close()
+
+
 def test_the_tables_and_the_client_give_the_same_history(
     store: Store, told: StudyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +211,7 @@ def test_the_tables_and_the_client_give_the_same_history(
     for names in (None, ["test/accuracy"]):
         direct = read_history(store.client, told.experiment_id, rows, names)
         with monkeypatch.context() as patched:
-            patched.setattr("dynaloss.tracking.rows.sql_reader", lambda client: None)
+            patched.setattr(store.client, "reader", None)
             asked = read_history(store.client, told.experiment_id, rows, names)
         assert json.dumps(direct, sort_keys=True) == json.dumps(asked, sort_keys=True)
 
@@ -139,8 +227,6 @@ def test_the_search_turns_every_page(store: Store, study: StudyRun) -> None:
 
 def test_a_thousand_trials_are_read(store: Store, study: StudyRun, begin: Begin) -> None:
     """More than one of MLflow's pages, inserted beside MLflow for speed."""
-    from dynaloss.tracking.location import sqlite_path
-
     run_id = begin(study)
     study.log_report("k1", 3, {"loss": 1.0})
     study.end_trial("k1", Outcome.COMPLETED)

@@ -19,6 +19,17 @@ from dynaloss.tracking import Store, read_records
 
 Begin = Callable[..., str]
 
+DATA = {
+    "source": "digits",
+    "digest": "d",
+    "tail_digest": "t",
+    "noise_digest": "n",
+    "split_digests": {"train": "a" * 64},
+    "splits": {"train": 100},
+    "flip_rate": 0.4,
+    "true_class_counts": [50, 50],
+    "observed_class_counts": [60, 40],
+}
 SERVE = "import sys; from dynaloss.tracking import serve_ui; serve_ui(sys.argv[1], port={port})"
 
 
@@ -45,7 +56,9 @@ def _await(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_on_a_server(server: tuple[str, subprocess.Popen[bytes]], begin: Begin) -> None:
+def test_a_study_on_a_server(
+    server: tuple[str, subprocess.Popen[bytes]], begin: Begin, tmp_path: Path
+) -> None:
     uri, process = server
     store = Store(uri)
     with store.start_study("remote · é", description="# hi") as study:
@@ -53,6 +66,10 @@ def test_a_study_on_a_server(server: tuple[str, subprocess.Popen[bytes]], begin:
         for epoch in (1, 2):
             study.log_report("k1", epoch, {"loss": 1 / epoch, "nan": math.nan})
         study.log_dict("k1", "corrector.json", {"w": [1]})
+        study.log_data("k1", DATA)
+        (tmp_path / "figures").mkdir()
+        (tmp_path / "figures" / "curves.png").write_bytes(b"png")
+        study.log_artifacts(None, tmp_path)
         study.end_trial("k1", Outcome.PRUNED, "rung 1")
         study.finish(Outcome.COMPLETED)
     (record,) = read_records(Store(uri), "remote · é", history=True, diagnostics=True)
@@ -61,6 +78,10 @@ def test_a_study_on_a_server(server: tuple[str, subprocess.Popen[bytes]], begin:
     assert math.isnan(record.metrics["nan"])
     assert record.diagnostics == {"corrector": {"w": [1]}}
     assert len(record.parameters) == 151
+    inputs = store.client.get_run(record.run_id).inputs.dataset_inputs
+    assert [(it.dataset.digest, it.tags[0].value) for it in inputs] == [("a" * 16, "train")]
+    found = [it.path for it in store.client.list_artifacts(study.run_id, "figures")]
+    assert found == ["figures/curves.png"]
     with store.start_study("remote · é") as again:
         assert again.trials()["k1"].last_epoch == 2
         assert begin(again) == record.run_id

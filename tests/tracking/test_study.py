@@ -206,12 +206,42 @@ def test_artifacts_lie_under_the_storage(study: StudyRun, begin: Begin, storage:
     assert (folder / study.run_id / "artifacts" / "files" / "mlflow.db").exists()
 
 
+def test_the_data_of_a_trial_are_its_inputs_once(
+    store: Store, study: StudyRun, begin: Begin
+) -> None:
+    record = {
+        "source": "digits",
+        "digest": "d" * 64,
+        "tail_digest": "t" * 64,
+        "noise_digest": "n" * 64,
+        "split_digests": {"train": "a" * 64, "test": "b" * 64},
+        "splits": {"train": 100, "validation": 0, "test": 20},
+        "flip_rate": 0.4,
+        "true_class_counts": [50, 50],
+        "observed_class_counts": [60, 40],
+    }
+    run_id = begin(study)
+    for _ in range(2):  # a trial that goes on tells of its data again
+        study.log_data("k1", record)
+    inputs = store.client.get_run(run_id).inputs.dataset_inputs
+    found = {it.tags[0].value: it.dataset for it in inputs}
+    assert len(inputs) == 2
+    assert {context: data.digest for context, data in found.items()} == {
+        "train": "a" * 16,
+        "test": "b" * 16,
+    }
+    assert json.loads(found["train"].profile)["noise_digest"] == "n" * 16
+    assert json.loads(found["test"].profile) == {"num_rows": 20}
+
+
 def test_the_description_is_on_the_experiment_and_the_parent(
     store: Store, study: StudyRun
 ) -> None:
     study.set_description("# Table")
     note = "mlflow.note.content"
-    assert store.client.get_experiment(study.experiment_id).tags[note] == "# Table"
+    tags = store.client.get_experiment(study.experiment_id).tags
+    assert tags[note] == "# Table"
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
     assert store.client.get_run(study.run_id).data.tags[note] == "# Table"
 
 

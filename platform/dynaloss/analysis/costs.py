@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dynaloss.analysis.cells import Comparison
 from dynaloss.analysis.statistics import mean
 from dynaloss.design.record import Outcome, TrialRecord
 
-__all__ = ["Cost", "costs", "trial_seconds"]
+__all__ = ["CURVES", "METRICS", "Cost", "costs", "trial_seconds"]
 
+_TRIAL_SECONDS = "time/trial_seconds"
 _EPOCH_SECONDS = "time/epoch_seconds"
+_PEAK_MEMORY = "memory/peak_mib"
+METRICS = (_TRIAL_SECONDS, _EPOCH_SECONDS, _PEAK_MEMORY, "epoch")
+"""Metrics whose last values tell a cost."""
+CURVES = (_EPOCH_SECONDS,)
+"""Metrics whose curves do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +30,7 @@ class Cost:
         seconds: Wall time of a trial, mean over the completed ones.
         ratio: The same as a multiple of the baseline's; None without one.
         extra_seconds: Seconds above the baseline's; None without one.
+        peak_mib: Peak memory of a trial in MiB, mean over those that recorded it; None without.
         gain: Mean over the conditions of the paired difference; None without one.
     """
 
@@ -31,26 +38,37 @@ class Cost:
     seconds: float
     ratio: float | None
     extra_seconds: float | None
+    peak_mib: float | None
     gain: float | None
 
 
 def costs(records: Sequence[TrialRecord], comparison: Comparison) -> tuple[Cost, ...]:
     """Cost of every arm with a completed trial that recorded its time, in order of the arms."""
-    by_arm: dict[str, list[float]] = {}
-    for record in records:
-        seconds = trial_seconds(record)
-        if record.outcome is Outcome.COMPLETED and seconds is not None:
-            by_arm.setdefault(record.arm, []).append(seconds)
-    reference = mean(by_arm.get(comparison.baseline or "", []))
+    seconds = _by_arm(records, trial_seconds)
+    memory = _by_arm(records, lambda record: record.metrics.get(_PEAK_MEMORY))
+    reference = seconds.get(comparison.baseline or "")
     return tuple(
-        _cost(comparison, arm, mean(by_arm[arm]), reference)
+        Cost(
+            arm=arm,
+            seconds=seconds[arm],
+            ratio=seconds[arm] / reference if reference else None,
+            extra_seconds=None if reference is None else seconds[arm] - reference,
+            peak_mib=memory.get(arm),
+            gain=_gain(comparison, arm),
+        )
         for arm in comparison.arms
-        if arm in by_arm
+        if arm in seconds
     )
 
 
 def trial_seconds(record: TrialRecord) -> float | None:
-    """Wall time of all epochs; without the curve, the last epoch's time times their number."""
+    """Wall time of all epochs; where no sum is recorded, that of the curve or of its last value.
+
+    A trial that had written only its last epoch's time is taken to have kept that pace.
+    """
+    total = record.metrics.get(_TRIAL_SECONDS)
+    if total is not None:
+        return total
     curve = record.history.get(_EPOCH_SECONDS)
     if curve:
         return math.fsum(seconds for _, seconds in curve)
@@ -59,15 +77,20 @@ def trial_seconds(record: TrialRecord) -> float | None:
     return None if last is None or epochs is None else last * float(epochs)
 
 
-def _cost(comparison: Comparison, arm: str, seconds: float, reference: float) -> Cost:
-    known = not math.isnan(reference)
+def _by_arm(
+    records: Sequence[TrialRecord], value: Callable[[TrialRecord], float | None]
+) -> dict[str, float]:
+    """Mean per arm over the completed trials that have the value."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        one = value(record) if record.outcome is Outcome.COMPLETED else None
+        if one is not None and math.isfinite(one):
+            found.setdefault(record.arm, []).append(one)
+    return {arm: mean(values) for arm, values in found.items()}
+
+
+def _gain(comparison: Comparison, arm: str) -> float | None:
     differences = [
         cell.difference.mean for cell in comparison.cells if cell.arm == arm and cell.difference
     ]
-    return Cost(
-        arm=arm,
-        seconds=seconds,
-        ratio=seconds / reference if known and reference > 0 else None,
-        extra_seconds=seconds - reference if known else None,
-        gain=mean(differences) if differences else None,
-    )
+    return mean(differences) if differences else None

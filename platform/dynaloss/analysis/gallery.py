@@ -48,14 +48,16 @@ def gallery(
     return [section for section in drawn if section.figures]
 
 
-def save_gallery(sections: Sequence[Section], folder: Path) -> list[Path]:
-    """Writes every figure as PNG and PDF; returns the paths."""
+def save_gallery(
+    sections: Sequence[Section], folder: Path, formats: Sequence[str] = ("png", "pdf")
+) -> list[Path]:
+    """Writes every figure in every format; returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for section in sections:
         for number, figure in enumerate(section.figures.values(), start=1):
             stem = section.stem if len(section.figures) == 1 else f"{section.stem}-{number}"
-            paths += [save_figure(figure, folder / f"{stem}.{end}") for end in ("png", "pdf")]
+            paths += [save_figure(figure, folder / f"{stem}.{end}") for end in formats]
     return paths
 
 

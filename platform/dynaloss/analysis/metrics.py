@@ -26,15 +26,61 @@ _DEFINITIONS = {
     "test/accuracy": "Share of the clean test set that is classified correctly.",
     "test/balanced_accuracy": "Mean over the classes of the accuracy within the class.",
     "test/worst_class_accuracy": "Accuracy within the class where it is lowest.",
+    "test/expected_calibration_error": "Mean gap between confidence and accuracy on the test set, "
+    "over 15 bins of confidence.",
+    "val/accuracy": "Share of the validation split whose labels, as noisy as in training unless "
+    "data.validation.labels is clean, the classifier predicts.",
+    "val/balanced_accuracy": "Mean over the observed classes of the validation accuracy within "
+    "the class.",
+    "val/worst_class_accuracy": "Validation accuracy within the observed class where it is "
+    "lowest.",
+    "val/expected_calibration_error": "Mean gap between confidence and accuracy on the validation "
+    "split, by its observed labels, over 15 bins of confidence.",
+    "val_clean/accuracy": "Share of the validation split that is classified correctly by its true "
+    "labels, where its observed ones are noisy: to look at, for selecting by it uses clean "
+    "labels.",
+    "val_clean/balanced_accuracy": "Mean over the true classes of the clean validation accuracy "
+    "within the class.",
     "corrector/auc": "Probability that the corrector gives a sample with a true observed label "
     "a larger weight than a mislabelled one; 0.5 is chance.",
     "corrector/weight_clean": "Mean corrector weight of samples whose observed label is true.",
     "corrector/weight_noisy": "Mean corrector weight of mislabelled samples.",
     "corrector/target_accuracy": "Share of training samples whose corrected target has its "
     "largest entry at the true class.",
+    "margin/range": "Largest learned margin less the smallest, in nats.",
+    "margin/frequency_correlation": "Spearman's correlation of the learned margins with the class "
+    "sizes: 1 where larger classes have larger margins.",
+    "memorisation/observed_fit_noisy": "Share of the mislabelled training samples that are "
+    "classified as their wrong label says: noise learned by heart.",
+    "memorisation/true_fit_noisy": "Share of the mislabelled training samples that are classified "
+    "as their true label, which training never saw.",
+    "memorisation/fit_clean": "Share of the correctly labelled training samples that are "
+    "classified correctly.",
+    "labels/clean_used": "Number of labels known to be clean that the trial was given.",
     "sampler/metadata_purity": "Share of the sampled metadata whose observed label is true.",
     "time/epoch_seconds": "Wall time of an epoch, in seconds.",
+    "time/images_per_second": "Training images per second of an epoch, evaluation aside.",
     "time/meta_share": "Share of the training time spent on the meta step.",
+    "time/trial_seconds": "Wall time of all epochs so far, in seconds.",
+    "memory/peak_mib": "Peak memory so far, in MiB: resident memory of the trial's process on the "
+    "CPU, memory that PyTorch's allocator handed out on a GPU.",
+    "disk/checkpoint_mib": "Size of the trial's checkpoint, in MiB.",
+    "disk/artifacts_mib": "Size of the trial's artifacts, in MiB.",
+}
+_SHOTS = {
+    "many_shot": "many-shot classes (more than 100 training samples, or the largest third)",
+    "medium_shot": "medium-shot classes (20 to 100 training samples, or the middle third)",
+    "few_shot": "few-shot classes (fewer than 20 training samples, or the smallest third)",
+}
+_DEFINITIONS |= {
+    f"{role}/{shot}_accuracy": f"Mean accuracy within the {classes}, on the {part}."
+    for role, part in (("test", "test set"), ("val", "validation split"))
+    for shot, classes in _SHOTS.items()
+}
+_DEFINITIONS |= {
+    f"sampler/metadata_purity_{shot}": "Share of the sampled metadata whose observed label is "
+    f"true, within the {classes}."
+    for shot, classes in _SHOTS.items()
 }
 
 
@@ -44,7 +90,10 @@ def _words(metric: str) -> frozenset[str]:
 
 def higher_is_better(metric: str) -> bool:
     """Whether a larger value of the metric is the better one; the only place that decides."""
-    if metric.startswith("time/") or _LAST_TEN.sub("", metric) in _LOWER_BY_NAME:
+    is_cost = metric.startswith(("time/", "memory/", "disk/")) and not metric.endswith(
+        "_per_second"
+    )
+    if is_cost or _LAST_TEN.sub("", metric) in _LOWER_BY_NAME:
         return False
     return not _words(metric) & _LOWER_IS_BETTER
 

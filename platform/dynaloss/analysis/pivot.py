@@ -6,12 +6,13 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from dynaloss.analysis.wording import EMPTY
 from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
 
-__all__ = ["fill_repeats", "pivot", "select"]
+__all__ = ["fill_repeats", "pivot", "planned", "select"]
 
 _FIELDS: Mapping[str, Callable[[TrialRecord], str]] = {
     "arm": lambda record: record.arm,
@@ -20,6 +21,12 @@ _FIELDS: Mapping[str, Callable[[TrialRecord], str]] = {
     "study": lambda record: record.study,
     "outcome": lambda record: str(record.outcome),
 }
+
+
+def planned(records: Sequence[TrialRecord], plan: Mapping[str, Any]) -> list[TrialRecord]:
+    """The trials of a stored plan; those of earlier plans of the study are another question."""
+    keys = {*plan.get("keys", (record.key for record in records))}
+    return fill_repeats([r for r in records if r.key in keys], plan.get("repeats", ()))
 
 
 def fill_repeats(

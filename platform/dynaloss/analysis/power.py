@@ -30,7 +30,7 @@ def paired_power(effect: float, n: int, *, level: float = _LEVEL) -> float:
     shift = abs(effect) * math.sqrt(n)
     upper = stats.nct.sf(critical, n - 1, shift)
     lower = stats.nct.cdf(-critical, n - 1, shift)
-    return float(upper + lower)
+    return float(upper) + (0.0 if math.isnan(lower) else float(lower))  # NaN below 1e-15
 
 
 def smallest_difference(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dynaloss.analysis.cells import Cell, Comparison
+from dynaloss.analysis.latex import escape_latex, latex_number, latex_row, latex_table
 from dynaloss.analysis.wording import CANNOT_TELL, difference_text, mean_text, notes
 from dynaloss.errors import InputError
 
@@ -18,29 +19,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-__all__ = ["FORMATS", "escape_latex", "escape_markdown", "render", "terminal"]
+__all__ = ["FORMATS", "as_values", "escape_markdown", "render", "terminal"]
 
 _CSV_COLUMNS = (
     *("study", "metric", "baseline", "condition", "arm", "n", "mean", "std"),
     *("ci95_low", "ci95_high", "difference", "difference_ci95_low", "difference_ci95_high"),
     *("completed", "planned", "iqm", "best_seed", "p", "p_holm", "verdict"),
 )
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "·": r"$\cdot$",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "–": "--",
-    "†": r"$\dagger$",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-}
-_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
-# After `\\\\` or a rule, these three would be read as its arguments.
-_LATEX |= {character: f"{{{character}}}" for character in "[]*"}
 
 
 def terminal(comparison: Comparison, *, width: int, emphasis: bool = True) -> RenderableType:
@@ -157,29 +142,25 @@ def escape_markdown(text: str) -> str:
 
 
 def _render_latex(comparison: Comparison) -> str:
-    """A `table` environment that needs the booktabs and xcolor packages."""
-    columns = "l" + "r" * len(comparison.conditions)
-    head = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
-    names = ["arm", *map(escape_latex, comparison.conditions)]
-    body = [line for arm in comparison.arms for line in _latex_rows(comparison, arm)]
+    rows = [line for arm in comparison.arms for line in _latex_rows(comparison, arm)]
     legend = "Bold: best mean of the column; underlined: second best."
-    caption = escape_latex(" ".join([*notes(comparison), legend]))
-    foot = [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table}"]
-    return "\n".join([*head, _latex_row(names), r"\midrule", *body, *foot, ""])
+    return latex_table(
+        ["arm", *comparison.conditions], rows, " ".join([*notes(comparison), legend])
+    )
 
 
 def _latex_rows(comparison: Comparison, arm: str) -> list[str]:
     cells = [comparison.cell(condition, arm) for condition in comparison.conditions]
-    means = [escape_latex(mean_text(comparison, cell)) for cell in cells]
-    means = [_latex_emphasis(text, cell) for text, cell in zip(means, cells, strict=True)]
-    rows = [_latex_row([escape_latex(arm), *means])]
+    means = [_latex_mean(comparison, cell) for cell in cells]
+    rows = [latex_row([escape_latex(arm), *means])]
     differences = [_latex_difference(comparison, cell) for cell in cells]
     if any(differences):
-        rows.append(_latex_row(["", *differences]))
+        rows.append(latex_row(["", *differences]))
     return rows
 
 
-def _latex_emphasis(text: str, cell: Cell) -> str:
+def _latex_mean(comparison: Comparison, cell: Cell) -> str:
+    text = latex_number(mean_text(comparison, cell))
     if cell.best:
         return rf"\textbf{{{text}}}"
     return rf"\underline{{{text}}}" if cell.second else text
@@ -187,20 +168,11 @@ def _latex_emphasis(text: str, cell: Cell) -> str:
 
 def _latex_difference(comparison: Comparison, cell: Cell) -> str:
     """The second line of a cell; grey where nothing can be told."""
-    text = escape_latex(difference_text(comparison, cell)).replace("-", "$-$")
+    text = latex_number(difference_text(comparison, cell))
     if not text:
         return ""
     grey = "" if cell.difference and cell.difference.clear else r"\color{gray}"
     return rf"{{\footnotesize{grey} {text}}}"
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def escape_latex(text: str) -> str:
-    """The text as LaTeX that shows it as it is."""
-    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def _render_csv(comparison: Comparison) -> str:
@@ -250,15 +222,19 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _render_json(comparison: Comparison) -> str:
-    """Strict JSON: a value that does not exist is null."""
-    content = {
+def as_values(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as values for strict JSON: one that does not exist is null."""
+    return {
         "study": comparison.study,
         "metric": comparison.metric,
         "baseline": comparison.baseline,
         "cells": [_plain(cell) for cell in comparison.cells],
         "warnings": list(comparison.warnings),
     }
+
+
+def _render_json(comparison: Comparison) -> str:
+    content = as_values(comparison)
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -6,15 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dynaloss.analysis.render import escape_latex, escape_markdown
+from dynaloss.analysis.latex import escape_latex, latex_number, latex_row, latex_table
+from dynaloss.analysis.render import escape_markdown
 from dynaloss.analysis.tables import Table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["render_extra", "terminal_extra"]
+__all__ = ["extra_values", "render_extra", "terminal_extra"]
 
 
 def terminal_extra(table: Table) -> RenderableType:
@@ -55,18 +56,17 @@ def _markdown(table: Table) -> str:
 
 
 def _latex(table: Table) -> str:
-    def line(texts: tuple[str, ...]) -> str:
-        return " & ".join(escape_latex(text) for text in texts) + r" \\"
+    rows = []
+    for row, (name, *texts) in enumerate(table.rows):
+        greyed = [(row, column) in table.unclear for column in range(1, len(table.header))]
+        cells = [_latex_cell(text, grey) for text, grey in zip(texts, greyed, strict=True)]
+        rows.append(latex_row([escape_latex(name), *cells]))
+    return latex_table(table.header, rows, ". ".join([table.title, " ".join(table.notes)]))
 
-    caption = escape_latex(". ".join([table.title, " ".join(table.notes)]))
-    head = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
-    ]
-    foot = [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table}"]
-    body = [r"\toprule", line(table.header), r"\midrule", *map(line, table.rows)]
-    return "\n".join([*head, *body, *foot, ""])
+
+def _latex_cell(text: str, grey: bool) -> str:
+    shown = latex_number(text)
+    return rf"{{\color{{gray}} {shown}}}" if grey else shown
 
 
 def _csv(table: Table) -> str:
@@ -76,10 +76,14 @@ def _csv(table: Table) -> str:
     return buffer.getvalue()
 
 
-def _json(table: Table) -> str:
+def extra_values(table: Table) -> dict[str, Any]:
+    """The table as values for JSON, a row as its texts by column."""
     rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
-    content = {"title": table.title, "rows": rows, "notes": list(table.notes)}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return {"title": table.title, "rows": rows, "notes": list(table.notes)}
+
+
+def _json(table: Table) -> str:
+    return json.dumps(extra_values(table), indent=2, ensure_ascii=False) + "\n"
 
 
 _RENDERERS: dict[str, Callable[[Table], str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,13 @@ from dynaloss.analysis.gallery import gallery, shown_arms
 from dynaloss.analysis.panels import figure_bytes
 from dynaloss.analysis.summary import summarise
 from dynaloss.analysis.tables import EXTRAS, Table, extra_tables
-from dynaloss.analysis.wording import EMPTY, difference_text, mean_text, notes
+from dynaloss.analysis.wording import EMPTY, counted, difference_text, mean_text, notes
 from dynaloss.design.record import Outcome, TrialRecord
 
 __all__ = ["write_report"]
 
 _MISSING = "missing"
-_ENVIRONMENT = (
-    "mlflow.source.git.",
-    "dynaloss.env",
-    "env.",
-    "dynaloss.version",
-    "dynaloss.device",
-)
+_ENVIRONMENT = ("mlflow.source.git.", "dynaloss.environment.")
 
 
 def write_report(
@@ -40,6 +34,7 @@ def write_report(
     *,
     command: str | None = None,
     plans: Mapping[str, Mapping[str, Any]] | None = None,
+    study_tags: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Path:
     """Writes the comparison and its figures as one self-contained HTML file.
 
@@ -52,13 +47,14 @@ def write_report(
         path: File to write.
         command: Command that rebuilds the page; by default `dynaloss compare` with its options.
         plans: Stored plan of each study, for its hash, its components and its deviations.
+        study_tags: Tags of each study's own run, for the environment.
 
     Returns:
         The path written.
     """
     path = Path(path)
     command = command or _command(comparison, path)
-    content = _html(records, comparison, command, plans or {})
+    content = _html(records, comparison, command, plans or {}, study_tags or {})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content, encoding="utf-8", newline="\n")
     return path
@@ -69,6 +65,7 @@ def _html(
     comparison: Comparison,
     command: str,
     plans: Mapping[str, Mapping[str, Any]],
+    study_tags: Mapping[str, Mapping[str, str]],
 ) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dynaloss.analysis"),
@@ -92,7 +89,7 @@ def _html(
         extras=[_extra(table) for table in extras],
         sections=_sections(records, comparison, components),
         plans=[_plan(name, plan) for name, plan in plans.items()],
-        environment=_environment(records),
+        environment=_environment(records, study_tags),
         hidden_arms=len(comparison.arms) - len(shown),
         data=[_data_row(records, condition) for condition in comparison.conditions],
         data_warnings=_data_warnings(records),
@@ -177,17 +174,29 @@ def _plan(name: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _environment(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:
-    """Where the trials ran: every value that was recorded, most frequent first."""
+def _environment(
+    records: Sequence[TrialRecord], study_tags: Mapping[str, Mapping[str, str]]
+) -> list[tuple[str, str]]:
+    """Where the trials ran: every value recorded with them, else that of their study's launch."""
+    launches, trials = (
+        _values_by_name(tags) for tags in (study_tags.values(), [r.tags for r in records])
+    )
+    texts = {name: ", ".join(f"{v} (last launch)" for v in launches[name]) for name in launches}
+    for name, values in trials.items():
+        shown = (f"{value} ({counted(n, 'trial')})" for value, n in values.most_common())
+        texts[name] = ", ".join(shown)
+    return sorted(texts.items())
+
+
+def _values_by_name(sources: Iterable[Mapping[str, str]]) -> dict[str, Counter[str]]:
+    """How often each value of each tag of the environment occurs."""
     found: dict[str, Counter[str]] = {}
-    for record in records:
-        for name, value in record.tags.items():
+    for tags in sources:
+        for name, value in tags.items():
             if name.startswith(_ENVIRONMENT):
-                found.setdefault(name.removeprefix("mlflow.source."), Counter())[value] += 1
-    return [
-        (name, ", ".join(f"{value} ({n} trials)" for value, n in counts.most_common()))
-        for name, counts in sorted(found.items())
-    ]
+                short = name.removeprefix("mlflow.source.").removeprefix(_ENVIRONMENT[-1])
+                found.setdefault(short, Counter())[value] += 1
+    return found
 
 
 def _image_source(figure: Figure) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dynaloss.analysis.metrics import higher_is_better
 from dynaloss.analysis.statistics import mean
 from dynaloss.design.record import Outcome, TrialRecord
 
-__all__ = ["RULES", "Ranking", "pick", "rankings"]
+__all__ = ["RULES", "Ranking", "curves_of", "pick", "rankings"]
 
 RULES: Mapping[str, str] = {
     "last": "the value of the last epoch.",
@@ -23,7 +24,6 @@ RULES: Mapping[str, str] = {
 """Rules by name, in the order shown, with their meaning."""
 
 _Curve = Sequence[tuple[int, float]]
-_VALIDATION = ("val", "validation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def rankings(
 
     A rule counts only where every arm that has a curve has a value under it.
     """
-    base = re.sub(r"_last\d+$", "", metric)
+    base = _base(metric)
     values: dict[str, dict[str, list[float]]] = {rule: {} for rule in RULES}
     for record in records:
         if record.outcome is Outcome.COMPLETED:
@@ -65,27 +65,38 @@ def rankings(
     return found
 
 
+def curves_of(metric: str) -> tuple[str, str]:
+    """The metrics whose curves the rules look at: the metric's own, and its validation's."""
+    base = _base(metric)
+    return base, f"val/{base.partition('/')[2]}"
+
+
+def _base(metric: str) -> str:
+    """The metric whose curve a mean over the last epochs is made from."""
+    return re.sub(r"_last\d+$", "", metric)
+
+
 def pick(record: TrialRecord, metric: str, rule: str) -> float | None:
     """The value of the metric under a rule of `RULES`; None where the curves do not allow it."""
     curve = record.history.get(metric, ())
-    return _PICKERS[rule](curve, record, metric) if curve else None
+    value = _PICKERS[rule](curve, record, metric) if curve else math.nan
+    return value if math.isfinite(value) else None
 
 
-def _by_validation(curve: _Curve, record: TrialRecord, metric: str) -> float | None:
-    name = metric.partition("/")[2]
-    own = next((c for part in _VALIDATION if (c := record.history.get(f"{part}/{name}"))), None)
-    if own is None:
-        return None
-    epoch, _ = _best(own, metric)
-    return dict(curve).get(epoch)
+def _by_validation(curve: _Curve, record: TrialRecord, metric: str) -> float:
+    _, validation = curves_of(metric)
+    epoch, _ = _best(record.history.get(validation, ()), metric)
+    return dict(curve).get(epoch, math.nan)
 
 
 def _best(curve: _Curve, metric: str) -> tuple[int, float]:
+    """The first of the best points; (-1, NaN) without a finite one."""
     choose = max if higher_is_better(metric) else min
-    return choose(curve, key=lambda point: point[1])
+    finite = [point for point in curve if math.isfinite(point[1])]
+    return choose(finite, key=lambda point: point[1], default=(-1, math.nan))
 
 
-_PICKERS: Mapping[str, Callable[[_Curve, TrialRecord, str], float | None]] = {
+_PICKERS: Mapping[str, Callable[[_Curve, TrialRecord, str], float]] = {
     "last": lambda curve, _record, _metric: curve[-1][1],
     "last ten": lambda curve, _record, _metric: mean([value for _, value in curve[-10:]]),
     "validation": _by_validation,

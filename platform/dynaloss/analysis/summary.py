@@ -5,6 +5,7 @@ from __future__ import annotations
 from dynaloss.analysis import metrics
 from dynaloss.analysis.cells import Cell, Comparison
 from dynaloss.analysis.statistics import PairedDifference
+from dynaloss.analysis.wording import p_text
 
 __all__ = ["summarise"]
 
@@ -51,4 +52,6 @@ def _difference(comparison: Comparison, baseline: str, difference: PairedDiffere
     if difference.ci95 is None:
         return f"{text}, which one shared seed cannot tell from chance"
     text = f"{text} {metrics.format_interval(metric, difference.ci95)}"
-    return text if difference.clear else f"{text}, which cannot be told from zero"
+    if not difference.clear:
+        return f"{text}, which cannot be told from zero"
+    return f"{text}, {p_text(difference.p_holm)} corrected"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dynaloss.analysis import metrics
@@ -10,7 +10,7 @@ from dynaloss.analysis.aggregates import Aggregate, aggregate
 from dynaloss.analysis.cells import Comparison
 from dynaloss.analysis.costs import Cost, costs
 from dynaloss.analysis.effects import KINDS, POOLED, Effect, effects
-from dynaloss.analysis.selection import RULES, rankings
+from dynaloss.analysis.selection import RULES, Ranking, rankings
 from dynaloss.analysis.statistics import Interval
 from dynaloss.analysis.wording import CANNOT_TELL, EMPTY
 from dynaloss.design.record import TrialRecord
@@ -24,6 +24,15 @@ __all__ = [
     "extra_tables",
     "rules_table",
 ]
+
+_TITLES = {
+    "shapley": "Shapley values of the components",
+    "main": "Main effects of the components",
+    "interaction": "Interactions of two components",
+    "taken away": "Components taken away from full",
+    "alone": "Components alone",
+}
+_GAIN = ("mean gain", "gain per minute")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +58,19 @@ def effects_tables(comparison: Comparison, components: Sequence[str] = ()) -> li
     """A table per kind of effect: components as rows, conditions as columns."""
     found = effects(comparison, components)
     kinds = [kind for kind in KINDS if any(effect.kind == kind for effect in found)]
-    return [_effects_table(comparison, kind, found) for kind in kinds]
+    how = (
+        "Effects: mean and 95 % interval over the seeds that have every arm needed; "
+        f"{POOLED}: mean over the conditions, seed by seed."
+    )
+    return [
+        _effects_table(comparison, kind, found, () if place else (how,))
+        for place, kind in enumerate(kinds)
+    ]
 
 
-def _effects_table(comparison: Comparison, kind: str, found: Sequence[Effect]) -> Table:
+def _effects_table(
+    comparison: Comparison, kind: str, found: Sequence[Effect], how: tuple[str, ...]
+) -> Table:
     place = {(e.name, e.condition): e for e in found if e.kind == kind}
     names = list(dict.fromkeys(name for name, _ in place))
     seen = {condition for _, condition in place}
@@ -65,17 +83,13 @@ def _effects_table(comparison: Comparison, kind: str, found: Sequence[Effect]) -
         if effect and not effect.clear
     }
     return Table(
-        title=f"Effects on {metrics.label(comparison.metric)}: {kind}",
+        title=f"{_TITLES[kind]}: {metrics.label(comparison.metric)}",
         header=("component", *conditions),
         rows=tuple(
             (name, *(_effect_text(comparison.metric, effect) for effect in effects_of))
             for name, effects_of in zip(names, grid, strict=True)
         ),
-        notes=(
-            KINDS[kind],
-            "Mean and 95 % interval over the seeds that have every arm needed; "
-            f"{POOLED}: mean over the conditions, seed by seed.",
-        ),
+        notes=(KINDS[kind], *how),
         unclear=frozenset(unclear),
     )
 
@@ -89,31 +103,37 @@ def _effect_text(metric: str, effect: Effect | None) -> str:
 
 
 def cost_table(records: Sequence[TrialRecord], comparison: Comparison) -> Table | None:
-    """Time of each arm next to its gain; None where no trial recorded its time."""
+    """Time and memory of each arm next to its gain; None where no trial recorded its time."""
     found = costs(records, comparison)
     if not found:
         return None
+    with_memory = any(cost.peak_mib is not None for cost in found)
+    memory = ("peak MiB",) if with_memory else ()
+    note = (
+        "Seconds: wall time of all epochs, mean over the completed trials. Gain: mean over the "
+        "conditions of the paired difference to the baseline."
+    )
+    peak = " Peak: highest memory of a trial's process, or of its tensors on a GPU, likewise."
     return Table(
         title="Cost next to gain",
-        header=("arm", "seconds per trial", "times baseline", "mean gain", "gain per minute"),
-        rows=tuple(_cost_row(comparison.metric, cost) for cost in found),
-        notes=(
-            "Seconds: wall time of all epochs, mean over the completed trials. Gain: mean over "
-            "the conditions of the paired difference to the baseline.",
-        ),
+        header=("arm", "seconds per trial", "times baseline", *memory, *_GAIN),
+        rows=tuple(_cost_row(comparison.metric, cost, with_memory) for cost in found),
+        notes=(note + peak if with_memory else note,),
     )
 
 
-def _cost_row(metric: str, cost: Cost) -> tuple[str, ...]:
-    gain = EMPTY if cost.gain is None else metrics.format_signed(metric, cost.gain)
-    ratio = EMPTY if cost.ratio is None else f"{cost.ratio:.2f}"
+def _cost_row(metric: str, cost: Cost, with_memory: bool) -> tuple[str, ...]:
     extra = cost.extra_seconds
+    gain = EMPTY if cost.gain is None else metrics.format_signed(metric, cost.gain)
     per_minute = (
         metrics.format_signed(metric, 60 * cost.gain / extra)
         if cost.gain is not None and extra is not None and extra > 0
         else EMPTY
     )
-    return cost.arm, f"{cost.seconds:,.1f}", ratio, gain, per_minute
+    ratio = EMPTY if cost.ratio is None else f"{cost.ratio:.2f}"
+    peak = EMPTY if cost.peak_mib is None else f"{cost.peak_mib:,.0f}"
+    memory = (peak,) if with_memory else ()
+    return (cost.arm, f"{cost.seconds:,.1f}", ratio, *memory, gain, per_minute)
 
 
 def rules_table(records: Sequence[TrialRecord], comparison: Comparison) -> Table | None:
@@ -137,8 +157,13 @@ def rules_table(records: Sequence[TrialRecord], comparison: Comparison) -> Table
             (arm, *(_score(comparison.metric, scores[rule].get(arm)) for rule in found))
             for arm in comparison.arms
         ),
-        notes=(*(f"{rule}: {RULES[rule]}" for rule in found), verdict),
+        notes=(*(f"{rule}: {RULES[rule]}" for rule in found), *_absent(found), verdict),
     )
+
+
+def _absent(found: Mapping[str, Ranking]) -> list[str]:
+    names = [rule for rule in RULES if rule not in found]
+    return [f"Not every arm has the curves for: {', '.join(names)}."] if names else []
 
 
 def _score(metric: str, value: float | None) -> str:
@@ -164,18 +189,20 @@ def aggregates_table(comparison: Comparison) -> Table | None:
 
 
 def _aggregate_row(metric: str, one: Aggregate) -> tuple[str, ...]:
-    def text(found: tuple[float, Interval] | None, name: str) -> str:
+    def text(found: tuple[float, Interval] | None) -> str:
         if found is None:
             return EMPTY
         value, interval = found
-        return f"{metrics.format_value(name, value)} {metrics.format_interval(name, interval)}"
+        return f"{metrics.format_value(metric, value)} {metrics.format_interval(metric, interval)}"
 
-    return (
-        one.arm,
-        text(one.iqm, metric),
-        text(one.optimality_gap, metric),
-        text(one.improvement, "probability"),
-    )
+    return one.arm, text(one.iqm), text(one.optimality_gap), _probability(one.improvement)
+
+
+def _probability(found: tuple[float, Interval] | None) -> str:
+    if found is None:
+        return EMPTY
+    value, (low, high) = found
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _present(table: Table | None) -> list[Table]:

@@ -9,7 +9,16 @@ from dynaloss.analysis.cells import Cell, Comparison
 from dynaloss.analysis.significance import sign_flip_floor
 from dynaloss.analysis.statistics import BOOTSTRAP_FROM, PairedDifference
 
-__all__ = ["CANNOT_TELL", "EMPTY", "MARK", "difference_text", "mean_text", "notes", "p_text"]
+__all__ = [
+    "CANNOT_TELL",
+    "EMPTY",
+    "MARK",
+    "counted",
+    "difference_text",
+    "mean_text",
+    "notes",
+    "p_text",
+]
 
 EMPTY = "–"
 MARK = "†"
@@ -87,7 +96,7 @@ def _difference_notes(baseline: str, differences: Sequence[PairedDifference]) ->
     lines = [
         f"Second line: difference to {baseline}, paired by seed, "
         f"[95 % {' or '.join(kinds) or 't'} interval]; p: exact two-sided sign-flip test, "
-        f"Holm-corrected over {_counted(len(differences), 'difference')}; "
+        f"Holm-corrected over {counted(len(differences), 'difference')}; "
         f"{CANNOT_TELL}: the interval covers zero, or one seed gives none."
     ]
     fewest = min(pairs, default=0)
@@ -99,7 +108,8 @@ def _difference_notes(baseline: str, differences: Sequence[PairedDifference]) ->
     return lines
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

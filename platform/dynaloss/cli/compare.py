@@ -106,10 +106,11 @@ def compare(
 ) -> None:
     """Compare the arms of each STUDY from the tracking store.
 
-    STUDY is the name of a study, or its file. Arms are rows, conditions are columns; a cell
-    shows mean and standard deviation over the seeds and the difference to the baseline, paired
-    by seed, with its 95 % interval and a corrected p value, or "cannot tell". Only completed
-    trials count. Several studies share one table where they saw the same data.
+    STUDY is the name of a study, or its file; a search stands for its winners, trained afresh.
+    Arms are rows, conditions are columns; a cell shows mean and standard deviation over the
+    seeds and the difference to the baseline, paired by seed, with its 95 % interval and a
+    corrected p value, or "cannot tell". Only completed trials count. Several studies share one
+    table where they saw the same data.
     """
     from dynaloss.cli.comparing import Question, compare_studies
 

@@ -8,20 +8,31 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dynaloss.analysis import Comparison, compare, render
+from dynaloss.analysis import Comparison, compare, costs, render
 from dynaloss.analysis.joining import join_studies
-from dynaloss.analysis.pivot import fill_repeats, pivot, select
-from dynaloss.analysis.render_extra import render_extra
+from dynaloss.analysis.pivot import pivot, planned, select
+from dynaloss.analysis.render import as_values
+from dynaloss.analysis.render_extra import extra_values, render_extra
+from dynaloss.analysis.selection import curves_of
 from dynaloss.analysis.tables import Table, extra_tables
 from dynaloss.design.record import TrialRecord
-from dynaloss.tracking import open_store, read_plan, read_records
+from dynaloss.errors import InputError
+from dynaloss.tracking import (
+    Store,
+    list_studies,
+    open_store,
+    read_plan,
+    read_records,
+    read_tags,
+)
 
-__all__ = ["Question", "compare_studies", "compare_study"]
+__all__ = ["Question", "compare_studies"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,33 +66,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The records behind a comparison, its tables, and the plans of its studies."""
+    """The records behind a comparison, its tables, and what is known of its studies."""
 
     records: list[TrialRecord]
     comparisons: list[Comparison]
     plans: Mapping[str, Mapping[str, Any]]
+    study_tags: Mapping[str, Mapping[str, str]]
 
     @property
     def components(self) -> list[str]:
         """Components that the designs of the studies switch."""
         return _union(self.plans, "components")
-
-
-def compare_study(
-    study: str,
-    *,
-    metric: str | None,
-    baseline: str | None,
-    format_: str,
-    report: Path | None,
-    storage: Path,
-    tracking_uri: str | None,
-) -> str:
-    """Compares the arms of one study, as `compare_studies` with nothing else asked."""
-    question = Question(studies=(study,), metrics=(metric,) if metric else (), baseline=baseline)
-    return compare_studies(
-        question, format_=format_, report=report, storage=storage, tracking_uri=tracking_uri
-    )
 
 
 def compare_studies(
@@ -111,23 +106,59 @@ def _answer(
     question: Question, storage: Path, tracking_uri: str | None, everything: bool
 ) -> Answer:
     store = open_store(tracking_uri, storage, must_exist=True)
-    names = tuple(dict.fromkeys(map(_study_name, question.studies)))
+    names = tuple(dict.fromkeys(_compared_study(store, study) for study in question.studies))
     plans = {name: read_plan(store, name) for name in names}
-    wanted = everything or "rules" in question.extras or "cost" in question.extras
-    records = {
-        name: _planned(
-            read_records(store, name, history=wanted, diagnostics=everything or len(names) > 1),
-            plans[name],
-        )
-        for name in names
-    }
+    own = str(plans[names[0]].get("metric", "test/accuracy"))
+    metrics = tuple(dict.fromkeys(question.metrics or (own,)))
+    needs = _Needs.of(metrics, question.extras, len(names), everything)
+    records = {name: _planned(needs.read(store, name), plans[name]) for name in names}
     joined, warnings = join_studies(records, force=question.force)
     chosen = pivot(select(joined, question.where), question.rows, question.columns)
-    metrics = question.metrics or (str(plans[names[0]].get("metric", "test/accuracy")),)
-    comparisons = [
-        _compare(chosen, metric, question, plans, warnings) for metric in dict.fromkeys(metrics)
-    ]
-    return Answer(records=chosen, comparisons=comparisons, plans=plans)
+    comparisons = [_compare(chosen, metric, question, plans, warnings) for metric in metrics]
+    environment = {name: read_tags(store, name) for name in names} if everything else {}
+    return Answer(records=chosen, comparisons=comparisons, plans=plans, study_tags=environment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Needs:
+    """What must be read to answer a question: thousands of trials hold much more.
+
+    Attributes:
+        compared: Metrics that are compared by.
+        metrics: Metrics whose last values are needed; None for all.
+        curves: Metrics whose curves are.
+        diagnostics: JSON artifacts that are; True for all.
+    """
+
+    compared: tuple[str, ...]
+    metrics: tuple[str, ...] | None
+    curves: tuple[str, ...]
+    diagnostics: tuple[str, ...] | bool
+
+    @classmethod
+    def of(
+        cls, metrics: tuple[str, ...], extras: Sequence[str], num_studies: int, everything: bool
+    ) -> _Needs:
+        with_rules, with_cost = (everything or name in extras for name in ("rules", "cost"))
+        curves = [name for metric in metrics for name in (metric, *curves_of(metric))]
+        return cls(
+            compared=metrics,
+            metrics=None if everything else (*metrics, *(costs.METRICS if with_cost else ())),
+            curves=(*(curves if with_rules else ()), *(costs.CURVES if with_cost else ())),
+            diagnostics=everything or (("data",) if num_studies > 1 else False),
+        )
+
+    def read(self, store: Store, study: str) -> list[TrialRecord]:
+        """The trials; with all their metrics where none has one of those wanted.
+
+        Then the comparison refuses, and names those that there are.
+        """
+        read = partial(
+            read_records, store, study, history=self.curves, diagnostics=self.diagnostics
+        )
+        records = read(metrics=self.metrics)
+        found = {name for record in records for name in record.metrics}
+        return records if self.metrics is None or found >= {*self.compared} else read()
 
 
 def _compare(
@@ -178,32 +209,61 @@ def _union(plans: Mapping[str, Mapping[str, Any]], name: str) -> list[Any]:
     return list(dict.fromkeys(value for plan in plans.values() for value in plan.get(name, ())))
 
 
-def _study_name(study: str) -> str:
+def _compared_study(store: Store, source: str) -> str:
+    """Name of the study that a file, a study or a bundled study stands for in the store.
+
+    A search stands for the study of its winners, trained afresh: its own trials have one seed
+    each, and were chosen among.
+
+    Raises:
+        InputError: If the winners of a search have not been trained yet, or there is no such
+            study.
+    """
+    name = _study_name(source, list_studies(store))
+    if read_plan(store, name).get("kind") != "search":
+        return name
+    from dynaloss.design.search_study import confirmed_name
+
+    if confirmed_name(name) in list_studies(store):
+        return confirmed_name(name)
+    raise InputError(
+        f"`{name}` is a search whose winners have not been trained afresh yet: run "
+        f"`dynaloss search {source}` to its end, without --no-confirm."
+    )
+
+
+def _study_name(source: str, known: Sequence[str]) -> str:
     """The name that a study file gives itself, or else the words as they are."""
-    if not Path(study).is_file():
-        return study
+    from dynaloss.design.bundled import bundled_studies
+
+    path = Path(source) if Path(source).is_file() else None
+    if path is None and source not in known:
+        path = bundled_studies().get(source)
+    if path is None:
+        return source
     from dynaloss.design.reader import read_document
 
-    return str(read_document(Path(study)).values.get("study", study))
+    return str(read_document(path).values.get("study", source))
 
 
 def _planned(records: list[TrialRecord], plan: Mapping[str, Any]) -> list[TrialRecord]:
-    """The records of the study's present plan; earlier plans' trials are another question."""
-    if plan.get("keys") is None:
-        return records
-    keys = set(plan["keys"])
-    planned = [record for record in records if record.key in keys]
-    if others := len(records) - len(planned):
+    left = planned(records, plan)
+    if others := len({*(r.key for r in records)} - {*(r.key for r in left)}):
         click.echo(f"note: {others} trials of earlier plans of this study are left out", err=True)
-    return fill_repeats(planned, plan.get("repeats", ()))
+    return left
 
 
 def _write_report(answer: Answer, report: Path) -> None:
     from dynaloss.analysis.report import write_report
 
-    command = shlex.join(["dynaloss", *sys.argv[1:]])
-    first = answer.comparisons[0]
-    write_report(answer.records, first, report, command=command, plans=answer.plans)
+    write_report(
+        answer.records,
+        answer.comparisons[0],
+        report,
+        command=shlex.join(["dynaloss", *sys.argv[1:]]),
+        plans=answer.plans,
+        study_tags=answer.study_tags,
+    )
     click.echo(f"report: {report}", err=True)
 
 
@@ -225,7 +285,9 @@ def _rendered(answer: Answer, question: Question, format_: str) -> str:
         _print_tables(answer, extras)
         return ""
     tables = [render(comparison, format_) for comparison in answer.comparisons]
-    if format_ == "csv":  # one table: the heading once
+    if format_ == "csv":  # one table: the heading once, and no place for a warning
+        for text in dict.fromkeys(text for one in answer.comparisons for text in one.warnings):
+            click.echo(f"note: {text}", err=True)
         tables = ["".join([tables[0], *(table.partition("\n")[2] for table in tables[1:])])]
     tables += [render_extra(table, format_) for made in extras for table in made]
     return "\n".join(tables)
@@ -233,10 +295,10 @@ def _rendered(answer: Answer, question: Question, format_: str) -> str:
 
 def _as_json(answer: Answer, extras: Sequence[Sequence[Table]]) -> str:
     """The first metric's table at the top level, those of further metrics below it."""
-    contents = [json.loads(render(comparison, "json")) for comparison in answer.comparisons]
+    contents = [as_values(comparison) for comparison in answer.comparisons]
     for content, tables in zip(contents, extras, strict=True):
         if tables:
-            content["extras"] = [json.loads(render_extra(table, "json")) for table in tables]
+            content["extras"] = [extra_values(table) for table in tables]
     first, *others = contents
     content = {**first, "further": others} if others else first
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -54,7 +54,7 @@ def _find(names: list[str], storage: Path, tracking_uri: str | None) -> list[Tri
     store = open_store(tracking_uri, storage, must_exist=True)
     found: dict[str, list[tuple[str, str]]] = {name: [] for name in names}
     for study in list_studies(store):
-        for record in read_records(store, study):
+        for record in read_records(store, study, metrics=()):
             for name in names:
                 if record.key.startswith(name) or record.run_id.startswith(name):
                     found[name].append((study, record.run_id))

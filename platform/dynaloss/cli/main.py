@@ -10,11 +10,12 @@ import click
 
 from dynaloss import __version__
 from dynaloss.cli.compare import compare, diff, show
-from dynaloss.cli.options import storage_option, uri_option
+from dynaloss.cli.options import format_option, storage_option, uri_option
 from dynaloss.cli.search import search
 from dynaloss.errors import DynalossError, InputError
 
 if TYPE_CHECKING:
+    from dynaloss.design.study import AblationStudy
     from dynaloss.execution.launch import LaunchSummary, Workplace
 
 __all__ = ["main"]
@@ -52,19 +53,18 @@ def main() -> None:
 @main.command()
 @click.argument("study")
 @click.option("--plan", "plan_only", is_flag=True, help="List every trial and run nothing.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the plan.",
-)
+@format_option("the plan")
 @click.option(
     "--spread",
     type=click.FloatRange(min=0, min_open=True),
     help="With --plan: standard deviation over seeds, as a share such as 0.012, for the smallest "
     "detectable difference; from earlier runs unless given.",
+)
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="With --plan: measure the cost by two epochs of one trial of every size, here and now; "
+    "from earlier runs unless given. Nothing of it is recorded.",
 )
 @click.option("--fresh", is_flag=True, help="Run trials again that have ended before.")
 @storage_option
@@ -73,6 +73,7 @@ def ablate(
     study: str,
     plan_only: bool,
     format_: str,
+    probe: bool,
     spread: float | None,
     fresh: bool,
     storage: Path,
@@ -92,6 +93,8 @@ def ablate(
     from dynaloss.execution.launch import launch_ablation, plan_study
 
     loaded = load_study(study)
+    if loaded.is_tuned_per_arm:
+        loaded = _tuned(loaded, _workplace(storage, tracking_uri), run=not plan_only)
     if plan_only:
         from dynaloss.cli.planning import show_plan
 
@@ -102,8 +105,11 @@ def ablate(
             storage=storage,
             tracking_uri=tracking_uri,
             spread=spread,
+            probe=probe,
         )
         return
+    if probe or spread is not None:
+        raise InputError("--probe and --spread tell about a plan: give --plan as well")
     summary = launch_ablation(loaded, _workplace(storage, tracking_uri), terminal(), fresh=fresh)
     print_summary(summary)
     sys.exit(_exit_status(summary))
@@ -141,8 +147,6 @@ def train(
 
 
 main.add_command(search)
-
-
 main.add_command(compare)
 main.add_command(diff)
 main.add_command(show)
@@ -172,6 +176,20 @@ def _workplace(storage: Path, tracking_uri: str | None) -> Workplace:
     from dynaloss.execution.launch import Workplace
 
     return Workplace(storage=storage, tracking_uri=tracking_uri)
+
+
+def _tuned(study: AblationStudy, workplace: Workplace, *, run: bool) -> AblationStudy:
+    """The study with what the search of its arms finds, or has found so far."""
+    from dynaloss.cli.output import terminal
+    from dynaloss.cli.search_output import print_search_summary
+    from dynaloss.execution.tuning import tune_arms, with_stored_tuning
+
+    if run:
+        summary = tune_arms(study, workplace, terminal())
+        print_search_summary(summary, "table")
+        if summary.exit_status:
+            sys.exit(summary.exit_status)
+    return with_stored_tuning(study, workplace.storage)
 
 
 def _exit_status(summary: LaunchSummary) -> int:

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
-__all__ = ["storage_option", "uri_option"]
+__all__ = ["format_option", "storage_option", "uri_option"]
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def format_option(of: str) -> Callable[[_Command], _Command]:
+    """`--format table|json`.
+
+    Args:
+        of: What is printed in it, for the help.
+    """
+    return click.option(
+        "--format",
+        "format_",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help=f"Format of {of}.",
+    )
+
 
 storage_option = click.option(
     "--storage",

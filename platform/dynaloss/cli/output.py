@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from dynaloss.design.plan import Plan, Trial, plan_as_json
+from dynaloss.design.plan import Plan, Trial
 from dynaloss.design.record import Outcome
 from dynaloss.execution.launch import LaunchSummary
 from dynaloss.execution.progress import clock
 from dynaloss.execution.recorder import Ending
 
-__all__ = ["print_catalogue", "print_ending", "print_plan", "print_summary", "terminal"]
+__all__ = ["print_catalogue", "print_ending", "print_summary", "print_trials", "terminal"]
 
 
 def terminal() -> Console:
@@ -24,11 +23,8 @@ def terminal() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def print_plan(plan: Plan, format_: str) -> None:
-    """Prints every trial of a plan, as a table or as JSON."""
-    if format_ == "json":
-        click.echo(json.dumps(plan_as_json(plan), indent=2, ensure_ascii=False))
-        return
+def print_trials(plan: Plan) -> None:
+    """Prints every trial of a plan as a table."""
     rows = [(trial.key, trial.condition, trial.arm, str(trial.seed)) for trial in plan.trials]
     _print_columns(("key", "condition", "arm", "seed"), rows)
 
@@ -47,6 +43,8 @@ def print_summary(summary: LaunchSummary) -> None:
         ending = summary.endings.get(trial.key)
         if ending is not None and ending.outcome in (Outcome.FAILED, Outcome.DIVERGED):
             click.echo(f"{ending.outcome}: {trial.name} ({trial.key}): {_last_line(ending)}")
+    for text in summary.deviations:
+        click.echo(f"deviation: {text}")
     if summary.interrupted:
         click.echo("Interrupted: the same command goes on from here.")
 
@@ -58,9 +56,21 @@ def print_ending(trial: Trial, ending: Ending) -> int:
         [(name, f"{value:.4g}") for name, value in sorted(ending.metrics.items())],
     )
     click.echo(f"\n{trial.name} ({trial.key}): {ending.outcome}")
+    if "time/images_per_second" in ending.metrics:
+        click.echo(_speed(ending.metrics))
     if ending.message:
         click.echo(ending.message, err=True)
     return 0 if ending.outcome is Outcome.COMPLETED else 1
+
+
+def _speed(metrics: Mapping[str, float]) -> str:
+    parts = [
+        f"{metrics['time/images_per_second']:,.0f} training images per second",
+        f"{metrics['time/epoch_seconds']:.3g} s the last epoch",
+    ]
+    if "memory/peak_mib" in metrics:
+        parts.append(f"{metrics['memory/peak_mib']:,.0f} MiB of memory at most")
+    return ", ".join(parts)
 
 
 def print_catalogue() -> None:

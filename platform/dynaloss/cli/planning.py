@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import json
+import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from rich import box
@@ -12,14 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dynaloss.analysis.forecast import Forecast, forecast
+from dynaloss.analysis.forecast import Forecast, TrialCost, forecast, trials_left
 from dynaloss.analysis.metrics import format_value, is_percent
-from dynaloss.cli.output import print_plan
-from dynaloss.design.plan import Plan
+from dynaloss.cli.output import print_trials, terminal
+from dynaloss.design.plan import Plan, plan_as_json
 from dynaloss.design.record import TrialRecord
 from dynaloss.design.stored import deviations, stored_plan
 from dynaloss.design.study import AblationStudy, ResourcesConfig
 from dynaloss.errors import InputError
+from dynaloss.execution.probe import probe_costs, trials_at_once
 from dynaloss.execution.progress import clock
 
 __all__ = ["show_plan"]
@@ -33,17 +37,38 @@ def show_plan(
     storage: Path,
     tracking_uri: str | None,
     spread: float | None = None,
+    probe: bool = False,
 ) -> None:
-    """Prints every trial, then what the store knows of the plan; JSON holds the trials alone."""
-    print_plan(plan, format_)
-    if format_ == "json":
-        return
+    """Prints every trial, then what is known of the plan.
+
+    Args:
+        study: The study.
+        plan: Its plan.
+        format_: `table` or `json`.
+        storage: Folder of the default store.
+        tracking_uri: Tracking store; None for the environment's or the default one.
+        spread: Standard deviation of an arm over the seeds; from earlier trials unless given.
+        probe: Whether the cost is measured; from earlier trials unless it is.
+
+    Raises:
+        InputError: If a probe finds no data.
+    """
     records, earlier = _known(plan.study, storage, tracking_uri)
-    known = forecast(plan, records, spread=spread)
+    probed: dict[str, TrialCost] | None = None
+    if probe:
+        probed = probe_costs(trials_left(plan, records), study.resources, terminal())
+    known = forecast(plan, records, spread=spread, probed=probed)
+    changes = deviations(earlier, stored_plan(plan))
+    if format_ == "json":
+        content = plan_as_json(plan) | _as_json(study, plan, known, changes)
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    print_trials(plan)
     _print_counts(known)
-    for line in _lines(study, plan, known):
+    source = "a probe of every size, alone" if probe else "the recorded epochs of earlier trials"
+    for line in _lines(study, plan, known, source):
         click.echo(line)
-    for text in deviations(earlier, stored_plan(plan)):
+    for text in changes:
         click.echo(f"deviation: {text}")
 
 
@@ -62,43 +87,124 @@ def _known(
         return [], {}
 
 
+def _as_json(
+    study: AblationStudy, plan: Plan, known: Forecast, changes: tuple[str, ...]
+) -> dict[str, Any]:
+    slots = trials_at_once(study.resources)
+    costs = None
+    if known.costs is not None:
+        costs = {
+            "hours": _hours(known, study.resources),
+            "unit": _unit(study.resources),
+            "wall_seconds": known.wall_seconds(slots),
+            "trials_at_once": slots,
+            **{name: _or_none(value) for name, value in asdict(_largest(known.costs)).items()},
+        }
+    return {
+        "done": known.done,
+        "remaining": known.remaining,
+        "cost": costs,
+        "detectable": known.detectable,
+        "warnings": [*known.warnings],
+        "notes": [*plan.notes],
+        "deviations": [*changes],
+    }
+
+
 def _print_counts(known: Forecast) -> None:
-    """Trials by condition and arm, those that have ended first: `2/3`."""
-    arms = list(dict.fromkeys(arm for _, arm in known.counts))
+    """Trials by condition and arm, those that have ended first: `2/3`; the longer list down."""
+    conditions, arms = (list(dict.fromkeys(names)) for names in zip(*known.counts, strict=True))
+    down = len(arms) > len(conditions)
+    rows, columns = (arms, conditions) if down else (conditions, arms)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("condition", *arms):
+    for name in ("arm" if down else "condition", *columns):
         table.add_column(Text(name), overflow="fold")
-    for condition in dict.fromkeys(condition for condition, _ in known.counts):
-        cells = [known.counts.get((condition, arm)) for arm in arms]
-        table.add_row(Text(condition), *(f"{c[1]}/{c[0]}" if c else "–" for c in cells))
+    for row in rows:
+        counts = [known.counts.get((c, row) if down else (row, c)) for c in columns]
+        table.add_row(Text(row), *(f"{c[1]}/{c[0]}" if c else "–" for c in counts))
     Console(highlight=False).print(table)
 
 
-def _lines(study: AblationStudy, plan: Plan, known: Forecast) -> list[str]:
+def _lines(study: AblationStudy, plan: Plan, known: Forecast, source: str) -> list[str]:
     lines = [
         f"study {plan.study}, plan {plan.hash}: {len(plan.trials)} trials, "
         f"{known.done} done, {known.remaining} remaining (cells: done/planned)",
-        _cost(known, study.resources),
+        *_costs(known, study.resources, source),
         _power(plan, known),
     ]
     lines += [f"warning: {text}" for text in known.warnings]
     return lines + [f"note: {note}" for note in plan.notes]
 
 
-def _cost(known: Forecast, resources: ResourcesConfig) -> str:
+def _costs(known: Forecast, resources: ResourcesConfig, source: str) -> list[str]:
     if not known.remaining:
-        return "cost: nothing is left to run"
-    if known.seconds is None:
-        return "cost: unknown, no earlier trial of this study has recorded its time"
-    unit = "GPU" if resources.gpu else "CPU"
-    hours = known.seconds / 3600 * (resources.gpu or resources.cpu)
-    text = f"cost: {hours:.2g} {unit} hours"
-    if not resources.gpu:
-        slots = max(1, int((os.cpu_count() or 1) / resources.cpu))
-        rounds = max(1, min(slots, known.remaining))
-        text += f", about {clock(known.seconds / rounds)} with {rounds} trials at a time"
+        return ["cost: nothing is left to run"]
+    if known.costs is None:
+        return [
+            "cost: unknown, no earlier trial of this study has recorded its time; "
+            "--probe measures it"
+        ]
+    slots = min(trials_at_once(resources), known.remaining)
     guess = f"; {known.guessed} trials by the mean of other arms" if known.guessed else ""
-    return f"{text} (from the recorded epochs of earlier trials{guess})"
+    return [
+        f"cost: {_hours(known, resources):.2g} {_unit(resources)} hours, "
+        f"about {clock(known.wall_seconds(slots) or 0.0)} with {slots} at a time on this machine "
+        f"(from {source}{guess})",
+        *_memory(_largest(known.costs), resources, slots),
+        *_disk(known.costs, slots),
+    ]
+
+
+def _hours(known: Forecast, resources: ResourcesConfig) -> float:
+    return (known.seconds or 0.0) / 3600 * (resources.gpu or resources.cpu)
+
+
+def _unit(resources: ResourcesConfig) -> str:
+    return "GPU" if resources.gpu else "CPU"
+
+
+def _largest(costs: tuple[TrialCost, ...]) -> TrialCost:
+    """The most that any trial takes of each; NaN where none tells."""
+
+    def most(name: str) -> float:
+        known = [value for cost in costs if not math.isnan(value := getattr(cost, name))]
+        return max(known, default=math.nan)
+
+    return TrialCost(
+        seconds=most("seconds"),
+        peak_mib=most("peak_mib"),
+        checkpoint_mib=most("checkpoint_mib"),
+        stored_mib=most("stored_mib"),
+    )
+
+
+def _memory(largest: TrialCost, resources: ResourcesConfig, slots: int) -> list[str]:
+    if math.isnan(largest.peak_mib):
+        return ["memory: unknown"]
+    of = "of the GPU" if resources.gpu else "of the process, libraries included"
+    total = f", {_size(slots * largest.peak_mib)} with {slots} at a time" if slots > 1 else ""
+    return [f"memory: at most {_size(largest.peak_mib)} a trial ({of}){total}"]
+
+
+def _disk(costs: tuple[TrialCost, ...], slots: int) -> list[str]:
+    """What stays, and what running trials need: a checkpoint is whole before it replaces one."""
+    largest = _largest(costs)
+    if math.isnan(largest.stored_mib) or math.isnan(largest.checkpoint_mib):
+        return ["disk: unknown"]
+    stored = sum(cost.stored_mib for cost in costs if not math.isnan(cost.stored_mib))
+    while_running = 2 * slots * largest.checkpoint_mib
+    return [
+        f"disk: {_size(stored)} of results; while it runs {_size(while_running)} of checkpoints "
+        f"({_size(largest.checkpoint_mib)} a trial, twice while it is replaced)"
+    ]
+
+
+def _size(mib: float) -> str:
+    return f"{mib / 1024:.1f} GiB" if mib >= 1024 else f"{mib:.3g} MiB"
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _power(plan: Plan, known: Forecast) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dynaloss.cli.options import storage_option, uri_option
+from dynaloss.cli.options import format_option, storage_option, uri_option
 
 __all__ = ["search"]
 
@@ -15,14 +15,7 @@ __all__ = ["search"]
 @click.command()
 @click.argument("study")
 @click.option("--plan", "plan_only", is_flag=True, help="Show groups and rungs, run nothing.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the plan and of the summary.",
-)
+@format_option("the plan and of the summary")
 @click.option(
     "--sequential",
     is_flag=True,
@@ -43,19 +36,26 @@ def search(
     """Search hyper-parameters for each condition of STUDY, and confirm the winners.
 
     STUDY is a YAML file or the name of a bundled search (see `dynaloss list`). Each condition
-    and arm is a group with `search.trials` trials of its own; trials compete only within their
-    group. `grace_epochs` is what every trial trains; at that epoch, and at each further rung
-    (`reduction_factor` times as many epochs), only the best 1/reduction_factor of the group go
-    on. `audit_fraction` of those to be stopped run on all the same, to show what is lost.
-    Winners are chosen by validation alone, then trained afresh on train and validation with
-    each of the `confirm` seeds.
+    and arm is a group with `search.trials` trials of its own, chosen by validation alone. The
+    winners are then trained afresh on train and validation with each of the `confirm` seeds.
+
+    \b
+    How `scheduler` stops trials (asha), with every number in epochs:
+      grace_epochs      every trial trains so long; then comes the first rung
+      reduction_factor  at a rung only the best 1/reduction_factor of the results there go on,
+                        and the next rung is so many times as far: 3, 9, 27 for 3 and 3
+      rungs             use only the first so many of them
+      group_by          trials compete with those of the same condition and arm
+      audit_fraction    so many of those to be stopped run on, to show what is lost
+    hyperband gives trials different first rungs; median stops, at any epoch from grace_epochs on,
+    what is below the median of the others; none stops nothing.
 
     The same command goes on after an interruption, even a hard kill: no trial that ended runs
     again, and every decision is made as if nothing had happened.
 
     Exit status: 0 if the search is complete, 1 if a trial failed, 2 for bad input, 130 after an
     interruption.
-    """
+    """  # noqa: D301 - \b is click's mark for lines to be left as they are
     from dynaloss.cli.output import terminal
     from dynaloss.cli.search_output import print_search_plan, print_search_summary
     from dynaloss.design.search_study import load_search
@@ -84,7 +84,7 @@ def _print_confirmation(study: str, storage: Path, tracking_uri: str | None) -> 
     from dynaloss.cli.comparing import Question, compare_studies
 
     table = compare_studies(
-        Question(studies=(f"{study}-best",)),
+        Question(studies=(study,)),
         format_="table",
         report=None,
         storage=storage,

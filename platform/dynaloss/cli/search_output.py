@@ -32,7 +32,7 @@ def print_search_plan(plan: SearchPlan, format_: str) -> None:
             str(group.trials),
             str(group.epochs),
             stops or "none",
-            ", ".join(group.parameters),
+            "\n".join(group.parameters),
         )
     Console(highlight=False).print(table)
     study = plan.study

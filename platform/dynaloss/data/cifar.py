@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaloss.data.digests import file_digest
-from dynaloss.data.source import DataNotFound, ImageArrays, Source, SourceSettings, shared_images
+from dynaloss.data.source import DataNotFound, ImageArrays, Source, SourceSettings
 from dynaloss.errors import InputError
 
 __all__ = ["cifar_digest", "load_cifar"]
@@ -87,7 +87,6 @@ def load_cifar(settings: SourceSettings) -> Source:
         crop_padding=4,
         flip=True,
         content_digest=cifar_digest(settings),
-        shared=shared_images(pool.images, own_test.images),
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dynaloss.data.cache import Decoded, cached_decoding, cached_facts
 from dynaloss.data.image_files import ImageFiles, in_threads
-from dynaloss.data.source import ImageArrays, Images, Source, SourceSettings
+from dynaloss.data.source import ImageArrays, Images, Source, SourceSettings, equal_entries
 from dynaloss.errors import InputError
 
 __all__ = ["RESIDENT_BYTES", "image_digest", "load_images"]
@@ -85,7 +85,7 @@ def load_images(settings: SourceSettings) -> Source:
         crop_padding=size // 8,
         flip=True,
         content_digest=facts["digest"],
-        shared=facts["shared"],
+        equal=tuple(map(tuple, facts["equal"])),
     )
 
 
@@ -112,12 +112,12 @@ def _decode(files: Mapping[str, ImageFiles]) -> Decoded:
 
 
 def _facts(settings: SourceSettings, listing: _Listing) -> Mapping[str, Any]:
-    """Digest of the content, and how many files of the pool are in the test set, too.
+    """Digest of the content, and groups of equal files, by position in the pool, then the test.
 
     Files are read anew only where a name, a size or a time of change differs.
     """
     root = Path(str(settings.root))
-    known = [str(root), _size(settings), listing.class_names]
+    known = ["digest, equal", str(root), _size(settings), listing.class_names]
     for part in listing.parts.values():
         states = [(root / name).stat() for name in part.names]
         known += [part.names, part.labels, [[s.st_size, s.st_mtime_ns] for s in states]]
@@ -132,10 +132,9 @@ def _read_facts(root: Path, size: int, listing: _Listing) -> dict[str, Any]:
     }
     known = [size, listing.class_names, digests]
     known += [[part.names, part.labels] for part in listing.parts.values()]
-    test = set(digests.get("test", ()))
     return {
         "digest": hashlib.sha256(json.dumps(known).encode()).hexdigest(),
-        "shared": sum(d in test for d in digests["train"]) if "test" in digests else None,
+        "equal": equal_entries([d for part in digests.values() for d in part]),
     }
 
 
@@ -155,7 +154,17 @@ def _listing(settings: SourceSettings) -> _Listing:
                 f"[data.root] '{part.names[wrong]}' must have a label from 0 to {C - 1}, "
                 f"but got {part.labels[wrong]}"
             )
+    _refuse_common_files(listing)
     return listing
+
+
+def _refuse_common_files(listing: _Listing) -> None:
+    common = sorted(set(listing.train.names) & set(listing.test.names if listing.test else ()))
+    if common:
+        raise InputError(
+            f"[data.test] must share no file with data.train, but shares {len(common)}, such as "
+            f"'{common[0]}'"
+        )
 
 
 def _with_classes_below(listing: _Listing, num_classes: int | None) -> _Listing:

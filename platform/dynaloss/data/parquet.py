@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from dynaloss.data.cache import Decoded, cached_decoding
 from dynaloss.data.digests import file_digest
 from dynaloss.data.image_files import as_planes, centre_crop, in_threads
-from dynaloss.data.source import ImageArrays, Source, SourceSettings, shared_images
+from dynaloss.data.source import ImageArrays, Source, SourceSettings
 from dynaloss.errors import InputError
 
 __all__ = ["load_parquet", "parquet_digest"]
@@ -52,7 +52,6 @@ def load_parquet(settings: SourceSettings) -> Source:
         crop_padding=size // 8,
         flip=len(facts["mean"]) == 3,
         content_digest=digest,
-        shared=facts["shared"],
     )
 
 
@@ -61,17 +60,18 @@ def _paths(settings: SourceSettings) -> tuple[Path, Path | None]:
     train = settings.found(folder / (settings.train or "train.parquet"), _FETCH)
     if settings.test == "":
         return train, None
-    return train, settings.found(folder / (settings.test or "test.parquet"), _FETCH)
+    test = settings.found(folder / (settings.test or "test.parquet"), _FETCH)
+    if test.samefile(train):
+        raise InputError(f"[data.test] must be another file than data.train, but got '{test}'")
+    return train, test
 
 
 def _decode(settings: SourceSettings) -> Decoded:
     arrays: dict[str, NDArray[Any]] = {}
     train, test = _paths(settings)
     arrays["train_images"], arrays["train_labels"], names = _read(train, settings)
-    shared = None
     if test is not None:
         arrays["test_images"], arrays["test_labels"], _ = _read(test, settings)
-        shared = shared_images(arrays["train_images"], arrays["test_images"])
         if arrays["test_images"].shape[1:] != arrays["train_images"].shape[1:]:
             raise InputError(f"'{test}' must hold images of the shape of '{train}'")
     num_classes = max(int(labels.max()) for n, labels in arrays.items() if "labels" in n) + 1
@@ -81,7 +81,7 @@ def _decode(settings: SourceSettings) -> Decoded:
     if num_classes > len(names):
         raise InputError(f"'{train}' names {len(names)} classes, but has label {num_classes - 1}")
     mean, std = channel_statistics(arrays["train_images"])
-    facts = {"class_names": names, "mean": mean, "std": std, "shared": shared}
+    facts = {"class_names": names, "mean": mean, "std": std}
     return Decoded(arrays=arrays, facts=facts)
 
 

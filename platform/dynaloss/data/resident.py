@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from dynaloss.data.role_split import RoleSplit
 from dynaloss.data.splits import LabelledImages
 from dynaloss.data.views import Views
 from dynaloss.learning.batches import Batch
@@ -14,7 +15,7 @@ from dynaloss.learning.batches import Batch
 __all__ = ["ResidentSplit"]
 
 
-class ResidentSplit:
+class ResidentSplit(RoleSplit):
     """The samples of one role in memory; see `dynaloss.learning.batches.Split`.
 
     Args:
@@ -32,20 +33,8 @@ class ResidentSplit:
         *,
         on_host: bool = False,
     ) -> None:
+        super().__init__(samples, views, device)
         self._images = torch.tensor(samples.images, device="cpu" if on_host else device)
-        self._observed = torch.tensor(samples.observed, device=device)
-        self._true = torch.tensor(samples.true, device=device)
-        self._views = views
-
-    @property
-    def observed_labels(self) -> Tensor:
-        """Labels that training sees, int64, shape (N,)."""
-        return self._observed
-
-    @property
-    def true_labels(self) -> Tensor:
-        """Labels without noise, int64, shape (N,)."""
-        return self._true
 
     def batches(
         self,
@@ -57,16 +46,11 @@ class ResidentSplit:
     ) -> Iterator[Batch]:
         """Yields a batch per tensor of indices, with the views that are asked for."""
         for chosen in indices:
-            on_device = chosen.to(self._observed.device)
-            images = self._images[chosen.to(self._images.device)].to(self._observed.device)
+            on_device = chosen.to(self._device)
+            images = self._images[chosen.to(self._images.device)].to(self._device)
             yield Batch(
                 indices=on_device,
                 labels=self._observed[on_device],
                 weak=self._views.weak(images) if weak else None,
                 strong=None if not strong else self._strong(images, generator),
             )
-
-    def _strong(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        if generator is None:
-            raise ValueError("`generator` must be given for the strong view.")
-        return self._views.strong(images, generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,15 @@ from numpy.typing import NDArray
 from dynaloss.data.image_files import ImageFiles
 from dynaloss.errors import InputError
 
-__all__ = ["DataNotFound", "ImageArrays", "Images", "Source", "SourceSettings", "shared_images"]
+__all__ = [
+    "DataNotFound",
+    "ImageArrays",
+    "Images",
+    "Source",
+    "SourceSettings",
+    "equal_entries",
+    "equal_images",
+]
 
 Images = NDArray[np.uint8] | ImageFiles
 """Images in memory, uint8, shape (N, channels, height, width), or files to read them from."""
@@ -58,8 +67,8 @@ class SourceSettings:
         """
         if self.root is None:
             raise DataNotFound(
-                f"[data.root] must be given for source '{self.name}': fetch {fetch}, "
-                "and give the folder that holds it"
+                f"[data.root] must be given for source '{self.name}': fetch "
+                f"{fetch.rstrip(',')}, and give the folder that holds it"
             )
         if not self.root.is_dir():
             raise DataNotFound(
@@ -113,7 +122,8 @@ class Source:
         crop_padding: Pixels of padding of the random crop in the strong view.
         flip: Whether a mirror image keeps its class.
         content_digest: Digest of the files; None takes that of the arrays.
-        shared: Number of images of the pool that are in `test`, too; None for not yet counted.
+        equal: Groups of equal images, by position in the pool and then the test; None finds them
+            at first use.
     """
 
     name: str
@@ -125,7 +135,7 @@ class Source:
     crop_padding: int
     flip: bool
     content_digest: str | None = None
-    shared: int | None = None
+    equal: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -151,11 +161,27 @@ class Source:
                 content.update(np.ascontiguousarray(part.labels).data)
         return content.hexdigest()
 
+    @cached_property
+    def image_ids(self) -> NDArray[np.int64]:
+        """Per image of the pool and then the test, the position of the first that equals it."""
+        parts = [part.images for part in (self.pool, self.test) if part is not None]
+        ids = np.arange(sum(map(len, parts)))
+        for group in equal_images(*parts) if self.equal is None else self.equal:
+            ids[list(group)] = group[0]
+        return ids
 
-def shared_images(first: Images, second: Images) -> int:
-    """Number of images of `first` that are in `second`, too, by a digest of their content."""
-    known = set(_digests(second))
-    return sum(digest in known for digest in _digests(first))
+
+def equal_images(*parts: Images) -> tuple[tuple[int, ...], ...]:
+    """Groups of images of equal content, as positions in all parts, one after the other."""
+    return equal_entries([digest for part in parts for digest in _digests(part)])
+
+
+def equal_entries(entries: Sequence[Hashable]) -> tuple[tuple[int, ...], ...]:
+    """Positions of equal entries, a group each, in order of their first."""
+    groups: dict[Hashable, list[int]] = {}
+    for position, entry in enumerate(entries):
+        groups.setdefault(entry, []).append(position)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def _digests(images: Images) -> list[bytes]:

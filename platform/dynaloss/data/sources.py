@@ -10,7 +10,7 @@ import numpy as np
 from dynaloss.data.cifar import cifar_digest, load_cifar
 from dynaloss.data.image_sources import image_digest, load_images
 from dynaloss.data.parquet import load_parquet, parquet_digest
-from dynaloss.data.source import DataNotFound, ImageArrays, Source, SourceSettings, shared_images
+from dynaloss.data.source import DataNotFound, ImageArrays, Source, SourceSettings
 from dynaloss.data.user_sources import GROUP, user_sources
 from dynaloss.errors import InputError
 
@@ -23,7 +23,6 @@ __all__ = [
     "SourceSettings",
     "SourceStatus",
     "load_source",
-    "shared_images",
     "source_status",
 ]
 
@@ -97,7 +96,10 @@ def load_source(settings: SourceSettings) -> Source:
         InputError: If they cannot be read, or there is no such source.
     """
     kind = _kind_of(settings)
-    return kind.load(settings) if kind else _load_user_source(settings)
+    source = kind.load(settings) if kind else _load_user_source(settings)
+    # Found once here: it goes with the source to the processes of the trials.
+    source.image_ids  # noqa: B018
+    return source
 
 
 def source_status(settings: SourceSettings) -> SourceStatus:

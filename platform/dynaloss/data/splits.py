@@ -27,7 +27,7 @@ from dynaloss.data.noise import (
     instance_labels,
     uniform_transition_matrix,
 )
-from dynaloss.data.source import Images, Source, shared_images
+from dynaloss.data.source import Images, Source
 from dynaloss.errors import InputError
 from dynaloss.learning.streams import Streams
 
@@ -37,6 +37,8 @@ __all__ = [
     "LabelledImages",
     "TrialSplits",
     "check_bias",
+    "check_labels",
+    "count_equal_images",
     "make_splits",
 ]
 
@@ -59,6 +61,7 @@ class BiasSettings:
         test_fraction: Share of each class kept for testing if the source has no test set.
         validation_fraction: Share of each observed class of the biased pool kept for validation.
         validation_labels: `observed` or `clean`: the labels that validation is scored against.
+        equal_images: `keep`, or `drop` to train on no image that equals one of another role.
     """
 
     noise_kind: str
@@ -72,6 +75,7 @@ class BiasSettings:
     test_fraction: float
     validation_fraction: float
     validation_labels: str
+    equal_images: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +104,8 @@ class TrialSplits:
         validation: Taken from the biased pool, or None.
         test: Clean and as balanced as the source.
         record: Plain values: sizes, class counts, realised flip rate and transition matrix,
-            digests of the tail and of the noise, number of training images that are in the
-            test set, too.
+            digests of the tail, of the noise and of each split, and equal images across roles
+            as `count_equal_images` has them.
     """
 
     train: LabelledImages
@@ -110,39 +114,126 @@ class TrialSplits:
     record: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Roles:
+    """Which images of a source play which role, as positions in its pool.
+
+    Attributes:
+        in_test: Marks the samples of the pool that are kept for the test.
+        kept: What the long tail left, as positions among those it could take.
+        rows: The same, as positions in the pool.
+        observed: Observed label of each of them.
+        held_out: Marks those of them that validate.
+        in_train: Marks those of them that train.
+    """
+
+    in_test: NDArray[np.bool_]
+    kept: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    observed: NDArray[np.int64]
+    held_out: NDArray[np.bool_]
+    in_train: NDArray[np.bool_]
+
+
 def make_splits(source: Source, settings: BiasSettings, streams: Streams) -> TrialSplits:
     """Splits and biases a source; each step draws from a stream of its own.
 
     Trials of one seed share the split, and those of one condition and seed the tail and noise.
     """
-    in_test = _test_part(source, settings, streams)
-    pool_rows = np.flatnonzero(~in_test)
-    kept = _long_tail(source.pool.labels[pool_rows], settings, source, streams)
-    rows = pool_rows[kept]
-    images, true = source.pool.images[rows], source.pool.labels[rows]
-    observed = _noisy(images, rows, settings, source, streams)
-    test = source.test or source.pool.take(in_test)
-    held_out = _held_out(observed, settings.validation_fraction, source, streams)
+    roles = _assign_roles(source, settings, streams)
+    images, true = source.pool.images[roles.rows], source.pool.labels[roles.rows]
+    observed, held_out, in_train = roles.observed, roles.held_out, roles.in_train
+    test = source.test or source.pool.take(roles.in_test)
     train = LabelledImages(
-        images=images[~held_out],
-        observed=observed[~held_out],
-        true=true[~held_out],
-        indices=rows[~held_out],
+        images=images[in_train],
+        observed=observed[in_train],
+        true=true[in_train],
+        indices=roles.rows[in_train],
     )
     validation = LabelledImages(
         images=images[held_out],
         observed=(observed if settings.validation_labels == "observed" else true)[held_out],
         true=true[held_out],
-        indices=rows[held_out],
+        indices=roles.rows[held_out],
     )
     splits = TrialSplits(
         train=train,
         validation=validation if held_out.any() else None,
-        test=LabelledImages(images=test.images, observed=test.labels, true=test.labels),
+        test=LabelledImages(
+            images=test.images,
+            observed=test.labels,
+            true=test.labels,
+            indices=np.flatnonzero(roles.in_test) if source.test is None else None,
+        ),
         record={},
     )
-    splits.record.update(_record(source, splits, kept, observed))
+    splits.record.update(_record(source, splits, roles))
     return splits
+
+
+def count_equal_images(source: Source, settings: BiasSettings, streams: Streams) -> dict[str, int]:
+    """Counts the images of one role that equal one of another, by content.
+
+    Returns:
+        `train_test`, `train_validation`, `validation_test`: images of the first role that are in
+        the second, too; `source`: images that are repetitions, whatever their role.
+    """
+    return _equal_images(source, _assign_roles(source, settings, streams))
+
+
+def _assign_roles(source: Source, settings: BiasSettings, streams: Streams) -> _Roles:
+    in_test = _test_part(source, settings, streams)
+    drop, ids = settings.equal_images == "drop", source.image_ids
+    pool_rows = np.flatnonzero(~(_equal_to_test(source, in_test) if drop else in_test))
+    kept = _long_tail(source.pool.labels[pool_rows], settings, source, streams)
+    rows = pool_rows[kept]
+    observed = _noisy(rows, settings, source, streams)
+    held_out = _held_out(observed, settings.validation_fraction, source, streams)
+    twins = np.isin(ids[rows], ids[rows[held_out]]) if drop else held_out
+    _refuse_empty_classes(observed[~twins], source)
+    return _Roles(
+        in_test=in_test,
+        kept=kept,
+        rows=rows,
+        observed=observed,
+        held_out=held_out,
+        in_train=~twins,
+    )
+
+
+def _refuse_empty_classes(observed: NDArray[np.int64], source: Source) -> None:
+    """Every class has to be observed in training: there would be nothing to learn it from."""
+    empty = np.flatnonzero(np.bincount(observed, minlength=source.num_classes) == 0)
+    if len(empty):
+        raise InputError(
+            f"[data.noise] must leave every class an observed training label, but leaves none of "
+            f"class {_named(empty, source)}: lower [data.noise.rate], [data.imbalance_factor] or "
+            "[data.validation.fraction], raise [data.n_max], or take another seed"
+        )
+
+
+def _named(classes: NDArray[np.int64], source: Source) -> str:
+    """The classes by name and number, the first five of them."""
+    names = ", ".join(f"'{source.class_names[c]}' ({c})" for c in classes[:5])
+    return names + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
+
+
+def _equal_to_test(source: Source, in_test: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Marks the images of the pool that are in the test set, too, or kept for the test."""
+    ids, n = source.image_ids, len(source.pool.labels)
+    return np.isin(ids[:n], ids[n:] if source.test is not None else ids[:n][in_test])
+
+
+def _equal_images(source: Source, roles: _Roles) -> dict[str, int]:
+    ids, n = source.image_ids, len(source.pool.labels)
+    train, validation = ids[roles.rows[roles.in_train]], ids[roles.rows[roles.held_out]]
+    test = ids[n:] if source.test is not None else ids[:n][roles.in_test]
+    return {
+        "train_test": int(np.isin(train, test).sum()),
+        "train_validation": int(np.isin(train, validation).sum()),
+        "validation_test": int(np.isin(validation, test).sum()),
+        "source": len(ids) - len(np.unique(ids)),
+    }
 
 
 def check_bias(source: Source, settings: BiasSettings) -> None:
@@ -152,7 +243,10 @@ def check_bias(source: Source, settings: BiasSettings) -> None:
         InputError: If a class would be left without a sample, or the class map or the label
             file does not fit the source.
     """
-    sizes = np.bincount(source.pool.labels, minlength=source.num_classes)
+    labels = source.pool.labels
+    if source.test is not None and settings.equal_images == "drop":
+        labels = labels[~_equal_to_test(source, np.zeros(len(labels), dtype=bool))]
+    sizes = np.bincount(labels, minlength=source.num_classes)
     if source.test is None:
         sizes = sizes - _test_sizes(sizes, settings)
     _class_sizes(sizes, settings, source)
@@ -162,6 +256,19 @@ def check_bias(source: Source, settings: BiasSettings) -> None:
         _in_memory(source.pool.images)
     if settings.noise_kind == "asymmetric":
         _class_map(source, settings)
+
+
+def check_labels(source: Source, settings: BiasSettings, streams: Streams) -> NDArray[np.int64]:
+    """Refuses labels that leave a class out, as the streams draw them.
+
+    Returns:
+        Positions in the pool of the images that train, int64.
+
+    Raises:
+        InputError: If a class would not be observed in training.
+    """
+    roles = _assign_roles(source, settings, streams)
+    return roles.rows[roles.in_train]
 
 
 def _test_sizes(sizes: NDArray[np.int64], settings: BiasSettings) -> NDArray[np.int64]:
@@ -197,19 +304,16 @@ def _class_sizes(
     counts = counts_of(settings.n_max or int(sizes.max()), source.num_classes, factor)
     empty = np.flatnonzero(np.minimum(sizes, counts) == 0)
     if len(empty):
-        names = ", ".join(f"'{source.class_names[c]}' ({c})" for c in empty[:5])
-        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
         missing = not sizes[empty].all()
         remedy = "it has none in the source" if missing else "lower [data.imbalance_factor]"
         raise InputError(
             f"[data.imbalance_factor] must leave every class a training image, "
-            f"but {factor:g} leaves none of class {names}{more}: {remedy}"
+            f"but {factor:g} leaves none of class {_named(empty, source)}: {remedy}"
         )
     return counts
 
 
 def _noisy(
-    images: Images,
     rows: NDArray[np.int64],
     settings: BiasSettings,
     source: Source,
@@ -226,7 +330,8 @@ def _noisy(
     if kind == "flip":
         return flip_labels(true, C, rate, rng)
     if kind == "instance":
-        return instance_labels(_in_memory(images), true, C, rate, rng)
+        images = _in_memory(source.pool.images)[rows]
+        return instance_labels(images, true, C, rate, rng)
     return draw_observed_labels(true, _transition_matrix(true, source, settings), rng)
 
 
@@ -277,15 +382,22 @@ def _held_out(
     return marked
 
 
-def _record(
-    source: Source, splits: TrialSplits, kept: NDArray[np.int64], observed: NDArray[np.int64]
-) -> dict[str, Any]:
+def _record(source: Source, splits: TrialSplits, roles: _Roles) -> dict[str, Any]:
     train, C = splits.train, source.num_classes
     return {
         "source": source.name,
         "digest": source.digest,
-        "tail_digest": hashlib.sha256(kept.tobytes()).hexdigest(),
-        "noise_digest": hashlib.sha256(observed.tobytes()).hexdigest(),
+        "tail_digest": hashlib.sha256(roles.kept.tobytes()).hexdigest(),
+        "noise_digest": hashlib.sha256(roles.observed.tobytes()).hexdigest(),
+        "split_digests": {
+            role: _digest(source, samples)
+            for role, samples in (
+                ("train", train),
+                ("validation", splits.validation),
+                ("test", splits.test),
+            )
+            if samples is not None
+        },
         "class_names": list(source.class_names),
         "splits": {
             "train": len(train.true),
@@ -294,15 +406,15 @@ def _record(
         },
         "true_class_counts": np.bincount(train.true, minlength=C).tolist(),
         "observed_class_counts": np.bincount(train.observed, minlength=C).tolist(),
-        "shared_with_test": _shared(source, splits),
+        "equal_images": _equal_images(source, roles),
         "flip_rate": float((train.true != train.observed).mean()),
         "transition_matrix": realised_transition_matrix(train.true, train.observed, C).tolist(),
     }
 
 
-def _shared(source: Source, splits: TrialSplits) -> int | None:
-    """Number of images of the source's pool, or of the split, that are in the test, too."""
-    if source.shared is not None:
-        return source.shared
-    files = isinstance(splits.train.images, ImageFiles)
-    return None if files else shared_images(splits.train.images, splits.test.images)
+def _digest(source: Source, samples: LabelledImages) -> str:
+    """Digest of which images of the source the samples are, and of their labels."""
+    content = hashlib.sha256(source.digest.encode())
+    for values in (samples.indices, samples.true, samples.observed):
+        content.update(b"" if values is None else values.tobytes())
+    return content.hexdigest()

@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import functional as TF
 from dynaloss.data.image_files import EVALUATION_MARGIN, ImageFiles, as_planes, centre_crop
 from dynaloss.data.image_sources import RESIDENT_BYTES
 from dynaloss.data.resident import ResidentSplit
+from dynaloss.data.role_split import RoleSplit
 from dynaloss.data.splits import LabelledImages
 from dynaloss.data.views import Views
 from dynaloss.learning.batches import Batch, Split
@@ -49,7 +50,7 @@ def make_split(
     return ResidentSplit(samples, views, device, on_host=on_host)
 
 
-class StreamedSplit:
+class StreamedSplit(RoleSplit):
     """The samples of one role, read as they are needed; see `dynaloss.learning.batches.Split`.
 
     Workers decode and cut; mirroring, policies, cutout and normalising are those of `Views`, in
@@ -72,23 +73,10 @@ class StreamedSplit:
     ) -> None:
         if not isinstance(samples.images, ImageFiles):
             raise TypeError("`samples.images` must be files.")
+        super().__init__(samples, replace(views, crop_padding=0), device)
         self._reader = _Reader(samples.images)
-        self._observed = torch.tensor(samples.observed, device=device)
-        self._true = torch.tensor(samples.true, device=device)
-        self._views = replace(views, crop_padding=0)
-        self._device = device
         self._num_workers = torch.get_num_threads() if num_workers is None else num_workers
         self._idle: list[tuple[_Plan, DataLoader[Any]]] = []
-
-    @property
-    def observed_labels(self) -> Tensor:
-        """Labels that training sees, int64, shape (N,)."""
-        return self._observed
-
-    @property
-    def true_labels(self) -> Tensor:
-        """Labels without noise, int64, shape (N,)."""
-        return self._true
 
     def batches(
         self,
@@ -110,15 +98,10 @@ class StreamedSplit:
                     indices=on_device,
                     labels=self._observed[on_device],
                     weak=None if middle is None else self._views.weak(middle.to(self._device)),
-                    strong=self._strong(cut, generator),
+                    strong=None if cut is None else self._strong(cut.to(self._device), generator),
                 )
         finally:
             self._idle.append((plan, loader))
-
-    def _strong(self, cut: Tensor | None, generator: torch.Generator | None) -> Tensor | None:
-        if cut is None or generator is None:
-            return None
-        return self._views.strong(cut.to(self._device), generator)
 
     def _new_loader(self) -> tuple[_Plan, DataLoader[Any]]:
         plan = _Plan()

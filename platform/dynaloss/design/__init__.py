@@ -1,27 +1,41 @@
 """What to run: typed settings, study files, ablation designs, plans and trial identity."""
 
-from dynaloss.design.arms import COMPONENTS, DESIGNS, arm_name, design_arms
+from dynaloss.design.arms import COMPONENTS, arm_name, design_arms
 from dynaloss.design.bundled import bundled_studies, find_study
 from dynaloss.design.config import (
-    LOSSES,
     MODELS,
-    SOURCES,
-    CorrectorConfig,
-    CrossEntropyConfig,
-    DataConfig,
-    DynamicLossConfig,
-    LossConfig,
-    MarginConfig,
     MetaConfig,
     ModelConfig,
-    NoiseConfig,
     OptimizerConfig,
     SamplerConfig,
     ScheduleConfig,
     TrialConfig,
+)
+from dynaloss.design.data_config import (
+    SOURCES,
+    DataConfig,
+    NoiseConfig,
     ValidationConfig,
+    ViewsConfig,
 )
 from dynaloss.design.identity import RESULTS_VERSION, effective_config, flatten, trial_key
+from dynaloss.design.loss_config import (
+    LOSSES,
+    BalancedSoftmaxConfig,
+    ClassBalancedConfig,
+    CorrectorConfig,
+    CrossEntropyConfig,
+    DynamicLossConfig,
+    ELRConfig,
+    FocalConfig,
+    GCEConfig,
+    LDAMConfig,
+    LogitAdjustmentConfig,
+    LossConfig,
+    MarginConfig,
+    MetaWeightNetConfig,
+    SCEConfig,
+)
 from dynaloss.design.overrides import Overrides, override, setting_keys
 from dynaloss.design.plan import (
     Condition,
@@ -44,13 +58,14 @@ from dynaloss.design.study import (
 
 __all__ = [
     "COMPONENTS",
-    "DESIGNS",
     "LOSSES",
     "MODELS",
     "RESULTS_VERSION",
     "SOURCES",
     "AblationConfig",
     "AblationStudy",
+    "BalancedSoftmaxConfig",
+    "ClassBalancedConfig",
     "Condition",
     "CorrectorConfig",
     "CrossEntropyConfig",
@@ -58,9 +73,15 @@ __all__ = [
     "DataDigests",
     "Document",
     "DynamicLossConfig",
+    "ELRConfig",
+    "FocalConfig",
+    "GCEConfig",
+    "LDAMConfig",
+    "LogitAdjustmentConfig",
     "LossConfig",
     "MarginConfig",
     "MetaConfig",
+    "MetaWeightNetConfig",
     "ModelConfig",
     "NoiseConfig",
     "OptimizerConfig",
@@ -69,12 +90,14 @@ __all__ = [
     "Plan",
     "ReportConfig",
     "ResourcesConfig",
+    "SCEConfig",
     "SamplerConfig",
     "ScheduleConfig",
     "Trial",
     "TrialConfig",
     "TrialRecord",
     "ValidationConfig",
+    "ViewsConfig",
     "arm_name",
     "bundled_studies",
     "condition_label",

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from dynaloss.design.designs import DESIGNS, DesignName, subsets_of
+from dynaloss.design.designs import DesignName, subsets_of
+from dynaloss.design.loss_config import LOSSES, LossConfig
 from dynaloss.design.overrides import Overrides
-from dynaloss.design.settings import Scalar, show
+from dynaloss.design.settings import Scalar, models_in, show
 
 __all__ = [
     "COMPONENTS",
-    "DESIGNS",
     "Component",
     "DesignName",
     "arm_name",
+    "baseline_arms",
+    "baseline_losses",
     "design_arms",
     "level_arms",
 ]
@@ -64,6 +66,24 @@ def level_arms(factor: str, levels: Sequence[Scalar]) -> dict[str, Overrides]:
     """One arm per level of one setting, such as `ranks-10`."""
     short = factor.rpartition(".")[2]
     return {f"{short}-{_as_name(level)}": {factor: level} for level in levels}
+
+
+def baseline_losses() -> tuple[str, ...]:
+    """Names of the losses that can stand beside a design: all but the one that it takes apart."""
+    return tuple(name for name in LOSSES if name != "dynamic")
+
+
+def baseline_arms(losses: Sequence[str]) -> dict[str, Overrides]:
+    """One arm per loss, called like it, with every setting of that loss at its default.
+
+    Args:
+        losses: Names of `baseline_losses`.
+    """
+    models = {m.model_fields["name"].default: m for m in models_in(LossConfig)}
+    return {
+        loss: {f"loss.{name}": value for name, value in models[loss]().model_dump().items()}
+        for loss in losses
+    }
 
 
 def _as_name(level: Scalar) -> str:

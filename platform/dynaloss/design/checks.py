@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, get_args
 
-from dynaloss.design.arms import COMPONENTS, DesignName, design_arms, level_arms
+from dynaloss.design.arms import (
+    COMPONENTS,
+    DesignName,
+    baseline_arms,
+    baseline_losses,
+    design_arms,
+    level_arms,
+)
 from dynaloss.design.config import TrialConfig
 from dynaloss.design.overrides import apply_overrides, check_key
 from dynaloss.design.problems import Problem, but_got, did_you_mean, listed, problems_of, repeats
@@ -69,7 +76,8 @@ def _repeated_values(values: Mapping[str, Any]) -> Iterator[Problem]:
     conditions = _mapping(values, "conditions")
     lists: dict[KeyPath, Any] = {("conditions", key): given for key, given in conditions.items()}
     lists |= {("seeds",): values.get("seeds")}
-    lists |= {("ablation", "components"): _mapping(values, "ablation").get("components")}
+    ablation = _mapping(values, "ablation")
+    lists |= {("ablation", name): ablation.get(name) for name in ("components", "baselines")}
     for path, given in lists.items():
         again = repeated(filter(is_single, given)) if isinstance(given, list) else []
         if again:
@@ -114,7 +122,8 @@ def _empty_design(values: Mapping[str, Any]) -> Iterator[Problem]:
     ablation = values.get("ablation")
     if not isinstance(ablation, dict):
         return
-    if not (ablation.get("components") or ablation.get("one_factor") or values.get("arms")):
+    arms = [ablation.get(name) for name in ("components", "one_factor", "baselines")]
+    if not (any(arms) or values.get("arms")):
         known = listed([*COMPONENTS, *_mapping(values, "components")])
         text = f"must hold at least one of {known}, as no arms are written out"
         yield Problem(("ablation", "components"), text)
@@ -135,7 +144,7 @@ def _baseline(values: Mapping[str, Any]) -> Iterator[Problem]:
     ablation = _mapping(values, "ablation")
     baseline = ablation.get("baseline")
     arms = {**_designed_arms(values), **_mapping(values, "arms")} or ("full",)
-    broken_design = ablation.get("components") and not _designed_arms(values)
+    broken_design = ablation.get("components") and not _component_arms(values)
     if isinstance(baseline, str) and baseline not in arms and not broken_design:
         rule = f"must be one of the arms {listed(arms)}"
         text = but_got(rule, baseline, did_you_mean(baseline, arms))
@@ -209,8 +218,13 @@ def _written_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
 
 
 def _designed_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
-    """Arms of the design; none where the design itself is malformed."""
-    return {**_component_arms(values), **_level_arms(values)}
+    """Arms of the design and beside it; none where the design itself is malformed."""
+    baselines = _baseline_arms(values)
+    arms = {**_component_arms(values), **_level_arms(values)}
+    # As the study has it: losses with nothing to stand beside stand beside the trial.
+    if baselines and not (arms or values.get("arms")):
+        arms["full"] = {}
+    return {**arms, **baselines}
 
 
 def _component_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
@@ -259,6 +273,19 @@ def _level_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
                 path = ("ablation", "one_factor", factor, index)
                 arms[arm] = {factor: _Choice(chosen[factor], path)}
     return arms
+
+
+def _baseline_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
+    given = _mapping(values, "ablation").get("baselines")
+    losses = given if isinstance(given, list) else []
+    known = [loss for loss in baseline_losses() if loss in losses]
+    return {
+        arm: {
+            key: _Choice(value, ("ablation", "baselines", losses.index(arm)))
+            for key, value in chosen.items()
+        }
+        for arm, chosen in baseline_arms(known).items()
+    }
 
 
 def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from dynaloss.design.loss_config import (
     DynamicLossConfig,
     LossConfig,
     MarginConfig,
+    accepts_soft_targets,
 )
-from dynaloss.design.settings import Real, Settings, one_of, rule_error
+from dynaloss.design.settings import Real, Settings, one_of, refusal, rule_error
 
 __all__ = [
     "LOSSES",
@@ -172,6 +173,20 @@ class ScheduleConfig(Settings):
         ge=0,
         description="Epochs over which the learning rate rises from a tenth, at least 0.",
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="Precision of the classifier's passes; losses and weights stay float32.",
+    )
+    deterministic: bool = Field(
+        default=False,
+        description="Whether equal trials are equal bit for bit on a GPU, too, which is slower; "
+        "wants CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment. On a CPU they are anyway.",
+    )
+    compile: bool = Field(
+        default=False,
+        description="Whether the classifier's training passes go through torch.compile, for "
+        "long trials; where that fails, a warning says so and the trial goes on without.",
+    )
 
     @field_validator("warmup_epochs")
     @classmethod
@@ -187,8 +202,19 @@ class TrialConfig(Settings):
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
-    loss: LossConfig = DynamicLossConfig()
+    loss: LossConfig = Field(default=DynamicLossConfig(), validate_default=True)
     sampler: SamplerConfig = SamplerConfig()
     meta: MetaConfig = MetaConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+
+    @field_validator("loss")
+    @classmethod
+    def _fit_for_mixup(cls, loss: LossConfig, info: ValidationInfo) -> LossConfig:
+        data = info.data.get("data")
+        if data is not None and data.views.mixup and not accepts_soft_targets(loss):
+            raise refusal(
+                "must be 'cross_entropy', 'balanced_softmax' or 'logit_adjustment' where "
+                f"data.views.mixup is above 0: '{loss.name}' has no target for a mixed image"
+            )
+        return loss

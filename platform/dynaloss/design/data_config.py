@@ -138,6 +138,12 @@ class ViewsConfig(Settings):
         default=None,
         description="Whether half of the images are mirrored; null takes what suits the source.",
     )
+    mixup: Real = Field(
+        default=0.0,
+        ge=0,
+        description="Mixes the images and labels of a training batch, with shares from "
+        "Beta(mixup, mixup); 0 for none. For losses that accept soft targets.",
+    )
 
 
 class DataConfig(Settings):
@@ -201,6 +207,11 @@ class DataConfig(Settings):
         "test split of its own.",
     )
     validation: ValidationConfig = ValidationConfig()
+    equal_images: Literal["keep", "drop"] = Field(
+        default="keep",
+        description="Images of equal content in two roles. keep: a warning counts them. drop: "
+        "training leaves out what is in the test or in validation, too.",
+    )
     views: ViewsConfig = ViewsConfig()
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-__all__ = ["DESIGNS", "DesignName", "Fraction", "Resolution", "fraction_of", "subsets_of"]
+__all__ = ["DesignName", "Fraction", "Resolution", "fraction_of", "subsets_of"]
 
 DesignName = Literal["factorial", "leave_one_out", "only_one", "fractional"]
 Resolution = Literal[3, 4, 5]
@@ -126,7 +126,7 @@ def subsets_of(
     """The subsets that a design switches on, in its order."""
     if design == "fractional":
         return fraction_of(components, resolution).subsets()
-    return DESIGNS[design](components)
+    return _SUBSETS[design](components)
 
 
 def _factorial(components: Sequence[str]) -> list[_Subset]:
@@ -143,10 +143,8 @@ def _only_one(components: Sequence[str]) -> list[_Subset]:
     return [(), *((name,) for name in components)]
 
 
-DESIGNS: Mapping[DesignName, Callable[[Sequence[str]], list[_Subset]]] = {
+_SUBSETS: Mapping[DesignName, Callable[[Sequence[str]], list[_Subset]]] = {
     "factorial": _factorial,
     "leave_one_out": _leave_one_out,
     "only_one": _only_one,
-    "fractional": lambda components: fraction_of(components).subsets(),
 }
-"""Per design, the subsets of the components that are switched on together."""

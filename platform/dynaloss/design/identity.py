@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dynaloss.data.digests import file_digest
@@ -13,17 +13,18 @@ from dynaloss.design.config import (
     DynamicLossConfig,
     NoiseConfig,
     SamplerConfig,
+    ScheduleConfig,
     TrialConfig,
 )
 from dynaloss.design.loss_config import LDAMConfig, MetaWeightNetConfig
-from dynaloss.design.settings import Scalar
+from dynaloss.design.settings import Scalar, Settings
 
 __all__ = ["RESULTS_VERSION", "digest_of", "effective_config", "flatten", "trial_key"]
 
 # Raise this when code in learning/ or data/ changes what a trial computes from equal settings,
 # even in the last bit: results stored under the old number then count as missing. A change of
 # speed, of names or of what is logged is no reason.
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 
 
 def effective_config(config: TrialConfig) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def effective_config(config: TrialConfig) -> dict[str, Any]:
     """
     values = config.model_dump()
     _keep_effective_data(values["data"], config.data)
+    _drop_defaults(values["schedule"], ScheduleConfig(), ("precision", "deterministic", "compile"))
     del values["model"]["pretrained_path"]
     if config.model.pretrained_path is not None:
         values["model"]["pretrained"] = _content(config.model.pretrained_path)
@@ -90,13 +92,18 @@ def _is_learned(config: TrialConfig) -> bool:
     return isinstance(loss, MetaWeightNetConfig)
 
 
+def _drop_defaults(values: dict[str, Any], defaults: Settings, names: Iterable[str]) -> None:
+    """Leaves out what is as by default, so that a setting added later changes no key."""
+    for name in names:
+        if values[name] == getattr(defaults, name):
+            del values[name]
+
+
 def _keep_effective_data(data: dict[str, Any], config: DataConfig) -> None:
     # The digest of the data stands for what these point to; the views come back below.
     for name in ("root", "train", "test", "download", "views"):
         del data[name]
-    for name, default in (("image_size", None), ("num_classes", None), ("memory", "auto")):
-        if data[name] == default:
-            del data[name]
+    _drop_defaults(data, DataConfig(), ("image_size", "num_classes", "memory", "equal_images"))
     if config.has_test_split:
         del data["test_fraction"]
     if not config.is_imbalanced:

@@ -24,6 +24,7 @@ __all__ = [
     "MarginConfig",
     "MetaWeightNetConfig",
     "SCEConfig",
+    "accepts_soft_targets",
 ]
 
 
@@ -233,6 +234,18 @@ LossConfig = Annotated[
     | Annotated[MetaWeightNetConfig, Tag("meta_weight_net")],
     Discriminator(_loss_name),
 ]
+
+
+def accepts_soft_targets(loss: LossConfig) -> bool:
+    """Whether targets may be distributions: where the loss is a cross-entropy of fixed logits.
+
+    Not where a target hangs on the rank or the loss of one image, which a mixed image has not,
+    nor where the loss looks at the probability of the one observed class.
+    """
+    if isinstance(loss, DynamicLossConfig):
+        return not (loss.corrector.enabled or loss.margin.enabled)
+    return isinstance(loss, CrossEntropyConfig | BalancedSoftmaxConfig | LogitAdjustmentConfig)
+
 
 LOSSES = {
     str(model.model_fields["name"].default): (model.__doc__ or "").rstrip(".")

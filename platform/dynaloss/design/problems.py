@@ -141,6 +141,8 @@ def _sentence(detail: ErrorDetails) -> str:
     match kind:
         case "rule":
             return but_got(context["rule"], value, context["remedy"])
+        case "refusal":
+            return str(context["text"])
         case "choice":
             return _choice(context["choices"], value)
         case "literal_error":

@@ -42,7 +42,7 @@ def check_search(values: Mapping[str, Any]) -> list[Problem]:
         *_objectives(values),
         *_validation(values, cells),
         *_rungs(values, cells),
-        *_sampler(values, space),
+        *_sampler(values, space, cells),
     ]
     return list(dict.fromkeys(problems))
 
@@ -177,21 +177,34 @@ def _rungs(values: Mapping[str, Any], cells: list[_Cell]) -> Iterator[Problem]:
             yield Problem(("scheduler", "rungs"), but_got(rule, most))
 
 
-def _sampler(values: Mapping[str, Any], space: Mapping[str, ParameterConfig]) -> Iterator[Problem]:
+def _sampler(
+    values: Mapping[str, Any], space: Mapping[str, ParameterConfig], cells: list[_Cell]
+) -> Iterator[Problem]:
     search = _mapping(values, "search")
     sampler, several = search.get("sampler", "tpe"), search.get("metrics")
-    num_objectives = len(several) if isinstance(several, list) else 1
     if sampler == "grid":
         for key, parameter in space.items():
             if parameter.distribution().points() is None:
                 yield Problem(("space", key), "needs a `step` or a `choice`, as a grid counts it")
-    if sampler == "cmaes" and num_objectives > 1:
-        yield Problem(("search", "sampler"), "cmaes has one objective only; take 'nsgaii'")
+    if sampler in ("cmaes", "gp") and isinstance(several, list) and len(several) > 1:
+        yield Problem(("search", "sampler"), f"{sampler} has one objective only; take 'nsgaii'")
     if sampler == "cmaes":
-        for key, parameter in space.items():
-            if parameter.choice is not None or parameter.when:
-                text = "is a choice or conditional, which cmaes cannot search; take 'tpe'"
-                yield Problem(("space", key), text)
+        yield from _evolvable(space, cells)
+
+
+def _evolvable(space: Mapping[str, ParameterConfig], cells: list[_Cell]) -> Iterator[Problem]:
+    """What cmaes cannot search: it moves a cloud of points in a space of fixed dimensions."""
+    for key, parameter in space.items():
+        if parameter.choice is not None:
+            yield Problem(("space", key), "is a choice, which cmaes cannot search; take 'tpe'")
+        elif set(parameter.when) & set(space):
+            text = "depends on another parameter, which cmaes cannot search; take 'tpe'"
+            yield Problem(("space", key), text)
+    for arm, config in cells:
+        count = sum(is_active(parameter, config, {}) for parameter in space.values())
+        if count < 2:
+            text = f"cmaes needs two parameters at least, but the arm '{arm}' has {count}"
+            yield Problem(("search", "sampler"), f"{text}; take 'tpe'")
 
 
 def _cells(values: Mapping[str, Any]) -> Iterator[_Cell]:

@@ -13,7 +13,7 @@ VALIDATION_METRICS = tuple(
 """What every trial with a validation split reports."""
 
 COST_METRICS = ("time/trial_seconds",)
-"""What may stand beside a validation metric: `time/trial_seconds` sums the epochs' seconds."""
+"""What may stand beside a validation metric: `time/trial_seconds` is the time up to the epoch."""
 
 
 def refused_objective(name: str, *, first: bool) -> str | None:
@@ -33,6 +33,12 @@ def refused_objective(name: str, *, first: bool) -> str | None:
             "worthless as an estimate"
         )
         remedy = f"did you mean '{own}'?" if own in known else f"known: {listed(known)}"
+    elif name.startswith("val_clean/"):
+        reason = (
+            "must be measured by the labels that validation has; to select by clean ones set "
+            "data.validation.labels to clean, which counts them as used, and take `val/...`"
+        )
+        remedy = ""
     elif name in COST_METRICS:
         reason, remedy = "must be a validation metric, as pruning and winners go by it", ""
     elif name.startswith(("train/", "corrector/", "sampler/")):

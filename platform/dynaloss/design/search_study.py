@@ -35,6 +35,7 @@ __all__ = [
     "SchedulerConfig",
     "SearchConfig",
     "SearchStudy",
+    "confirmed_name",
     "load_any",
     "load_search",
     "study_kind",
@@ -74,7 +75,10 @@ class SearchConfig(Settings):
     )
     seed: int = Field(default=0, ge=0, description="Seed of the suggestions and audit draws.")
     startup_trials: int = Field(
-        default=5, ge=1, description="Trials per group drawn at random before tpe or gp learns."
+        default=5,
+        ge=1,
+        description="Trials per group drawn at random before a sampler "
+        "learns; for nsgaii also the size of a generation.",
     )
     trial_seed: int = Field(
         default=0, ge=0, description="Seed that all trials train with, so that all see one split."
@@ -179,6 +183,11 @@ class SearchStudy(Settings):
     def arm_overrides(self) -> dict[str, Overrides]:
         """Settings of every arm by name; without arms the trial is the only one, `full`."""
         return dict(self.arms) or {"full": {}}
+
+
+def confirmed_name(study: str) -> str:
+    """Name of the study that trains the winners of a search afresh."""
+    return f"{study}-best"
 
 
 def study_kind(values: dict[str, Any]) -> Literal["search", "ablation"]:

@@ -20,6 +20,7 @@ __all__ = [
     "models_in",
     "name_of",
     "one_of",
+    "refusal",
     "repeated",
     "rule_error",
     "show",
@@ -49,6 +50,11 @@ class Settings(BaseModel):
 def rule_error(rule: str, remedy: str = "") -> PydanticCustomError:
     """Error whose rule and remedy reach the user word for word."""
     return PydanticCustomError("rule", "{rule}", {"rule": rule, "remedy": remedy})
+
+
+def refusal(text: str) -> PydanticCustomError:
+    """Error whose text is all that the user reads, for values that cannot be shown in a line."""
+    return PydanticCustomError("refusal", "{text}", {"text": text})
 
 
 def one_of(names: Collection[str]) -> Callable[[str], str]:

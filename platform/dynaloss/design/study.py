@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from dynaloss.design.arms import Component, DesignName, design_arms, level_arms
+from dynaloss.design.arms import (
+    Component,
+    DesignName,
+    baseline_arms,
+    baseline_losses,
+    design_arms,
+    level_arms,
+)
 from dynaloss.design.bundled import find_study
 from dynaloss.design.checks import check_across
 from dynaloss.design.config import TrialConfig
 from dynaloss.design.designs import Resolution, fraction_of
 from dynaloss.design.overrides import Overrides
-from dynaloss.design.problems import problems_of
+from dynaloss.design.problems import Problem, problems_of
 from dynaloss.design.reader import read_document
 from dynaloss.design.settings import (
     Real,
@@ -23,6 +30,7 @@ from dynaloss.design.settings import (
     distinct,
     filled,
     name_of,
+    one_of,
     single_value,
 )
 from dynaloss.design.tuned import TunedConfig, check_tuned
@@ -34,6 +42,7 @@ __all__ = [
     "ComponentConfig",
     "ReportConfig",
     "ResourcesConfig",
+    "TuningConfig",
     "load_study",
 ]
 
@@ -76,10 +85,43 @@ class AblationConfig(Settings):
     one_factor: dict[str, _Values] = Field(
         default={}, description="Levels per dotted key of `trial`, each level an arm of its own."
     )
+    baselines: Annotated[
+        tuple[Annotated[str, AfterValidator(one_of(baseline_losses()))], ...],
+        _Listed,
+        AfterValidator(distinct),
+    ] = Field(
+        default=(),
+        description="Losses to run beside the design, each an arm of its name with the loss's "
+        "default settings.",
+    )
+    tuning: Literal["frozen", "per_arm"] = Field(
+        default="frozen",
+        description="frozen: all arms have the settings of `trial`. per_arm: each arm is searched "
+        "first, as `tuning` says, with an equal budget.",
+    )
     baseline: str | None = Field(
         default=None,
         description="Arm that the others are compared with; null takes `none`, or else the "
         "first arm.",
+    )
+
+
+class TuningConfig(Settings):
+    """How each arm is searched before the arms are compared; the parts are those of a search."""
+
+    space: dict[str, Any] = Field(
+        description="Per dotted key of `trial`, the values to choose from."
+    )
+    search: dict[str, Any] = Field(
+        default={}, description="How to search, and how many trials each condition and arm has."
+    )
+    scheduler: dict[str, Any] = Field(default={}, description="When a trial is stopped.")
+    validation_fraction: Real = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="Share of the training data, in (0, 1), that the search holds out for "
+        "validation where the trial has none; the arms compared train on all.",
     )
 
 
@@ -121,6 +163,9 @@ class AblationStudy(Settings):
     tuned: Annotated[tuple[TunedConfig, ...], _Listed] = Field(
         default=(), description="Settings per arm and condition, as a search writes them."
     )
+    tuning: TuningConfig | None = Field(
+        default=None, description="The search of each arm, for `ablation.tuning: per_arm`."
+    )
     seeds: _Seeds = Field(
         description="Trial seeds, distinct, at least 0; each is run in every cell."
     )
@@ -142,6 +187,11 @@ class AblationStudy(Settings):
             arms |= self._designed(self.ablation)
         return {**arms, **self.arms} or {"full": {}}
 
+    @property
+    def is_tuned_per_arm(self) -> bool:
+        """Whether each arm is searched before the arms are compared."""
+        return self.ablation is not None and self.ablation.tuning == "per_arm"
+
     def tuned_overrides(self, arm: str, condition: Overrides) -> Overrides:
         """Settings that were tuned for an arm under a condition; those further down stand."""
         merged: dict[str, Scalar] = {}
@@ -159,13 +209,22 @@ class AblationStudy(Settings):
             )
         for factor, levels in ablation.one_factor.items():
             arms |= level_arms(factor, levels)
-        return arms
+        if not (arms or self.arms):
+            arms["full"] = {}
+        return {**arms, **baseline_arms(ablation.baselines)}
 
     def design_notes(self) -> tuple[str, ...]:
         """What to know of the design before it runs, such as its aliasing."""
-        if self.ablation is None or "fractional" not in self.ablation.design:
-            return ()
-        return (fraction_of(self.ablation.components, self.ablation.resolution).describe(),)
+        notes: list[str] = []
+        if self.ablation is not None and "fractional" in self.ablation.design:
+            notes.append(
+                fraction_of(self.ablation.components, self.ablation.resolution).describe()
+            )
+        if self.is_tuned_per_arm and not self.tuned:
+            notes.append(
+                "each arm is searched first; until then the keys are those of untuned settings"
+            )
+        return tuple(notes)
 
     @property
     def baseline(self) -> str:
@@ -188,9 +247,21 @@ def load_study(source: str | Path) -> AblationStudy:
     problems = problems_of(AblationStudy, values) + check_across(values)
     if not problems:
         study = AblationStudy.model_validate(values)
-        problems = [*check_tuned(values, study.arm_overrides())]
+        problems = [*check_tuned(values, study.arm_overrides()), *_tuning_problems(study)]
     if problems:
         # A rule may be broken on several ways through the checks: say it once.
         placed = sorted({p: document.line(p.path) for p in problems}.items(), key=lambda x: x[1])
         raise InputError(f"{document.path}:{line}: {problem}" for problem, line in placed)
     return AblationStudy.model_validate(values)
+
+
+def _tuning_problems(study: AblationStudy) -> list[Problem]:
+    if not study.is_tuned_per_arm:
+        return []
+    if study.tuning is None:
+        text = "is 'per_arm', which needs [tuning.space]: the values to choose from"
+        return [Problem(("ablation", "tuning"), text)]
+    # A search is made of the parts of an ablation: it is loaded after them.
+    from dynaloss.design.tuning import tuning_problems
+
+    return tuning_problems(study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,9 @@ from dynaloss.design.config import DataConfig, DynamicLossConfig, SamplerConfig,
 from dynaloss.design.loss_config import LDAMConfig, MetaWeightNetConfig
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from dynaloss.data.sources import Source, SourceSettings, SourceStatus
     from dynaloss.data.splits import BiasSettings, LabelledImages
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AssembledTrial",
     "assemble_trial",
-    "check_data_of",
+    "checks_of",
+    "count_equal_images_of",
     "load_source_of",
     "source_key",
     "source_status_of",
@@ -80,7 +84,9 @@ def assemble_trial(
 
     streams = Streams(base_seed=base_seed, seed=seed)
     splits = make_splits(source, _bias_settings(config.data), streams)
-    views = Views.of_source(source, device, ViewSettings(**config.data.views.model_dump()))
+    # Mixup is of batches, not of images: it belongs to the trainer.
+    settings = ViewSettings(**config.data.views.model_dump(exclude={"mixup"}))
+    views = Views.of_source(source, device, settings)
     roles = {
         role: make_split(samples, views, device, config.data.memory)
         for role, samples in (("val", splits.validation), ("test", splits.test))
@@ -104,7 +110,7 @@ def assemble_trial(
         evaluations=roles,
         num_classes=source.num_classes,
         settings=_trainer_settings(config),
-        clean_set=_clean_set(config.sampler, splits.train),
+        clean_set=_load_clean_set(config.sampler, splits.train.indices, len(splits.train.true)),
         num_clean_labels=_num_clean_validation_labels(config.data, splits.validation),
         streams=streams,
         device=device,
@@ -119,11 +125,55 @@ def source_status_of(config: DataConfig) -> SourceStatus:
     return source_status(_source_settings(config))
 
 
-def check_data_of(config: DataConfig, source: Source) -> None:
-    """Refuses a bias that cannot be put on `source`; see `check_bias`."""
-    from dynaloss.data.splits import check_bias
+def checks_of(
+    config: TrialConfig, *, seed: int, base_seed: int
+) -> dict[Hashable, Callable[[Source], object]]:
+    """What has to hold of a trial and its source before it starts.
 
-    check_bias(source, _bias_settings(config))
+    Returns:
+        Checks, which raise `InputError`, by all that each depends on: equal ones need no repeat.
+    """
+    from dynaloss.data.splits import check_bias, check_labels
+    from dynaloss.learning.streams import Streams
+
+    where, bias = source_key(config.data), _bias_settings(config.data)
+    streams = Streams(base_seed=base_seed, seed=seed)
+    path = config.sampler.path if config.sampler.kind == "clean" else None
+    checks: dict[Hashable, Callable[[Source], object]] = {
+        ("bias", where, bias): lambda source: check_bias(source, bias),
+        ("model", where, config.model): lambda source: _check_model(config, source),
+    }
+    # Noise by the image costs as much as the trial's own; the trial says so itself.
+    if bias.noise_kind != "instance":
+        checks["labels", where, bias, streams] = lambda source: check_labels(source, bias, streams)
+    if path is not None:
+        checks["clean set", where, bias, streams, path] = lambda source: _load_clean_set(
+            config.sampler, rows := check_labels(source, bias, streams), len(rows)
+        )
+    return checks
+
+
+def _check_model(config: TrialConfig, source: Source) -> None:
+    from dynaloss.learning.models import check_model
+
+    pretrained = config.model.pretrained_path
+    check_model(
+        config.model.name,
+        input_shape=source.input_shape,
+        num_classes=source.num_classes,
+        pretrained=None if pretrained is None else Path(pretrained),
+    )
+
+
+def count_equal_images_of(
+    config: DataConfig, source: Source, *, seed: int, base_seed: int
+) -> dict[str, int]:
+    """Equal images across the roles of a trial; see `count_equal_images`."""
+    from dynaloss.data.splits import count_equal_images
+    from dynaloss.learning.streams import Streams
+
+    streams = Streams(base_seed=base_seed, seed=seed)
+    return count_equal_images(source, _bias_settings(config), streams)
 
 
 def source_key(config: DataConfig) -> str:
@@ -161,6 +211,7 @@ def _bias_settings(data: DataConfig) -> BiasSettings:
         test_fraction=data.test_fraction,
         validation_fraction=data.validation.fraction,
         validation_labels=data.validation.labels,
+        equal_images=data.equal_images,
     )
 
 
@@ -219,13 +270,21 @@ def _build_dynamic_loss(
     )
 
 
-def _clean_set(sampler: SamplerConfig, train: LabelledImages) -> torch.Tensor | None:
-    """Positions in the training split of the clean set that the user gives, if there is one."""
+def _load_clean_set(
+    sampler: SamplerConfig, rows: NDArray[np.int64] | None, size: int
+) -> torch.Tensor | None:
+    """Positions in the training split of the clean set that the user gives, if there is one.
+
+    Args:
+        sampler: Names the file.
+        rows: Position in the source of each sample of the split; see `load_clean_set`.
+        size: Number of samples of the split.
+    """
     from dynaloss.learning.clean_set import load_clean_set
 
     if sampler.kind != "clean":
         return None
-    return load_clean_set(Path(str(sampler.path)), train.indices, len(train.true))
+    return load_clean_set(Path(str(sampler.path)), rows, size)
 
 
 def _num_clean_validation_labels(data: DataConfig, validation: LabelledImages | None) -> int:
@@ -255,6 +314,10 @@ def _trainer_settings(config: TrialConfig) -> TrainerSettings:
         hypergradient=config.meta.hypergradient,
         warm_start_epochs=dynamic.corrector.warm_start_length(config.schedule.warmup_epochs),
         finetune=dynamic is config.loss and dynamic.finetune,
+        mixup=config.data.views.mixup,
+        precision=config.schedule.precision,
+        is_deterministic=config.schedule.deterministic,
+        is_compiled=config.schedule.compile,
         sampler=SamplerSettings(
             kind=config.sampler.kind,
             random_ratio=config.sampler.random_ratio,

@@ -31,6 +31,15 @@ class CheckpointFile:
         torch.save(dict(state), unfinished)
         unfinished.replace(self.path)
 
+    @staticmethod
+    def size_of(state: Mapping[str, Any]) -> int:
+        """Bytes of the file that `write` would make."""
+        import torch
+
+        counter = _Counter()
+        torch.save(dict(state), counter)  # type: ignore[arg-type] # only `write` is called
+        return counter.count
+
     def read(self) -> dict[str, Any] | None:
         """Returns the state, or None where there is no checkpoint."""
         import torch
@@ -44,3 +53,17 @@ class CheckpointFile:
         """Removes the file, if there is one."""
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
+
+
+class _Counter:
+    """A file that keeps nothing but the number of bytes written to it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def write(self, content: bytes) -> int:
+        self.count += len(content)
+        return len(content)
+
+    def flush(self) -> None:
+        """There is nothing to flush."""

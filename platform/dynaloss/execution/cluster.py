@@ -1,15 +1,19 @@
-"""Ray as an executor without memory: every launch gives it the trials that are left."""
+"""Ray as an executor without memory: every launch gives it the trials that are left.
+
+Ray's own searchers and schedulers forget what they knew in a restore, so nothing is kept in Ray:
+its searcher asks for the next order, its scheduler asks what a result leads to.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 # Ray reads these when it is imported.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -20,17 +24,18 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray import tune
 from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
 
 from dynaloss.data.sources import Source
 from dynaloss.design.record import Outcome
 from dynaloss.design.study import ResourcesConfig
 from dynaloss.errors import InputError
 from dynaloss.execution.interrupts import sigterm_as_sigint
-from dynaloss.execution.recorder import Recorder
-from dynaloss.execution.runner import TrialOrder
+from dynaloss.execution.runner import StepResult, TrialOrder
 from dynaloss.execution.trainable import RESULT_KEY, TrialTrainable
 
-__all__ = ["cluster", "quiet_ray_tune", "run_trials", "trial_error"]
+__all__ = ["Listener", "cluster", "run_trials"]
 
 
 @contextmanager
@@ -75,88 +80,130 @@ def _slots(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
     return int(min(available[name] / amount for name, amount in wanted.items() if amount))
 
 
+class Listener(Protocol):
+    """Hears of everything that happens to the trials, and decides what becomes of them."""
+
+    def take(self, key: str, result: StepResult) -> bool:
+        """Takes in what a step of a trial came to; returns whether the trial goes on."""
+
+    def end(self, key: str, outcome: Outcome, message: str) -> None:
+        """Notes the end of a trial that could not tell of it itself."""
+
+
 def run_trials(
-    orders: Sequence[tuple[TrialOrder, str]],
+    orders: Iterator[tuple[TrialOrder, str]],
     sources: Mapping[str, Source],
     resources: ResourcesConfig,
-    recorder: Recorder,
+    listener: Listener,
+    *,
+    most: int,
+    slots: int,
 ) -> None:
-    """Runs trials until all have ended, or SIGINT or SIGTERM comes.
+    """Runs trials until no order is left, or SIGINT or SIGTERM comes.
 
     Args:
-        orders: Each trial with the name of its data source.
+        orders: Each trial with the name of its data source; asked for the next one when a slot
+            is free.
         sources: Data by that name; goes into the object store, hence to each node, once.
         resources: What a trial occupies.
-        recorder: Is told of everything.
+        listener: Is told of everything.
+        most: No more trials than these are asked for.
+        slots: Trials that fit at the same time.
     """
     references = {name: ray.put(source) for name, source in sources.items()}
     share = {"cpu": resources.cpu, "gpu": resources.gpu}
-    # Plain values: Ray Tune swaps anything else for a placeholder while it names the trials.
-    configs = [{"order": asdict(order), "source": source, **share} for order, source in orders]
     with tempfile.TemporaryDirectory(prefix="dynaloss-ray-") as folder, sigterm_as_sigint():
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(TrialTrainable, sources=references), resources=share
             ),
-            param_space={"trial": tune.grid_search(configs)},
             tune_config=tune.TuneConfig(
+                search_alg=_Orders(orders, share),
+                scheduler=_Scheduler(listener),
+                num_samples=most,
+                # A cluster may grow: there Ray itself finds out what fits.
+                max_concurrent_trials=None if os.environ.get("RAY_ADDRESS") else slots,
                 reuse_actors=True,
-                trial_name_creator=_ray_name,
-                trial_dirname_creator=_ray_name,
+                trial_name_creator=_key,
+                trial_dirname_creator=_key,
             ),
             run_config=tune.RunConfig(
                 storage_path=folder,
-                callbacks=[_RecorderCallback(recorder)],
                 # A failed save would end the actor, and with it the reuse of its process.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
         )
-        quiet_ray_tune()
+        _quiet_ray_tune()
         tuner.fit()
 
 
-class _RecorderCallback(tune.Callback):  # type: ignore[misc] # Ray has no types
-    """Tells a recorder what Ray sees of the trials."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+class _WithoutMemory:
+    """Ray Tune pickles the run for a restore that is never made; nothing of it is kept."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # Ray Tune pickles the run for a restore that is never made.
         return {}
 
-    def on_trial_start(
-        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: object
+
+class _Orders(_WithoutMemory, Searcher):  # type: ignore[misc] # Ray has no types
+    """Hands out one order after the other."""
+
+    def __init__(
+        self, orders: Iterator[tuple[TrialOrder, str]], share: Mapping[str, float]
     ) -> None:
-        self._recorder.begin(_key(trial))
+        super().__init__()
+        self._orders = orders
+        self._share = share
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next order as plain values: anything else Ray swaps for a placeholder."""
+        order, source = next(self._orders, (None, ""))
+        if order is None:
+            return str(Searcher.FINISHED)
+        return {"trial": {"order": asdict(order), "source": source, **self._share}}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The listener has heard of it from the scheduler."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing is kept in Ray."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing is kept in Ray."""
+
+
+class _Scheduler(_WithoutMemory, FIFOScheduler):  # type: ignore[misc] # Ray has no types
+    """Tells the listener of each result, and asks it whether the trial goes on."""
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__()
+        self._listener = listener
 
     def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[RayTrial],
-        trial: RayTrial,
-        result: dict[str, Any],
-        **info: object,
-    ) -> None:
-        self._recorder.take(_key(trial), result[RESULT_KEY])
+        self, tune_controller: object, trial: RayTrial, result: dict[str, Any]
+    ) -> str:
+        goes_on = self._listener.take(_key(trial), result[RESULT_KEY])
+        return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)
 
-    def on_trial_error(
-        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: object
+    def on_trial_complete(
+        self, tune_controller: object, trial: RayTrial, result: dict[str, Any]
     ) -> None:
+        """The last result comes only here; a trial that is stopped has nothing new to tell."""
+        if result.get(RESULT_KEY) is not None and result[RESULT_KEY].outcome is not None:
+            self._listener.take(_key(trial), result[RESULT_KEY])
+
+    def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:
         """The process of the trial is gone: an error inside it would have been reported."""
-        self._recorder.end(_key(trial), Outcome.FAILED, trial_error(trial))
+        self._listener.end(_key(trial), Outcome.FAILED, _error_of(trial))
 
 
 def _key(trial: RayTrial) -> str:
     return str(trial.config["trial"]["order"]["key"])
 
 
-def _ray_name(trial: RayTrial) -> str:
-    return _key(trial)
-
-
-def trial_error(trial: RayTrial) -> str:
+def _error_of(trial: RayTrial) -> str:
     """The error that ended the process of the trial, from the file that Ray Tune keeps it in."""
     try:
         return Path(trial.error_file).read_text()
@@ -164,7 +211,7 @@ def trial_error(trial: RayTrial) -> str:
         return "the process of the trial ended without a word"
 
 
-def quiet_ray_tune() -> None:
+def _quiet_ray_tune() -> None:
     """Keeps Ray's own log lines out of the progress."""
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

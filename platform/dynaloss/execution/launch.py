@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from dynaloss.design.config import DataConfig
+from dynaloss.design.config import DataConfig, TrialConfig
 from dynaloss.design.plan import Plan, Trial, make_plan
 from dynaloss.design.record import Outcome
 from dynaloss.design.stored import amended_plan
 from dynaloss.design.study import AblationStudy
 from dynaloss.errors import InputError
 from dynaloss.execution.assembly import (
-    check_data_of,
+    checks_of,
     load_source_of,
     source_key,
     source_status_of,
@@ -55,12 +55,14 @@ class LaunchSummary:
         endings: Of the trials that this launch ran, by key.
         skipped: Number of trials that had ended before.
         seconds: Wall time.
+        deviations: How the plan departs from the one before, one sentence each.
     """
 
     plan: Plan
     endings: Mapping[str, Ending]
     skipped: int
     seconds: float
+    deviations: tuple[str, ...] = ()
 
     def count(self, outcome: Outcome) -> int:
         """Number of this launch's trials that ended so."""
@@ -89,18 +91,26 @@ class Sources:
         """Digest of the content of the source."""
         return self.of(config).digest
 
-    def check(self, configs: Iterable[DataConfig]) -> None:
-        """Refuses every bias that cannot be put on its source, before any trial starts.
+    def check(self, trials: Iterable[tuple[TrialConfig, int, int]]) -> None:
+        """Refuses every trial that cannot be assembled, before any starts.
+
+        Args:
+            trials: Settings, trial seed and study seed of each.
 
         Raises:
             InputError: With all problems.
         """
         problems: dict[str, None] = {}
-        for config in configs:
-            try:
-                check_data_of(config, self.of(config))
-            except InputError as error:
-                problems |= dict.fromkeys(error.problems)
+        done: set[Hashable] = set()
+        for config, seed, base_seed in trials:
+            checks = checks_of(config, seed=seed, base_seed=base_seed)
+            for key, check in checks.items():
+                try:
+                    if key not in done:
+                        check(self.of(config.data))
+                except InputError as error:
+                    problems |= dict.fromkeys(error.problems)
+            done |= checks.keys()
         if problems:
             raise InputError(problems)
 
@@ -174,7 +184,7 @@ def launch_ablation(
     """
     sources = Sources()
     plan = make_plan(study, sources.digest)
-    sources.check(trial.config.data for trial in plan.trials)
+    sources.check((t.config, t.seed, t.base_seed) for t in plan.trials)
     with workplace.locked(study.study):
         return _launch(study, plan, sources, workplace, console, fresh)
 
@@ -215,7 +225,7 @@ def launch_trial(
     """Runs one trial in this process, without Ray, and records it as a launch would."""
     plan = Plan(study=study.study, trials=(trial,), baseline=trial.arm, metric=study.report.metric)
     sources = Sources()
-    sources.check([trial.config.data])
+    sources.check([(trial.config, trial.seed, trial.base_seed)])
     source = sources.of(trial.config.data)
     with workplace.locked(study.study), _study_run(_open_store(workplace), plan) as run:
         folder = workplace.checkpoints(study.study)
@@ -224,8 +234,8 @@ def launch_trial(
             runner = TrialRunner(_order(trial, folder, fresh), source, study.resources.gpu)
             recorder.begin(trial.key)
             try:
-                while trial.key not in recorder.endings:
-                    recorder.take(trial.key, runner.step())
+                while recorder.take(trial.key, runner.step()):
+                    pass
             finally:
                 runner.save()
                 recorder.close()
@@ -246,7 +256,9 @@ def _launch(
     started = time.monotonic()
     store = _open_store(workplace)
     with _study_run(store, plan) as run:
-        run.log_dict(None, "plan.json", amended_plan(plan, read_plan(store, plan.study)))
+        earlier = read_plan(store, plan.study)
+        stored = amended_plan(plan, earlier)
+        run.log_dict(None, "plan.json", stored)
         left = plan.trials if fresh else _trials_left(plan, run)
         run.mark_stale(keep=[trial.key for trial in left])
         endings: Mapping[str, Ending] = {}
@@ -257,9 +269,22 @@ def _launch(
             endings=endings,
             skipped=len(plan.trials) - len(left),
             seconds=time.monotonic() - started,
+            deviations=tuple(stored["deviations"][len(earlier.get("deviations", ())) :]),
         )
+        if not summary.interrupted and (endings or stored != earlier):
+            _publish(store, run, stored, console)
         run.finish(Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED)
     return summary
+
+
+def _publish(store: Store, run: StudyRun, plan: Mapping[str, Any], console: Console) -> None:
+    """Refreshes what MLflow's interface shows of the study; the trials are safe without it."""
+    from dynaloss.execution.reporting import publish_report
+
+    try:
+        publish_report(store, run, plan)
+    except Exception as error:  # such as a full disk: no reason to call the launch a failure
+        console.print(f"The report could not be stored: {error}", markup=False)
 
 
 def _open_store(workplace: Workplace) -> Store:
@@ -302,6 +327,15 @@ def _order(trial: Trial, checkpoints: Path, fresh: bool) -> TrialOrder:
     )
 
 
+def _begun_orders(
+    left: Iterable[Trial], recorder: Recorder, folder: Path, fresh: bool
+) -> Iterator[tuple[TrialOrder, str]]:
+    """Each trial's order with the name of its source; a trial begins when its order is taken."""
+    for trial in left:
+        recorder.begin(trial.key)
+        yield _order(trial, folder, fresh), source_key(trial.config.data)
+
+
 def _run_with_ray(
     study: AblationStudy,
     plan: Plan,
@@ -327,13 +361,12 @@ def _run_with_ray(
             recorder = Recorder(run, left, folder, progress, fresh=fresh)
             try:
                 run_trials(
-                    [
-                        (_order(trial, folder, fresh), source_key(trial.config.data))
-                        for trial in left
-                    ],
+                    _begun_orders(left, recorder, folder, fresh),
                     {source_key(t.config.data): sources.of(t.config.data) for t in left},
                     study.resources,
                     recorder,
+                    most=len(left),
+                    slots=slots,
                 )
             finally:
                 recorder.close()

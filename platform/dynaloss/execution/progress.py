@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from dynaloss.analysis.metrics import higher_is_better
 from dynaloss.design.plan import Trial
 from dynaloss.design.record import Outcome
 
@@ -75,7 +76,6 @@ class Progress:
         done: Trials of the plan that had ended before.
         slots: Trials that run at the same time.
         metric: The metric of the study's report.
-        higher_is_better: Whether the best is the highest.
     """
 
     def __init__(
@@ -86,7 +86,6 @@ class Progress:
         done: int,
         slots: int,
         metric: str,
-        higher_is_better: bool = True,
     ) -> None:
         trials = tuple(trials)
         self._console = console
@@ -96,7 +95,7 @@ class Progress:
         self._outcomes: Counter[Outcome] = Counter()
         self._time_left = TimeLeft(trials, slots)
         self._metric = metric
-        self._sign = 1 if higher_is_better else -1
+        self._sign = 1 if higher_is_better(metric) else -1
         self._best: tuple[float, str] | None = None
         self._last_line = time.monotonic()
         self._live = (

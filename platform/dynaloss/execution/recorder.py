@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynaloss.design.identity import effective_config, flatten
+from dynaloss.design.identity import flatten
 from dynaloss.design.plan import Trial
 from dynaloss.design.record import Outcome
+from dynaloss.execution.artifacts import mib_in, write_artifacts
 from dynaloss.execution.checkpoints import CheckpointFile
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.runner import StepResult
@@ -28,11 +30,13 @@ class Ending:
     Attributes:
         outcome: How.
         message: Why, where that is not plain.
-        metrics: The last epoch's metrics.
+        epoch: The last epoch that this launch heard of; None before the first.
+        metrics: That epoch's metrics.
     """
 
     outcome: Outcome
     message: str = ""
+    epoch: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -62,7 +66,7 @@ class Recorder:
         self._progress = progress
         self._fresh = fresh
         self._begun: set[str] = set()
-        self._metrics: dict[str, dict[str, float]] = {}
+        self._last: dict[str, tuple[int, dict[str, float]]] = {}
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="artifacts")
         self._pending: list[Future[None]] = []
         self.endings: dict[str, Ending] = {}
@@ -82,14 +86,21 @@ class Recorder:
         self._begun.add(key)
         self._progress.started(trial)
 
-    def take(self, key: str, result: StepResult) -> None:
-        """Records an epoch's report, and the end of the trial if that is what it was."""
+    def take(self, key: str, result: StepResult) -> bool:
+        """Records an epoch's report, and the end of the trial if that is what it was.
+
+        Returns:
+            Whether the trial goes on.
+        """
+        if result.data:
+            self._later(self._run.log_data, key, result.data)
         for epoch, metrics in result.reports:
             self._run.log_report(key, epoch, metrics)
-            self._metrics[key] = metrics
+            self._last[key] = (epoch, metrics)
             self._progress.reported(self._trials[key], epoch, metrics)
         if result.outcome is not None:
             self.end(key, result.outcome, result.message, result.diagnostics)
+        return result.outcome is None
 
     def end(
         self,
@@ -103,11 +114,12 @@ class Recorder:
             return
         if outcome is Outcome.FAILED and key not in self._begun:
             self.begin(key)
-        ending = Ending(outcome=outcome, message=message, metrics=self._metrics.get(key, {}))
+        epoch, metrics = self._last.get(key, (None, {}))
+        ending = Ending(outcome=outcome, message=message, epoch=epoch, metrics=metrics)
         self.endings[key] = ending
         self._progress.ended(self._trials[key], ending)
         if key in self._begun:
-            self._pending.append(self._background.submit(self._store_end, key, diagnostics or {}))
+            self._later(self._store_end, key, diagnostics or {})
 
     def close(self) -> None:
         """Ends the trials without an end as interrupted and waits for all that is unwritten."""
@@ -117,24 +129,20 @@ class Recorder:
         for pending in self._pending:
             pending.result()
 
-    def _store_end(self, key: str, diagnostics: dict[str, Any]) -> None:
-        from dynaloss.analysis.figures import trial_figures
+    def _later(
+        self, task: Callable[[str, dict[str, Any]], None], key: str, content: dict[str, Any]
+    ) -> None:
+        self._pending.append(self._background.submit(task, key, content))
 
+    def _store_end(self, key: str, diagnostics: dict[str, Any]) -> None:
         ending = self.endings[key]
-        for name, content in {"config": _config(self._trials[key]), **diagnostics}.items():
-            self._run.log_dict(key, f"{name}.json", content)
-        for name, figure in trial_figures(diagnostics).items():
-            self._run.log_figure(key, f"{name}.png", figure)
+        with tempfile.TemporaryDirectory(prefix="dynaloss-artifacts-") as name:
+            folder = Path(name)
+            write_artifacts(self._trials[key], diagnostics, folder)
+            self._run.log_artifacts(key, folder)
+            if ending.epoch is not None:
+                size = {"disk/artifacts_mib": mib_in(folder)}
+                self._run.log_report(key, ending.epoch, size)
         self._run.end_trial(key, ending.outcome, ending.message)
         if ending.outcome not in (Outcome.INTERRUPTED, Outcome.FAILED):
             CheckpointFile(self._checkpoints, key).remove()
-
-
-def _config(trial: Trial) -> dict[str, Any]:
-    """The resolved configuration of a trial, with what else its key is made of."""
-    return {
-        "key": trial.key,
-        "seed": trial.seed,
-        "base_seed": trial.base_seed,
-        "trial": effective_config(trial.config),
-    }

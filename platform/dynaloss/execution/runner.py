@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from dynaloss.design.config import TrialConfig
 from dynaloss.design.record import Outcome
 from dynaloss.execution.assembly import AssembledTrial, assemble_trial, trial_device
 from dynaloss.execution.checkpoints import CheckpointFile
+from dynaloss.execution.memory import peak_mib, reset_peak
 
 if TYPE_CHECKING:
     from dynaloss.data.sources import Source
@@ -52,12 +53,14 @@ class StepResult:
             when a trial goes on from a checkpoint.
         outcome: How the trial ended, or None while it goes on.
         message: Why it ended so, where that is not plain.
+        data: What was done to the data; only in the first result of a launch.
         diagnostics: What the trial learned, by artifact name; only at the end.
     """
 
     reports: tuple[tuple[int, dict[str, float]], ...] = ()
     outcome: Outcome | None = None
     message: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
 
@@ -73,7 +76,7 @@ class TrialRunner:
     def __init__(self, order: TrialOrder, source: Source, gpus: float) -> None:
         self._order = order
         self._source = source
-        self._gpus = gpus
+        self._device = trial_device(gpus)
         self._checkpoint = CheckpointFile(Path(order.checkpoints), order.key)
         self._written = time.monotonic()
         self._history: list[tuple[int, dict[str, float]]] = []
@@ -93,35 +96,35 @@ class TrialRunner:
     def save(self) -> None:
         """Writes the checkpoint, if an epoch has been trained and the state is a good one."""
         if self._trial is not None and self._history and not self._trial.trainer.has_diverged:
-            state = {"trainer": self._trial.trainer.state_dict(), "history": self._history}
-            self._checkpoint.write(state)
+            self._checkpoint.write(self._state(self._trial))
             self._written = time.monotonic()
 
     def _step(self) -> StepResult:
-        replayed: tuple[tuple[int, dict[str, float]], ...] = ()
-        if self._trial is None:
-            self._trial = self._assemble()
-            replayed = tuple(self._history)
-        trainer = self._trial.trainer
-        report = next(trainer.epochs(), None)
+        first = self._trial is None
+        trial = self._trial = self._trial or self._assemble()
+        replayed = tuple(self._history) if first else ()
+        report = next(trial.trainer.epochs(), None)
         if report is not None:
-            self._remember(report)
-        reports = replayed + tuple(self._history[-1:] if report is not None else ())
-        if trainer.epoch < trainer.settings.epochs:
-            if time.monotonic() - self._written > CHECKPOINT_SECONDS:
-                self.save()
-            return StepResult(reports=reports)
-        return StepResult(
-            reports=reports, outcome=Outcome.COMPLETED, diagnostics=self._diagnostics()
+            self._remember(trial, report)
+        result = StepResult(
+            reports=replayed + tuple(self._history[-1:] if report is not None else ()),
+            data=trial.data_record if first else {},
         )
+        if _is_done(trial):
+            diagnostics = self._diagnostics(trial)
+            return replace(result, outcome=Outcome.COMPLETED, diagnostics=diagnostics)
+        if time.monotonic() - self._written > CHECKPOINT_SECONDS:
+            self.save()
+        return result
 
     def _assemble(self) -> AssembledTrial:
+        reset_peak(self._device)
         trial = assemble_trial(
             TrialConfig.model_validate(self._order.config),
             seed=self._order.seed,
             base_seed=self._order.base_seed,
             source=self._source,
-            device=trial_device(self._gpus),
+            device=self._device,
         )
         state = None if self._order.fresh else self._checkpoint.read()
         if state is not None:
@@ -129,13 +132,27 @@ class TrialRunner:
             self._history = [(epoch, metrics) for epoch, metrics in state["history"]]
         return trial
 
-    def _remember(self, report: EpochReport) -> None:
-        self._history.append((report.epoch, report.metrics))
+    def _remember(self, trial: AssembledTrial, report: EpochReport) -> None:
+        """Adds what the trial has cost so far to the epoch's metrics."""
+        before = self._history[-1][1] if self._history else {}
+        seconds = before.get("time/trial_seconds", 0.0) + report.metrics["time/epoch_seconds"]
+        peak = max(before.get("memory/peak_mib", 0.0), peak_mib(self._device))
+        metrics = {**report.metrics, "time/trial_seconds": seconds, "memory/peak_mib": peak}
+        self._history.append((report.epoch, metrics))
+        if _is_done(trial):
+            size = self._checkpoint.size_of(self._state(trial))
+            metrics["disk/checkpoint_mib"] = size / 2**20
 
-    def _diagnostics(self) -> dict[str, Any]:
-        assert self._trial is not None  # noqa: S101 - set by the caller
-        record = self._trial.data_record
-        diagnostics: dict[str, Any] = self._trial.trainer.diagnostics()
+    def _state(self, trial: AssembledTrial) -> dict[str, Any]:
+        return {"trainer": trial.trainer.state_dict(), "history": self._history}
+
+    def _diagnostics(self, trial: AssembledTrial) -> dict[str, Any]:
+        record = trial.data_record
+        diagnostics: dict[str, Any] = trial.trainer.diagnostics()
         if "confusion" in diagnostics:
             diagnostics["confusion"]["class_names"] = record["class_names"]
         return diagnostics | {"data": record}
+
+
+def _is_done(trial: AssembledTrial) -> bool:
+    return trial.trainer.epoch >= trial.trainer.settings.epochs

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from dynaloss.design.search_plan import SearchPlan
-from dynaloss.design.search_study import ConfirmConfig
+from dynaloss.design.search_study import ConfirmConfig, confirmed_name
 from dynaloss.execution.search_director import SearchTrial
 from dynaloss.execution.search_results import winners
 
@@ -44,7 +44,7 @@ def best_study(plan: SearchPlan, trials: Iterable[SearchTrial]) -> dict[str, Any
     trial = study.trial.model_dump(exclude_unset=True)
     trial.setdefault("data", {})["validation"] = {"fraction": 0.0}
     return {
-        "study": f"{study.study}-best",
+        "study": confirmed_name(study.study),
         "trial": trial,
         "conditions": {key: list(values) for key, values in study.conditions.items()},
         "arms": arms,

@@ -22,7 +22,6 @@ from dynaloss.execution.search_journal import Journal
 __all__ = ["Director", "SearchTrial", "Suggestions", "Watcher"]
 
 FINAL = frozenset({Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED})
-TRIAL_SECONDS = "time/trial_seconds"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,12 +74,6 @@ class SearchTrial:
 
     def curve(self, metric: str) -> dict[int, float]:
         """Values of a metric by epoch."""
-        if metric == TRIAL_SECONDS:
-            total, curve = 0.0, {}
-            for epoch, metrics in sorted(self.reports.items()):
-                total += metrics.get("time/epoch_seconds", 0.0)
-                curve[epoch] = total
-            return curve
         return {
             epoch: metrics.get(metric, math.nan) for epoch, metrics in sorted(self.reports.items())
         }

@@ -1,23 +1,25 @@
-"""Figures of a search, and one page that holds them: importances, contours, trade-offs."""
+"""Figures of a search, and the one page that holds them beside what it came to."""
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import optuna
 from matplotlib.figure import Figure
 
 from dynaloss.execution.search_optuna import Suggester
 from dynaloss.execution.search_results import expected_best
-from dynaloss.execution.search_summary import SearchSummary
+from dynaloss.execution.search_summary import SearchSummary, short
 
 __all__ = ["write_search_report"]
+
+_Drawn = list[tuple[str, str]]
 
 
 def write_search_report(
@@ -30,26 +32,39 @@ def write_search_report(
         suggesters: By name of the group.
         path: File to write.
     """
-    parts = [f"<h1>Search {html.escape(summary.plan.study.study)}</h1>"]
-    parts.append(f"<pre>{html.escape(summary.as_text())}</pre>")
-    for title, figure in _figures(summary, suggesters):
-        image = base64.b64encode(_png(figure)).decode()
-        parts.append(f'<h2>{html.escape(title)}</h2><img src="data:image/png;base64,{image}">')
-    head = '<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
-    style = "<style>body{font-family:sans-serif;max-width:60rem;margin:auto}img{max-width:100%}"
-    path.write_text(f"{head}{style}</style>\n" + "\n".join(parts) + "\n", encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dynaloss.execution"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters["number"] = short
+    page = environment.get_template("search.html.j2").render(
+        study=summary.plan.study.study,
+        coverage=summary.coverage,
+        interrupted=summary.interrupted,
+        notes=summary.plan.notes,
+        objective=summary.plan.study.search.objectives()[0][0],
+        test=summary.test_metric,
+        groups=summary.as_json()["groups"],
+        overall=_encoded([("Expected best of so many trials of a group", _expected(summary))]),
+        drawn={name: _encoded(_figures(summary, one, name)) for name, one in suggesters.items()},
+    )
+    path.write_text(page, encoding="utf-8")
     return path
 
 
+def _encoded(figures: Iterator[tuple[str, Figure]] | list[tuple[str, Figure]]) -> _Drawn:
+    return [(title, base64.b64encode(_png(figure)).decode()) for title, figure in figures]
+
+
 def _figures(
-    summary: SearchSummary, suggesters: Mapping[str, Suggester]
+    summary: SearchSummary, suggester: Suggester, name: str
 ) -> Iterator[tuple[str, Figure]]:
-    yield "Expected best after so many trials of a group, drawn at random", _expected(summary)
-    for name, suggester in suggesters.items():
-        for title, draw in _drawings(summary, suggester, name).items():
-            figure = _drawn(draw)
-            if figure is not None:
-                yield f"{title}: {name}", figure
+    for title, draw in _drawings(summary, suggester, name).items():
+        figure = _drawn(draw)
+        if figure is not None:
+            yield title, figure
 
 
 def _drawings(
@@ -104,13 +119,13 @@ def _expected(summary: SearchSummary) -> Figure:
         axes.plot(range(1, len(values) + 1), values, marker=".", label=group.name)
     axes.set_xlabel("trials")
     axes.set_ylabel(objective[0])
-    axes.legend()
+    figure.legend(loc="outside lower center")
     return figure
 
 
 def _png(figure: Figure) -> bytes:
     content = io.BytesIO()
-    figure.savefig(content, format="png")
+    figure.savefig(content, format="png", bbox_inches="tight")  # names of parameters are long
     if hasattr(figure, "number"):  # Optuna makes its figures with pyplot, which keeps them
         from matplotlib import pyplot
 

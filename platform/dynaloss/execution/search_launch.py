@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from dynaloss.design.config import DataConfig
 from dynaloss.design.identity import RESULTS_VERSION, digest_of
 from dynaloss.design.record import Outcome
 from dynaloss.design.search_plan import SearchPlan, make_search_plan
 from dynaloss.design.search_study import SearchStudy
 from dynaloss.design.study import load_study
 from dynaloss.errors import InputError
-from dynaloss.execution.assembly import source_key
+from dynaloss.execution.assembly import count_equal_images_of, source_key
 from dynaloss.execution.interrupts import sigterm_as_sigint
 from dynaloss.execution.launch import Sources, Workplace, launch_ablation
 from dynaloss.execution.runner import TrialOrder, TrialRunner
@@ -27,7 +28,6 @@ from dynaloss.execution.search_figures import write_search_report
 from dynaloss.execution.search_journal import Journal
 from dynaloss.execution.search_optuna import (
     Suggester,
-    check_sampler,
     earlier_best,
     open_storage,
 )
@@ -42,8 +42,44 @@ __all__ = ["SearchSummary", "launch_search", "plan_search"]
 
 def plan_search(study: SearchStudy) -> SearchPlan:
     """Plans a search; loads its data sources, since their content is part of a trial's key."""
-    check_sampler(study.search)
-    return make_search_plan(study, Sources().digest)
+    return _planned(study, Sources())
+
+
+def _planned(study: SearchStudy, sources: Sources) -> SearchPlan:
+    """The plan, with a note on each condition whose roles share images of equal content."""
+    plan = make_search_plan(study, sources.digest)
+    sources.check(
+        (group.config, study.search.trial_seed, study.base_seed) for group in plan.groups
+    )
+    by_condition = {group.condition: group.config.data for group in plan.groups}
+    notes = [
+        note
+        for condition, data in by_condition.items()
+        if (note := _equal_images_note(study, condition, data, sources))
+    ]
+    return dataclasses.replace(plan, notes=(*plan.notes, *notes))
+
+
+_CROSSINGS = {
+    "train_test": "of train in test",
+    "train_validation": "of train in validation",
+    "validation_test": "of validation in test",
+}
+
+
+def _equal_images_note(
+    study: SearchStudy, condition: str, data: DataConfig, sources: Sources
+) -> str | None:
+    counts = count_equal_images_of(
+        data, sources.of(data), seed=study.search.trial_seed, base_seed=study.base_seed
+    )
+    crossing = [f"{counts[name]} {told}" for name, told in _CROSSINGS.items() if counts[name]]
+    if not crossing:
+        return None
+    return (
+        f"'{condition}': equal images in two roles: {', '.join(crossing)}; the source repeats "
+        f"{counts['source']} (data.equal_images: drop keeps them out of training)"
+    )
 
 
 def launch_search(
@@ -68,10 +104,8 @@ def launch_search(
             same search, or the search has begun with other settings.
     """
     started = time.monotonic()
-    check_sampler(study.search)
     sources = Sources()
-    plan = make_search_plan(study, sources.digest)
-    sources.check(group.config.data for group in plan.groups)
+    plan = _planned(study, sources)
     folder = workplace.storage.resolve() / study.study
     # Ray, once started, serves the confirmation too.
     with ExitStack() as stack:
@@ -144,14 +178,24 @@ class _Launch:
         if sequential:
             self._one_by_one(director)
             return
-        from dynaloss.execution.cluster import cluster
-        from dynaloss.execution.search_ray import run_search
+        from dynaloss.execution.cluster import cluster, run_trials
 
         study = self._plan.study
         configs = [group.config.data for group in self._plan.groups]
         sources = {source_key(config): self._sources.of(config) for config in configs}
         slots = self._stack.enter_context(cluster(study.resources))
-        run_search(director, sources, study.resources, self._order, slots)
+        run_trials(
+            self._orders(director),
+            sources,
+            study.resources,
+            director,
+            most=director.left,
+            slots=slots,
+        )
+
+    def _orders(self, director: Director) -> Iterator[tuple[TrialOrder, str]]:
+        while (trial := director.next()) is not None:
+            yield self._order(trial), source_key(trial.trial.config.data)
 
     def _one_by_one(self, director: Director) -> None:
         import torch

@@ -8,10 +8,10 @@ an uninterrupted search would have.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +27,16 @@ from optuna.trial import TrialState
 from dynaloss.design.record import Outcome
 from dynaloss.design.search_plan import Group
 from dynaloss.design.search_space import Distribution, grid_points, is_active
-from dynaloss.design.search_study import SearchConfig, SearchStudy
+from dynaloss.design.search_study import SearchStudy
 from dynaloss.design.settings import Scalar
 from dynaloss.errors import InputError
 
-__all__ = ["Suggester", "check_sampler", "open_storage"]
+__all__ = ["Suggester", "earlier_best", "open_storage"]
 
 # Of an earlier search, so many of a group's best come first.
 MOST_WARM_STARTS = 3
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-def check_sampler(config: SearchConfig) -> None:
-    """Refuses a sampler whose package is not installed.
-
-    Raises:
-        InputError: If so.
-    """
-    if config.sampler == "cmaes" and importlib.util.find_spec("cmaes") is None:
-        raise InputError(
-            "search.sampler: 'cmaes' needs the package cmaes: install it, or take 'tpe'"
-        )
 
 
 def open_storage(path: Path) -> optuna.storages.RDBStorage:
@@ -70,7 +58,7 @@ class Suggester:
 
     def __init__(
         self,
-        storage: optuna.storages.RDBStorage,
+        storage: optuna.storages.BaseStorage,
         study: SearchStudy,
         group: Group,
         *,
@@ -105,11 +93,14 @@ class Suggester:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # experimental samplers say so at every use
             self.optuna_study.sampler = self._sampler(number)
-            trial = self._trial(number)
-            chosen: dict[str, Scalar] = {}
-            for key, parameter in self._space.items():
-                if is_active(parameter, self._group.config, chosen):
-                    chosen[key] = _suggest(trial, key, parameter.distribution())
+            return self._choose(self._trial(number))
+
+    def _choose(self, trial: optuna.trial.Trial) -> dict[str, Scalar]:
+        """The trial's value of every parameter that exists, each given those before it."""
+        chosen: dict[str, Scalar] = {}
+        for key, parameter in self._space.items():
+            if is_active(parameter, self._group.config, chosen):
+                chosen[key] = _suggest(trial, key, parameter.distribution())
         return chosen
 
     def tell(
@@ -121,7 +112,7 @@ class Suggester:
             number: Position in the group.
             outcome: How the trial ended.
             values: The objectives at the end.
-            curve: First objective by epoch, to be stored beside it.
+            curve: First objective by epoch, stored beside it where it is the only one.
         """
         trial_id = self._trial_id(number)
         known = self._storage.get_trial(trial_id)
@@ -129,7 +120,8 @@ class Suggester:
             return
         self._storage.set_trial_user_attr(trial_id, "outcome", str(outcome))
         finite = {e: v for e, v in curve.items() if math.isfinite(v)}
-        if outcome is not Outcome.DIVERGED:
+        # Optuna knows curves, and what was pruned by them, for a single objective alone.
+        if outcome is not Outcome.DIVERGED and len(values) == 1:
             for epoch in sorted(set(finite) - set(known.intermediate_values)):
                 self._storage.set_trial_intermediate_value(trial_id, epoch, finite[epoch])
         with warnings.catch_warnings():
@@ -176,8 +168,11 @@ class Suggester:
             return optuna.trial.Trial(self.optuna_study, self._trial_id(number))
         if number >= len(trials) and self._search.sampler == "grid":
             points = grid_points(self._space, self._group.config)
-            wanted = next(point for i, point in enumerate(points) if i == number)
-            self.optuna_study.enqueue_trial(wanted)
+            self.optuna_study.enqueue_trial(next(islice(points, number, None)))
+        if number >= len(trials) and self._search.sampler == "gp":
+            seen = _with_pruned(self.optuna_study)
+            seen.sampler = self.optuna_study.sampler
+            self.optuna_study.enqueue_trial(self._choose(seen.ask()))
         return self.optuna_study.ask()
 
     def _trial_id(self, number: int) -> int:
@@ -217,6 +212,8 @@ class Suggester:
                     seed=seed,
                     n_startup_trials=search.startup_trials,
                     warn_independent_sampling=False,
+                    # Most trials are pruned: without them no generation would ever be full.
+                    consider_pruned_trials=True,
                 )
             case "gp":
                 return samplers.GPSampler(seed=seed, n_startup_trials=search.startup_trials)
@@ -253,6 +250,29 @@ def earlier_best(folder: Path, name: str, group: Group) -> list[dict[str, Scalar
         found += [(sign * trial.values[0], dict(trial.params)) for trial in done]
     found.sort(key=lambda entry: entry[0])
     return [chosen for _, chosen in found[:MOST_WARM_STARTS]]
+
+
+def _with_pruned(study: optuna.Study) -> optuna.Study:
+    """A copy of a study in memory where a pruned trial counts with its last value.
+
+    Optuna's Gaussian process knows completed trials alone: it would suggest what was pruned, or
+    diverged, over and over. A diverged trial, which has no value, counts as the worst.
+    """
+    copy = optuna.create_study(direction=study.direction)
+    trials = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+    worst = min if study.direction is optuna.study.StudyDirection.MAXIMIZE else max
+    values = {trial.number: trial.value for trial in trials if trial.value is not None}
+    for trial in trials if values else ():
+        copy.add_trial(
+            optuna.create_trial(
+                value=values.get(trial.number, worst(values.values())),
+                params=trial.params,
+                distributions=trial.distributions,
+            )
+        )
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        copy.add_trial(trial)
+    return copy
 
 
 def _suggest(trial: optuna.trial.Trial, key: str, known: Distribution) -> Scalar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import threading
 import time
 from collections.abc import Iterable
@@ -41,7 +42,8 @@ class SearchProgress:
         self._console = console
         self._metric = metric
         self._total, self._done = total, 0
-        self._ended_here = 0
+        self._epochs = 0
+        self._lengths: list[int] = []
         self._started = time.monotonic()
 
     def expect(self, *, left: int) -> None:
@@ -50,11 +52,14 @@ class SearchProgress:
         self._done = self._total - left
         self._started = time.monotonic()
 
+    def reported(self) -> None:
+        """Counts an epoch."""
+        self._epochs += 1
+
     def ended(self, trial: SearchTrial) -> None:
         """Says how a trial ended."""
-        final = trial.outcome in FINAL
-        self._done += final
-        self._ended_here += 1
+        self._done += trial.outcome in FINAL
+        self._lengths.append(trial.last_epoch)
         value = trial.last(self._metric)
         audited = f", audited at {trial.audited_at}" if trial.audited_at else ""
         where = f" at epoch {trial.last_epoch}" if trial.outcome is not Outcome.COMPLETED else ""
@@ -65,9 +70,12 @@ class SearchProgress:
         self._console.print(Text(text), soft_wrap=True)
 
     def _left(self) -> str:
-        rate = (time.monotonic() - self._started) / self._ended_here
-        left = self._total - self._done
-        return f" · about {clock(rate * left)} left" if left else ""
+        """What is left at the pace of this launch, if trials stay as long as they were."""
+        trials = self._total - self._done
+        pace = (time.monotonic() - self._started) / max(1, self._epochs)
+        begun = max(0, self._epochs - sum(self._lengths))
+        epochs = max(1.0, trials * statistics.fmean(self._lengths) - begun)
+        return f" · about {clock(pace * epochs)} left" if trials else ""
 
 
 class SearchRecorder:
@@ -115,6 +123,7 @@ class SearchRecorder:
     def reported(self, trial: SearchTrial, epoch: int) -> None:
         """Hands over an epoch's metrics."""
         self._run.log_report(trial.key, epoch, trial.reports[epoch])
+        self._progress.reported()
 
     def ended(self, trial: SearchTrial) -> None:
         """Writes the end of a trial."""

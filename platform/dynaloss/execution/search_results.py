@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata
@@ -38,6 +38,7 @@ class Selection:
         value: What the rule looked at.
         test: Test metric of that trial at that epoch.
         cost: How far this stays behind the oracle.
+        clean_labels: Clean labels used by the trial and by the rule itself.
     """
 
     rule: str
@@ -46,6 +47,7 @@ class Selection:
     value: float
     test: float
     cost: float
+    clean_labels: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,48 +99,66 @@ def selections(
 ) -> list[Selection]:
     """What each rule would have taken among the completed trials, the search's own rule first."""
     done = completed(trials, group)
-    name, sign = objective[0], _sign(objective)
-    labels = "clean" if group.config.data.validation.labels == "clean" else "noisy"
-    rules: list[tuple[str, str, float, bool]] = [
-        (f"{labels} validation, last epoch", name, sign, False),
-        (f"{labels} validation, best epoch", name, sign, True),
-    ]
-    clean = f"val_clean/{name.partition('/')[2]}"
-    if labels == "noisy" and any(clean in metrics for t in done for metrics in t.reports.values()):
-        rules.append(("clean validation, last epoch", clean, sign, False))
-    rules.append((ORACLE, test, 1.0, True))
-    picked = [_pick(done, rule, metric, test, sign, any_) for rule, metric, sign, any_ in rules]
-    found = [one for one in picked if one is not None]
+    found = [one for rule in _rules(group, objective, test) if (one := _pick(done, rule, test))]
     best = max((one.test for one in found), default=math.nan)
-    return [
-        Selection(
-            rule=one.rule,
-            number=one.number,
-            epoch=one.epoch,
-            value=one.value,
-            test=one.test,
-            cost=best - one.test,
-        )
-        for one in found
+    return [replace(one, cost=best - one.test) for one in found]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """A way to choose a trial and an epoch.
+
+    Attributes:
+        name: The rule in words.
+        metric: What it looks at.
+        sign: 1 where larger values are better, -1 where smaller ones are.
+        any_epoch: Whether it may take any epoch, or only the last.
+        role: Split whose true labels it looks at beyond those that the trial uses; may be empty.
+    """
+
+    name: str
+    metric: str
+    sign: float
+    any_epoch: bool
+    role: str = ""
+
+
+def _rules(group: Group, objective: Objective, test: str) -> list[_Rule]:
+    name, sign = objective[0], _sign(objective)
+    data = group.config.data
+    is_clean = data.validation.labels == "clean" or data.noise.is_off
+    sets = [(f"{'clean' if is_clean else 'noisy'} validation", name, "")]
+    if not is_clean:
+        sets.append(("clean validation", f"val_clean/{name.partition('/')[2]}", "validation"))
+    rules = [
+        _Rule(name=f"{told}, {epoch} epoch", metric=metric, sign=sign, any_epoch=any_, role=role)
+        for told, metric, role in sets
+        for epoch, any_ in (("last", False), ("best", True))
     ]
+    return [*rules, _Rule(name=ORACLE, metric=test, sign=1.0, any_epoch=True, role="test")]
 
 
-def _pick(
-    trials: Sequence[SearchTrial], rule: str, metric: str, test: str, sign: float, any_epoch: bool
-) -> Selection | None:
-    """The best (trial, epoch) by a metric, the earliest of several."""
+def _pick(trials: Sequence[SearchTrial], rule: _Rule, test: str) -> Selection | None:
+    """The best (trial, epoch) by a rule, the earliest of several; without its cost."""
     points = [
-        (sign * value, -trial.number, -epoch, trial)
+        (rule.sign * value, -trial.number, -epoch, trial)
         for trial in trials
-        for epoch, value in trial.curve(metric).items()
-        if (any_epoch or epoch == trial.last_epoch) and math.isfinite(value)
+        for epoch, value in trial.curve(rule.metric).items()
+        if (rule.any_epoch or epoch == trial.last_epoch) and math.isfinite(value)
     ]
     if not points:
         return None
-    value, number, epoch, trial = max(points, key=lambda point: point[:3])
-    told = trial.curve(test).get(-epoch, math.nan)
+    value, _, before, trial = max(points, key=lambda point: point[:3])
+    sizes = trial.diagnostics.get("data", {}).get("splits", {})
+    used = trial.reports[-before].get("labels/clean_used", 0.0) + sizes.get(rule.role, 0)
     return Selection(
-        rule=rule, number=-number, epoch=-epoch, value=sign * value, test=told, cost=math.nan
+        rule=rule.name,
+        number=trial.number,
+        epoch=-before,
+        value=rule.sign * value,
+        test=trial.curve(test).get(-before, math.nan),
+        cost=math.nan,
+        clean_labels=int(used),
     )
 
 

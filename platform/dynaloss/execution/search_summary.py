@@ -15,6 +15,8 @@ from dynaloss.design.search_study import ConfirmConfig
 from dynaloss.execution.progress import clock
 from dynaloss.execution.search_director import SearchTrial
 from dynaloss.execution.search_results import (
+    Audit,
+    Selection,
     audit_of,
     expected_best,
     pareto_front,
@@ -25,7 +27,7 @@ from dynaloss.execution.search_results import (
 if TYPE_CHECKING:
     from dynaloss.execution.launch import LaunchSummary
 
-__all__ = ["SearchSummary"]
+__all__ = ["SearchSummary", "short"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,8 @@ class SearchSummary:
         return sorted(found, key=lambda trial: trial.number)
 
     @property
-    def _test(self) -> str:
+    def test_metric(self) -> str:
+        """The metric that shows what each selection rule costs."""
         return (self.plan.study.confirm or ConfirmConfig()).metric
 
     def _group_as_json(self, group: Group) -> dict[str, Any]:
@@ -92,7 +95,7 @@ class SearchSummary:
         objectives = study.search.objectives()
         first = objectives[0]
         audit = audit_of(trials, group, first, study.scheduler.reduction_factor)
-        picks = selections(trials, group, first, self._test)
+        picks = selections(trials, group, first, self.test_metric)
         best = winners(trials, group, first, (study.confirm or ConfirmConfig()).top)
         return {
             "group": group.name,
@@ -105,7 +108,7 @@ class SearchSummary:
             ],
             "selection": [
                 {"rule": p.rule, "number": p.number, "epoch": p.epoch, "value": p.value,
-                 self._test: p.test, "cost": p.cost}
+                 self.test_metric: p.test, "cost": p.cost, "clean_labels": p.clean_labels}
                 for p in picks
             ],
             "audit": {
@@ -129,7 +132,8 @@ class SearchSummary:
 
     def _lines(self) -> Iterator[str]:
         study = self.plan.study
-        yield f"search {study.study}: {self._coverage()} in {clock(self.seconds)}"
+        yield f"search {study.study}: {self.coverage} in {clock(self.seconds)}"
+        yield from (f"note: {note}" for note in self.plan.notes)
         first, factor = study.search.objectives()[0], study.scheduler.reduction_factor
         for group in self.plan.groups:
             trials = self.of(group)
@@ -144,7 +148,9 @@ class SearchSummary:
                 + f"; {epochs} of {group.trials * group.epochs} epochs"
             )
             yield from self._winner_lines(group, trials)
-            yield from _selection_lines(selections(trials, group, first, self._test), self._test)
+            yield from _selection_lines(
+                selections(trials, group, first, self.test_metric), self.test_metric
+            )
             yield from _audit_lines(audit_of(trials, group, first, factor))
             yield from self._pareto_lines(group, trials)
             if shares := self.importances.get(group.name):
@@ -158,7 +164,9 @@ class SearchSummary:
         if self.interrupted:
             yield "Interrupted: the same command goes on from here."
 
-    def _coverage(self) -> str:
+    @property
+    def coverage(self) -> str:
+        """How many of the planned trials completed, in words."""
         total = sum(group.trials for group in self.plan.groups)
         done = sum(trial.outcome is Outcome.COMPLETED for trial in self.trials)
         return f"{done} of {total} trials completed"
@@ -167,7 +175,7 @@ class SearchSummary:
         first = self.plan.study.search.objectives()[0]
         top = (self.plan.study.confirm or ConfirmConfig()).top
         for winner in winners(trials, group, first, top):
-            told = ", ".join(f"{key}={_short(value)}" for key, value in winner.chosen.items())
+            told = ", ".join(f"{key}={short(value)}" for key, value in winner.chosen.items())
             mark = " (audited)" if winner.audited_at is not None else ""
             value = winner.last(first[0])
             yield f"  winner #{winner.number}{mark}: {first[0]} {value:.4f} with {told}"
@@ -182,19 +190,20 @@ class SearchSummary:
             yield f"    #{trial.number}: {told}"
 
 
-def _selection_lines(picks: list[Any], test: str) -> Iterator[str]:
+def _selection_lines(picks: list[Selection], test: str) -> Iterator[str]:
     if not picks:
         return
     width = max(len(pick.rule) for pick in picks)
     yield f"  what each rule would have taken, and its {test}:"
     for pick in picks:
+        used = f"  ({pick.clean_labels} clean labels)" if pick.clean_labels else ""
         yield (
             f"    {pick.rule:<{width}}  #{pick.number:<3} epoch {pick.epoch:<3} "
-            f"{pick.test:.4f}  costs {pick.cost:.4f}"
+            f"{pick.test:.4f}  costs {pick.cost:.4f}{used}"
         )
 
 
-def _audit_lines(audit: Any) -> Iterator[str]:  # noqa: ANN401 - an Audit
+def _audit_lines(audit: Audit) -> Iterator[str]:
     if audit.audited:
         yield (
             f"  audit: {audit.among_best} of {audit.finished} trials that were to be stopped "
@@ -219,7 +228,10 @@ def _trial_as_json(trial: SearchTrial, metric: str) -> dict[str, Any]:
     }
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value to read: four significant digits, `none` where there is none."""
+    if value is None:
+        return "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

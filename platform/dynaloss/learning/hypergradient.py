@@ -15,16 +15,16 @@ phi is then a computation on an (N, C) matrix.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.func import functional_call, jvp
+from torch.func import functional_call
+
+from dynaloss.learning.linearized import LinearizedPass
 
 __all__ = [
     "HYPERGRADIENTS",
@@ -112,6 +112,7 @@ def hypergradient(
     outer_loss: Callable[[Tensor], Tensor],
     loss_parameters: Sequence[Tensor],
     look_ahead: LookAhead,
+    precision: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Hypergradient:
     """Differentiates the outer loss after one look-ahead step by the loss parameters, exactly.
 
@@ -129,20 +130,27 @@ def hypergradient(
             depend on `loss_parameters`.
         loss_parameters: phi; leaves that require gradients.
         look_ahead: Settings and live momentum of the step.
+        precision: Context of the classifier's forward passes, such as autocast; the directional
+            derivative is taken outside of it.
     """
     weights = _trainable(model)
     with batch_statistics(model):
-        logits = model(inputs)
-        leaf = logits.detach().requires_grad_()
+        with precision():
+            first = LinearizedPass(model, inputs)
+        leaf = first.logits.detach().requires_grad_()
         (logits_gradient,) = torch.autograd.grad(inner_loss(leaf), leaf, create_graph=True)
-        gradients = torch.autograd.grad(logits, tuple(weights.values()), logits_gradient.detach())
+        gradients = torch.autograd.grad(
+            first.logits, tuple(weights.values()), logits_gradient.detach()
+        )
         ahead = {
             name: weight.requires_grad_()
             for name, weight in look_ahead.step(weights, gradients).items()
         }
-        outer = outer_loss(functional_call(model, ahead, outer_inputs))
+        with precision():
+            outer_logits = functional_call(model, ahead, outer_inputs)
+        outer = outer_loss(outer_logits)
         direction = torch.autograd.grad(outer, tuple(ahead.values()))
-        derivative = _directional_derivative(model, weights, inputs, direction)
+        derivative = first.derivative(dict(zip(weights, direction, strict=True)))
     product = (logits_gradient * derivative).sum()
     by_phi = torch.autograd.grad(product, tuple(loss_parameters))
     return Hypergradient(
@@ -160,6 +168,7 @@ def unrolled_hypergradient(
     outer_loss: Callable[[Tensor], Tensor],
     loss_parameters: Sequence[Tensor],
     look_ahead: LookAhead,
+    precision: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Hypergradient:
     """The same as `hypergradient` by a second graph through the whole network, for comparison.
 
@@ -167,12 +176,15 @@ def unrolled_hypergradient(
     """
     weights = _trainable(model)
     with batch_statistics(model):
-        logits = model(inputs)
+        with precision():
+            logits = model(inputs)
         gradients = torch.autograd.grad(
             inner_loss(logits), tuple(weights.values()), create_graph=True
         )
         ahead = look_ahead.step(weights, gradients)
-        outer = outer_loss(functional_call(model, ahead, outer_inputs))
+        with precision():
+            outer_logits = functional_call(model, ahead, outer_inputs)
+        outer = outer_loss(outer_logits)
     return Hypergradient(
         gradients=torch.autograd.grad(outer, tuple(loss_parameters)),
         outer_loss=outer.detach(),
@@ -186,31 +198,3 @@ HYPERGRADIENTS = {"forward": hypergradient, "unrolled": unrolled_hypergradient}
 
 def _trainable(model: nn.Module) -> dict[str, Tensor]:
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-
-
-def _directional_derivative(
-    model: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor, direction: Sequence[Tensor]
-) -> Tensor:
-    """Derivative of the logits along `direction` in the space of the weights, (N, C)."""
-    frozen = {name: weight.detach() for name, weight in weights.items()}
-    tangent = dict(zip(frozen, direction, strict=True))
-
-    def logits(at: dict[str, Tensor]) -> Tensor:
-        output: Tensor = functional_call(model, at, inputs)
-        return output
-
-    with torch.no_grad():
-        derivative: Tensor = jvp(logits, (frozen,), (tangent,))[1]
-    return derivative
-
-
-def _load_forward_mode() -> None:
-    """Lets torch load its forward-mode rules, which warns of torch's own use of torch.jit."""
-    with warnings.catch_warnings(), forward_ad.dual_level():
-        warnings.simplefilter("ignore", FutureWarning)
-        forward_ad.make_dual(  # type: ignore[no-untyped-call] # torch has no annotation for it
-            torch.zeros(1), torch.zeros(1)
-        )
-
-
-_load_forward_mode()

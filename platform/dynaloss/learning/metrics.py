@@ -60,6 +60,8 @@ def area_under_curve(scores: Tensor, positive: Tensor) -> float:
         The share of (positive, negative) pairs in which the positive one has the higher score,
         in [0, 1]; NaN where one of the two kinds is missing.
     """
+    # On the CPU: sums by bin have no deterministic form on CUDA.
+    scores, positive = scores.cpu(), positive.cpu()
     _, inverse = torch.unique(scores, return_inverse=True)
     positives = torch.bincount(inverse, weights=positive.double())
     negatives = torch.bincount(inverse, weights=(~positive).double())
@@ -83,9 +85,11 @@ def expected_calibration_error(probs: Tensor, labels: Tensor) -> float:
     Returns:
         In [0, 1]; 0 is perfectly calibrated.
     """
-    confidences, predictions = probs.double().max(dim=1)
+    highest, predictions = probs.double().max(dim=1)
+    # On the CPU: sums by bin have no deterministic form on CUDA.
+    confidences, hits = highest.cpu(), (predictions == labels).cpu()
     bins = (confidences * NUM_CALIBRATION_BINS).ceil().long().clamp(1, NUM_CALIBRATION_BINS) - 1
-    gaps = (predictions == labels).double() - confidences
+    gaps = hits.double() - confidences
     sums = torch.bincount(bins, weights=gaps, minlength=NUM_CALIBRATION_BINS)
     return float(sums.abs().sum()) / len(labels)
 

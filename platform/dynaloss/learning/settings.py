@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dynaloss.learning.classifier import Precision
 from dynaloss.learning.sampler import SamplerSettings
 
 __all__ = ["TrainerSettings"]
@@ -30,6 +31,12 @@ class TrainerSettings:
             the last linear layer alone.
         warm_start_epochs: First epochs of warm-up in which the corrector is fitted as well.
         finetune: Whether an epoch ends with a pass over the metadata.
+        mixup: Both parameters of the Beta distribution of `Mixup`; 0 mixes nothing. For a loss
+            that accepts soft targets alone.
+        precision: `bfloat16` runs the classifier's passes under autocast; losses, hypergradients
+            and both optimisers stay float32.
+        is_deterministic: Whether torch is held to deterministic algorithms.
+        is_compiled: Whether the classifier's training passes are compiled.
         sampler: How the metadata are drawn.
     """
 
@@ -47,4 +54,8 @@ class TrainerSettings:
     hypergradient: Literal["forward", "unrolled", "head"]
     warm_start_epochs: int
     finetune: bool
+    mixup: float
+    precision: Precision
+    is_deterministic: bool
+    is_compiled: bool
     sampler: SamplerSettings

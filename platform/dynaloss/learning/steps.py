@@ -11,20 +11,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dynaloss.learning.batches import Batch
+from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.dynamic_loss import LabelCorrector, warm_start_loss
 from dynaloss.learning.hypergradient import HYPERGRADIENTS, LookAhead, batch_statistics
 from dynaloss.learning.losses.base import LearnedLoss, TrainingLoss
 from dynaloss.learning.models.heads import last_linear
 from dynaloss.learning.settings import TrainerSettings
 
-__all__ = ["Stepper"]
+__all__ = ["Stepper", "present"]
 
 
 class Stepper:
     """Both optimisers, and the steps they take.
 
     Args:
-        model: The classifier; trained in place.
+        classifier: The classifier; its model is trained in place.
         loss: The loss; what is learned of it is trained in place.
         settings: See `TrainerSettings`.
         pseudo_labels: Random stream of the pseudo-labels.
@@ -33,12 +34,13 @@ class Stepper:
     def __init__(
         self,
         *,
-        model: nn.Module,
+        classifier: Classifier,
         loss: LearnedLoss | TrainingLoss,
         settings: TrainerSettings,
         pseudo_labels: torch.Generator,
     ) -> None:
-        self._model = model
+        self._classifier = classifier
+        self._model = model = classifier.model
         self._loss = loss
         self._settings = settings
         self._pseudo_labels = pseudo_labels
@@ -89,6 +91,7 @@ class Stepper:
                 partial(F.cross_entropy, target=metadata.labels),
                 self._phi,
                 self._look_ahead(),
+                self._classifier.precision,
             )
         self._update_loss(result.gradients)
         return result.logits
@@ -100,7 +103,7 @@ class Stepper:
         if logits is None and loss.needs_logits:
             logits = self._train_mode_logits(_look_ahead_view(loss, batch))
         real_loss = loss.real_loss(logits, batch.labels, ranks, self._pseudo_labels)
-        return self.descend(real_loss(self._model(batch.strong)))
+        return self.descend(real_loss(self._classifier(batch.strong)))
 
     def _update_loss(self, gradients: tuple[Tensor | None, ...]) -> None:
         for parameter, gradient in zip(self._phi, gradients, strict=True):
@@ -129,7 +132,7 @@ class Stepper:
     @torch.no_grad()
     def _train_mode_logits(self, images: Tensor) -> Tensor:
         with batch_statistics(self._model):
-            logits: Tensor = self._model(images)
+            logits: Tensor = self._classifier(images)
         return logits
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-__all__ = ["Streams", "default_generator_seeded"]
+__all__ = ["LayerStream", "Streams", "default_generator_seeded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +54,48 @@ def default_generator_seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.default_generator.set_state(state)
+
+
+class LayerStream:
+    """The stream of layers that know torch's default generators alone, such as dropout.
+
+    While it is lent, the default generators of the CPU and of `device` go on with this stream;
+    afterwards they are as they were before.
+
+    Args:
+        seed: Seed of the stream.
+        device: Where the layers draw.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._devices = [device] if device.type == "cuda" else []
+        kinds = [torch.device("cpu"), *self._devices]
+        self._states = [torch.Generator(kind).manual_seed(seed).get_state() for kind in kinds]
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Lets layers draw from this stream."""
+        outside = self._present()
+        self._set(self._states)
+        try:
+            yield
+        finally:
+            self._states = self._present()
+            self._set(outside)
+
+    def state(self) -> list[Tensor]:
+        """Returns what the next numbers depend on."""
+        return self._states
+
+    def set_state(self, states: Sequence[Tensor]) -> None:
+        """Goes on from what `state` returned, on a device of the same kind."""
+        self._states = list(states)
+
+    def _present(self) -> list[Tensor]:
+        on_devices = [torch.cuda.get_rng_state(device) for device in self._devices]
+        return [torch.get_rng_state(), *on_devices]
+
+    def _set(self, states: Sequence[Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        for device, state in zip(self._devices, states[1:], strict=True):
+            torch.cuda.set_rng_state(state, device)

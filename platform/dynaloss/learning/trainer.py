@@ -19,17 +19,20 @@ from torch.nn import functional as F
 
 from dynaloss.errors import InputError
 from dynaloss.learning.batches import Batch, Split, equal_batches
+from dynaloss.learning.classifier import Classifier
+from dynaloss.learning.determinism import check_determinism, deterministic_algorithms
 from dynaloss.learning.diagnostics import Ranking, ranking_of, weak_logits
 from dynaloss.learning.dynamic_loss import DynamicLoss
 from dynaloss.learning.evaluation import Evaluator
 from dynaloss.learning.losses.base import LearnedLoss, TrainingLoss
 from dynaloss.learning.losses.cross_entropy import CrossEntropy
+from dynaloss.learning.mixup import Mixup
 from dynaloss.learning.reports import Diverged, EpochReport
 from dynaloss.learning.sampler import MetadataSampler
 from dynaloss.learning.schedule import learning_rate
 from dynaloss.learning.settings import TrainerSettings
-from dynaloss.learning.steps import Stepper
-from dynaloss.learning.streams import Streams
+from dynaloss.learning.steps import Stepper, present
+from dynaloss.learning.streams import LayerStream, Streams
 
 __all__ = ["Diverged", "EpochReport", "Trainer", "TrainerSettings"]
 
@@ -84,10 +87,18 @@ class Trainer:
         self.epoch = 0
         self.has_diverged = False
         self._generators = {name: streams.torch(name, device) for name in STREAMS}
+        self._layers = LayerStream(streams.derive("layers"), device)
         self._learned = loss if isinstance(loss, LearnedLoss) and loss.is_learned else None
         self._plain = loss if isinstance(loss, TrainingLoss) else CrossEntropy(label_smoothing=0.0)
+        self._mixup = self._make_mixup(num_classes, streams)
+        self._classifier = Classifier(
+            model,
+            precision=settings.precision,
+            is_compiled=settings.is_compiled,
+            device=device,
+        )
         self._stepper = Stepper(
-            model=model,
+            classifier=self._classifier,
             loss=loss,
             settings=settings,
             pseudo_labels=self._generators["pseudo_labels"],
@@ -100,7 +111,7 @@ class Trainer:
         )
         self._clean_labels = num_clean_labels + self._sampler.num_clean_labels
         self._evaluator = Evaluator(
-            model=model,
+            model=self._classifier,
             loss=loss,
             train=train,
             evaluations=evaluations,
@@ -108,6 +119,15 @@ class Trainer:
         )
         # Logits of the training set by the present classifier, once they are known.
         self._train_logits: Tensor | None = None
+        if settings.is_deterministic:
+            check_determinism(device)
+
+    def _make_mixup(self, num_classes: int, streams: Streams) -> Mixup | None:
+        if not self.settings.mixup:
+            return None
+        if self._learned is not None or not self._plain.accepts_soft_targets:
+            raise ValueError("`mixup` must be 0 for a loss that does not accept soft targets.")
+        return Mixup(alpha=self.settings.mixup, num_classes=num_classes, streams=streams)
 
     # -- epochs ---------------------------------------------------------------------------
 
@@ -118,7 +138,9 @@ class Trainer:
             Diverged: If a loss or a weight is not finite; the state is then no longer good.
         """
         while self.epoch < self.settings.epochs:
-            yield self._run_epoch()
+            with self._layers.lent(), deterministic_algorithms(self.settings.is_deterministic):
+                report = self._run_epoch()
+            yield report
 
     def _run_epoch(self) -> EpochReport:
         started = time.perf_counter()
@@ -132,6 +154,7 @@ class Trainer:
         metrics |= self._evaluator.fit_metrics(self._logits_of_train())
         metrics["labels/clean_used"] = float(self._clean_labels)
         metrics["time/epoch_seconds"] = time.perf_counter() - started
+        metrics["time/images_per_second"] = len(self.train.observed_labels) / training_seconds
         if self._learned is not None:
             metrics["time/meta_share"] = tally.meta_seconds / training_seconds
         return EpochReport(epoch=self.epoch, metrics=metrics)
@@ -140,6 +163,8 @@ class Trainer:
         everything = torch.arange(len(self.train.observed_labels))
         if self._learned is None:
             self._plain.start_epoch(self.epoch)
+            if self._mixup is not None:
+                self._mixup.start_epoch(self.epoch)
             self._plain_epoch(everything, tally)
             return {}
         ranking = self._ranking()
@@ -189,8 +214,13 @@ class Trainer:
         for batch in self._train_batches(indices, weak=corrector is not None):
             if corrector is not None and ranks is not None:
                 self._stepper.fit_corrector(corrector, batch, ranks[batch.indices])
-            loss = self._plain(self.model(batch.strong), batch.labels, batch.indices)
-            tally.losses.append(self._stepper.descend(loss))
+            tally.losses.append(self._plain_step(batch))
+
+    def _plain_step(self, batch: Batch) -> Tensor:
+        images, labels = present(batch.strong), batch.labels
+        if self._mixup is not None:
+            images, labels = self._mixup(images, labels)
+        return self._stepper.descend(self._plain(self._classifier(images), labels, batch.indices))
 
     def _meta_epoch(
         self,
@@ -219,12 +249,12 @@ class Trainer:
         with torch.no_grad():
             margins = loss.finetune_margins()
         for batch in self._metadata_pass(metadata):
-            logits = self.model(batch.strong) + margins
+            logits = self._classifier(batch.strong) + margins
             value = self._stepper.descend(F.cross_entropy(logits, batch.labels))
             tally.finetune_losses.append(value)
 
     def _start_training(self) -> None:
-        self.model.train()
+        self._classifier.train()
         self._train_logits = None
 
     @property
@@ -264,7 +294,7 @@ class Trainer:
     def _logits_of_train(self) -> Tensor:
         """Logits of the training set on the weak view; computed once for one classifier."""
         if self._train_logits is None:
-            self._train_logits = weak_logits(self.model, self.train)
+            self._train_logits = weak_logits(self._classifier, self.train)
         return self._train_logits
 
     def _ranking(self) -> Ranking:
@@ -278,7 +308,8 @@ class Trainer:
         class, with the observed class counts; `confusion`: of the test set, rows true classes.
         What does not exist in this trial has no entry.
         """
-        return self._evaluator.diagnostics(None if self._learned is None else self._ranking())
+        with deterministic_algorithms(self.settings.is_deterministic):
+            return self._evaluator.diagnostics(None if self._learned is None else self._ranking())
 
     # -- state ----------------------------------------------------------------------------
 
@@ -295,11 +326,15 @@ class Trainer:
             "meta_optimizer": self._stepper.meta_optimizer.state_dict(),
             "sampler": self._sampler.state_dict(),
             "generators": {name: g.get_state() for name, g in self._generators.items()},
+            "layers": self._layers.state(),
             "last": self._evaluator.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from a state that `state_dict` returned, bit for bit on CPU."""
+        """Continues from a state that `state_dict` returned, bit for bit where torch is exact.
+
+        It is on a CPU, and on a GPU with `TrainerSettings.is_deterministic`.
+        """
         self.epoch = state["epoch"]
         self.has_diverged = False
         self._train_logits = None
@@ -310,6 +345,7 @@ class Trainer:
         self._sampler.load_state_dict(state["sampler"])
         for name, generator in self._generators.items():
             generator.set_state(state["generators"][name])
+        self._layers.set_state(state["layers"])
         self._evaluator.load_state_dict(state["last"])
 
 

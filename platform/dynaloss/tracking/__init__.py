@@ -6,7 +6,7 @@ from dynaloss.tracking.location import (
     resolve_storage,
     resolve_tracking_uri,
 )
-from dynaloss.tracking.records import list_studies, read_plan, read_records
+from dynaloss.tracking.records import list_studies, read_plan, read_records, read_tags
 from dynaloss.tracking.store import Store, open_store
 from dynaloss.tracking.study import StudyRun, TrialState
 from dynaloss.tracking.ui import serve_ui
@@ -20,6 +20,7 @@ __all__ = [
     "open_store",
     "read_plan",
     "read_records",
+    "read_tags",
     "resolve_artifact_root",
     "resolve_storage",
     "resolve_tracking_uri",

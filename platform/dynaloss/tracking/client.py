@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from dynaloss.errors import DynalossError, InputError
@@ -49,12 +50,34 @@ class StoreError(DynalossError):
 class Client:
     """MLflow's client, whose calls wait for a busy store and raise a `StoreError`.
 
-    Every method of `mlflow.MlflowClient` is there under its own name.
+    Every method of `mlflow.MlflowClient` is there under its own name. MLflow itself, which takes
+    seconds to import, is opened when the first of them is used.
     """
 
-    def __init__(self, raw: MlflowClient, tracking_uri: str) -> None:
-        self.raw = raw
+    def __init__(self, tracking_uri: str) -> None:
         self.tracking_uri = tracking_uri
+
+    def open(self) -> Client:
+        """Open MLflow now rather than at the first call that needs it.
+
+        Raises:
+            InputError: If the store cannot be reached or is damaged.
+        """
+        _ = self.raw
+        return self
+
+    @cached_property
+    def raw(self) -> MlflowClient:
+        """MLflow's own client."""
+        try:
+            return _open(self.tracking_uri)
+        except Exception as error:
+            raise InputError(_unopened(self.tracking_uri, error)) from error
+
+    @cached_property
+    def reader(self) -> internals.SqlReader | None:
+        """The direct way to the tables of an SQL store; None where there is none."""
+        return internals.sql_reader(self.tracking_uri)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return partial(self.attempt, name, getattr(self.raw, name))
@@ -76,15 +99,12 @@ class Client:
         return self._translated(what, attempt)
 
     def _translated(self, what: str, call: Callable[[], T]) -> T:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
         try:
             return call()
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except _store_errors() as error:
             where = redacted(self.tracking_uri)
             message = f"The tracking store {where} failed `{what}`: {_gist(error)}"
-            raise StoreError(message, str(getattr(error, "error_code", ""))) from error
+            raise StoreError(message, _code(error)) from error
 
 
 def connect(tracking_uri: str, *, must_exist: bool = False) -> Client:
@@ -92,7 +112,8 @@ def connect(tracking_uri: str, *, must_exist: bool = False) -> Client:
 
     Args:
         tracking_uri: As `resolve_tracking_uri` gives it.
-        must_exist: Refuse a SQLite file that is not there instead of making it.
+        must_exist: Refuse a SQLite file that is not there instead of making it. An SQL store is
+            then read without opening MLflow.
 
     Raises:
         InputError: If the store is absent, cannot be reached or is damaged.
@@ -100,11 +121,9 @@ def connect(tracking_uri: str, *, must_exist: bool = False) -> Client:
     path = sqlite_path(tracking_uri)
     if must_exist and path is not None and not path.is_file():
         raise InputError(f"There is no tracking store at {path} yet: no study was run there.")
-    prepare_environment()
-    try:
-        return _open(tracking_uri)
-    except Exception as error:
-        raise InputError(_unopened(tracking_uri, error)) from error
+    client = Client(tracking_uri)
+    reads = must_exist and client.reader is not None
+    return client if reads else client.open()
 
 
 def prepare_environment() -> None:
@@ -116,7 +135,26 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def _open(tracking_uri: str) -> Client:
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What a store raises: MLflow's errors too, which nothing raises before it is imported."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if "mlflow" not in sys.modules:
+        return SQLAlchemyError, OSError
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException, SQLAlchemyError, OSError
+
+
+def _code(error: Exception) -> str:
+    """MLflow's error code; it calls a database busy that fails to operate, and so do we."""
+    from sqlalchemy.exc import OperationalError
+
+    return _BUSY if isinstance(error, OperationalError) else str(getattr(error, "error_code", ""))
+
+
+def _open(tracking_uri: str) -> MlflowClient:
+    prepare_environment()
     from mlflow import MlflowClient
 
     if tracking_uri.startswith("http"):
@@ -125,7 +163,7 @@ def _open(tracking_uri: str) -> Client:
         _check_database(tracking_uri)
     client = MlflowClient(tracking_uri=tracking_uri)
     client.search_experiments(max_results=1)
-    return Client(client, tracking_uri)
+    return client
 
 
 def _check_server(tracking_uri: str) -> None:

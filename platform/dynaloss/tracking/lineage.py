@@ -1,13 +1,22 @@
-"""Where a run came from: user, program and git commit, under the tags that MLflow's UI reads."""
+"""Where a run came from: user, program and git commit, under the tags that MLflow's UI reads.
+
+And what it ran on: system, Python and the versions of the packages that decide its numbers.
+"""
 
 from __future__ import annotations
 
 import getpass
+import platform
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
 __all__ = ["source_tags"]
+
+_ENVIRONMENT: Final = "dynaloss.environment"
+_PACKAGES: Final = ("dynaloss", "torch", "torchvision", "numpy", "ray", "mlflow")
 
 
 def source_tags(folder: Path | None = None) -> dict[str, str]:
@@ -18,7 +27,17 @@ def source_tags(folder: Path | None = None) -> dict[str, str]:
         "mlflow.source.name": name,
         "mlflow.source.type": "LOCAL",
     }
-    return origin | _git_tags(folder or Path.cwd())
+    return origin | _git_tags(folder or Path.cwd()) | _environment_tags()
+
+
+def _environment_tags() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "system": platform.platform(terse=True)}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # a checkout on the path, not installed
+            continue
+    return {f"{_ENVIRONMENT}.{name}": value for name, value in versions.items()}
 
 
 def _git_tags(folder: Path) -> dict[str, str]:

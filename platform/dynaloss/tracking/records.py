@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from dynaloss.tracking.runs import find_run
 from dynaloss.tracking.store import Store
 from dynaloss.tracking.vocabulary import ARM, CONDITION, IDENTITY, ROLE, SEED, outcome_of
 
-__all__ = ["list_studies", "read_plan", "read_records"]
+__all__ = ["list_studies", "read_plan", "read_records", "read_tags"]
 
 _DIAGNOSTICS: Final = ("corrector", "margins", "confusion", "data")
 
@@ -38,41 +38,53 @@ def read_plan(store: Store, study: str) -> dict[str, Any]:
     Raises:
         InputError: If the store has no such study.
     """
-    row = find_run(store.client, _experiment_id(store, study), {ROLE: "study"})
+    row = _study_row(store, study)
     content = {} if row is None else _artifacts(store.client, row, ("plan",))
     plan: dict[str, Any] = content.get("plan", {})
     return plan
+
+
+def read_tags(store: Store, study: str) -> dict[str, str]:
+    """The tags of the study's own run, such as the commit and the versions of its last launch.
+
+    Raises:
+        InputError: If the store has no such study.
+    """
+    row = _study_row(store, study)
+    return {} if row is None else _further_tags(row)
 
 
 def read_records(
     store: Store,
     study: str,
     *,
-    history: Sequence[str] | bool = False,
-    diagnostics: bool = False,
+    metrics: Collection[str] | None = None,
+    history: Collection[str] | bool = False,
+    diagnostics: Collection[str] | bool = False,
 ) -> list[TrialRecord]:
     """The study's trials in order of start.
 
     Args:
         store: The tracking store.
         study: Name of the study.
+        metrics: Names of the metrics whose last values are needed; None for all. A tracking
+            server sends all.
         history: Names of the metrics whose curves are read; True for all.
-        diagnostics: Whether to read the JSON artifacts.
+        diagnostics: Stems of the JSON artifacts that are read; True for all.
 
     Raises:
         InputError: If the store has no such study.
     """
     experiment_id = _experiment_id(store, study)
-    rows = trial_rows(store.client, experiment_id)
+    rows = trial_rows(store.client, experiment_id, metrics=metrics)
     curves: Mapping[str, Curves] = {}
     if history:
         names = None if history is True else history
         curves = read_history(store.client, experiment_id, rows.values(), names)
     contents: Sequence[dict[str, Any]] = [{}] * len(rows)
     if diagnostics:
-        contents = concurrently(
-            lambda row: _artifacts(store.client, row, _DIAGNOSTICS), rows.values()
-        )
+        stems = _DIAGNOSTICS if diagnostics is True else tuple(diagnostics)
+        contents = concurrently(lambda row: _artifacts(store.client, row, stems), rows.values())
     return [
         _record(study, key, row, curves.get(row.run_id, {}), content)
         for (key, row), content in zip(rows.items(), contents, strict=True)
@@ -105,8 +117,16 @@ def _record(
         metrics=row.metrics,
         history={name: tuple(sorted(curve.items())) for name, curve in sorted(curves.items())},
         diagnostics=diagnostics,
-        tags={name: value for name, value in row.tags.items() if name not in IDENTITY},
+        tags=_further_tags(row),
     )
+
+
+def _study_row(store: Store, study: str) -> RunRow | None:
+    return find_run(store.client, _experiment_id(store, study), {ROLE: "study"})
+
+
+def _further_tags(row: RunRow) -> dict[str, str]:
+    return {name: value for name, value in row.tags.items() if name not in IDENTITY}
 
 
 def _artifacts(client: Client, row: RunRow, stems: Sequence[str]) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dynaloss.tracking.client import Client
-from dynaloss.tracking.internals import Point, SqlReader, sql_reader, unbounded
+from dynaloss.tracking.internals import Point, SqlReader, unbounded
 from dynaloss.tracking.limits import MAX_PAGE
 from dynaloss.tracking.vocabulary import KEY, ROLE
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["RunRow", "concurrently", "read_history", "read_rows", "search_rows", "trial_rows"]
 
 _REQUESTS: Final = 8
+_ALL: Final[Mapping[str, str]] = MappingProxyType({})
 
 T = TypeVar("T")
 
@@ -61,25 +64,35 @@ def trial_rows(
 
 
 def read_rows(
-    client: Client, experiment_id: str, *, metrics: Collection[str] | None = None
+    client: Client,
+    experiment_id: str,
+    *,
+    match: Mapping[str, str] = _ALL,
+    metrics: Collection[str] | None = None,
 ) -> list[RunRow]:
     """The experiment's active runs in order of start.
 
     Args:
         client: The connection to the store.
         experiment_id: Identifier of the experiment.
+        match: Tags that the runs must have, with their values.
         metrics: Names of the metrics that are needed; None for all. A server sends all.
     """
-    reader = sql_reader(client.raw)
-    if reader is None:
-        return list(search_rows(client, experiment_id))
-    return client.attempt("read runs", _sql_rows, reader, experiment_id, metrics)
+    if client.reader is None:
+        return list(search_rows(client, experiment_id, match=match))
+    read = partial(_sql_rows, client.reader, experiment_id, match, metrics)
+    return client.attempt("read runs", read)
 
 
 def search_rows(
-    client: Client, experiment_id: str, *, where: str = "", page_size: int = MAX_PAGE
+    client: Client,
+    experiment_id: str,
+    *,
+    match: Mapping[str, str] = _ALL,
+    page_size: int = MAX_PAGE,
 ) -> Iterator[RunRow]:
     """The runs that MLflow's own search finds, page by page, in order of start."""
+    where = _filter(match)
     token: str | None = None
     while True:
         page = client.search_runs(
@@ -99,7 +112,7 @@ def read_history(
     client: Client, experiment_id: str, rows: Iterable[RunRow], names: Collection[str] | None
 ) -> dict[str, dict[str, dict[int, float]]]:
     """Per run and metric the value at each epoch; of two values at one epoch the later."""
-    reader = sql_reader(client.raw)
+    reader = client.reader
     if reader is not None:
         points = client.attempt(
             "read histories", lambda: list(reader.history(experiment_id, names))
@@ -120,23 +133,31 @@ def concurrently(function: Callable[[RunRow], T], rows: Iterable[RunRow]) -> lis
 
 
 def _sql_rows(
-    reader: SqlReader, experiment_id: str, metrics: Collection[str] | None
+    reader: SqlReader,
+    experiment_id: str,
+    match: Mapping[str, str],
+    metrics: Collection[str] | None,
 ) -> list[RunRow]:
     rows = {
         run_id: RunRow(run_id=run_id, name=name or "", status=status, artifact_uri=uri)
-        for run_id, name, status, _, uri in reader.runs(experiment_id)
+        for run_id, name, status, uri in reader.runs(experiment_id, match)
     }
     # A run that was started between two of these reads has no row yet: it is left out.
-    for run_id, name, value in reader.tags(experiment_id):
+    for run_id, name, value in reader.tags(experiment_id, match):
         if run_id in rows:
             rows[run_id].tags[name] = value
-    for run_id, name, value in reader.parameters(experiment_id):
+    for run_id, name, value in reader.parameters(experiment_id, match):
         if run_id in rows:
             rows[run_id].parameters[name] = value
-    for point in reader.metrics(experiment_id, metrics):
+    for point in reader.metrics(experiment_id, match, metrics):
         if point.run_id in rows:
             rows[point.run_id].metrics[point.metric] = point.value
     return list(rows.values())
+
+
+def _filter(match: Mapping[str, str]) -> str:
+    """The tags in the language of MLflow's search."""
+    return " and ".join(f"tags.`{name}` = '{value}'" for name, value in match.items())
 
 
 def _history(client: Client, row: RunRow, names: Collection[str] | None) -> list[Point]:

@@ -16,15 +16,24 @@ from dynaloss.tracking.limits import (
     cut,
     tag_values,
 )
-from dynaloss.tracking.rows import RunRow, search_rows
+from dynaloss.tracking.rows import RunRow, read_rows
 from dynaloss.tracking.vocabulary import CHANGED, CUT, MESSAGE
 
 __all__ = ["find_run", "make_run", "reopen_run", "write_parameters", "write_tags"]
 
 
 def find_run(client: Client, experiment_id: str, match: Mapping[str, str]) -> RunRow | None:
-    """The first started active run that carries these tags; None where there is none."""
-    return next(search_rows(client, experiment_id, where=_filter(match), page_size=10), None)
+    """The first started active run that carries these tags; None where there is none.
+
+    Raises:
+        ValueError: If a value holds what MLflow's search cannot quote.
+    """
+    for value in match.values():
+        if not re.fullmatch(r"[\w.:+\-]+", value):
+            raise ValueError(
+                f"A key must consist of letters, digits and `_.:+-`, but got {value!r}."
+            )
+    return next(iter(read_rows(client, experiment_id, match=match)), None)
 
 
 def make_run(
@@ -95,12 +104,3 @@ def _write_pairs(
         client.log_batch(run_id, params=[Param(name, value) for name, value in chunk])
     for pairs in chunks(tags.items(), MAX_PAIRS):
         client.log_batch(run_id, tags=[RunTag(name, value) for name, value in pairs])
-
-
-def _filter(match: Mapping[str, str]) -> str:
-    for value in match.values():
-        if not re.fullmatch(r"[\w.:+\-]+", value):
-            raise ValueError(
-                f"A key must consist of letters, digits and `_.:+-`, but got {value!r}."
-            )
-    return " and ".join(f"tags.`{name}` = '{value}'" for name, value in match.items())

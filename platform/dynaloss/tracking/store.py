@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from dynaloss.tracking.location import (
     resolve_tracking_uri,
 )
 from dynaloss.tracking.study import StudyRun
-from dynaloss.tracking.vocabulary import STUDY
+from dynaloss.tracking.vocabulary import EXPERIMENT_TAGS, STUDY
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -77,16 +77,22 @@ class Store:
 
     def studies(self) -> dict[str, str]:
         """The identifiers of the studies' experiments by name, the latest used first."""
-        found: dict[str, str] = {}
+        reader = self.client.reader
+        if reader is None:
+            return dict(self._search_studies())
+        rows = self.client.attempt("read studies", lambda: list(reader.experiments(STUDY)))
+        return {name: str(experiment_id) for name, experiment_id in rows}
+
+    def _search_studies(self) -> Iterator[tuple[str, str]]:
         token: str | None = None
         while True:
             page = self.client.search_experiments(
                 max_results=MAX_PAGE, order_by=["last_update_time DESC"], page_token=token
             )
-            found |= {it.name: it.experiment_id for it in page if STUDY in it.tags}
+            yield from ((it.name, it.experiment_id) for it in page if STUDY in it.tags)
             token = page.token
             if not token:
-                return found
+                return
 
     def _experiment(self, name: str) -> str:
         if not name.strip() or len(name) > MAX_NAME:
@@ -103,7 +109,8 @@ class Store:
     def _create_experiment(self, name: str) -> Experiment:
         try:
             location = self._artifact_location(name)
-            self.client.create_experiment(name, artifact_location=location, tags={STUDY: name})
+            tags = {STUDY: name} | EXPERIMENT_TAGS
+            self.client.create_experiment(name, artifact_location=location, tags=tags)
         except StoreError as error:  # another launch made it at the same moment
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynaloss.design.record import Outcome
 from dynaloss.tracking.client import Client
+from dynaloss.tracking.datasets import dataset_inputs
 from dynaloss.tracking.limits import MAX_NAME, MAX_TAG, cut
 from dynaloss.tracking.lineage import source_tags
 from dynaloss.tracking.rows import RunRow, trial_rows
@@ -176,9 +177,22 @@ class StudyRun:
         """Store a matplotlib figure as an image, in the format that the name's ending tells."""
         self._client.log_figure(self._run_id(key), figure, name)
 
+    def log_artifacts(self, key: str | None, folder: Path) -> None:
+        """Store what a folder holds with the trial, or with the study where the key is None."""
+        self._client.log_artifacts(self._run_id(key), str(folder))
+
     def log_study_artifact(self, path: Path, folder: str | None = None) -> None:
         """Store a file, such as the report, with the study's own run."""
         self._client.log_artifact(self.run_id, str(path), folder)
+
+    def log_data(self, key: str, record: Mapping[str, Any]) -> None:
+        """Name the trial's data as its inputs, one per role, each with a digest of its content.
+
+        Args:
+            key: Identity of the trial.
+            record: What was done to the data, as `TrialSplits.record` tells it.
+        """
+        self._client.log_inputs(self._run_id(key), dataset_inputs(record))
 
     def set_description(self, markdown: str) -> None:
         """Show this text on the experiment's and the parent run's page."""

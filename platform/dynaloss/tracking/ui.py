@@ -44,7 +44,7 @@ def serve_ui(
     if is_server(tracking_uri):
         raise InputError(f"{tracking_uri} is a server already: open it in a browser.")
     _check_address(host, port)
-    connect(tracking_uri, must_exist=True)
+    connect(tracking_uri, must_exist=True).open()
     command = _command(artifact_root, host, port)
     with (
         _stoppable(),

@@ -14,6 +14,7 @@ __all__ = [
     "CONDITION",
     "CUT",
     "EPOCH",
+    "EXPERIMENT_TAGS",
     "IDENTITY",
     "KEY",
     "MESSAGE",
@@ -39,6 +40,8 @@ CUT: Final = "dynaloss.parameters_cut"
 CHANGED: Final = "dynaloss.parameters_changed"
 PARENT: Final = "mlflow.parentRunId"
 NOTE: Final = "mlflow.note.content"
+EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
+"""Opens an experiment in MLflow's interface with its runs; otherwise traces come first."""
 
 IDENTITY: Final = frozenset({STUDY, ROLE, KEY, CONDITION, ARM, SEED, OUTCOME})
 """The tags that are fields of a trial record."""

@@ -31,9 +31,13 @@ class TrainingLoss(nn.Module):
     """A loss that is given, not learned: the trainer calls it for every batch of every epoch.
 
     What it remembers of the samples is kept in buffers, so that checkpoints hold it.
+
+    Attributes:
+        accepts_soft_targets: Whether `labels` may be distributions over classes, shape (N, C).
     """
 
     is_learned = False
+    accepts_soft_targets = False
 
     def start_epoch(self, epoch: int) -> None:
         """Says which epoch follows, counted from 0."""
@@ -43,7 +47,7 @@ class TrainingLoss(nn.Module):
 
         Args:
             logits: Of the strong view, shape (N, C).
-            labels: Observed labels, int64, shape (N,).
+            labels: Observed labels, int64, shape (N,); or see `accepts_soft_targets`.
             indices: Positions of the samples in the training set, int64, shape (N,).
         """
         raise NotImplementedError

@@ -21,6 +21,8 @@ class CrossEntropy(TrainingLoss):
         label_smoothing: s in [0, 1).
     """
 
+    accepts_soft_targets = True
+
     def __init__(self, facts: TrainingFacts | None = None, *, label_smoothing: float) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing

@@ -22,6 +22,7 @@ class LogitAdjustment(TrainingLoss):
         tau: Strength, above 0; 1 is consistent for the balanced error.
     """
 
+    accepts_soft_targets = True
     shift: Tensor
 
     def __init__(self, facts: TrainingFacts, *, tau: float) -> None:

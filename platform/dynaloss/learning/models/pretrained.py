@@ -10,14 +10,19 @@ from torch import Tensor, nn
 
 from dynaloss.errors import InputError
 
-__all__ = ["load_pretrained"]
+__all__ = ["fitting_weights", "load_pretrained"]
 
 # Keys under which checkpoints keep the weights among other things.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
 def load_pretrained(model: nn.Module, path: Path) -> None:
-    """Copies the weights of a file into a classifier, but for a head of another size.
+    """Copies the weights of a file into a classifier; see `fitting_weights`."""
+    model.load_state_dict(fitting_weights(model, path), strict=False)
+
+
+def fitting_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The weights of a file that fit a classifier: all, but for a head of another size.
 
     Args:
         model: The classifier; its last layer keeps its initial weights where the file's has
@@ -48,8 +53,7 @@ def load_pretrained(model: nn.Module, path: Path) -> None:
             f"missing, {len(unknown)} unknown, {len(misfits)} of another shape; the first is "
             f"'{first}'."
         )
-    kept = {name: tensor for name, tensor in given.items() if name not in resized}
-    model.load_state_dict(kept, strict=False)
+    return {name: tensor for name, tensor in given.items() if name not in resized}
 
 
 def _read(path: Path) -> dict[str, Tensor]:

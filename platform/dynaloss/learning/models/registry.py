@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import nn
 
 from dynaloss.learning.models.from_torchvision import PREFIX, build_torchvision_model
@@ -30,6 +31,9 @@ def build_model(
 ) -> nn.Module:
     """Builds a classifier with its default initialisation, drawn from `seed` alone.
 
+    Its weights lie in memory with the channels last, in which convolutions and batch
+    normalisations are faster, on CPU as on CUDA.
+
     Args:
         name: A key of `MODELS`, or `torchvision/` and the name of one of its classifiers.
         input_shape: Shape (channels, height, width) of an image.
@@ -39,8 +43,11 @@ def build_model(
     Raises:
         InputError: If a torchvision model cannot take such images.
     """
+    build: Callable[..., nn.Module]
+    if name.startswith(PREFIX):
+        build = partial(build_torchvision_model, name.removeprefix(PREFIX))
+    else:
+        build = MODELS[name]
     with default_generator_seeded(seed):
-        if name.startswith(PREFIX):
-            name = name.removeprefix(PREFIX)
-            return build_torchvision_model(name, input_shape=input_shape, num_classes=num_classes)
-        return MODELS[name](input_shape=input_shape, num_classes=num_classes)
+        model = build(input_shape=input_shape, num_classes=num_classes)
+    return model.to(memory_format=torch.channels_last)

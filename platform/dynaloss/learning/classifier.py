@@ -1,0 +1,97 @@
+"""How the trainer calls a classifier: at which precision, and compiled or not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Classifier", "Precision"]
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class Classifier(nn.Module):
+    """A model as the trainer calls it; its logits are float32 at either precision.
+
+    It has no state of its own: checkpoints hold the model.
+
+    Args:
+        model: The model; at `bfloat16` it is given a hook that returns its logits as float32.
+        precision: `bfloat16` runs the forward passes under autocast, weights stay float32.
+        is_compiled: Whether training passes go through `torch.compile`. Where that fails, a
+            warning says so and they go on without; evaluation always does.
+        device: Where the model lives.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, precision: Precision, is_compiled: bool, device: torch.device
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._is_half = precision == "bfloat16"
+        self._is_compiled = is_compiled
+        self._device = device
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+        if self._is_half:
+            model.register_forward_hook(_as_float32)
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Context of a forward pass; losses and backward passes stay outside."""
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._is_half)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the logits (N, C) of images (N, channels, height, width)."""
+        call: Callable[[Tensor], Tensor] = self.model
+        if self._is_compiled and self.training and torch.is_grad_enabled():
+            call = self._compiled_at(images)
+        with self.precision():
+            return call(images)
+
+    def _compiled_at(self, images: Tensor) -> Callable[[Tensor], Tensor]:
+        if self._compiled is None:
+            self._compiled = self._try_to_compile(images)
+        return self._compiled
+
+    def _try_to_compile(self, images: Tensor) -> Callable[[Tensor], Tensor]:
+        """Compiles for any batch size, and tries both passes out; leaves the model as it was."""
+        model = self.model
+
+        def call(images: Tensor) -> Tensor:
+            logits: Tensor = model(images)
+            return logits
+
+        compiled: Callable[[Tensor], Tensor] = torch.compile(call)
+        # Of its own: a mark stays on a tensor, and batches differ by a sample.
+        example = images.detach().clone()
+        torch._dynamo.mark_dynamic(example, 0)
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        try:
+            with torch.random.fork_rng([images.device] if images.is_cuda else []):
+                with self.precision():
+                    logits = compiled(example)
+                torch.autograd.grad(logits.sum(), weights, allow_unused=True)
+        except Exception as error:  # whatever the compiler, or the lack of one, comes up with
+            warnings.warn(_NOT_COMPILED.format(_reason(error)), RuntimeWarning, stacklevel=2)
+            return call
+        finally:
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
+        return compiled
+
+
+_NOT_COMPILED = "torch.compile does not work here ({}): training goes on without it."
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _as_float32(_module: nn.Module, _images: object, logits: Tensor) -> Tensor:
+    return logits.float()

@@ -1,0 +1,41 @@
+"""Whether a classifier takes the images of a source, told without a weight in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from dynaloss.errors import InputError
+from dynaloss.learning.models.pretrained import fitting_weights
+from dynaloss.learning.models.registry import build_model
+
+__all__ = ["check_model"]
+
+
+def check_model(
+    name: str, *, input_shape: tuple[int, int, int], num_classes: int, pretrained: Path | None
+) -> None:
+    """Tries a classifier out on shapes alone.
+
+    Args:
+        name: See `build_model`.
+        input_shape: Shape (channels, height, width) of an image.
+        num_classes: Number of classes.
+        pretrained: File of weights, see `fitting_weights`; None for none.
+
+    Raises:
+        InputError: If the images do not fit the classifier, or the weights do not.
+    """
+    with torch.device("meta"):
+        model = build_model(name, input_shape=input_shape, num_classes=num_classes, seed=0)
+    try:
+        with torch.no_grad():
+            model.train()(torch.empty(2, *input_shape, device="meta"))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"[model.name] '{name}' does not take images of shape {input_shape} "
+            f"({str(error).splitlines()[0]}): choose another model, or set data.image_size."
+        ) from error
+    if pretrained is not None:
+        fitting_weights(model, pretrained)

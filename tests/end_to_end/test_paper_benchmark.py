@@ -1,0 +1,151 @@
+"""The benchmark of the paper's conditions on a tiny CIFAR-10 in torchvision's layout."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dynaloss.design import TrialConfig, override
+from dynaloss.execution.assembly import assemble_trial, load_source_of
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "benchmarks" / "paper.py"
+SMALL = "--model small_cnn --epochs 3 --warmup-epochs 1 --batch-size 16 --device cpu --rate 0.3"
+PEERS = ("ray", "mlflow", "optuna", "pydantic")
+# What the target of the benchmark lacks cannot be imported here either.
+ALONE = f"""
+import runpy, sys
+sys.modules.update(dict.fromkeys({PEERS}))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def paper() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("paper", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Eight images a class to train on, two to test on, each class around a colour of its own."""
+    folder = tmp_path / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 200, (10, 3, 1, 1))
+    for name in ("data_batch_1", *(f"data_batch_{n}" for n in range(2, 6)), "test_batch"):
+        labels = np.repeat(np.arange(10), 2).tolist()
+        images = colours[labels] + rng.integers(0, 55, (20, 3, 32, 32))
+        batch = {"data": images.astype(np.uint8).reshape(20, -1), "labels": labels}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+    return folder.parent
+
+
+def _options(data: Path, out: Path, *more: str) -> list[str]:
+    return [*SMALL.split(), "--imbalance", "2", "--data", str(data), "--out", str(out), *more]
+
+
+def _results(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    (path,) = out.glob("*.json")
+    state: dict[str, Any] = torch.load(path.with_suffix(".pt"), weights_only=True)
+    return json.loads(path.read_text()), state
+
+
+def test_interrupted_twice_equals_uninterrupted(
+    paper: ModuleType, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No minutes at all leave one epoch a piece."""
+    pieces, whole = tmp_path / "pieces", tmp_path / "whole"
+    for ending in ("continue with the same command", "continue with the same command", "finished"):
+        paper.main(_options(data, pieces, "--minutes", "0"))
+        assert capsys.readouterr().out.splitlines()[-1].startswith(f"{ending}: ")
+    for epochs in (3, 0):  # once finished, it does nothing more
+        paper.main(_options(data, whole))
+        assert capsys.readouterr().out.count("epoch ") == epochs
+    (first, states), (second, expected) = _results(pieces), _results(whole)
+    for part in ("model", "loss"):
+        for name, value in expected["trainer"][part].items():
+            assert torch.equal(states["trainer"][part][name], value)
+    for name in ("accuracy_by_epoch", "last_accuracy", "mean_of_last_10_accuracy", "setting"):
+        assert first[name] == second[name]
+    accuracies = second["accuracy_by_epoch"]
+    assert len(accuracies) == second["epoch"] == 3
+    assert second["last_accuracy"] == accuracies[-1]
+    assert second["mean_of_last_10_accuracy"] == pytest.approx(np.mean(accuracies))
+    images, seconds = second["train_images"], second["seconds_per_epoch"]
+    assert second["images_per_second"] == pytest.approx(images / seconds)
+    assert second["peak_memory_mib"] > 50
+    assert "corrector/auc" in second["last_metrics"]
+
+
+def test_equals_the_trial_of_a_study(paper: ModuleType, data: Path, tmp_path: Path) -> None:
+    """The script states the paper's setting once more; the defaults of a study are it, too."""
+    paper.main(_options(data, tmp_path / "out"))
+    _, state = _results(tmp_path / "out")
+    overrides = {
+        "data.source": "cifar10",
+        "data.root": str(data),
+        "data.noise.rate": 0.3,
+        "data.imbalance_factor": 2.0,
+        "data.views.augment": "autoaugment",
+        "data.views.cutout": 16,
+        "model.name": "small_cnn",
+        "schedule.epochs": 3,
+        "schedule.warmup_epochs": 1,
+        "schedule.batch_size": 16,
+    }
+    config = override(TrialConfig(), overrides)
+    source = load_source_of(config.data)
+    device = torch.device("cpu")
+    trainer = assemble_trial(config, seed=0, base_seed=0, source=source, device=device).trainer
+    for _ in trainer.epochs():
+        pass
+    for part in (trainer.model, trainer.loss):
+        name = "model" if part is trainer.model else "loss"
+        for key, value in part.state_dict().items():
+            assert torch.equal(state["trainer"][name][key], value)
+
+
+@pytest.mark.slow
+def test_needs_none_of_the_platforms_peers(data: Path, tmp_path: Path) -> None:
+    options = _options(data, tmp_path, "--loss", "cross_entropy", "--minutes", "0")
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(SCRIPT), *options],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "platform")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(next(tmp_path.glob("*.json")).read_text())["setting"]["loss"] == (
+        "cross_entropy"
+    )
+
+
+def test_what_cannot_be_run_is_said_plainly(
+    paper: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit, match=r"error: \[data.root\] data not found"):
+        paper.main(_options(tmp_path / "no", out))
+    with pytest.raises(SystemExit, match="2"):
+        paper.main(_options(tmp_path, out, "--rate", "2"))
+    assert "--rate must lie in [0, 1]" in capsys.readouterr().err
+    assert not out.exists()

@@ -1,0 +1,164 @@
+"""Every sampler through the director: real suggestions and storage, results from a formula."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.storages import InMemoryStorage
+
+from dynaloss.design.record import Outcome
+from dynaloss.design.search_plan import make_search_plan
+from dynaloss.design.search_study import SearchStudy
+from dynaloss.design.settings import Scalar
+from dynaloss.execution.runner import StepResult
+from dynaloss.execution.search_director import Director, SearchTrial
+from dynaloss.execution.search_journal import Journal
+from dynaloss.execution.search_optuna import Suggester, open_storage
+from dynaloss.execution.search_results import pareto_front
+
+EPOCHS, TRIALS = 4, 10
+NUMBERS = {
+    "meta.lr": {"loguniform": [1e-4, 1e-1]},
+    "optimizer.lr": {"loguniform": [1e-3, 1.0]},
+}
+CONDITIONAL = NUMBERS | {
+    "loss.corrector.enabled": {"choice": [True, False]},
+    "loss.corrector.ranks": {"choice": [5, 10], "when": {"loss.corrector.enabled": True}},
+}
+GRID = {
+    "meta.every": {"integer": [1, 3]},
+    "loss.corrector.enabled": {"choice": [True, False]},
+    "loss.corrector.ranks": {"choice": [5, 10], "when": {"loss.corrector.enabled": True}},
+}
+SPACES = {"cmaes": NUMBERS, "grid": GRID}
+
+
+class _Silent:
+    def begun(self, trial: SearchTrial) -> None: ...
+
+    def reported(self, trial: SearchTrial, epoch: int) -> None: ...
+
+    def ended(self, trial: SearchTrial) -> None: ...
+
+
+def _study(sampler: str, **search: Any) -> SearchStudy:
+    return SearchStudy.model_validate(
+        {
+            "study": "samplers",
+            "trial": {
+                "data": {"validation": {"fraction": 0.2}},
+                "schedule": {"epochs": EPOCHS, "warmup_epochs": 1},
+            },
+            "space": SPACES.get(sampler, CONDITIONAL),
+            "search": {"sampler": sampler, "trials": TRIALS, "startup_trials": 4} | search,
+            "scheduler": {"grace_epochs": 1, "reduction_factor": 2},
+        }
+    )
+
+
+def distance(chosen: Mapping[str, Scalar]) -> float:
+    """How far the rates are from the best ones, 1e-3 and 1e-1, in magnitudes."""
+    return math.dist(
+        (math.log10(float(chosen["meta.lr"])), math.log10(float(chosen["optimizer.lr"]))),
+        (-3, -1),
+    )
+
+
+def metrics_at(chosen: Mapping[str, Scalar], epoch: int) -> dict[str, float]:
+    value = 1 - distance(chosen) / 4 if "meta.lr" in chosen else 0.5
+    seconds = 1.0 + 1.0 * bool(chosen.get("loss.corrector.enabled"))
+    return {
+        "val/balanced_accuracy": value * epoch / EPOCHS,
+        "time/trial_seconds": seconds * epoch,
+    }
+
+
+class _Killed(Exception):  # noqa: N818 - it stands for a signal
+    pass
+
+
+@pytest.fixture
+def conduct(tmp_path: Path) -> Callable[..., list[SearchTrial]]:
+    def run(
+        study: SearchStudy, name: str, *, kill_after: int = 10**6, in_memory: bool = False
+    ) -> list[SearchTrial]:
+        plan = make_search_plan(study, {"digits": "d"})
+        path = tmp_path / name / "optuna.db"
+        storage = InMemoryStorage() if in_memory else open_storage(path)
+        suggesters = {
+            group.name: Suggester(storage, study, group, parallel=False) for group in plan.groups
+        }
+        steps = 0
+        with Journal(tmp_path / name / "journal.jsonl") as journal:
+            director = Director(plan, journal, suggesters, _Silent())
+            while (trial := director.next()) is not None:
+                for epoch in range(1, EPOCHS + 1):
+                    steps += 1
+                    if steps > kill_after:
+                        raise _Killed
+                    outcome = Outcome.COMPLETED if epoch == EPOCHS else None
+                    report = (epoch, metrics_at(trial.chosen, epoch))
+                    result = StepResult(reports=(report,), outcome=outcome)
+                    if not director.take(trial.key, result):
+                        break
+        return list(director.trials.values())
+
+    return run
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "cmaes", "gp", "nsgaii", "grid"])
+def test_killed_and_relaunched_a_sampler_suggests_the_same(
+    conduct: Callable[..., list[SearchTrial]], sampler: str
+) -> None:
+    study = _study(sampler)
+    whole = conduct(study, "whole")
+    with pytest.raises(_Killed):
+        conduct(study, "cut", kill_after=sum(trial.last_epoch for trial in whole) // 2)
+    cut = conduct(study, "cut")
+    assert [(t.chosen, t.outcome) for t in cut] == [(t.chosen, t.outcome) for t in whole]
+    assert {t.outcome for t in whole} == {Outcome.COMPLETED, Outcome.PRUNED} or sampler == "grid"
+    for trial in whole:
+        has_ranks = "loss.corrector.ranks" in trial.chosen
+        assert has_ranks == bool(trial.chosen.get("loss.corrector.enabled"))
+
+
+def test_a_grid_runs_each_combination_once(conduct: Callable[..., list[SearchTrial]]) -> None:
+    trials = conduct(_study("grid"), "grid", in_memory=True)
+    found = {tuple(sorted(trial.chosen.items())) for trial in trials}
+    # Three periods, with the corrector off, or on with either number of ranks.
+    assert len(trials) == len(found) == 3 * (1 + 2)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "gp"])
+def test_a_sampler_that_learns_draws_nearer_to_the_best(
+    conduct: Callable[..., list[SearchTrial]], sampler: str
+) -> None:
+    trials = conduct(_study(sampler, trials=30), "learn", in_memory=True)
+    distances = [distance(trial.chosen) for trial in trials]
+    assert statistics.fmean(distances[-10:]) < 0.75 * statistics.fmean(distances[:10])
+    assert len({str(trial.chosen) for trial in trials}) == len(trials)
+
+
+@pytest.mark.parametrize("sampler", ["nsgaii", "tpe"])
+def test_several_objectives_give_a_front(
+    conduct: Callable[..., list[SearchTrial]], sampler: str
+) -> None:
+    metrics = [{"val/balanced_accuracy": "max"}, {"time/trial_seconds": "min"}]
+    study = _study(sampler, metrics=metrics, trials=24)
+    trials = conduct(study, "several", in_memory=True)
+    (group,) = make_search_plan(study, {"digits": "d"}).groups
+    front = pareto_front(trials, group, study.search.objectives())
+    done = [t for t in trials if t.outcome is Outcome.COMPLETED]
+    # Cost depends on the corrector alone: the best without it, and with it only if it is better.
+    best: dict[object, SearchTrial] = {}
+    for trial in sorted(done, key=lambda trial: trial.last("val/balanced_accuracy")):
+        best[trial.chosen["loss.corrector.enabled"]] = trial
+    dear, cheap = best[True], best[False]
+    better = dear.last("val/balanced_accuracy") > cheap.last("val/balanced_accuracy")
+    assert {t.key for t in front} == {cheap.key} | ({dear.key} if better else set())
+    assert {t.outcome for t in trials} == {Outcome.COMPLETED, Outcome.PRUNED}

@@ -1,0 +1,89 @@
+"""What is refused before any trial of a launch starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dynaloss.design import TrialConfig, override
+from dynaloss.errors import InputError
+from dynaloss.execution.launch import Sources
+from dynaloss.learning.models import build_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two classes of 16 x 16 images, weights of other networks, and two index files."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DYNALOSS_CACHE", str(tmp_path / "cache"))
+    for number, name in enumerate(["train/cat/0", "train/dog/0", "test/cat/0", "test/dog/0"]):
+        path = tmp_path / "images" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(path)
+    torch.save({"a": torch.zeros(3)}, "other.pt")
+    model = build_model("mlp", input_shape=(1, 8, 8), num_classes=4, seed=0)
+    torch.save(model.state_dict(), "four-classes.pt")
+    np.save("negative.npy", [-1, 3])
+    np.save("good.npy", np.arange(1797))
+    return tmp_path
+
+
+_IMAGES = {"data.source": "image_folder", "data.root": "images", "data.image_size": 16}
+_DIGITS = {"model.name": "mlp"}
+_CLEAN = {**_DIGITS, "sampler.kind": "clean"}
+
+
+def _check(*overrides: dict[str, Any]) -> None:
+    trials = [(override(TrialConfig(), chosen), 0, 0) for chosen in overrides]
+    Sources().check(trials)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        ({"model.name": "torchvision/resnet18"}, "takes images of 3 channels, but they have 1"),
+        ({**_IMAGES, "model.name": "torchvision/alexnet"},
+         "[model.name] 'torchvision/alexnet' does not take images of 16 x 16 pixels"),
+        ({**_IMAGES, "model.name": "torchvision/vit_b_16", "data.image_size": 20},
+         "[model.name] 'torchvision/vit_b_16' does not take images of 20 x 20 pixels"),
+        ({**_DIGITS, "model.pretrained_path": "none.pt"}, "none.pt cannot be read"),
+        ({**_DIGITS, "model.pretrained_path": "other.pt"}, "1 unknown"),
+        ({**_CLEAN, "sampler.path": "none.npy"}, "none.npy: cannot be read as a list of indices"),
+        ({**_CLEAN, "sampler.path": "negative.npy"}, "indices must be at least 0, but got -1"),
+        ({**_DIGITS, "data.noise.kind": "asymmetric", "data.noise.map": "9>1",
+          "data.noise.rate": 1.0},
+         "must leave every class an observed training label, but leaves none of class '9' (9)"),
+    ],
+    ids=["channels", "size", "patches", "no-weights", "weights", "no-set", "set", "noise"],
+)  # fmt: skip
+@pytest.mark.usefixtures("folder")
+def test_refused_with_one_error(overrides: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        _check(overrides, _DIGITS, {**overrides, "optimizer.lr": 0.2})
+    assert len(caught.value.problems) == 1
+    assert problem in caught.value.problems[0]
+
+
+@pytest.mark.usefixtures("folder")
+def test_all_problems_are_named_at_once() -> None:
+    wrong = [{**_DIGITS, "model.pretrained_path": "other.pt"}, {"model.name": "torchvision/vgg11"}]
+    with pytest.raises(InputError) as caught:
+        _check(*wrong)
+    assert len(caught.value.problems) == 2
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_can_be_trained_passes_and_leaves_random_numbers_alone() -> None:
+    before = torch.get_rng_state()
+    _check(
+        {**_DIGITS, "model.pretrained_path": "four-classes.pt"},
+        {**_CLEAN, "sampler.path": "good.npy", "data.noise.rate": 0.4},
+        {**_IMAGES, "model.name": "torchvision/resnet18"},
+        {**_DIGITS, "data.noise.kind": "instance", "data.noise.rate": 0.4},
+    )
+    assert torch.equal(torch.get_rng_state(), before)
