@@ -11,7 +11,7 @@ from rich.console import Console
 from dynaloss.design import AblationStudy, load_study
 from dynaloss.design.record import Outcome
 from dynaloss.errors import InputError
-from dynaloss.execution.cluster import _slots
+from dynaloss.execution.cluster import _slots, cluster
 from dynaloss.execution.launch import Workplace, launch_trial, plan_study, single_trial
 from dynaloss.tracking import open_store, read_records
 
@@ -88,6 +88,17 @@ def test_resources_that_the_machine_lacks_are_refused_together(study: AblationSt
         _slots(wanted, {"CPU": 2.0})
     assert len(error.value.problems) == 2
     assert "resources.gpu must be at most the 0" in error.value.problems[1]
+
+
+def test_an_address_that_is_none_is_one_clear_error(
+    study: AblationStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    with (
+        pytest.raises(InputError, match="cluster at RAY_ADDRESS='nonsense': Invalid address"),
+        cluster(study.resources),
+    ):
+        pass
 
 
 def test_fractional_resources_share_a_processor(study: AblationStudy) -> None:

@@ -46,7 +46,7 @@ def cluster(resources: ResourcesConfig) -> Iterator[int]:
         How many trials fit at the same time.
 
     Raises:
-        InputError: If not even one trial fits.
+        InputError: If Ray does not start, or not even one trial fits.
     """
     started = not ray.is_initialized()
     if started:
@@ -59,12 +59,16 @@ def cluster(resources: ResourcesConfig) -> Iterator[int]:
 
 
 def _start_ray() -> None:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-    else:
+    address = os.environ.get("RAY_ADDRESS")
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    try:
+        ray.init(**options)
+    except (OSError, RuntimeError, TimeoutError, ValueError) as error:
+        what = f"connect to the cluster at RAY_ADDRESS='{address}'" if address else "start"
+        raise InputError(f"Ray could not {what}: {str(error).splitlines()[0]}") from error
 
 
 def _slots(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
