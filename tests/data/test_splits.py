@@ -19,8 +19,8 @@ from dynaloss.data.splits import (
     LabelledImages,
     TrialSplits,
     check_bias,
-    check_labels,
     make_splits,
+    rows_by_role,
 )
 from dynaloss.errors import InputError
 from dynaloss.learning.streams import Streams
@@ -375,9 +375,14 @@ def test_a_class_that_training_would_not_observe_is_refused(
     message = rf"must leave every class an observed training label, .* class {re.escape(name)}: "
     check_bias(make_source(), changed)
     with pytest.raises(InputError, match=message):
-        check_labels(make_source(), changed, Streams(base_seed=0, seed=0))
+        rows_by_role(make_source(), changed, Streams(base_seed=0, seed=0))
 
 
-def test_labels_are_checked_as_the_trial_draws_them(make_source: MakeSource) -> None:
-    rows = check_labels(make_source(), BIASED, Streams(base_seed=0, seed=3))
-    assert np.array_equal(rows, _make(make_source(), BIASED, 3).train.indices)
+def test_roles_are_drawn_as_the_trial_draws_them(make_source: MakeSource) -> None:
+    settings = replace(BIASED, validation_fraction=0.2)
+    rows = rows_by_role(make_source(), settings, Streams(base_seed=0, seed=3))
+    splits = _make(make_source(), settings, 3)
+    assert rows.keys() == splits.by_role.keys() == {"train", "validation", "test"}
+    for role, samples in splits.by_role.items():
+        assert np.array_equal(rows[role], samples.indices), role
+    assert len(np.unique(np.concatenate([*rows.values()]))) == sum(map(len, rows.values()))

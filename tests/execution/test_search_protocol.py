@@ -13,6 +13,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from dynaloss.design.search_study import SearchStudy
+from dynaloss.errors import InputError
 from dynaloss.execution.search_launch import plan_search
 
 
@@ -66,3 +67,26 @@ def test_equal_images_across_roles_are_told_once_per_condition(folder: Path) -> 
 
 def test_equal_images_that_are_left_out_are_not_told(folder: Path) -> None:
     assert plan_search(_study(folder, "drop")).notes == ()
+
+
+def test_a_clean_set_that_tests_is_refused_for_every_seed_to_come(tmp_path: Path) -> None:
+    np.save(tmp_path / "clean.npy", np.arange(100))
+    study = SearchStudy.model_validate(
+        {
+            "study": "s",
+            "trial": {
+                "data": {"source": "digits", "validation": {"fraction": 0.1}},
+                "model": {"name": "mlp"},
+                "sampler": {"kind": "clean", "path": str(tmp_path / "clean.npy")},
+                "schedule": {"epochs": 9},
+            },
+            "space": {"meta.lr": {"uniform": [0.001, 1.0]}},
+            "confirm": {"seeds": [3, 4]},
+        }
+    )
+    with pytest.raises(InputError) as caught:
+        plan_search(study)
+    refused = [re.findall(r"the (\w+) split of seed (\d)", text) for text in caught.value.problems]
+    # The confirmation holds nothing out for validation.
+    expected = [("test", "0"), ("validation", "0"), ("test", "3"), ("test", "4")]
+    assert refused == [[split] for split in expected]

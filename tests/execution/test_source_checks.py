@@ -18,10 +18,10 @@ from dynaloss.learning.models import build_model
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two classes of 16 x 16 images, weights of other networks, and two index files."""
+    """Two classes of 16 x 16 images, weights of other networks, and index files."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DYNALOSS_CACHE", str(tmp_path / "cache"))
-    for number, name in enumerate(["train/cat/0", "train/dog/0", "test/cat/0", "test/dog/0"]):
+    for number, name in enumerate(_FILES):
         path = tmp_path / "images" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (16, 16), (number, 0, 0)).save(path)
@@ -29,13 +29,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     model = build_model("mlp", input_shape=(1, 8, 8), num_classes=4, seed=0)
     torch.save(model.state_dict(), "four-classes.pt")
     np.save("negative.npy", [-1, 3])
-    np.save("good.npy", np.arange(1797))
+    np.save("digits.npy", np.arange(1797))
+    np.save("images.npy", np.arange(4))
     return tmp_path
 
 
+_FILES = [
+    f"{part}/{name}/{n}" for part in ("train", "test") for name in ("cat", "dog") for n in "ab"
+]
 _IMAGES = {"data.source": "image_folder", "data.root": "images", "data.image_size": 16}
 _DIGITS = {"model.name": "mlp"}
 _CLEAN = {**_DIGITS, "sampler.kind": "clean"}
+_CLEAN_IMAGES = {**_IMAGES, "model.name": "resnet8", "sampler.kind": "clean",
+                 "sampler.path": "images.npy"}  # fmt: skip
 
 
 def _check(*overrides: dict[str, Any]) -> None:
@@ -54,12 +60,17 @@ def _check(*overrides: dict[str, Any]) -> None:
         ({**_DIGITS, "model.pretrained_path": "none.pt"}, "none.pt cannot be read"),
         ({**_DIGITS, "model.pretrained_path": "other.pt"}, "1 unknown"),
         ({**_CLEAN, "sampler.path": "none.npy"}, "none.npy: cannot be read as a list of indices"),
-        ({**_CLEAN, "sampler.path": "negative.npy"}, "indices must be at least 0, but got -1"),
+        ({**_CLEAN, "sampler.path": "negative.npy"}, "indices must be in [0, 1797), but got -1"),
+        ({**_CLEAN, "sampler.path": "digits.npy"},
+         "digits.npy: must share no image with the test split of seed 0, but names "),
+        ({**_CLEAN_IMAGES, "data.validation.fraction": 0.5},
+         "images.npy: must share no image with the validation split of seed 0, but names "),
         ({**_DIGITS, "data.noise.kind": "asymmetric", "data.noise.map": "9>1",
           "data.noise.rate": 1.0},
          "must leave every class an observed training label, but leaves none of class '9' (9)"),
     ],
-    ids=["channels", "size", "patches", "no-weights", "weights", "no-set", "set", "noise"],
+    ids=["channels", "size", "patches", "no-weights", "weights", "no-set", "set", "set-tests",
+         "set-validates", "noise"],
 )  # fmt: skip
 @pytest.mark.usefixtures("folder")
 def test_refused_with_one_error(overrides: dict[str, Any], problem: str) -> None:
@@ -82,7 +93,7 @@ def test_what_can_be_trained_passes_and_leaves_random_numbers_alone() -> None:
     before = torch.get_rng_state()
     _check(
         {**_DIGITS, "model.pretrained_path": "four-classes.pt"},
-        {**_CLEAN, "sampler.path": "good.npy", "data.noise.rate": 0.4},
+        _CLEAN_IMAGES,
         {**_IMAGES, "model.name": "torchvision/resnet18"},
         {**_DIGITS, "data.noise.kind": "instance", "data.noise.rate": 0.4},
     )

@@ -176,9 +176,8 @@ def test_clean_set_is_found_in_the_split(suffix: str, tmp_path: Any) -> None:
         np.save(path, np.array([9, 2, 5]))
     else:
         path.write_text("9\n2\n5\n")
-    origins = np.array([4, 5, 0, 9])
-    assert load_clean_set(path, origins, 4).tolist() == [1, 3]
-    assert load_clean_set(path, None, 6).tolist() == [2, 5]
+    rows = {"train": np.array([4, 5, 0, 9]), "validation": np.array([1, 3])}
+    assert load_clean_set(path, rows, num_images=10, seed=0).tolist() == [1, 3]
 
 
 @pytest.mark.parametrize(
@@ -186,16 +185,21 @@ def test_clean_set_is_found_in_the_split(suffix: str, tmp_path: Any) -> None:
     [
         ("1\n1\n", "1 is there twice"),
         ("0.5\n", "must be a list of whole numbers"),
-        ("-1\n", "at least 0, but got -1"),
+        ("-1\n", r"must be in \[0, 80\), but got -1"),
+        ("3\n80\n", r"must be in \[0, 80\), but got 80"),
         ("cat\n", "cannot be read"),
-        ("70\n", "none of its 1 images"),
+        ("75\n", "none of its 1 images"),
+        ("3\n65\n64\n", "no image with the validation split of seed 2, but names 64, 65 of it"),
+        ("3\n66\n67\n68\n69\n70\n71\n",
+         "no image with the test split of seed 2, but names 66, 67, 68, 69, 70 and 1 more of it"),
     ],
-)
+)  # fmt: skip
 def test_a_broken_clean_set_is_refused(text: str, problem: str, tmp_path: Any) -> None:
     path = tmp_path / "clean.csv"
     path.write_text(text)
+    rows = {"train": np.arange(64), "validation": np.arange(64, 66), "test": np.arange(66, 72)}
     with pytest.raises(InputError, match=problem):
-        load_clean_set(path, None, 64)
+        load_clean_set(path, rows, num_images=80, seed=2)
 
 
 # -- switches ---------------------------------------------------------------------------------

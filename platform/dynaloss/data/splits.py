@@ -37,9 +37,9 @@ __all__ = [
     "LabelledImages",
     "TrialSplits",
     "check_bias",
-    "check_labels",
     "count_equal_images",
     "make_splits",
+    "rows_by_role",
 ]
 
 NOISE_KINDS = ("none", "symmetric", "uniform", "flip", "asymmetric", "instance", "file")
@@ -112,6 +112,12 @@ class TrialSplits:
     validation: LabelledImages | None
     test: LabelledImages
     record: dict[str, Any]
+
+    @property
+    def by_role(self) -> dict[str, LabelledImages]:
+        """The splits that there are, by role."""
+        roles = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {role: samples for role, samples in roles.items() if samples is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,17 +264,24 @@ def check_bias(source: Source, settings: BiasSettings) -> None:
         _class_map(source, settings)
 
 
-def check_labels(source: Source, settings: BiasSettings, streams: Streams) -> NDArray[np.int64]:
-    """Refuses labels that leave a class out, as the streams draw them.
+def rows_by_role(
+    source: Source, settings: BiasSettings, streams: Streams
+) -> dict[str, NDArray[np.int64]]:
+    """Draws the roles as `make_splits` does, and copies no image.
 
     Returns:
-        Positions in the pool of the images that train, int64.
+        Positions in the pool of the images of `train`, `validation` and `test`, int64; none are
+        in the test where the source has a test set of its own.
 
     Raises:
         InputError: If a class would not be observed in training.
     """
     roles = _assign_roles(source, settings, streams)
-    return roles.rows[roles.in_train]
+    return {
+        "train": roles.rows[roles.in_train],
+        "validation": roles.rows[roles.held_out],
+        "test": np.flatnonzero(roles.in_test),
+    }
 
 
 def _test_sizes(sizes: NDArray[np.int64], settings: BiasSettings) -> NDArray[np.int64]:
@@ -390,13 +403,7 @@ def _record(source: Source, splits: TrialSplits, roles: _Roles) -> dict[str, Any
         "tail_digest": hashlib.sha256(roles.kept.tobytes()).hexdigest(),
         "noise_digest": hashlib.sha256(roles.observed.tobytes()).hexdigest(),
         "split_digests": {
-            role: _digest(source, samples)
-            for role, samples in (
-                ("train", train),
-                ("validation", splits.validation),
-                ("test", splits.test),
-            )
-            if samples is not None
+            role: _digest(source, samples) for role, samples in splits.by_role.items()
         },
         "class_names": list(source.class_names),
         "splits": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +110,16 @@ def assemble_trial(
         evaluations=roles,
         num_classes=source.num_classes,
         settings=_trainer_settings(config),
-        clean_set=_load_clean_set(config.sampler, splits.train.indices, len(splits.train.true)),
+        clean_set=_load_clean_set(
+            config.sampler,
+            {
+                role: samples.indices
+                for role, samples in splits.by_role.items()
+                if samples.indices is not None
+            },
+            source,
+            seed,
+        ),
         num_clean_labels=_num_clean_validation_labels(config.data, splits.validation),
         streams=streams,
         device=device,
@@ -133,22 +142,22 @@ def checks_of(
     Returns:
         Checks, which raise `InputError`, by all that each depends on: equal ones need no repeat.
     """
-    from dynaloss.data.splits import check_bias, check_labels
+    from dynaloss.data.splits import check_bias, rows_by_role
     from dynaloss.learning.streams import Streams
 
     where, bias = source_key(config.data), _bias_settings(config.data)
     streams = Streams(base_seed=base_seed, seed=seed)
-    path = config.sampler.path if config.sampler.kind == "clean" else None
     checks: dict[Hashable, Callable[[Source], object]] = {
         ("bias", where, bias): lambda source: check_bias(source, bias),
         ("model", where, config.model): lambda source: _check_model(config, source),
     }
     # Noise by the image costs as much as the trial's own; the trial says so itself.
     if bias.noise_kind != "instance":
-        checks["labels", where, bias, streams] = lambda source: check_labels(source, bias, streams)
-    if path is not None:
-        checks["clean set", where, bias, streams, path] = lambda source: _load_clean_set(
-            config.sampler, rows := check_labels(source, bias, streams), len(rows)
+        checks["labels", where, bias, streams] = lambda source: rows_by_role(source, bias, streams)
+    if config.sampler.kind == "clean":
+        what = "clean set", where, bias, streams, config.sampler.path
+        checks[what] = lambda source: _load_clean_set(
+            config.sampler, rows_by_role(source, bias, streams), source, seed
         )
     return checks
 
@@ -271,20 +280,21 @@ def _build_dynamic_loss(
 
 
 def _load_clean_set(
-    sampler: SamplerConfig, rows: NDArray[np.int64] | None, size: int
+    sampler: SamplerConfig, rows: Mapping[str, NDArray[np.int64]], source: Source, seed: int
 ) -> torch.Tensor | None:
     """Positions in the training split of the clean set that the user gives, if there is one.
 
     Args:
         sampler: Names the file.
-        rows: Position in the source of each sample of the split; see `load_clean_set`.
-        size: Number of samples of the split.
+        rows: Positions in the pool of the source of each role's images; see `load_clean_set`.
+        source: What the positions are of.
+        seed: Trial seed.
     """
     from dynaloss.learning.clean_set import load_clean_set
 
     if sampler.kind != "clean":
         return None
-    return load_clean_set(Path(str(sampler.path)), rows, size)
+    return load_clean_set(Path(str(sampler.path)), rows, len(source.pool.labels), seed)
 
 
 def _num_clean_validation_labels(data: DataConfig, validation: LabelledImages | None) -> int:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from dynaloss.design.config import DataConfig
+from dynaloss.design.config import DataConfig, TrialConfig
 from dynaloss.design.identity import RESULTS_VERSION, digest_of
+from dynaloss.design.overrides import override
 from dynaloss.design.record import Outcome
 from dynaloss.design.search_plan import SearchPlan, make_search_plan
 from dynaloss.design.search_study import SearchStudy
@@ -48,9 +49,7 @@ def plan_search(study: SearchStudy) -> SearchPlan:
 def _planned(study: SearchStudy, sources: Sources) -> SearchPlan:
     """The plan, with a note on each condition whose roles share images of equal content."""
     plan = make_search_plan(study, sources.digest)
-    sources.check(
-        (group.config, study.search.trial_seed, study.base_seed) for group in plan.groups
-    )
+    sources.check(_all_trained(plan))
     by_condition = {group.condition: group.config.data for group in plan.groups}
     notes = [
         note
@@ -58,6 +57,17 @@ def _planned(study: SearchStudy, sources: Sources) -> SearchPlan:
         if (note := _equal_images_note(study, condition, data, sources))
     ]
     return dataclasses.replace(plan, notes=(*plan.notes, *notes))
+
+
+def _all_trained(plan: SearchPlan) -> Iterator[tuple[TrialConfig, int, int]]:
+    """Settings, trial seed and study seed of the trials, and of a confirmation's."""
+    study = plan.study
+    for group in plan.groups:
+        yield group.config, study.search.trial_seed, study.base_seed
+        if study.confirm is not None:
+            # It holds nothing out: see `best_study`.
+            config = override(group.config, {"data.validation.fraction": 0.0})
+            yield from ((config, seed, study.base_seed) for seed in study.confirm.seeds)
 
 
 _CROSSINGS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,36 +14,57 @@ from dynaloss.errors import InputError
 
 __all__ = ["load_clean_set"]
 
+NUM_NAMED = 5
 
-def load_clean_set(path: Path, origins: NDArray[np.int64] | None, num_samples: int) -> Tensor:
+
+def load_clean_set(
+    path: Path, rows: Mapping[str, NDArray[np.int64]], num_images: int, seed: int
+) -> Tensor:
     """Returns the positions in a training split of the samples that a file names.
 
     Args:
         path: `.npy` with whole numbers, shape (M,), or `.csv` with one a line: indices of images
             in the source's training images, from 0.
-        origins: Index in the source of each sample of the split, shape (N,); None where they
-            are the positions themselves.
-        num_samples: Size N of the split.
+        rows: Such indices of the samples of each split, by role: `train`, in its order, and
+            those that metadata must share no sample with.
+        num_images: How many training images the source has.
+        seed: Trial seed, which drew the splits; to be named in errors.
 
     Returns:
-        Positions in the split, ascending, int64. Samples that the long tail or the validation
-        split took out are left out.
+        Positions in the training split, ascending, int64. Samples that no split holds, as the
+        long tail took them out, are left out.
 
     Raises:
-        InputError: If the file cannot be read, holds something else, names an image twice, or
-            none of the split.
+        InputError: If the file cannot be read, holds something else, names an image twice, one
+            that is not there or one of another role, or none of the training split.
     """
     indices = _read(path)
-    if indices.min() < 0:
-        raise InputError(f"{path}: indices must be at least 0, but got {indices.min()}.")
     values, counts = np.unique(indices, return_counts=True)
+    if values[0] < 0 or values[-1] >= num_images:
+        wrong = values[0] if values[0] < 0 else values[-1]
+        raise InputError(f"{path}: indices must be in [0, {num_images}), but got {wrong}.")
     if counts.max() > 1:
         raise InputError(f"{path}: {values[counts > 1][0]} is there twice.")
-    where = np.arange(num_samples) if origins is None else origins
-    positions = np.flatnonzero(np.isin(where, values))
+    problems = [
+        _shared(path, shared, f"{role} split of seed {seed}")
+        for role in sorted(rows.keys() - {"train"})
+        if len(shared := np.intersect1d(values, rows[role]))
+    ]
+    if problems:
+        raise InputError(problems)
+    positions = np.flatnonzero(np.isin(rows["train"], values))
     if not len(positions):
         raise InputError(f"{path}: none of its {len(values)} images is in the training split.")
     return torch.from_numpy(positions)
+
+
+def _shared(path: Path, shared: NDArray[np.int64], split: str) -> str:
+    named = ", ".join(map(str, shared[:NUM_NAMED]))
+    more = f" and {len(shared) - NUM_NAMED} more" if len(shared) > NUM_NAMED else ""
+    return (
+        f"{path}: must share no image with the {split}, but names {named}{more} of it: "
+        "take them out of the file"
+    )
 
 
 def _read(path: Path) -> NDArray[np.int64]:
