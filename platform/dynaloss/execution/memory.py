@@ -1,8 +1,9 @@
-"""Peak memory of a trial: of its process on the CPU, of its tensors on a GPU."""
+"""Memory of a trial's process: what it took at most, and that it keeps what it frees."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import resource
 import sys
 from pathlib import Path
@@ -11,7 +12,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["peak_mib", "reset_peak"]
+__all__ = ["keep_freed_memory", "peak_mib", "reset_peak"]
+
+# Parameters of glibc's mallopt(3), and the largest values that it takes.
+M_TRIM_THRESHOLD, LARGEST_TRIM_THRESHOLD = -1, 2**31 - 1
+M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD = -3, 32 * 2**20
+
+
+def keep_freed_memory() -> None:
+    """Lets the process keep memory that it frees, where its C library is glibc.
+
+    The tensors of a batch are freed and asked for again by the next one. Left alone, glibc gives
+    much of that back to the system, which has to clear each page anew. On the CPU this took 30 %
+    of the time of a trial of resnet8 on CIFAR-10.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_TRIM_THRESHOLD, LARGEST_TRIM_THRESHOLD)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
 
 
 def reset_peak(device: torch.device) -> None:

@@ -12,7 +12,7 @@ from dynaloss.design.config import TrialConfig
 from dynaloss.design.record import Outcome
 from dynaloss.execution.assembly import AssembledTrial, assemble_trial, trial_device
 from dynaloss.execution.checkpoints import CheckpointFile
-from dynaloss.execution.memory import peak_mib, reset_peak
+from dynaloss.execution.memory import keep_freed_memory, peak_mib, reset_peak
 
 if TYPE_CHECKING:
     from dynaloss.data.sources import Source
@@ -118,6 +118,7 @@ class TrialRunner:
         return result
 
     def _assemble(self) -> AssembledTrial:
+        keep_freed_memory()
         reset_peak(self._device)
         trial = assemble_trial(
             TrialConfig.model_validate(self._order.config),
