@@ -18,11 +18,20 @@ from uuid import uuid4
 
 from dynaloss.design.record import TrialRecord
 from dynaloss.tracking import open_store
+from dynaloss.tracking.vocabulary import (
+    ARM,
+    CONDITION,
+    KEY,
+    OUTCOME,
+    ROLE,
+    SEED,
+    STATUS,
+    STUDY,
+)
 
 __all__ = ["write_records"]
 
 _Row = dict[str, Any]
-_STATUS = {"completed": "FINISHED", "running": "RUNNING", "pruned": "KILLED"}
 
 
 def write_records(
@@ -62,22 +71,21 @@ def _write(
     run = {
         "run_uuid": run_id,
         "name": record.key,
-        "status": _STATUS.get(record.outcome, "FAILED"),
+        "status": STATUS[record.outcome],
         "start_time": place,
         "artifact_uri": str(template["artifact_uri"]).replace(template["run_uuid"], run_id),
     }
     identity = {
-        "study": study,
-        "role": "trial",
-        "key": record.key,
-        "condition": record.condition,
-        "arm": record.arm,
-        "seed": str(record.seed),
-        "outcome": str(record.outcome),
+        STUDY: study,
+        ROLE: "trial",
+        KEY: record.key,
+        CONDITION: record.condition,
+        ARM: record.arm,
+        SEED: str(record.seed),
+        OUTCOME: str(record.outcome),
     }
-    tags = {f"dynaloss.{name}": value for name, value in identity.items()} | dict(record.tags)
     _insert(database, "runs", [template | run])
-    _insert(database, "tags", _pairs(run_id, tags))
+    _insert(database, "tags", _pairs(run_id, {**identity, **record.tags}))
     _insert(database, "params", _pairs(run_id, record.parameters))
     latest = [_point(run_id, name, value, 40) for name, value in record.metrics.items()]
     _insert(database, "latest_metrics", latest)

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -267,11 +267,11 @@ def live() -> list[dict[str, Any]]:
     tallies: dict[tuple[str, str], list[Tally]] = defaultdict(list)
     with cluster(ResourcesConfig()):
         for seed in LIVE_SEEDS:
-            ours = _search("asha", seed=seed, sequential=False)
-            conditions = list(dict.fromkeys(trial.group.condition for trial in ours))
-            turns = sorted(ours, key=lambda trial: trial.number)
-            grid = sorted(ours, key=lambda trial: conditions.index(trial.group.condition))
-            tallies["conditions in turn", "dynaloss, per condition"].append(_tally(ours))
+            trials = _search("asha", seed=seed, sequential=False)
+            conditions = list(dict.fromkeys(trial.group.condition for trial in trials))
+            turns = sorted(trials, key=lambda trial: trial.number)
+            grid = sorted(trials, key=lambda trial: conditions.index(trial.group.condition))
+            tallies["conditions in turn", "dynaloss, per condition"].append(_tally(trials))
             tallies["conditions in turn", "Ray ASHA, pooled"].append(ray_live(turns))
             tallies["grid order", "Ray ASHA, pooled"].append(ray_live(grid))
     return [_row(*names, found, conditions) for names, found in tallies.items()]
@@ -281,16 +281,22 @@ def _tally(trials: Sequence[SearchTrial]) -> Tally:
     tally = Tally(epochs=sum(trial.last_epoch for trial in trials))
     for trial in trials:
         if trial.outcome is Outcome.COMPLETED:
-            tally.finished[trial.group.condition].append(
-                Recorded(
-                    key=trial.key,
-                    number=trial.number,
-                    condition=trial.group.condition,
-                    validation=tuple(trial.curve(METRIC).values()),
-                    test=tuple(trial.curve(TEST).values()),
-                )
-            )
+            _finish(tally, trial, trial.curve(METRIC).values(), trial.curve(TEST).values())
     return tally
+
+
+def _finish(
+    tally: Tally, trial: SearchTrial, validation: Iterable[float], test: Iterable[float]
+) -> None:
+    """Counts a trial that trained to the end."""
+    finished = Recorded(
+        key=trial.key,
+        number=trial.number,
+        condition=trial.group.condition,
+        validation=tuple(validation),
+        test=tuple(test),
+    )
+    tally.finished[finished.condition].append(finished)
 
 
 def ray_live(trials: Sequence[SearchTrial]) -> Tally:
@@ -364,17 +370,7 @@ def ray_live(trials: Sequence[SearchTrial]) -> Tally:
     for trial in trials:
         curve = collector.curves[trial.key]
         if len(curve) == EPOCHS:
-            validation, test = zip(*curve, strict=True)
-            condition = trial.group.condition
-            tally.finished[condition].append(
-                Recorded(
-                    key=trial.key,
-                    number=trial.number,
-                    condition=condition,
-                    validation=validation,
-                    test=test,
-                )
-            )
+            _finish(tally, trial, *zip(*curve, strict=True))
     return tally
 
 

@@ -33,17 +33,19 @@ from torch.nn import functional as F
 
 from dynaloss.learning.dynamic_loss import DynamicLoss, LabelCorrector, MarginGenerator
 from dynaloss.learning.hypergradient import (
+    Hypergradient,
     LookAhead,
+    MetaStep,
     batch_statistics,
     hypergradient,
     unrolled_hypergradient,
 )
 from dynaloss.learning.models import build_model
+from dynaloss.learning.models.heads import last_linear
 
 SHAPES = {"small_cnn": (1, 8, 8), "resnet8": (3, 32, 32), "resnet32": (3, 32, 32)}
 CASES = ["small_cnn:128", "small_cnn:512", "resnet32:128", "resnet32:512"]
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-VARIANTS = ("plain", "forward", "unrolled", "head", "higher")
 C, R = 10, 100
 LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 
@@ -88,26 +90,26 @@ def plain(problem: Problem) -> object:
     return None
 
 
-def exact(problem: Problem, way: Callable[..., object]) -> object:
+def exact(problem: Problem, way: Callable[[MetaStep], Hypergradient]) -> object:
     """The hypergradient in one of our exact ways."""
-    look_ahead = LookAhead(
-        lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, buffers=problem.buffers
+    step = MetaStep(
+        model=problem.model,
+        inputs=problem.inputs,
+        inner_loss=problem.inner,
+        outer_inputs=problem.outer_inputs,
+        outer_loss=problem.outer,
+        loss_parameters=list(problem.loss.parameters()),
+        look_ahead=LookAhead(
+            lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, buffers=problem.buffers
+        ),
     )
-    return way(
-        problem.model,
-        problem.inputs,
-        problem.inner,
-        problem.outer_inputs,
-        problem.outer,
-        list(problem.loss.parameters()),
-        look_ahead,
-    )
+    return way(step)
 
 
 def head(problem: Problem) -> object:
     """The look-ahead step on the last linear layer alone: not exact."""
-    for name, weight in problem.model.named_parameters():
-        weight.requires_grad_(name.startswith("head"))
+    problem.model.requires_grad_(False)
+    last_linear(problem.model).requires_grad_(True)
     result = exact(problem, hypergradient)
     problem.model.requires_grad_(True)
     return result
@@ -249,7 +251,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="add the time by operator")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    variants = [v for v in VARIANTS if v != "higher" or find_spec("higher") is not None]
+    variants = [v for v in STEPS if v != "higher" or find_spec("higher") is not None]
     environment = describe(options.device) | {"repeats": options.repeats, "clock": options.clock}
     print(json.dumps(environment))
     print(f"{'case':16}{'variant':10}{'ms':>9}{'x plain':>9}{'peak MiB':>10}{'above plain':>12}")

@@ -39,15 +39,17 @@ class Page:
         self._commands = os.fdopen(commands, "wb", buffering=0)
         self._answers = os.fdopen(answers, "rb")
         self._numbers = itertools.count(1)
-        target = self._send("Target.createTarget", {"url": "about:blank"}, "")["targetId"]
-        attached = self._send("Target.attachToTarget", {"targetId": target, "flatten": True}, "")
+        self._session: str | None = None  # before there is a page: the browser itself
+        target = self._send("Target.createTarget", {"url": "about:blank"})["targetId"]
+        attached = self._send("Target.attachToTarget", {"targetId": target, "flatten": True})
         self._session = attached["sessionId"]
         size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
         self._send("Emulation.setDeviceMetricsOverride", size)
 
     def close(self) -> None:
         """Ends the browser."""
-        self._send("Browser.close", {}, "")
+        self._session = None
+        self._send("Browser.close", {})
 
     def open(self, address: str) -> None:
         """Goes to an address."""
@@ -107,12 +109,10 @@ class Page:
         content = base64.b64decode(self._send("Page.captureScreenshot", {"format": "png"})["data"])
         path.write_bytes(content)
 
-    def _send(
-        self, method: str, parameters: dict[str, Any], session: str | None = None
-    ) -> dict[str, Any]:
+    def _send(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)
-        message = {"id": number, "method": method, "params": parameters}
-        if session is None:
+        message: dict[str, Any] = {"id": number, "method": method, "params": parameters}
+        if self._session is not None:
             message["sessionId"] = self._session
         self._commands.write(json.dumps(message).encode() + b"\0")
         for answer in self._messages():

@@ -58,9 +58,11 @@ def test_another_order_shows_the_first_differing_index(tmp_path: Path) -> None:
         (NOISY + 1, "labels from 0 to 2, but got 3 at index 1"),
         (NOISY - 1, "labels from 0 to 2, but got -1 at index 0"),
         (NOISY + 0.5, "must hold a list of whole numbers"),
+        (NOISY * np.nan, "must hold a list of whole numbers"),
+        (np.array(["cat"] * 5), "must hold a list of whole numbers"),
         (NOISY[:, None], "must hold a list of whole numbers"),
     ],
-    ids=["length", "above", "below", "fraction", "matrix"],
+    ids=["length", "above", "below", "fraction", "missing", "text", "matrix"],
 )
 def test_labels_that_do_not_fit_are_refused(
     labels: np.ndarray, problem: str, tmp_path: Path

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -145,6 +147,38 @@ def _trainer(
 def make_trainer() -> Callable[..., Trainer]:
     """Trains a small CNN on a `TinySplit`: arm, seed, dtype, model and any setting."""
     return _trainer
+
+
+def _facts(trainer: Trainer, epochs: int | None = None) -> list[dict[str, float]]:
+    """Everything in the reports of so many more epochs but the times."""
+    return [
+        {"epoch": report.epoch}
+        | {name: v for name, v in report.metrics.items() if not name.startswith("time/")}
+        for report in itertools.islice(trainer.epochs(), epochs)
+    ]
+
+
+def _resumes(make: Callable[[], Trainer], stop: int = 2) -> None:
+    whole, first, second = make(), make(), make()
+    expected = _facts(whole)
+    found = _facts(first, stop)
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    with default_generator_seeded(99):  # whatever else drew in between
+        second.load_state_dict(torch.load(file, weights_only=True))
+        found += _facts(second)
+    assert found == expected
+    for ours, theirs in ((second.model, whole.model), (second.loss, whole.loss)):
+        pairs = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    assert second.diagnostics() == whole.diagnostics()
+
+
+@pytest.fixture
+def assert_resumes() -> Callable[..., None]:
+    """Stopped after so many epochs, a trainer goes on from a file as if it had not been."""
+    return _resumes
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.dynamic_loss import DynamicLoss
 from dynaloss.learning.hypergradient import (
     LookAhead,
+    MetaStep,
     batch_statistics,
     hypergradient,
     unrolled_hypergradient,
@@ -80,17 +80,17 @@ def test_hypergradient_of_bfloat16_passes_is_near_that_of_float32(
     def gradients(precision: str) -> Tensor:
         model = _small().train()
         classifier = _classifier(model, precision=precision)
-        found = way(
-            model,
-            _images(),
-            inner_loss,
-            _images().flip(3),
-            outer_loss,
-            list(loss.parameters()),
-            LookAhead(lr=0.5, momentum=0.9, weight_decay=0.0, buffers={}),
-            classifier.precision,
-        ).gradients
-        return torch.cat([gradient.flatten() for gradient in found])
+        step = MetaStep(
+            model=model,
+            inputs=_images(),
+            inner_loss=inner_loss,
+            outer_inputs=_images().flip(3),
+            outer_loss=outer_loss,
+            loss_parameters=list(loss.parameters()),
+            look_ahead=LookAhead(lr=0.5, momentum=0.9, weight_decay=0.0, buffers={}),
+            precision=classifier.precision,
+        )
+        return torch.cat([gradient.flatten() for gradient in way(step).gradients])
 
     exact, rounded = gradients("float32"), gradients("bfloat16")
     assert rounded.dtype == torch.float32
@@ -114,12 +114,10 @@ def test_bfloat16_trains_with_weights_in_float32(
     assert {tensor.dtype for tensor in tensors} <= {torch.float32, torch.int64}
 
 
-def test_bfloat16_continues_bit_for_bit(make_trainer: MakeTrainer) -> None:
-    whole, first, second = (make_trainer(precision="bfloat16") for _ in range(3))
-    expected = [r.metrics["train/loss"] for r in whole.epochs()]
-    losses = [r.metrics["train/loss"] for r in itertools.islice(first.epochs(), 2)]
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
-    assert losses + [r.metrics["train/loss"] for r in second.epochs()] == expected
+def test_bfloat16_continues_bit_for_bit(
+    make_trainer: MakeTrainer, assert_resumes: Callable[..., None]
+) -> None:
+    assert_resumes(lambda: make_trainer(precision="bfloat16"))
 
 
 # -- compilation ------------------------------------------------------------------------------

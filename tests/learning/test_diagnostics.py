@@ -12,7 +12,8 @@ from dynaloss.learning.diagnostics import (
     confusion,
     corrector_metrics,
     corrector_table,
-    rank_split,
+    ranking_of,
+    weak_logits,
 )
 from dynaloss.learning.dynamic_loss import LabelCorrector
 from dynaloss.learning.ranks import rank_bins
@@ -78,7 +79,7 @@ def test_ranking_is_by_plain_cross_entropy_in_eval_mode(
     trainer = make_trainer()
     split = trainer.train
     state = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    found = rank_split(trainer.model.train(), split, 5)
+    found = ranking_of(weak_logits(trainer.model.train(), split), split.observed_labels, 5)
     with torch.no_grad():
         logits = trainer.model.eval()(split.images)
     losses = F.cross_entropy(logits, split.observed_labels, reduction="none")

@@ -14,6 +14,7 @@ from dynaloss.learning.dynamic_loss import DynamicLoss
 from dynaloss.learning.hypergradient import (
     Hypergradient,
     LookAhead,
+    MetaStep,
     batch_statistics,
     hypergradient,
     unrolled_hypergradient,
@@ -52,19 +53,22 @@ class Problem:
     def outer(self, logits: Tensor) -> Tensor:
         return F.cross_entropy(logits, self.outer_labels)
 
+    @property
+    def step(self) -> MetaStep:
+        return MetaStep(
+            model=self.model,
+            inputs=self.inputs,
+            inner_loss=self.inner,
+            outer_inputs=self.outer_inputs,
+            outer_loss=self.outer,
+            loss_parameters=self.phi,
+            look_ahead=LookAhead(
+                lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, buffers=self.buffers
+            ),
+        )
+
     def solve(self) -> Hypergradient:
-        settings = LookAhead(
-            lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, buffers=self.buffers
-        )
-        return hypergradient(
-            self.model,
-            self.inputs,
-            self.inner,
-            self.outer_inputs,
-            self.outer,
-            self.phi,
-            settings,
-        )
+        return hypergradient(self.step)
 
     def unrolled(self) -> tuple[Tensor, ...]:
         """The same gradient through a whole second-order graph, batch norm's buffers cloned."""
@@ -178,15 +182,16 @@ def test_equals_the_closed_form_of_a_quadratic_problem(generator: torch.Generato
     phi = normal(7, 1).requires_grad_()
     model = nn.Linear(4, 1, bias=False).double()
     theta = model.weight.detach().T
-    found = hypergradient(
-        model,
-        X,
-        lambda logits: 0.5 * (logits - phi).square().sum(),
-        Y,
-        lambda logits: 0.5 * (logits - t).square().sum(),
-        [phi],
-        LookAhead(lr=0.1, momentum=0.9, weight_decay=0.2, buffers={"weight": b}),
+    step = MetaStep(
+        model=model,
+        inputs=X,
+        inner_loss=lambda logits: 0.5 * (logits - phi).square().sum(),
+        outer_inputs=Y,
+        outer_loss=lambda logits: 0.5 * (logits - t).square().sum(),
+        loss_parameters=[phi],
+        look_ahead=LookAhead(lr=0.1, momentum=0.9, weight_decay=0.2, buffers={"weight": b}),
     )
+    found = hypergradient(step)
     ahead = theta - 0.1 * (0.9 * b.T + X.T @ (X @ theta - phi.detach()) + 0.2 * theta)
     expected = 0.1 * X @ Y.T @ (Y @ ahead - t)
     assert expected.norm() > 0.1
@@ -263,16 +268,7 @@ def test_both_exact_ways_agree(make_problem: Callable[..., Problem], frozen_body
     if frozen_body:
         problem.model.requires_grad_(False)
         problem.model.head.requires_grad_(True)
-    arguments = (
-        problem.model,
-        problem.inputs,
-        problem.inner,
-        problem.outer_inputs,
-        problem.outer,
-        problem.phi,
-        LookAhead(lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, buffers=problem.buffers),
-    )
-    forward, unrolled = hypergradient(*arguments), unrolled_hypergradient(*arguments)
+    forward, unrolled = hypergradient(problem.step), unrolled_hypergradient(problem.step)
     assert _norm(forward.gradients) > 1e-3
     torch.testing.assert_close(forward.gradients, unrolled.gradients, rtol=1e-9, atol=1e-14)
     torch.testing.assert_close(forward.outer_loss, unrolled.outer_loss)

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import pickle
 import random  # noqa: TID251 - looked at, not drawn from
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -42,14 +40,6 @@ def _weights(trainer: Trainer) -> Tensor:
     return torch.cat([*(weight.detach().flatten() for weight in parameters), *buffers])
 
 
-def _through_a_file(state: dict[str, Any]) -> dict[str, Any]:
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    loaded: dict[str, Any] = torch.load(file, weights_only=True)
-    return loaded
-
-
 def _given(trainer: Trainer) -> list[Batch]:
     given: list[Batch] = trainer.train.given
     return given
@@ -60,16 +50,11 @@ def _given(trainer: Trainer) -> list[Batch]:
 
 @pytest.mark.parametrize("stop", [1, 3])
 @pytest.mark.parametrize("arm", ARMS)
-def test_continues_bit_for_bit(arm: str, stop: int, make_trainer: MakeTrainer) -> None:
+def test_continues_bit_for_bit(
+    arm: str, stop: int, make_trainer: MakeTrainer, assert_resumes: Callable[..., None]
+) -> None:
     """Stopped inside warm-up's end and two epochs later."""
-    whole, first, second = (make_trainer(arm) for _ in range(3))
-    expected = _run(whole)
-    reports = _run(first, stop)
-    second.load_state_dict(_through_a_file(first.state_dict()))
-    reports += _run(second)
-    assert _facts(reports) == _facts(expected)
-    assert torch.equal(_weights(second), _weights(whole))
-    assert second.diagnostics() == whole.diagnostics()
+    assert_resumes(lambda: make_trainer(arm), stop)
 
 
 def test_looking_at_the_diagnostics_changes_nothing(make_trainer: MakeTrainer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -67,26 +66,18 @@ def _weights(trainer: Trainer) -> Tensor:
     return torch.cat([tensor.flatten().double() for tensor in tensors])
 
 
-def _resumes(make: Callable[[], Trainer], stop: int = 2) -> None:
-    whole, first, second = make(), make(), make()
-    expected = _run(whole)
-    reports = _run(first, stop)
-    file = io.BytesIO()
-    torch.save(first.state_dict(), file)
-    file.seek(0)
-    second.load_state_dict(torch.load(file, weights_only=True))
-    assert reports + _run(second) == expected
-    assert torch.equal(_weights(second), _weights(whole))
-
-
 @pytest.mark.parametrize("name", [*TRAINING_LOSSES, "meta_weight_net"])
-def test_every_loss_trains_and_continues_bit_for_bit(name: str, make_trainer: MakeTrainer) -> None:
-    _resumes(lambda: make_trainer(loss=_make_loss(name), finetune=False))
+def test_every_loss_trains_and_continues_bit_for_bit(
+    name: str, make_trainer: MakeTrainer, assert_resumes: Callable[..., None]
+) -> None:
+    assert_resumes(lambda: make_trainer(loss=_make_loss(name), finetune=False))
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
-def test_every_switch_continues_bit_for_bit(switch: str, make_trainer: MakeTrainer) -> None:
-    _resumes(lambda: make_trainer(**SWITCHES[switch]))
+def test_every_switch_continues_bit_for_bit(
+    switch: str, make_trainer: MakeTrainer, assert_resumes: Callable[..., None]
+) -> None:
+    assert_resumes(lambda: make_trainer(**SWITCHES[switch]))
 
 
 @pytest.mark.parametrize("name", TRAINING_LOSSES)

@@ -86,7 +86,7 @@ def draw_observed_labels(
 
     Args:
         true_labels: int64, shape (N,).
-        transition_matrix: T[i, j] = P(observed j | true i), shape (C, C).
+        transition_matrix: T[i, j] in proportion to P(observed j | true i), shape (C, C).
         rng: Random stream; one number a sample, so a higher rate of `symmetric` noise on the
             same stream changes other labels, too.
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaloss.data.digests import file_digest
+from dynaloss.data.digests import file_digest, values_digest
 from dynaloss.data.source import DataNotFound, ImageArrays, Source, SourceSettings
 from dynaloss.errors import InputError
 
@@ -61,7 +59,7 @@ _LAYOUTS = {
 def cifar_digest(settings: SourceSettings) -> str:
     """SHA-256 over the content of the batches and the classes that are kept."""
     known = [settings.name, [file_digest(p) for p in _paths(settings)], settings.num_classes]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+    return values_digest(known)
 
 
 def load_cifar(settings: SourceSettings) -> Source:

@@ -1,12 +1,13 @@
-"""Digests of files by their content; loads without torch and numpy."""
+"""Digests of files by their content, and of plain values; loads without torch and numpy."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["file_digest"]
+__all__ = ["file_digest", "values_digest"]
 
 
 def file_digest(path: str | Path) -> str:
@@ -17,6 +18,11 @@ def file_digest(path: str | Path) -> str:
     """
     state = Path(path).stat()
     return _digest(str(path), state.st_size, state.st_mtime_ns)
+
+
+def values_digest(values: object) -> str:
+    """SHA-256 of plain values as JSON, hexadecimal."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 @lru_cache(maxsize=4096)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaloss.data.cache import Decoded, cached_decoding, cached_facts
+from dynaloss.data.digests import values_digest
 from dynaloss.data.image_files import ImageFiles, in_threads
 from dynaloss.data.source import ImageArrays, Images, Source, SourceSettings, equal_entries
 from dynaloss.errors import InputError
@@ -94,18 +93,17 @@ def _size(settings: SourceSettings) -> int:
 
 
 def _decode(files: Mapping[str, ImageFiles]) -> Decoded:
-    arrays: dict[str, NDArray[np.uint8]] = {}
-    for role, part in files.items():
-        images = np.empty(part.shape, dtype=np.uint8)
+    return Decoded(arrays={role: _decoded(part) for role, part in files.items()}, facts={})
 
-        def put(
-            position: int, images: NDArray[np.uint8] = images, part: ImageFiles = part
-        ) -> None:
-            images[position] = part.decoded(position)
 
-        in_threads(put, range(len(part)))
-        arrays[role] = images
-    return Decoded(arrays=arrays, facts={})
+def _decoded(part: ImageFiles) -> NDArray[np.uint8]:
+    images = np.empty(part.shape, dtype=np.uint8)
+
+    def put(position: int) -> None:
+        images[position] = part.decoded(position)
+
+    in_threads(put, range(len(part)))
+    return images
 
 
 # -- digests --------------------------------------------------------------------------------
@@ -121,8 +119,7 @@ def _facts(settings: SourceSettings, listing: _Listing) -> Mapping[str, Any]:
     for part in listing.parts.values():
         states = [(root / name).stat() for name in part.names]
         known += [part.names, part.labels, [[s.st_size, s.st_mtime_ns] for s in states]]
-    key = hashlib.sha256(json.dumps(known).encode()).hexdigest()
-    return cached_facts(key, lambda: _read_facts(root, _size(settings), listing))
+    return cached_facts(values_digest(known), lambda: _read_facts(root, _size(settings), listing))
 
 
 def _read_facts(root: Path, size: int, listing: _Listing) -> dict[str, Any]:
@@ -133,7 +130,7 @@ def _read_facts(root: Path, size: int, listing: _Listing) -> dict[str, Any]:
     known = [size, listing.class_names, digests]
     known += [[part.names, part.labels] for part in listing.parts.values()]
     return {
-        "digest": hashlib.sha256(json.dumps(known).encode()).hexdigest(),
+        "digest": values_digest(known),
         "equal": equal_entries([d for part in digests.values() for d in part]),
     }
 

@@ -126,13 +126,15 @@ def _chosen(path: str | Path, arrays: Mapping[str, Any], key: str | None) -> obj
 
 
 def _labels(path: str | Path, values: Any) -> NDArray[np.int64]:  # noqa: ANN401 - from a file
+    problem = InputError(f"[data.noise.path] '{path}' must hold a list of whole numbers")
     try:
         found = np.asarray(values)
-        whole = found.astype(np.int64)
-    except (TypeError, ValueError):
-        found, whole = np.zeros(0), np.zeros((0, 0), dtype=np.int64)
+        with np.errstate(invalid="ignore"):  # what is no number differs from any whole one below
+            whole = found.astype(np.int64)
+    except (TypeError, ValueError) as error:
+        raise problem from error
     if whole.ndim != 1 or (found.dtype.kind == "f" and not np.array_equal(whole, found)):
-        raise InputError(f"[data.noise.path] '{path}' must hold a list of whole numbers")
+        raise problem
     return whole
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dynaloss.data.bias import draw_observed_labels
 from dynaloss.errors import InputError
 
 __all__ = [
@@ -140,12 +141,10 @@ def flip_labels(
     true = true_labels[chosen]
     weights = np.tile(np.bincount(true_labels, minlength=num_classes), (num_classes, 1))
     np.fill_diagonal(weights, 0)
-    cumulative = np.cumsum(weights, axis=1)
-    if number and not cumulative[true, -1].all():
+    if not weights[true].any(axis=1).all():
         raise InputError("[data.noise.kind] 'flip' needs images of at least 2 classes")
-    draws = rng.random(number) * cumulative[true, -1]
     observed = true_labels.copy()
-    observed[chosen] = (draws[:, None] >= cumulative[true]).sum(axis=1)
+    observed[chosen] = draw_observed_labels(true, weights.astype(np.float64), rng)
     return observed
 
 

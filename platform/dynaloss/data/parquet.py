@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from dynaloss.data.cache import Decoded, cached_decoding
-from dynaloss.data.digests import file_digest
+from dynaloss.data.digests import file_digest, values_digest
 from dynaloss.data.image_files import as_planes, centre_crop, in_threads
 from dynaloss.data.source import ImageArrays, Source, SourceSettings
 from dynaloss.errors import InputError
@@ -30,7 +29,7 @@ def parquet_digest(settings: SourceSettings) -> str:
     """SHA-256 over the content of the files and the settings that change the images."""
     digests = [None if path is None else file_digest(path) for path in _paths(settings)]
     known = ["parquet", digests, settings.image_size, settings.num_classes]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+    return values_digest(known)
 
 
 def load_parquet(settings: SourceSettings) -> Source:

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from dynaloss.data.role_split import RoleSplit
+from dynaloss.data.role_split import Pixels, RoleSplit
 from dynaloss.data.splits import LabelledImages
 from dynaloss.data.views import Views
-from dynaloss.learning.batches import Batch
 
 __all__ = ["ResidentSplit"]
 
@@ -36,21 +35,9 @@ class ResidentSplit(RoleSplit):
         super().__init__(samples, views, device)
         self._images = torch.tensor(samples.images, device="cpu" if on_host else device)
 
-    def batches(
-        self,
-        indices: Sequence[Tensor],
-        *,
-        weak: bool = False,
-        strong: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> Iterator[Batch]:
-        """Yields a batch per tensor of indices, with the views that are asked for."""
+    def _pixels(
+        self, indices: Sequence[Tensor], weak: bool, generator: torch.Generator | None
+    ) -> Iterator[Pixels]:
         for chosen in indices:
-            on_device = chosen.to(self._device)
             images = self._images[chosen.to(self._images.device)].to(self._device)
-            yield Batch(
-                indices=on_device,
-                labels=self._observed[on_device],
-                weak=self._views.weak(images) if weak else None,
-                strong=None if not strong else self._strong(images, generator),
-            )
+            yield images if weak else None, images if generator is not None else None

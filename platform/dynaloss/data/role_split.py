@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
 from dynaloss.data.splits import LabelledImages
 from dynaloss.data.views import Views
+from dynaloss.learning.batches import Batch
 
-__all__ = ["RoleSplit"]
+__all__ = ["Pixels", "RoleSplit"]
+
+Pixels = tuple[Tensor | None, Tensor | None]
+"""uint8 images of a batch for the weak and for the strong view; None where not asked for."""
 
 
 class RoleSplit:
@@ -36,7 +42,35 @@ class RoleSplit:
         """Labels without noise, int64, shape (N,)."""
         return self._true
 
-    def _strong(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        if generator is None:
+    def batches(
+        self,
+        indices: Sequence[Tensor],
+        *,
+        weak: bool = False,
+        strong: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[Batch]:
+        """Yields a batch per tensor of indices, with the views that are asked for."""
+        if strong and generator is None:
             raise ValueError("`generator` must be given for the strong view.")
-        return self._views.strong(images, generator)
+        stream = generator if strong else None
+        pixels = self._pixels(indices, weak, stream)
+        for chosen, (for_weak, for_strong) in zip(indices, pixels, strict=True):
+            on_device = chosen.to(self._device)
+            weak_view = strong_view = None
+            if for_weak is not None:
+                weak_view = self._views.weak(for_weak.to(self._device))
+            if for_strong is not None and stream is not None:
+                strong_view = self._views.strong(for_strong.to(self._device), stream)
+            yield Batch(
+                indices=on_device,
+                labels=self._observed[on_device],
+                weak=weak_view,
+                strong=strong_view,
+            )
+
+    def _pixels(
+        self, indices: Sequence[Tensor], weak: bool, generator: torch.Generator | None
+    ) -> Iterator[Pixels]:
+        """Yields the images of each batch; those for the strong view if there is a generator."""
+        raise NotImplementedError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -147,24 +147,13 @@ def make_splits(source: Source, settings: BiasSettings, streams: Streams) -> Tri
     Trials of one seed share the split, and those of one condition and seed the tail and noise.
     """
     roles = _assign_roles(source, settings, streams)
-    images, true = source.pool.images[roles.rows], source.pool.labels[roles.rows]
-    observed, held_out, in_train = roles.observed, roles.held_out, roles.in_train
+    validation = _samples(source, roles, roles.held_out)
+    if settings.validation_labels == "clean":
+        validation = replace(validation, observed=validation.true)
     test = source.test or source.pool.take(roles.in_test)
-    train = LabelledImages(
-        images=images[in_train],
-        observed=observed[in_train],
-        true=true[in_train],
-        indices=roles.rows[in_train],
-    )
-    validation = LabelledImages(
-        images=images[held_out],
-        observed=(observed if settings.validation_labels == "observed" else true)[held_out],
-        true=true[held_out],
-        indices=roles.rows[held_out],
-    )
     splits = TrialSplits(
-        train=train,
-        validation=validation if held_out.any() else None,
+        train=_samples(source, roles, roles.in_train),
+        validation=validation if roles.held_out.any() else None,
         test=LabelledImages(
             images=test.images,
             observed=test.labels,
@@ -173,8 +162,18 @@ def make_splits(source: Source, settings: BiasSettings, streams: Streams) -> Tri
         ),
         record={},
     )
-    splits.record.update(_record(source, splits, roles))
-    return splits
+    return replace(splits, record=_record(source, splits, roles))
+
+
+def _samples(source: Source, roles: _Roles, chosen: NDArray[np.bool_]) -> LabelledImages:
+    """The samples that are marked among those that the long tail left."""
+    rows = roles.rows[chosen]
+    return LabelledImages(
+        images=source.pool.images[rows],
+        observed=roles.observed[chosen],
+        true=source.pool.labels[rows],
+        indices=rows,
+    )
 
 
 def count_equal_images(source: Source, settings: BiasSettings, streams: Streams) -> dict[str, int]:
@@ -194,7 +193,7 @@ def _assign_roles(source: Source, settings: BiasSettings, streams: Streams) -> _
     kept = _long_tail(source.pool.labels[pool_rows], settings, source, streams)
     rows = pool_rows[kept]
     observed = _noisy(rows, settings, source, streams)
-    held_out = _held_out(observed, settings.validation_fraction, source, streams)
+    held_out = _stratified(observed, settings.validation_fraction, source, streams, "validation")
     twins = np.isin(ids[rows], ids[rows[held_out]]) if drop else held_out
     _refuse_empty_classes(observed[~twins], source)
     return _Roles(
@@ -226,14 +225,18 @@ def _named(classes: NDArray[np.int64], source: Source) -> str:
 
 def _equal_to_test(source: Source, in_test: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Marks the images of the pool that are in the test set, too, or kept for the test."""
-    ids, n = source.image_ids, len(source.pool.labels)
-    return np.isin(ids[:n], ids[n:] if source.test is not None else ids[:n][in_test])
+    return np.isin(source.image_ids[: len(in_test)], _test_ids(source, in_test))
+
+
+def _test_ids(source: Source, in_test: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The images to test on, by `Source.image_ids`."""
+    ids, n = source.image_ids, len(in_test)
+    return ids[n:] if source.test is not None else ids[:n][in_test]
 
 
 def _equal_images(source: Source, roles: _Roles) -> dict[str, int]:
-    ids, n = source.image_ids, len(source.pool.labels)
+    ids, test = source.image_ids, _test_ids(source, roles.in_test)
     train, validation = ids[roles.rows[roles.in_train]], ids[roles.rows[roles.held_out]]
-    test = ids[n:] if source.test is not None else ids[:n][roles.in_test]
     return {
         "train_test": int(np.isin(train, test).sum()),
         "train_validation": int(np.isin(train, validation).sum()),
@@ -254,7 +257,7 @@ def check_bias(source: Source, settings: BiasSettings) -> None:
         labels = labels[~_equal_to_test(source, np.zeros(len(labels), dtype=bool))]
     sizes = np.bincount(labels, minlength=source.num_classes)
     if source.test is None:
-        sizes = sizes - _test_sizes(sizes, settings)
+        sizes = sizes - _share(sizes, settings.test_fraction)
     _class_sizes(sizes, settings, source)
     if settings.noise_kind == "file":
         _labels_of_file(source, settings)
@@ -284,20 +287,26 @@ def rows_by_role(
     }
 
 
-def _test_sizes(sizes: NDArray[np.int64], settings: BiasSettings) -> NDArray[np.int64]:
-    wanted: NDArray[np.int64] = np.rint(sizes * settings.test_fraction).astype(np.int64)
-    return wanted
-
-
 def _test_part(source: Source, settings: BiasSettings, streams: Streams) -> NDArray[np.bool_]:
     """Marks the samples of the pool that are kept for the test."""
-    labels = source.pool.labels
-    chosen = np.zeros(len(labels), dtype=bool)
-    if source.test is None:
-        sizes = np.bincount(labels, minlength=source.num_classes)
-        wanted = _test_sizes(sizes, settings)
-        chosen[take_per_class(labels, wanted, streams.numpy("split"))] = True
-    return chosen
+    if source.test is not None:
+        return np.zeros(len(source.pool.labels), dtype=bool)
+    return _stratified(source.pool.labels, settings.test_fraction, source, streams, "split")
+
+
+def _stratified(
+    labels: NDArray[np.int64], fraction: float, source: Source, streams: Streams, stream: str
+) -> NDArray[np.bool_]:
+    """Marks that share of the samples of each class, drawn at random."""
+    sizes = np.bincount(labels, minlength=source.num_classes)
+    marked = np.zeros(len(labels), dtype=bool)
+    marked[take_per_class(labels, _share(sizes, fraction), streams.numpy(stream))] = True
+    return marked
+
+
+def _share(sizes: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
+    wanted: NDArray[np.int64] = np.rint(sizes * fraction).astype(np.int64)
+    return wanted
 
 
 def _long_tail(
@@ -382,17 +391,6 @@ def _labels_of_file(source: Source, settings: BiasSettings) -> NDArray[np.int64]
     return read_observed_labels(
         settings.noise_path or "", settings.noise_key, source.pool.labels, source.num_classes
     )
-
-
-def _held_out(
-    observed: NDArray[np.int64], fraction: float, source: Source, streams: Streams
-) -> NDArray[np.bool_]:
-    """Marks the samples of the validation split, stratified by observed label."""
-    sizes = np.bincount(observed, minlength=source.num_classes)
-    wanted = np.rint(sizes * fraction).astype(np.int64)
-    marked = np.zeros(len(observed), dtype=bool)
-    marked[take_per_class(observed, wanted, streams.numpy("validation"))] = True
-    return marked
 
 
 def _record(source: Source, splits: TrialSplits, roles: _Roles) -> dict[str, Any]:

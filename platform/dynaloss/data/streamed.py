@@ -18,15 +18,15 @@ from torchvision.transforms.v2 import functional as TF
 from dynaloss.data.image_files import EVALUATION_MARGIN, ImageFiles, as_planes, centre_crop
 from dynaloss.data.image_sources import RESIDENT_BYTES
 from dynaloss.data.resident import ResidentSplit
-from dynaloss.data.role_split import RoleSplit
+from dynaloss.data.role_split import Pixels, RoleSplit
 from dynaloss.data.splits import LabelledImages
 from dynaloss.data.views import Views
-from dynaloss.learning.batches import Batch, Split
+from dynaloss.learning.batches import Split
 
 __all__ = ["StreamedSplit", "make_split", "random_box"]
 
 _Item = tuple[int, int | None, bool]
-_Planes = tuple[Tensor | None, Tensor | None]
+_Cuts = tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]
 
 # Of the random crop: share of the area, and ratio of the sides.
 _AREA, _RATIO, _TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
@@ -78,28 +78,13 @@ class StreamedSplit(RoleSplit):
         self._num_workers = torch.get_num_threads() if num_workers is None else num_workers
         self._idle: list[tuple[_Plan, DataLoader[Any]]] = []
 
-    def batches(
-        self,
-        indices: Sequence[Tensor],
-        *,
-        weak: bool = False,
-        strong: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> Iterator[Batch]:
-        """Yields a batch per tensor of indices, with the views that are asked for."""
-        if strong and generator is None:
-            raise ValueError("`generator` must be given for the strong view.")
+    def _pixels(
+        self, indices: Sequence[Tensor], weak: bool, generator: torch.Generator | None
+    ) -> Iterator[Pixels]:
         plan, loader = self._idle.pop() if self._idle else self._new_loader()
-        plan.batches = _items(indices, weak, generator if strong else None)
+        plan.batches = _items(indices, weak, generator)
         try:
-            for chosen, (middle, cut) in zip(indices, loader, strict=True):
-                on_device = chosen.to(self._device)
-                yield Batch(
-                    indices=on_device,
-                    labels=self._observed[on_device],
-                    weak=None if middle is None else self._views.weak(middle.to(self._device)),
-                    strong=None if cut is None else self._strong(cut.to(self._device), generator),
-                )
+            yield from loader
         finally:
             self._idle.append((plan, loader))
 
@@ -150,15 +135,13 @@ def _items(
     ]
 
 
-class _Reader(Dataset[tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]]):
+class _Reader(Dataset[_Cuts]):
     """Decodes and cuts in a worker: the middle for the weak view, at random for the strong."""
 
     def __init__(self, files: ImageFiles) -> None:
         self._files = files
 
-    def __getitem__(
-        self, item: _Item
-    ) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]:
+    def __getitem__(self, item: _Item) -> _Cuts:
         position, seed, weak = item
         image, size = self._files.open(position), self._files.size
         middle = as_planes(centre_crop(image, size, EVALUATION_MARGIN)) if weak else None
@@ -185,9 +168,7 @@ def random_box(image: Image.Image, rng: np.random.Generator) -> tuple[int, int, 
     return 0, 0, image.height, image.width
 
 
-def _stacked(
-    pairs: list[tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]],
-) -> _Planes:
+def _stacked(pairs: list[_Cuts]) -> Pixels:
     first, second = (
         [planes for planes in column if planes is not None] for column in zip(*pairs, strict=True)
     )

@@ -20,7 +20,6 @@ __all__ = [
     "confusion",
     "corrector_metrics",
     "corrector_table",
-    "rank_split",
     "ranking_of",
     "weak_logits",
 ]
@@ -49,11 +48,6 @@ def weak_logits(model: nn.Module, split: Split) -> Tensor:
     model.eval()
     batches = equal_batches(torch.arange(len(split.observed_labels)), EVALUATION_BATCH_SIZE)
     return torch.cat([model(batch.weak) for batch in split.batches(batches, weak=True)])
-
-
-def rank_split(model: nn.Module, split: Split, num_ranks: int) -> Ranking:
-    """Ranks all samples by plain cross-entropy on their observed labels."""
-    return ranking_of(weak_logits(model, split), split.observed_labels, num_ranks)
 
 
 def ranking_of(logits: Tensor, labels: Tensor, num_ranks: int) -> Ranking:

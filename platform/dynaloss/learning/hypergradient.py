@@ -1,6 +1,6 @@
 """The exact hypergradient of one look-ahead step, without a second graph through the network.
 
-The loss parameters phi act only on targets and logits. With z the logits of the weak batch at
+The loss parameters phi act only on targets and logits. With z the logits of the training batch at
 the weights theta, l(z, phi) the training loss,
 
     theta' = theta - lr * (momentum * buffer + d l / d theta + weight_decay * theta)
@@ -30,6 +30,7 @@ __all__ = [
     "HYPERGRADIENTS",
     "Hypergradient",
     "LookAhead",
+    "MetaStep",
     "batch_statistics",
     "hypergradient",
     "unrolled_hypergradient",
@@ -72,13 +73,52 @@ class LookAhead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetaStep:
+    """What a hypergradient is taken of: one look-ahead step, and the outer loss after it.
+
+    Attributes:
+        model: Classifier in train mode.
+        inputs: A training batch in the view that the look-ahead step descends on, first
+            dimension N.
+        inner_loss: Scalar training loss as a function of the logits (N, C); depends on
+            `loss_parameters`, and is twice differentiable.
+        outer_inputs: Strong view of a metadata batch.
+        outer_loss: Scalar outer loss as a function of the logits of `outer_inputs`; does not
+            depend on `loss_parameters`.
+        loss_parameters: phi; leaves that require gradients.
+        look_ahead: Settings and live momentum of the step.
+        precision: Context of the classifier's forward passes, such as autocast.
+    """
+
+    model: nn.Module
+    inputs: Tensor
+    inner_loss: Callable[[Tensor], Tensor]
+    outer_inputs: Tensor
+    outer_loss: Callable[[Tensor], Tensor]
+    loss_parameters: Sequence[Tensor]
+    look_ahead: LookAhead
+    precision: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    def weights(self) -> dict[str, Tensor]:
+        """Returns the weights that take the look-ahead step, by name."""
+        named = self.model.named_parameters()
+        return {name: weight for name, weight in named if weight.requires_grad}
+
+    def outer_loss_at(self, ahead: Mapping[str, Tensor]) -> Tensor:
+        """Returns the outer loss of the classifier with weights `ahead`, with its graph."""
+        with self.precision():
+            logits = functional_call(self.model, dict(ahead), self.outer_inputs)
+        return self.outer_loss(logits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hypergradient:
     """What a meta step leaves behind.
 
     Attributes:
         gradients: d outer / d phi, one tensor per loss parameter.
         outer_loss: Outer loss of the looked-ahead classifier, a scalar without gradient.
-        logits: Logits of the weak batch at the present weights, (N, C), without gradient.
+        logits: Logits of the training batch at the present weights, (N, C), without gradient.
     """
 
     gradients: tuple[Tensor, ...]
@@ -104,89 +144,54 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
             module.track_running_stats = True
 
 
-def hypergradient(
-    model: nn.Module,
-    inputs: Tensor,
-    inner_loss: Callable[[Tensor], Tensor],
-    outer_inputs: Tensor,
-    outer_loss: Callable[[Tensor], Tensor],
-    loss_parameters: Sequence[Tensor],
-    look_ahead: LookAhead,
-    precision: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> Hypergradient:
+def hypergradient(step: MetaStep) -> Hypergradient:
     """Differentiates the outer loss after one look-ahead step by the loss parameters, exactly.
 
     Source: arXiv 2211.12506, meta-learning step; the forward-mode form is ours and equals the
     fully unrolled gradient. The model's parameters, gradients and buffers stay as they are.
     Parameters of the model that do not require a gradient take no part in the look-ahead step.
-
-    Args:
-        model: Classifier in train mode.
-        inputs: Weak view of a training batch, first dimension N.
-        inner_loss: Scalar training loss as a function of the logits (N, C); depends on
-            `loss_parameters`, and is twice differentiable.
-        outer_inputs: Strong view of a metadata batch.
-        outer_loss: Scalar outer loss as a function of the logits of `outer_inputs`; does not
-            depend on `loss_parameters`.
-        loss_parameters: phi; leaves that require gradients.
-        look_ahead: Settings and live momentum of the step.
-        precision: Context of the classifier's forward passes, such as autocast; the directional
-            derivative is taken outside of it.
+    The directional derivative is taken outside of `MetaStep.precision`.
     """
-    weights = _trainable(model)
-    with batch_statistics(model):
-        with precision():
-            first = LinearizedPass(model, inputs)
+    weights = step.weights()
+    with batch_statistics(step.model):
+        with step.precision():
+            first = LinearizedPass(step.model, step.inputs)
         leaf = first.logits.detach().requires_grad_()
-        (logits_gradient,) = torch.autograd.grad(inner_loss(leaf), leaf, create_graph=True)
+        (logits_gradient,) = torch.autograd.grad(step.inner_loss(leaf), leaf, create_graph=True)
         gradients = torch.autograd.grad(
             first.logits, tuple(weights.values()), logits_gradient.detach()
         )
         ahead = {
             name: weight.requires_grad_()
-            for name, weight in look_ahead.step(weights, gradients).items()
+            for name, weight in step.look_ahead.step(weights, gradients).items()
         }
-        with precision():
-            outer_logits = functional_call(model, ahead, outer_inputs)
-        outer = outer_loss(outer_logits)
+        outer = step.outer_loss_at(ahead)
         direction = torch.autograd.grad(outer, tuple(ahead.values()))
         derivative = first.derivative(dict(zip(weights, direction, strict=True)))
     product = (logits_gradient * derivative).sum()
-    by_phi = torch.autograd.grad(product, tuple(loss_parameters))
+    by_phi = torch.autograd.grad(product, tuple(step.loss_parameters))
     return Hypergradient(
-        gradients=tuple(-look_ahead.lr * gradient for gradient in by_phi),
+        gradients=tuple(-step.look_ahead.lr * gradient for gradient in by_phi),
         outer_loss=outer.detach(),
         logits=leaf.detach(),
     )
 
 
-def unrolled_hypergradient(
-    model: nn.Module,
-    inputs: Tensor,
-    inner_loss: Callable[[Tensor], Tensor],
-    outer_inputs: Tensor,
-    outer_loss: Callable[[Tensor], Tensor],
-    loss_parameters: Sequence[Tensor],
-    look_ahead: LookAhead,
-    precision: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> Hypergradient:
+def unrolled_hypergradient(step: MetaStep) -> Hypergradient:
     """The same as `hypergradient` by a second graph through the whole network, for comparison.
 
-    The textbook form; it needs more memory. Arguments and result are those of `hypergradient`.
+    The textbook form; it needs more memory.
     """
-    weights = _trainable(model)
-    with batch_statistics(model):
-        with precision():
-            logits = model(inputs)
+    weights = step.weights()
+    with batch_statistics(step.model):
+        with step.precision():
+            logits = step.model(step.inputs)
         gradients = torch.autograd.grad(
-            inner_loss(logits), tuple(weights.values()), create_graph=True
+            step.inner_loss(logits), tuple(weights.values()), create_graph=True
         )
-        ahead = look_ahead.step(weights, gradients)
-        with precision():
-            outer_logits = functional_call(model, ahead, outer_inputs)
-        outer = outer_loss(outer_logits)
+        outer = step.outer_loss_at(step.look_ahead.step(weights, gradients))
     return Hypergradient(
-        gradients=torch.autograd.grad(outer, tuple(loss_parameters)),
+        gradients=torch.autograd.grad(outer, tuple(step.loss_parameters)),
         outer_loss=outer.detach(),
         logits=logits.detach(),
     )
@@ -194,7 +199,3 @@ def unrolled_hypergradient(
 
 HYPERGRADIENTS = {"forward": hypergradient, "unrolled": unrolled_hypergradient}
 """Ways to compute the hypergradient by name, both exact."""
-
-
-def _trainable(model: nn.Module) -> dict[str, Tensor]:
-    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}

@@ -12,8 +12,7 @@ differentiate forwards will do.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +22,8 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from dynaloss.learning.streams import default_states, going_on_from
 
 __all__ = ["LinearizedPass"]
 
@@ -48,7 +49,7 @@ class LinearizedPass:
         self._model = model
         self._inputs = inputs
         self._kept: list[_Kept] = []
-        self._random_state = _random_state(inputs.device)
+        self._random_states = default_states(inputs.device)
         with _FirstPass(self._kept):
             self.logits: Tensor = model(inputs)
 
@@ -62,7 +63,7 @@ class LinearizedPass:
         with (
             torch.no_grad(),
             torch.autocast(self._inputs.device.type, enabled=False),
-            _replayed(self._random_state, self._inputs.device),
+            going_on_from(self._random_states, self._inputs.device),
             forward_ad.dual_level(),
             _SecondPass(self._kept),
         ):
@@ -120,38 +121,8 @@ class _BatchNorm:
         return output
 
 
-class _FirstPass(TorchFunctionMode):
-    """Keeps the outputs of convolutions and batch normalisations, in their order."""
-
-    def __init__(self, kept: list[_Kept]) -> None:
-        super().__init__()
-        self._kept = kept
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 # whatever `func` returns
-        kwargs = kwargs or {}
-        statistics = None
-        if func is F.batch_norm and (norm := _BatchNorm(*args, **kwargs)).uses_batch_alone:
-            output, mean, inverse_std = norm()
-            statistics = (mean.detach(), inverse_std.detach())
-        else:
-            output = func(*args, **kwargs)
-        if func in CONVOLUTIONS or statistics is not None:
-            self._kept.append(_Kept(output.detach(), output._version, statistics))
-        return output
-
-
-class _SecondPass(TorchFunctionMode):
-    """Computes convolutions and batch normalisations of dual tensors in the cheap way."""
-
-    def __init__(self, kept: Iterable[_Kept]) -> None:
-        super().__init__()
-        self._kept = iter(kept)
+class _Pass(TorchFunctionMode):
+    """Takes convolutions, and batch normalisations by the batch alone, in a way of its own."""
 
     def __torch_function__(
         self,
@@ -162,10 +133,55 @@ class _SecondPass(TorchFunctionMode):
     ) -> Any:  # noqa: ANN401 # whatever `func` returns
         kwargs = kwargs or {}
         if func in CONVOLUTIONS:
-            return _convolution(next(self._kept), func, *args, **kwargs)
+            return self.convolution(func, args, kwargs)
         if func is F.batch_norm and (norm := _BatchNorm(*args, **kwargs)).uses_batch_alone:
-            return _batch_norm(next(self._kept), norm)
+            return self.batch_norm(norm)
         return func(*args, **kwargs)
+
+    def convolution(
+        self, convolve: Callable[..., Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Tensor:
+        raise NotImplementedError
+
+    def batch_norm(self, norm: _BatchNorm) -> Tensor:
+        raise NotImplementedError
+
+
+class _FirstPass(_Pass):
+    """Keeps the outputs, in their order."""
+
+    def __init__(self, kept: list[_Kept]) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def convolution(
+        self, convolve: Callable[..., Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Tensor:
+        output = convolve(*args, **kwargs)
+        self._kept.append(_Kept(output.detach(), output._version))
+        return output
+
+    def batch_norm(self, norm: _BatchNorm) -> Tensor:
+        output, mean, inverse_std = norm()
+        statistics = (mean.detach(), inverse_std.detach())
+        self._kept.append(_Kept(output.detach(), output._version, statistics))
+        return output
+
+
+class _SecondPass(_Pass):
+    """Computes outputs and tangents of dual tensors in the cheap way."""
+
+    def __init__(self, kept: Iterable[_Kept]) -> None:
+        super().__init__()
+        self._kept = iter(kept)
+
+    def convolution(
+        self, convolve: Callable[..., Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Tensor:
+        return _convolution(next(self._kept), convolve, *args, **kwargs)
+
+    def batch_norm(self, norm: _BatchNorm) -> Tensor:
+        return _batch_norm(next(self._kept), norm)
 
 
 def _convolution(
@@ -253,25 +269,6 @@ def _dual(primal: Tensor, terms: Sequence[Tensor]) -> Tensor:
 
 def _per_channel(values: Tensor, like: Tensor) -> Tensor:
     return values.view(1, -1, *[1] * (like.ndim - 2))
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    """The states of the global random streams that a pass on `device` may draw from."""
-    states = [torch.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    return states
-
-
-@contextmanager
-def _replayed(states: Sequence[Tensor], device: torch.device) -> Iterator[None]:
-    """Goes back to an earlier random state for a while."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.set_rng_state(states[0])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(states[1], device)
-        yield
 
 
 def _load_forward_mode() -> None:

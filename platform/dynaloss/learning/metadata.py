@@ -58,18 +58,14 @@ def hierarchical_sample(
     """
     counts = torch.bincount(labels)
     drawn, kept = samples_per_class(int(counts[counts > 0].min()), random_ratio, low_loss_ratio)
-    noise = torch.rand(labels.shape, generator=generator, device=labels.device)
-    _, random_positions = sort_within_classes(noise, labels)
-    candidates = torch.nonzero(random_positions < drawn).squeeze(1)
-    _, loss_positions = sort_within_classes(losses[candidates], labels[candidates])
-    return candidates[loss_positions < kept]
+    candidates = balanced_sample(labels, drawn, generator)
+    return candidates[low_loss_sample(losses[candidates], labels[candidates], kept)]
 
 
 def balanced_sample(labels: Tensor, per_class: int, generator: torch.Generator) -> Tensor:
     """Draws the same number of samples of every observed class at random; ascending indices."""
     noise = torch.rand(labels.shape, generator=generator, device=labels.device)
-    _, positions = sort_within_classes(noise, labels)
-    return torch.nonzero(positions < per_class).squeeze(1)
+    return low_loss_sample(noise, labels, per_class)
 
 
 def uniform_sample(labels: Tensor, size: int, generator: torch.Generator) -> Tensor:

@@ -26,7 +26,7 @@ SamplerKind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerSettings:
-    """How metadata are drawn; every drawn kind but `clean` gives equally many samples.
+    """How metadata are drawn; all kinds but `clean` give equally many samples.
 
     Attributes:
         kind: `hierarchical`: at random per observed class, then the lowest losses of those;

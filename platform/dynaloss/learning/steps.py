@@ -13,7 +13,12 @@ from torch.nn import functional as F
 from dynaloss.learning.batches import Batch
 from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.dynamic_loss import LabelCorrector, warm_start_loss
-from dynaloss.learning.hypergradient import HYPERGRADIENTS, LookAhead, batch_statistics
+from dynaloss.learning.hypergradient import (
+    HYPERGRADIENTS,
+    LookAhead,
+    MetaStep,
+    batch_statistics,
+)
 from dynaloss.learning.losses.base import LearnedLoss, TrainingLoss
 from dynaloss.learning.models.heads import last_linear
 from dynaloss.learning.settings import TrainerSettings
@@ -45,8 +50,8 @@ class Stepper:
         self._settings = settings
         self._pseudo_labels = pseudo_labels
         self._phi = list(loss.parameters())
-        unrolled = settings.hypergradient == "unrolled"
-        self._hypergradient = HYPERGRADIENTS["unrolled" if unrolled else "forward"]
+        is_head = settings.hypergradient == "head"
+        self._hypergradient = HYPERGRADIENTS["forward" if is_head else settings.hypergradient]
         self.optimizer = torch.optim.SGD(
             model.parameters(),
             lr=settings.lr,
@@ -83,16 +88,17 @@ class Stepper:
             generator=self._pseudo_labels,
         )
         with self._looked_ahead():
-            result = self._hypergradient(
-                self._model,
-                _look_ahead_view(loss, batch),
-                inner,
-                present(metadata.strong),
-                partial(F.cross_entropy, target=metadata.labels),
-                self._phi,
-                self._look_ahead(),
-                self._classifier.precision,
+            step = MetaStep(
+                model=self._model,
+                inputs=_look_ahead_view(loss, batch),
+                inner_loss=inner,
+                outer_inputs=present(metadata.strong),
+                outer_loss=partial(F.cross_entropy, target=metadata.labels),
+                loss_parameters=self._phi,
+                look_ahead=self._look_ahead(),
+                precision=self._classifier.precision,
             )
+            result = self._hypergradient(step)
         self._update_loss(result.gradients)
         return result.logits
 
@@ -103,7 +109,7 @@ class Stepper:
         if logits is None and loss.needs_logits:
             logits = self._train_mode_logits(_look_ahead_view(loss, batch))
         real_loss = loss.real_loss(logits, batch.labels, ranks, self._pseudo_labels)
-        return self.descend(real_loss(self._classifier(batch.strong)))
+        return self.descend(real_loss(self._classifier(present(batch.strong))))
 
     def _update_loss(self, gradients: tuple[Tensor | None, ...]) -> None:
         for parameter, gradient in zip(self._phi, gradients, strict=True):

@@ -11,7 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["LayerStream", "Streams", "default_generator_seeded"]
+__all__ = [
+    "LayerStream",
+    "Streams",
+    "default_generator_seeded",
+    "default_states",
+    "going_on_from",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +48,38 @@ class Streams:
         return torch.Generator(device=device).manual_seed(self.derive(name))
 
 
-@contextmanager
-def default_generator_seeded(seed: int) -> Iterator[None]:
-    """Lets code that only knows torch's default CPU generator draw from a stream of its own.
+def default_states(device: torch.device) -> list[Tensor]:
+    """States of torch's default generators that code on `device` may draw from."""
+    on_device = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *on_device]
 
-    The generator's state is put back on leaving, so the caller's random state is untouched.
+
+@contextmanager
+def going_on_from(states: Sequence[Tensor], device: torch.device) -> Iterator[None]:
+    """Lets torch's default generators go on from what `default_states` returned.
+
+    On leaving they are as they were before, so the caller's random state is untouched.
     """
-    state = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(seed)
+    outside = default_states(device)
+    _set_default_states(states, device)
     try:
         yield
     finally:
-        torch.default_generator.set_state(state)
+        _set_default_states(outside, device)
+
+
+def _set_default_states(states: Sequence[Tensor], device: torch.device) -> None:
+    on_cpu, *on_device = states
+    torch.set_rng_state(on_cpu)
+    for state in on_device:
+        torch.cuda.set_rng_state(state, device)
+
+
+@contextmanager
+def default_generator_seeded(seed: int) -> Iterator[None]:
+    """Lets code that only knows torch's default CPU generator draw from a stream of its own."""
+    with LayerStream(seed, torch.device("cpu")).lent():
+        yield
 
 
 class LayerStream:
@@ -68,20 +94,18 @@ class LayerStream:
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
-        self._devices = [device] if device.type == "cuda" else []
-        kinds = [torch.device("cpu"), *self._devices]
-        self._states = [torch.Generator(kind).manual_seed(seed).get_state() for kind in kinds]
+        self._device = device
+        places = ["cpu", *([str(device)] if device.type == "cuda" else [])]
+        self._states = [torch.Generator(place).manual_seed(seed).get_state() for place in places]
 
     @contextmanager
     def lent(self) -> Iterator[None]:
         """Lets layers draw from this stream."""
-        outside = self._present()
-        self._set(self._states)
-        try:
-            yield
-        finally:
-            self._states = self._present()
-            self._set(outside)
+        with going_on_from(self._states, self._device):
+            try:
+                yield
+            finally:
+                self._states = default_states(self._device)
 
     def state(self) -> list[Tensor]:
         """Returns what the next numbers depend on."""
@@ -90,12 +114,3 @@ class LayerStream:
     def set_state(self, states: Sequence[Tensor]) -> None:
         """Goes on from what `state` returned, on a device of the same kind."""
         self._states = list(states)
-
-    def _present(self) -> list[Tensor]:
-        on_devices = [torch.cuda.get_rng_state(device) for device in self._devices]
-        return [torch.get_rng_state(), *on_devices]
-
-    def _set(self, states: Sequence[Tensor]) -> None:
-        torch.set_rng_state(states[0])
-        for device, state in zip(self._devices, states[1:], strict=True):
-            torch.cuda.set_rng_state(state, device)

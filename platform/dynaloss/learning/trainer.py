@@ -55,7 +55,7 @@ class Trainer:
         model: Classifier on `device`; trained in place.
         loss: The loss on `device`; what is learned of it is meta-learned in place.
         train: The biased training set.
-        evaluations: Sets to evaluate after every epoch, by role (`validation`, `test`).
+        evaluations: Sets to evaluate after every epoch, by role (`val`, `test`).
         num_classes: Number of classes C.
         settings: See `TrainerSettings`.
         clean_set: For the sampler kind `clean`: positions in the training set whose true labels
@@ -207,7 +207,7 @@ class Trainer:
     # -- the parts of an epoch ------------------------------------------------------------
 
     def _plain_epoch(self, indices: Tensor, tally: _Tally, ranks: Tensor | None = None) -> None:
-        """Trains with the given loss; in warm-up the corrector may be fitted beside it."""
+        """Trains on the strong view; in warm-up the corrector may be fitted beside it."""
         warm = self.epoch < self.settings.warm_start_epochs
         corrector = self.loss.corrector if isinstance(self.loss, DynamicLoss) and warm else None
         self._start_training()
@@ -249,7 +249,7 @@ class Trainer:
         with torch.no_grad():
             margins = loss.finetune_margins()
         for batch in self._metadata_pass(metadata):
-            logits = self._classifier(batch.strong) + margins
+            logits = self._classifier(present(batch.strong)) + margins
             value = self._stepper.descend(F.cross_entropy(logits, batch.labels))
             tally.finetune_losses.append(value)
 
@@ -355,6 +355,7 @@ def _rest(everything: Tensor, metadata: Tensor) -> Tensor:
     keep[metadata.cpu()] = False
     if not keep.any():
         raise InputError(
-            "`random_ratio` x `low_loss_ratio` leaves no sample to train on: lower one."
+            "[sampler] leaves no sample to train on: lower one of `random_ratio` and "
+            "`low_loss_ratio`, give a smaller clean set, or set `keep_in_train` to true"
         )
     return everything[keep]

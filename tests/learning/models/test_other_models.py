@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dynaloss.errors import InputError
-from dynaloss.learning.models import build_model
+from dynaloss.learning.models import build_model, check_model
 from dynaloss.learning.models.pretrained import load_pretrained
 
 
@@ -38,7 +38,12 @@ def test_images_that_do_not_fit_are_refused(
     name: str, shape: tuple[int, int, int], problem: str
 ) -> None:
     with pytest.raises(InputError, match=problem):
-        build_model(f"torchvision/{name}", input_shape=shape, num_classes=7, seed=0)
+        check_model(f"torchvision/{name}", input_shape=shape, num_classes=7, pretrained=None)
+
+
+@pytest.mark.parametrize("name", ["torchvision/regnet_x_400mf", "torchvision/vit_b_16", "mlp"])
+def test_images_that_fit_are_accepted(name: str) -> None:
+    check_model(name, input_shape=(3, 32, 32), num_classes=7, pretrained=None)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

@@ -65,12 +65,12 @@ class LearnedLoss(nn.Module):
     @property
     def is_learned(self) -> bool:
         """Whether there is any loss parameter to meta-learn."""
-        raise NotImplementedError
+        return True
 
     @property
     def needs_logits(self) -> bool:
         """Whether `real_loss` needs the logits of the look-ahead view before the step."""
-        raise NotImplementedError
+        return False
 
     def look_ahead_loss(
         self, logits: Tensor, labels: Tensor, ranks: Tensor, generator: torch.Generator

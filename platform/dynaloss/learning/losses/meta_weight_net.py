@@ -33,16 +33,6 @@ class MetaWeightNet(LearnedLoss):
             nn.Linear(1, hidden_size), nn.ReLU(), nn.Linear(hidden_size, 1), nn.Sigmoid()
         )
 
-    @property
-    def is_learned(self) -> bool:
-        """True: the weights always are."""
-        return True
-
-    @property
-    def needs_logits(self) -> bool:
-        """False: the real step looks at its own losses."""
-        return False
-
     def weights(self, losses: Tensor) -> Tensor:
         """Weights in (0, 1) of samples with the given losses in nats, shape (N,)."""
         weights: Tensor = self.layers(losses.detach().unsqueeze(1))

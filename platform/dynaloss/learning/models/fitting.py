@@ -1,10 +1,13 @@
-"""Whether a classifier takes the images of a source, told without a weight in memory."""
+"""Whether a classifier takes the images of a source, told by their shapes alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from dynaloss.errors import InputError
 from dynaloss.learning.models.pretrained import fitting_weights
@@ -27,15 +30,26 @@ def check_model(
     Raises:
         InputError: If the images do not fit the classifier, or the weights do not.
     """
-    with torch.device("meta"):
-        model = build_model(name, input_shape=input_shape, num_classes=num_classes, seed=0)
+    build = partial(build_model, name, input_shape=input_shape, num_classes=num_classes, seed=0)
     try:
+        model = _without_weights(build)
         with torch.no_grad():
             model.train()(torch.empty(2, *input_shape, device="meta"))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, AssertionError) as error:
+        _, height, width = input_shape
         raise InputError(
-            f"[model.name] '{name}' does not take images of shape {input_shape} "
-            f"({str(error).splitlines()[0]}): choose another model, or set data.image_size."
+            f"[model.name] '{name}' does not take images of {height} x {width} pixels "
+            f"({str(error).splitlines()[0] if str(error) else 'wrong size'}): choose another "
+            "model, or set data.image_size."
         ) from error
     if pretrained is not None:
         fitting_weights(model, pretrained)
+
+
+def _without_weights(build: Callable[[], nn.Module]) -> nn.Module:
+    """A classifier of shapes alone."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except NotImplementedError:  # RegNet computes its widths with tensors, which need values
+        return build().to("meta")

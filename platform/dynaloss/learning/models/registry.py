@@ -41,7 +41,7 @@ def build_model(
         seed: Seed of the initial weights; the global random state stays as it is.
 
     Raises:
-        InputError: If a torchvision model cannot take such images.
+        InputError: If a torchvision model cannot take images of so many channels.
     """
     build: Callable[..., nn.Module]
     if name.startswith(PREFIX):
