@@ -15,6 +15,7 @@ from dynaloss.analysis.aggregates import (
     performance_profile,
     probability_of_improvement,
 )
+from dynaloss.analysis.maps import performance_profiles
 from dynaloss.design.record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
@@ -48,13 +49,13 @@ def test_aggregate_over_conditions(records: Sequence[TrialRecord]) -> None:
     found = {one.arm: one for one in aggregate(compare(records, "test/accuracy", "none"))}
     values = [r.metrics["test/accuracy"] for r in records if r.arm == "full"]
     # Six values: the two in the middle count whole, their neighbours half.
-    low, high = sorted(values)[1:5], found["full"]
-    assert high.iqm[0] == pytest.approx(np.average(low, weights=[0.5, 1, 1, 0.5]))
-    assert high.iqm[1][0] <= high.iqm[0] <= high.iqm[1][1]
-    assert high.improvement is not None
+    middle, full = sorted(values)[1:5], found["full"]
+    assert full.iqm[0] == pytest.approx(np.average(middle, weights=[0.5, 1, 1, 0.5]))
+    assert full.iqm[1][0] <= full.iqm[0] <= full.iqm[1][1]
+    assert full.improvement is not None
     assert found["none"].improvement is None
-    assert high.optimality_gap is not None
-    assert high.optimality_gap[0] == pytest.approx(1 - np.mean(values))
+    assert full.optimality_gap is not None
+    assert full.optimality_gap[0] == pytest.approx(1 - np.mean(values))
 
 
 def test_lower_is_better_turns_improvement_round(record: MakeRecord) -> None:
@@ -71,3 +72,11 @@ def test_lower_is_better_turns_improvement_round(record: MakeRecord) -> None:
 def test_arm_without_a_condition_is_left_out(record: MakeRecord) -> None:
     trials = [record("a", condition="x"), record("a", condition="y"), record("b", condition="x")]
     assert [one.arm for one in aggregate(compare(trials, "test/accuracy"))] == ["a"]
+
+
+def test_arms_with_values_in_different_conditions_are_not_compared(record: MakeRecord) -> None:
+    places = {"a": "xy", "b": "yz"}
+    trials = [record(arm, condition=c) for arm, conditions in places.items() for c in conditions]
+    comparison = compare(trials, "test/accuracy", "a")
+    assert aggregate(comparison) == ()
+    assert performance_profiles(comparison, ["a", "b"]) is None

@@ -85,15 +85,8 @@ def test_pooled_effect_pairs_seeds_over_conditions(record: MakeRecord) -> None:
 
 
 def test_half_fraction_gives_main_effects_only(record: MakeRecord) -> None:
-    half = ["none", "a+b", "a+c", "b+c"]
-    trials = [record(arm, 0, 0.5 + 0.1 * ("a" in arm.split("+"))) for arm in half]
-    # With three components `a+b` is `no-c`: names follow the design.
-    trials = [
-        record(
-            {"a+b": "no-c", "a+c": "no-b", "b+c": "no-a"}.get(t.arm, t.arm), 0, t.metrics[METRIC]
-        )
-        for t in trials
-    ]
+    half = {"none": "", "no-c": "ab", "no-b": "ac", "no-a": "bc"}
+    trials = [record(arm, 0, 0.5 + 0.1 * ("a" in on)) for arm, on in half.items()]
     found = effects(compare(trials, METRIC), ("a", "b", "c"))
     assert {e.kind for e in found} == {"main"}
     condition = trials[0].condition
@@ -104,6 +97,13 @@ def test_seed_without_all_arms_is_left_out(record: MakeRecord) -> None:
     trials = factorial(record, "ab", lambda s, seed, _c: 0.5 + 0.1 * len(s) + seed)
     found = effects(compare(trials[:-1], METRIC))
     assert {e.n for e in found if e.kind == "shapley"} == {2}
+
+
+def test_conditions_without_a_shared_seed_are_not_pooled(record: MakeRecord) -> None:
+    trials = [record(arm, 0, condition="x") for arm in ("none", "full")]
+    trials += [record(arm, 1, condition="y") for arm in ("none", "full")]
+    found = effects(compare(trials, METRIC), ("a",))
+    assert {effect.condition for effect in found} == {"x", "y"}
 
 
 def test_arms_without_components_have_no_effects(record: MakeRecord) -> None:

@@ -111,6 +111,26 @@ def test_difference_of_two_runs_names_only_what_differs(record: MakeRecord) -> N
     assert difference_tables(one, one) == []
 
 
+def test_a_difference_late_in_a_long_list_is_found(record: MakeRecord) -> None:
+    counts = [[100] * 99 + [last] for last in (1, 2)]
+    runs = [record(diagnostics={"data": {"true_class_counts": c}}) for c in counts]
+    ((name, one, other),) = difference_tables(*runs)[0].rows
+    assert name == "true_class_counts"
+    assert one == other  # as much of it as a line holds
+    assert one.endswith("...")
+
+
+def test_captions_follow_the_metric_and_the_arms(record: MakeRecord) -> None:
+    trials = [
+        record(f"arm-{arm}", condition=condition, metrics={"train/loss": 1.0 + arm})
+        for arm in range(15)
+        for condition in "xy"
+    ]
+    (profiles,) = gallery(trials, compare(trials, "train/loss"))
+    assert "a curve below another is better everywhere." in profiles.caption
+    assert profiles.caption.endswith(" 1 arm is left out of the figures.")
+
+
 def test_one_run_in_the_terminal(records: Sequence[TrialRecord]) -> None:
     full = next(record for record in records if record.arm == "full")
     text = "".join(render_extra(table) for table in run_tables(full))

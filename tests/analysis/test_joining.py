@@ -46,6 +46,21 @@ def test_force_joins_and_marks(trial: Callable[..., TrialRecord]) -> None:
     assert warning.startswith("FORCED: the studies did not see the same data.")
 
 
+def test_every_study_is_held_against_all_before_it(trial: Callable[..., TrialRecord]) -> None:
+    studies = {
+        "a": [trial("a", 0)],
+        "b": [trial("b", 0), trial("b", 1)],
+        "c": [trial("c", 1, digest="d2")],
+    }
+    with pytest.raises(InputError, match="At C, seed 1, `b` and `c` saw different data"):
+        join_studies(studies)
+    studies["c"] = [trial("c", 1)]
+    assert join_studies(studies)[1] == ()
+    studies["c"] = [trial("c", 2)]
+    with pytest.raises(InputError, match="`a`, `b` and `c` share no condition and seed"):
+        join_studies(studies)
+
+
 def test_data_that_cannot_be_checked_is_refused(
     trial: Callable[..., TrialRecord], record: MakeRecord
 ) -> None:

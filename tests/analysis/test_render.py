@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dynaloss.analysis import FORMATS, Comparison, compare, render
+from dynaloss.analysis.render import escape_markdown
 from dynaloss.design.record import Outcome, TrialRecord
 from dynaloss.errors import InputError
 
@@ -78,6 +79,10 @@ def test_markdown_has_one_row_per_arm(comparison: Comparison) -> None:
 def test_markdown_escapes_names(record: MakeRecord) -> None:
     row = render(compare([record(NASTY)], METRIC), "markdown").splitlines()[2]
     assert r"50%\_a & \<b\> \| $x$ \#1 \[bold\]{y}\\z \*" in row
+
+
+def test_markdown_shows_entities_and_tildes_as_they_are() -> None:
+    assert escape_markdown("&lt; &#60; a & b ~~c~~") == r"&amp;lt; &amp;\#60; a & b \~\~c\~\~"
 
 
 def test_latex_uses_booktabs_and_bold_for_the_best(comparison: Comparison) -> None:

@@ -19,28 +19,40 @@ from dynaloss.design.record import Outcome, TrialRecord
 MakeRecord = Callable[..., TrialRecord]
 METRIC = "test/accuracy"
 VOID = {"meta", "link", "img"}
+LINKS = {"src", "srcset", "href", "xlink:href", "action", "data", "poster", "background"}
+NASTY = "</td></script><script>alert(1)</script> \" onerror='x' & &lt; {{ 7 }} //x.org/a"
 
 
 class Page(HTMLParser):
     """Collects tags, text and attributes, and checks that tags close in order."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: str) -> None:
         super().__init__()
-        self.source = path.read_text(encoding="utf-8")
+        self.source = source
         self.open: list[str] = []
         self.tags: list[str] = []
         self.texts: list[str] = []
-        self.links: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.tables: list[list[int]] = []
         self.feed(self.source)
+        self.close()
+        assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append(0)
+        elif tag in ("td", "th"):
+            self.tables[-1][-1] += 1
         if tag not in VOID:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> closes another tag"
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -49,9 +61,50 @@ class Page(HTMLParser):
     def text(self) -> str:
         return " ".join(" ".join(self.texts).split())
 
+    @property
+    def links(self) -> list[str]:
+        return [value for name, value in self.attributes if name in LINKS]
+
+
+def check_closed(page: Page) -> None:
+    """That the page, and every image in it, refers to nothing but itself and runs only its own.
+
+    Raises:
+        AssertionError: If it does not.
+    """
+    names = [value for name, value in page.attributes if name == "id"]
+    assert len(names) == len(set(names))
+    for link in page.links:
+        assert link.startswith("data:") or link.removeprefix("#") in names, link
+    assert not [name for name, _ in page.attributes if name.startswith("on") or name == "style"]
+    assert not {"iframe", "object", "embed", "base", "form", "a"} & {*page.tags}
+    (style,), (script,) = (
+        re.findall(rf"<{tag}>(.*?)</{tag}>", page.source, re.DOTALL) for tag in ("style", "script")
+    )
+    assert not re.search(r"@import|url\(|//", style)
+    assert not re.search(r"fetch|import|XMLHttp|Socket|eval|location|document\.write|//", script)
+    assert "default-src 'none'" in page.source
+    for image in filter(lambda link: link.startswith("data:image"), page.links):
+        check_image_closed(base64.b64decode(image.partition(",")[2]))
+
+
+def check_image_closed(svg: bytes) -> None:
+    """That an image refers to its own parts alone, all of which are there, or holds pixels."""
+    root = ElementTree.fromstring(svg)
+    assert root.tag.endswith("}svg")
+    attributes = [pair for element in root.iter() for pair in element.attrib.items()]
+    names = {value for name, value in attributes if name == "id"}
+    parts = [value for name, value in attributes if name.rpartition("}")[2] in ("href", "src")]
+    parts += [part for _, value in attributes for part in re.findall(r"url\((.*?)\)", value)]
+    assert any(part.startswith("#") for part in parts)
+    for part in parts:
+        assert part.startswith("data:image/png;") or part.removeprefix("#") in names, part
+    assert "script" not in {element.tag.rpartition("}")[2] for element in root.iter()}
+
 
 def write(records: Sequence[TrialRecord], path: Path, baseline: str | None = "none") -> Page:
-    return Page(write_report(records, compare(records, METRIC, baseline), path / "report.html"))
+    comparison = compare(records, METRIC, baseline)
+    return Page(write_report(records, comparison, path / "report.html").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +113,18 @@ def page(records: Sequence[TrialRecord], tmp_path_factory: pytest.TempPathFactor
 
 
 def test_page_is_well_formed(page: Page) -> None:
-    assert page.open == []
-    assert page.tags.count("html") == 1
+    assert page.source.startswith("<!doctype html>")
+    for tag in ("html", "head", "title", "body", "main", "h1"):
+        assert page.tags.count(tag) == 1
+    assert len(page.tables) >= 8
+    for widths in page.tables:
+        assert len(widths) > 1
+        assert len(set(widths)) == 1
 
 
 def test_page_refers_to_nothing_outside(page: Page) -> None:
-    assert page.links
-    assert all(link.startswith("data:") for link in page.links)
+    assert len(page.links) == 11  # ten figures, and an icon that is empty
+    check_closed(page)
     assert not re.search(r"@import|url\(|https?://", page.source)
 
 
@@ -76,10 +134,36 @@ def test_page_has_every_section(page: Page) -> None:
     assert page.tags.count("img") == 10
 
 
-def test_images_are_svg(page: Page) -> None:
+@pytest.mark.parametrize(
+    ("part", "instead"),
+    [
+        ("</tbody>", ""),
+        ("<h1>", "<h1><p>"),
+        ('href="data:,"', 'href="//x.org/i.png"'),
+        ('href="data:,"', 'href="#nowhere"'),
+        ("<main>", "<main><img src='http://x.org/i.png'>"),
+        ("<main>", "<main><img src='i.png'>"),
+        ("<main>", "<main onclick='x()'></main><main>"),
+        ("<style>", "<style>body { background: url(x.png) }"),
+        ("<script>", "<script>fetch('x')"),
+    ],
+)
+def test_a_broken_page_is_noticed(page: Page, part: str, instead: str) -> None:
+    assert part in page.source
+    with pytest.raises(AssertionError):
+        check_closed(Page(page.source.replace(part, instead, 1)))
+
+
+@pytest.mark.parametrize(
+    ("part", "instead"),
+    [('href="#', 'href="http://x.org/#'), ('href="#', 'href="#no'), ("url(#", "url(x.svg#")],
+)
+def test_a_broken_image_is_noticed(page: Page, part: str, instead: str) -> None:
     image = next(link for link in page.links if link.startswith("data:image"))
-    root = ElementTree.fromstring(base64.b64decode(image.partition(",")[2]))
-    assert root.tag.endswith("svg")
+    svg = base64.b64decode(image.partition(",")[2]).decode()
+    assert part in svg
+    with pytest.raises(AssertionError):
+        check_image_closed(svg.replace(part, instead, 1).encode())
 
 
 def test_page_names_the_command_that_rebuilds_it(page: Page) -> None:
@@ -92,11 +176,78 @@ def test_same_records_give_the_same_bytes(records: Sequence[TrialRecord], tmp_pa
     assert pages[0] == pages[1]
 
 
-def test_names_are_escaped(record: MakeRecord, tmp_path: Path) -> None:
-    name = "<script>alert('x')</script> & \"q\""
-    page = write([record(name, condition=name)], tmp_path, baseline=None)
-    assert name in page.text
-    assert page.tags.count("script") == 1
+def test_names_are_shown_as_they_are_wherever_they_stand(
+    records: Sequence[TrialRecord], tmp_path: Path
+) -> None:
+    data = dict(records[0].diagnostics["data"]) | {"source": NASTY, "class_names": [NASTY] * 10}
+    trials = [
+        replace(
+            record,
+            study=NASTY,
+            condition=NASTY,
+            arm=NASTY if record.arm == "full" else record.arm,
+            diagnostics={**record.diagnostics, "data": data},
+            tags={f"dynaloss.environment.{NASTY}": NASTY},
+        )
+        for record in records[:12]
+    ]
+    plan = {"hash": NASTY, "notes": [NASTY], "deviations": [NASTY]}
+    path = write_report(
+        trials,
+        compare(trials, METRIC, NASTY),
+        tmp_path / "r.html",
+        command=NASTY,
+        plans={NASTY: plan},
+        study_tags={NASTY: {"mlflow.source.git.commit": NASTY}},
+    )
+    page = Page(path.read_text("utf-8"))
+    check_closed(page)
+    assert page.texts.count(NASTY) >= 15
+    for text in (
+        f"{NASTY} · test/accuracy",
+        f"test/accuracy (%) · 4 arms · 1 condition · baseline {NASTY}",
+        f"{NASTY} {NASTY} (12 trials)",
+        f"Note: {NASTY}.",
+        f"Plan of {NASTY}: {NASTY}, stored before",
+        f"difference to {NASTY}, paired",
+        f"commit {NASTY} (last launch)",
+        f"At {NASTY}, ",
+    ):
+        assert text in page.text, text
+    assert ("alt", f"Learning curves at {NASTY}") in page.attributes
+
+
+def test_without_a_plan_none_is_claimed(record: MakeRecord, tmp_path: Path) -> None:
+    trials = [record("none"), record("full")]
+    comparison = compare(trials, METRIC, "none")
+    path = write_report(trials, comparison, tmp_path / "r.html", plans={"s": {}})
+    page = Page(path.read_text("utf-8"))
+    assert "Plan of s: not recorded." in page.text
+    assert "stored before the first trial" not in page.text
+    assert "2 arms · 1 condition ·" in page.text
+
+
+def test_two_studies_of_the_same_components_show_their_effects(
+    records: Sequence[TrialRecord], tmp_path: Path
+) -> None:
+    plan = {"components": ["corrector", "margin"]}
+    path = write_report(
+        records,
+        compare(records, METRIC, "none"),
+        tmp_path / "r.html",
+        plans={"one": plan, "other": plan},
+    )
+    page = Page(path.read_text("utf-8"))
+    assert "Shapley values of the components" in page.text
+    assert ("alt", "Effect of each component at all conditions") in page.attributes
+
+
+def test_exact_shows_every_digit_throughout(record: MakeRecord, tmp_path: Path) -> None:
+    third = 1 / 3
+    comparison = replace(compare([record(accuracy=third)], METRIC), exact=True)
+    page = Page(write_report([], comparison, tmp_path / "r.html").read_text("utf-8"))
+    assert f"1 of 1 {third!r} – – 0: {third!r}" in page.text
+    assert "test/accuracy · 1 arm · 1 condition" in page.text
 
 
 def test_page_without_history_and_diagnostics(record: MakeRecord, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from dynaloss.analysis import FORMATS, compare, render
 from dynaloss.analysis.render_extra import render_extra
 from dynaloss.analysis.tables import EXTRAS, extra_tables
+from dynaloss.analysis.wording import notes
 from dynaloss.design.record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
@@ -29,6 +30,12 @@ def test_two_hundred_arms_with_everything_beside_them(record: MakeRecord) -> Non
     assert [len(table.rows) for table in tables] == [200]
     assert all(render(comparison, name) for name in FORMATS)
     assert time.perf_counter() - started < 30
+
+
+@pytest.mark.parametrize(("seeds", "called"), [(20, "exact two-sided"), (21, "p: two-sided")])
+def test_the_test_is_called_exact_where_it_is(record: MakeRecord, seeds: int, called: str) -> None:
+    trials = [record(arm, seed) for arm in ("none", "full") for seed in range(seeds)]
+    assert f"{called} sign-flip test" in " ".join(notes(compare(trials, METRIC, "none")))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -44,6 +44,11 @@ def test_baseline_may_be_the_best(record: MakeRecord) -> None:
     assert "none has the best mean, 75.0 %, the baseline itself" in sentence(record, [0.75], [0.5])
 
 
+def test_a_shared_best_mean_is_called_so(record: MakeRecord) -> None:
+    text = sentence(record, [0.75], [0.75])
+    assert "none has the best mean, 75.0 %, shared with full, the baseline itself" in text
+
+
 def test_no_baseline(record: MakeRecord) -> None:
     text = sentence(record, [0.5], [0.75], baseline=None)
     assert text == "At C, full has the best mean, 75.0 %, n = 1 seed."

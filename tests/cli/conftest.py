@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,6 @@ from click.testing import CliRunner, Result
 
 from dynaloss.cli.main import main
 from dynaloss.design.record import Outcome, TrialRecord
-from dynaloss.tracking import open_store
 
 Trial = Callable[..., TrialRecord]
 Write = Callable[..., None]
@@ -53,28 +51,12 @@ def trial() -> Trial:
     return make_trial
 
 
-@pytest.fixture(scope="session")
-def bulk_store() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "bulk_store.py"
-    spec = importlib.util.spec_from_file_location("bulk_store", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage folder with an empty database, which takes MLflow seconds to make."""
-    storage = tmp_path_factory.mktemp("empty")
-    open_store(f"sqlite:///{storage / 'mlflow.db'}", storage)
-    return storage
-
-
 @pytest.fixture
 def write(
-    empty_storage: Path, bulk_store: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_storage: Path,
+    load_benchmark: Callable[[str], ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Write:
     """Writes a study of made-up trials into the store of the test's folder."""
     storage = tmp_path / "results"
@@ -82,6 +64,7 @@ def write(
     for name in ("MLFLOW_TRACKING_URI", "DYNALOSS_STORAGE"):
         monkeypatch.delenv(name, raising=False)
     shutil.copytree(empty_storage, storage)
+    bulk_store = load_benchmark("bulk_store")
 
     def call(study: str, *trials: TrialRecord, **given: Any) -> None:
         bulk_store.write_records(storage, study, trials, **given)

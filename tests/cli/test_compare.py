@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from click.testing import Result
 
 from dynaloss.analysis import FORMATS
+from dynaloss.cli.search import _print_confirmation
 from dynaloss.design.record import Outcome, TrialRecord
 
 Trial = Callable[..., TrialRecord]
@@ -73,6 +75,14 @@ class TestViews:
         found = cells(compare(*question))
         assert {row for row, _ in found} == {"rate=0.2", "rate=0.4"}
         assert found["rate=0.4", "full · imbalance_factor=10.0"]["mean"] == pytest.approx(0.5605)
+
+    def test_a_row_for_each_seed_is_complete(
+        self, compare: Compare, write: Write, trial: Trial
+    ) -> None:
+        write("planned", *(trial("full", seed) for seed in (0, 1)), plan={"seeds": [0, 1]})
+        found = cells(compare("planned", "--rows", "seed", "--cols", "arm", "--format", "json"))
+        assert {row for row, _ in found} == {"0", "1"}
+        assert {cell["coverage"]["planned"] for cell in found.values()} == {1}
 
     def test_no_columns_make_one(self, compare: Compare) -> None:
         where = ("--where", "rate=0.2", "--where", "imbalance=1")
@@ -280,6 +290,23 @@ class TestSearches:
         write("hunt-best", trial("full", 0, 0.75), plan={"metric": "test/accuracy"})
         (cell,) = cells(compare(source, "--format", "json")).values()
         assert cell["mean"] == 0.75
+
+    @pytest.mark.usefixtures("search")
+    @pytest.mark.parametrize("is_terminal", [False, True])
+    def test_the_confirmation_stands_below_its_heading(
+        self,
+        write: Write,
+        trial: Trial,
+        is_terminal: bool,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        write("hunt-best", trial("full", 0, 0.75), plan={"metric": "test/accuracy"})
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+        _print_confirmation("hunt", Path("results"), None)
+        heading, _, table = capsys.readouterr().out.strip().partition("\n")
+        assert heading == "confirmation, on train + validation:"
+        assert "75.0" in table
 
     def test_by_the_name_of_a_bundled_file(
         self, compare: Compare, write: Write, trial: Trial

@@ -74,6 +74,12 @@ def test_a_probe_tells_the_cost_and_records_nothing(run: Run, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
 
 
+def test_a_plan_says_that_its_store_cannot_be_opened(run: Run) -> None:
+    result = run("ablate", "quickstart", "--plan", "--tracking-uri", "http://127.0.0.1:1")
+    assert result.exit_code == 2
+    assert "The tracking store http://127.0.0.1:1 cannot be opened" in result.stderr
+
+
 def test_options_of_a_plan_ask_for_a_plan(run: Run) -> None:
     result = run("ablate", "quickstart", "--probe")
     assert result.exit_code == 2

@@ -23,7 +23,7 @@ from dynaloss.design import COMPONENTS, TrialConfig, arm_name, design_arms, over
 def test_a_design_names_its_arms_in_order(
     design: str, components: list[str], expected: list[str]
 ) -> None:
-    assert list(design_arms(design, components)) == expected  # type: ignore[arg-type]
+    assert list(design_arms(design, components, resolution=4)) == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -56,5 +56,5 @@ def test_every_component_switches_an_existing_setting() -> None:
 
 
 def test_an_arm_switches_all_components_whatever_the_trial_says() -> None:
-    arms = design_arms("factorial", ["corrector", "margin"])
+    arms = design_arms("factorial", ["corrector", "margin"], resolution=4)
     assert arms["margin-only"] == {"loss.corrector.enabled": False, "loss.margin.enabled": True}

@@ -66,6 +66,19 @@ def test_pooled_groups_are_warned_of() -> None:
     assert any("compete" in note for note in plan.notes)
 
 
+def test_conditions_that_are_equal_in_effect_are_searched_once() -> None:
+    study = make_study(
+        conditions={"data.noise.kind": ["none", "symmetric"], "data.noise.rate": [0.2, 0.4]}
+    )
+    plan = make_search_plan(study, {"digits": "d"})
+    assert [group.condition for group in plan.groups] == [
+        "no noise · IR 1",
+        "symmetric 0.2 · IR 1",
+        "symmetric 0.4 · IR 1",
+    ]
+    assert plan.notes == ("'no noise · IR 1' is 2 conditions, searched as one",)
+
+
 def test_equal_suggestions_are_trials_of_their_own() -> None:
     study = make_study()
     (group,) = make_search_plan(study, {"digits": "d"}).groups

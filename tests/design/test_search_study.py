@@ -125,6 +125,17 @@ def test_a_search_says_what_it_means(load_text: Callable[[str], SearchStudy]) ->
             id="data in the space",
         ),
         pytest.param(
+            "space:\n  meta.every: {choice: [1, 2]}\n"
+            "  meta.lr: {uniform: [1, 2], when: {meta.every: {one: 1}}}",
+            "3: [space.meta.lr.when.meta.every] must be a single value or a list of them",
+            id="when of a mapping",
+        ),
+        pytest.param(
+            "space: {meta.lr: {uniform: {low: 1, high: 2}}}",
+            "1: [space.meta.lr.uniform] must be a list, but got a mapping",
+            id="range of a mapping",
+        ),
+        pytest.param(
             "space: {}", "1: [space] must name at least one setting to search", id="none"
         ),
         pytest.param(
@@ -148,6 +159,11 @@ def test_a_search_says_what_it_means(load_text: Callable[[str], SearchStudy]) ->
             "1: [search.metrics] must be a validation metric, as pruning and "
             "winners go by it, but got 'time/trial_seconds'",
             id="cost first",
+        ),
+        pytest.param(
+            "search: {metrics: [{val/accuracy: max, time/trial_seconds: min}]}",
+            "1: [search.metrics] must list one {name: max} or {name: min} per entry",
+            id="two objectives in one entry",
         ),
         pytest.param(
             "scheduler: {grace_epochs: 10}",

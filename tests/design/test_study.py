@@ -276,6 +276,10 @@ def test_levels_of_one_setting_are_arms(load_text: LoadText) -> None:
             "must be at least 2, but got 1",
         ),
         ("ablation: {one_factor: {loss.rank: [1]}}", "is not a setting of the trial"),
+        (
+            "ablation: {one_factor: {meta.lr: [0.1], optimizer.lr: [0.01, 0.1]}}",
+            "makes an arm 'lr-0.1', as another level does",
+        ),
     ],
 )
 def test_broken_components_and_levels_are_reported(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynaloss.design.search_study import SchedulerConfig
+from dynaloss.design.search_config import SchedulerConfig
 from dynaloss.execution.pruning import Candidate, Decision, Pruner, Verdict, make_pruner
 
 Report = tuple[str, int, float]

@@ -13,7 +13,7 @@ from dynaloss.design.search_study import SearchStudy
 from dynaloss.design.settings import Scalar
 from dynaloss.errors import InputError
 from dynaloss.execution.runner import StepResult
-from dynaloss.execution.search_director import Director, SearchTrial
+from dynaloss.execution.search_director import Director, SearchTrial, Watcher
 from dynaloss.execution.search_journal import Journal
 
 EPOCHS = 9
@@ -34,24 +34,11 @@ class Suggestions:
         self.told.setdefault(number, outcome)
 
 
-class Watcher:
-    def __init__(self) -> None:
-        self.ends: list[tuple[str, Outcome]] = []
-
-    def begun(self, trial: SearchTrial) -> None: ...
-
-    def reported(self, trial: SearchTrial, epoch: int) -> None: ...
-
-    def ended(self, trial: SearchTrial) -> None:
-        self.ends.append((trial.name, trial.outcome))
-
-
-def value_of(trial: SearchTrial, epoch: int) -> float:
+def metrics_at(trial: SearchTrial, epoch: int) -> dict[str, float]:
     """A curve per trial: number 2 gives NaN at epoch 4, the hard condition is far below."""
     hard = trial.trial.config.data.noise.rate > 0.5
-    if trial.number == 2 and epoch == 4:
-        return math.nan
-    return (0.2 if hard else 0.7) + 0.01 * ((trial.number * 7) % 5) + 0.001 * epoch
+    value = (0.2 if hard else 0.7) + 0.01 * ((trial.number * 7) % 5) + 0.001 * epoch
+    return {"val/balanced_accuracy": math.nan if trial.number == 2 and epoch == 4 else value}
 
 
 @pytest.fixture
@@ -69,30 +56,15 @@ def plan() -> SearchPlan:
     return make_search_plan(study, {"digits": "d"})
 
 
-class Killed(Exception):  # noqa: N818 - it stands for a signal
-    pass
-
-
 @pytest.fixture
-def conduct(plan: SearchPlan, tmp_path: Path) -> Callable[..., Director]:
+def conduct(
+    plan: SearchPlan, tmp_path: Path, drive: Callable[..., Director]
+) -> Callable[..., Director]:
     """Runs a search one trial at a time, to be killed after so many steps."""
 
     def run(name: str, kill_after: int | None = None) -> Director:
         suggestions = {group.name: Suggestions() for group in plan.groups}
-        steps = 0
-        with Journal(tmp_path / name / "journal.jsonl") as journal:
-            director = Director(plan, journal, suggestions, Watcher())
-            while (trial := director.next()) is not None:
-                # As a runner without a checkpoint: everything from the first epoch, again.
-                for epoch in range(1, EPOCHS + 1):
-                    steps += 1
-                    if kill_after is not None and steps > kill_after:
-                        raise Killed
-                    metrics = {"val/balanced_accuracy": value_of(trial, epoch)}
-                    outcome = Outcome.COMPLETED if epoch == EPOCHS else None
-                    result = StepResult(reports=((epoch, metrics),), outcome=outcome)
-                    if not director.take(trial.key, result):
-                        break
+        director = drive(plan, tmp_path / name, suggestions, metrics_at, kill_after)
         for group in plan.groups:
             assert len(suggestions[group.name].told) == group.trials
         return director
@@ -129,7 +101,7 @@ def test_a_metric_that_is_not_finite_ends_a_trial_as_diverged(
 def test_killed_and_relaunched_it_ends_as_if_never_killed(
     conduct: Callable[..., Director], kill_after: int
 ) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(KeyboardInterrupt):
         conduct("cut", kill_after)
     assert outline(conduct("cut")) == outline(conduct("whole"))
 
@@ -149,18 +121,34 @@ def test_a_line_cut_short_is_as_if_it_had_not_happened(
     assert outline(conduct("whole")) == expected
 
 
-def test_a_failed_trial_is_taken_up_again(plan: SearchPlan, tmp_path: Path) -> None:
+def test_a_failed_trial_is_taken_up_again(
+    plan: SearchPlan, tmp_path: Path, silent: Watcher
+) -> None:
     suggestions = {group.name: Suggestions() for group in plan.groups}
     with Journal(tmp_path / "journal.jsonl") as journal:
-        director = Director(plan, journal, suggestions, Watcher())
+        director = Director(plan, journal, suggestions, silent)
         trial = director.next()
         assert trial is not None
         director.end(trial.key, Outcome.FAILED, "lost")
     with Journal(tmp_path / "journal.jsonl") as journal:
-        again = Director(plan, journal, suggestions, Watcher()).next()
+        again = Director(plan, journal, suggestions, silent).next()
     assert again is not None
     assert again.key == trial.key
     assert not suggestions[trial.group.name].told
+
+
+def test_what_was_done_to_the_data_survives_a_kill(
+    plan: SearchPlan, tmp_path: Path, silent: Watcher
+) -> None:
+    suggestions = {group.name: Suggestions() for group in plan.groups}
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        director = Director(plan, journal, suggestions, silent)
+        trial = director.next()
+        assert trial is not None
+        director.take(trial.key, StepResult(data={"source": "digits"}))
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        again = Director(plan, journal, suggestions, silent)
+    assert again.trials[trial.key].data == {"source": "digits"}
 
 
 def test_a_search_that_began_with_other_settings_is_refused(tmp_path: Path) -> None:

@@ -203,6 +203,28 @@ def test_pruned_trials_are_killed_with_epoch_and_rung(
         assert json.loads(tags["dynaloss.suggested"]) == dict(trial.chosen)
 
 
+def test_a_trial_names_its_data_and_holds_its_files(
+    finished: tuple[SearchSummary, Path],
+) -> None:
+    summary, storage = finished
+    store = open_store(f"sqlite:///{storage}/mlflow.db", storage)
+    run_ids = {record.key: record.run_id for record in read_records(store, "tiny-search")}
+    digests: dict[str, set[str]] = {}
+    for trial in summary.trials:
+        run = store.client.get_run(run_ids[trial.key])
+        inputs = {it.tags[0].value: it.dataset for it in run.inputs.dataset_inputs}
+        assert inputs.keys() == {"train", "validation", "test"}
+        digests.setdefault(trial.group.condition, set()).add(inputs["train"].digest)
+        files = {it.path for it in store.client.list_artifacts(run.info.run_id)}
+        learned = {"confusion.json", "confusion.png", "data.json"}
+        assert "config.json" in files
+        assert (learned <= files) is (trial.outcome is Outcome.COMPLETED)
+        assert run.data.metrics["disk/artifacts_mib"] > 0
+    # All trials of a condition see the same data.
+    assert [len(found) for found in digests.values()] == [1, 1]
+    assert len(set.union(*digests.values())) == 2
+
+
 def test_the_winners_make_a_study_that_plans(finished: tuple[SearchSummary, Path]) -> None:
     summary, _ = finished
     assert summary.best is not None

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from dynaloss.design.record import Outcome
+from dynaloss.design.search_config import Objective
 from dynaloss.design.search_plan import Group, make_search_plan, search_trial
-from dynaloss.design.search_study import Objective, SearchStudy
+from dynaloss.design.search_study import SearchStudy
+from dynaloss.execution.search_confirm import best_study
 from dynaloss.execution.search_director import SearchTrial
 from dynaloss.execution.search_results import (
     audit_of,
@@ -80,6 +82,21 @@ def test_winners_are_completed_differ_and_may_be_audited(group: Group) -> None:
         trial(group, 3, [0.1, 0.2, 0.8], lr=0.03),
     ]
     assert [t.number for t in winners(trials, group, VAL, 3)] == [2, 0]
+
+
+def test_winners_hold_for_every_condition_that_was_searched_as_one() -> None:
+    kinds = {"data.noise.kind": ["none", "symmetric"], "data.noise.rate": [0.0, 0.2]}
+    values = STUDY.model_dump(exclude_unset=True) | {"conditions": kinds}
+    plan = make_search_plan(SearchStudy.model_validate(values), {"digits": "d"})
+    found = best_study(plan, [trial(group, 0, [0.1, 0.2, 0.3]) for group in plan.groups])
+    assert found is not None
+    assert len(plan.groups) == 2
+    assert [entry["condition"] for entry in found["tuned"]] == [
+        {"data.noise.kind": "none", "data.noise.rate": 0.0},
+        {"data.noise.kind": "none", "data.noise.rate": 0.2},
+        {"data.noise.kind": "symmetric", "data.noise.rate": 0.0},
+        {"data.noise.kind": "symmetric", "data.noise.rate": 0.2},
+    ]
 
 
 def test_rules_are_told_with_what_they_cost(group: Group) -> None:

@@ -15,9 +15,7 @@ from dynaloss.design.record import Outcome
 from dynaloss.design.search_plan import make_search_plan
 from dynaloss.design.search_study import SearchStudy
 from dynaloss.design.settings import Scalar
-from dynaloss.execution.runner import StepResult
 from dynaloss.execution.search_director import Director, SearchTrial
-from dynaloss.execution.search_journal import Journal
 from dynaloss.execution.search_optuna import Suggester, open_storage
 from dynaloss.execution.search_results import pareto_front
 
@@ -36,14 +34,6 @@ GRID = {
     "loss.corrector.ranks": {"choice": [5, 10], "when": {"loss.corrector.enabled": True}},
 }
 SPACES = {"cmaes": NUMBERS, "grid": GRID}
-
-
-class _Silent:
-    def begun(self, trial: SearchTrial) -> None: ...
-
-    def reported(self, trial: SearchTrial, epoch: int) -> None: ...
-
-    def ended(self, trial: SearchTrial) -> None: ...
 
 
 def _study(sampler: str, **search: Any) -> SearchStudy:
@@ -69,7 +59,8 @@ def distance(chosen: Mapping[str, Scalar]) -> float:
     )
 
 
-def metrics_at(chosen: Mapping[str, Scalar], epoch: int) -> dict[str, float]:
+def metrics_at(trial: SearchTrial, epoch: int) -> dict[str, float]:
+    chosen = trial.chosen
     value = 1 - distance(chosen) / 4 if "meta.lr" in chosen else 0.5
     seconds = 1.0 + 1.0 * bool(chosen.get("loss.corrector.enabled"))
     return {
@@ -78,34 +69,17 @@ def metrics_at(chosen: Mapping[str, Scalar], epoch: int) -> dict[str, float]:
     }
 
 
-class _Killed(Exception):  # noqa: N818 - it stands for a signal
-    pass
-
-
 @pytest.fixture
-def conduct(tmp_path: Path) -> Callable[..., list[SearchTrial]]:
+def conduct(tmp_path: Path, drive: Callable[..., Director]) -> Callable[..., list[SearchTrial]]:
     def run(
-        study: SearchStudy, name: str, *, kill_after: int = 10**6, in_memory: bool = False
+        study: SearchStudy, name: str, *, kill_after: int | None = None, in_memory: bool = False
     ) -> list[SearchTrial]:
         plan = make_search_plan(study, {"digits": "d"})
-        path = tmp_path / name / "optuna.db"
-        storage = InMemoryStorage() if in_memory else open_storage(path)
+        storage = InMemoryStorage() if in_memory else open_storage(tmp_path / name)
         suggesters = {
             group.name: Suggester(storage, study, group, parallel=False) for group in plan.groups
         }
-        steps = 0
-        with Journal(tmp_path / name / "journal.jsonl") as journal:
-            director = Director(plan, journal, suggesters, _Silent())
-            while (trial := director.next()) is not None:
-                for epoch in range(1, EPOCHS + 1):
-                    steps += 1
-                    if steps > kill_after:
-                        raise _Killed
-                    outcome = Outcome.COMPLETED if epoch == EPOCHS else None
-                    report = (epoch, metrics_at(trial.chosen, epoch))
-                    result = StepResult(reports=(report,), outcome=outcome)
-                    if not director.take(trial.key, result):
-                        break
+        director = drive(plan, tmp_path / name, suggesters, metrics_at, kill_after)
         return list(director.trials.values())
 
     return run
@@ -117,7 +91,7 @@ def test_killed_and_relaunched_a_sampler_suggests_the_same(
 ) -> None:
     study = _study(sampler)
     whole = conduct(study, "whole")
-    with pytest.raises(_Killed):
+    with pytest.raises(KeyboardInterrupt):
         conduct(study, "cut", kill_after=sum(trial.last_epoch for trial in whole) // 2)
     cut = conduct(study, "cut")
     assert [(t.chosen, t.outcome) for t in cut] == [(t.chosen, t.outcome) for t in whole]

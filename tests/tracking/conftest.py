@@ -23,14 +23,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings(MLFLOW_WARNS))
 
 
-@pytest.fixture(scope="session")
-def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage folder with an empty database, which takes MLflow seconds to make."""
-    storage = tmp_path_factory.mktemp("empty")
-    open_store(f"sqlite:///{storage / 'mlflow.db'}", storage)
-    return storage
-
-
 @pytest.fixture
 def storage(empty_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

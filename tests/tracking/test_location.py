@@ -52,6 +52,8 @@ def test_a_relative_sqlite_path_is_made_absolute(
         ("http://host:5000", False),
         ("https://host", False),
         ("databricks", False),
+        ("databricks://profile", False),
+        ("mlruns", False),
         ("file:///x/mlruns", False),
     ],
 )

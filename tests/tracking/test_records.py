@@ -153,6 +153,14 @@ def test_only_the_metrics_asked_for_are_read(store: Store, told: StudyRun) -> No
     assert data == "corrector"
 
 
+def test_one_run_is_read_alone(store: Store, told: StudyRun) -> None:
+    whole = read_records(store, "quickstart", history=True, diagnostics=True)
+    for record in whole:
+        options = {"history": True, "diagnostics": True, "run_id": record.run_id}
+        assert repr(read_records(store, "quickstart", **options)) == repr([record])
+    assert read_records(store, "quickstart", run_id="none") == []
+
+
 def test_the_study_has_its_plan_and_tags(store: Store, told: StudyRun) -> None:
     told.log_dict(None, "plan.json", {"metric": "m"})
     assert read_plan(store, "quickstart") == {"metric": "m"}

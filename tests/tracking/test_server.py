@@ -15,7 +15,8 @@ import pytest
 
 from dynaloss.design.record import Outcome
 from dynaloss.errors import InputError
-from dynaloss.tracking import Store, read_records
+from dynaloss.execution.reporting import publish_report
+from dynaloss.tracking import Store, StudyRun, read_plan, read_records
 
 Begin = Callable[..., str]
 
@@ -25,7 +26,7 @@ DATA = {
     "tail_digest": "t",
     "noise_digest": "n",
     "split_digests": {"train": "a" * 64},
-    "splits": {"train": 100},
+    "splits": {"train": 100, "test": 20},
     "flip_rate": 0.4,
     "true_class_counts": [50, 50],
     "observed_class_counts": [60, 40],
@@ -90,3 +91,73 @@ def test_a_study_on_a_server(
     assert process.wait(30) == 0
     with pytest.raises(InputError, match="Check that the server runs"):
         Store(uri)
+
+
+ARMS = {"none": 0.5, "full": 0.75}
+PLAN = {
+    "study": "remote · é",
+    "hash": "0123abcd",
+    "metric": "test/accuracy",
+    "baseline": "none",
+    "arms": [*ARMS],
+    "conditions": ["symmetric 0.4"],
+    "seeds": [0, 1],
+    "keys": [f"{arm}-{seed}" for arm in ARMS for seed in (0, 1)],
+    "repeats": [],
+    "components": ["margin"],
+    "notes": [],
+    "deviations": ["seeds added: 1."],
+}
+
+
+def _run_trials(study: StudyRun, begin: Begin) -> None:
+    """Both arms with both seeds, as trials record themselves."""
+    for arm, accuracy in ARMS.items():
+        for seed in (0, 1):
+            key = f"{arm}-{seed}"
+            begin(study, key, arm=arm, seed=seed)
+            for epoch in (1, 2):
+                metrics = {"test/accuracy": accuracy * epoch / 2 + seed / 100}
+                study.log_report(key, epoch, metrics | {"time/epoch_seconds": 1.0})
+            study.log_dict(key, "data.json", DATA)
+            confusion = {"matrix": [[9, 1], [4, 6]], "class_names": ["a", "b"]}
+            study.log_dict(key, "confusion.json", confusion)
+            study.end_trial(key, Outcome.COMPLETED)
+
+
+@pytest.mark.slow
+def test_a_report_is_published_on_a_server(
+    server: tuple[str, subprocess.Popen[bytes]], begin: Begin, tmp_path: Path
+) -> None:
+    uri, _ = server
+    store = Store(uri)
+    with store.start_study(PLAN["study"]) as study:
+        study.log_dict(None, "plan.json", PLAN)
+        _run_trials(study, begin)
+        for _ in range(2):  # a later launch replaces what an earlier one published
+            publish_report(store, study, read_plan(store, PLAN["study"]))
+        study.finish(Outcome.COMPLETED)
+
+    reader = Store(uri)
+    parent = reader.client.get_run(study.run_id)
+    note = parent.data.tags["mlflow.note.content"]
+    assert "| full | **75.5 ± 0.7**<br>+25.0" in note
+    assert reader.client.get_experiment(study.experiment_id).tags["mlflow.note.content"] == note
+    assert {it.path for it in reader.client.list_artifacts(study.run_id)} == {
+        "figures",
+        "plan.json",
+        "report.html",
+    }
+    found = {it.path: it.file_size for it in reader.client.list_artifacts(study.run_id, "figures")}
+    assert found.keys() == {"figures/classes.png", "figures/curves.png", "figures/effects.png"}
+    for path, size in found.items():
+        image = Path(reader.client.download_artifacts(study.run_id, path, str(tmp_path)))
+        assert image.read_bytes().startswith(b"\x89PNG")
+        assert image.stat().st_size == size
+    report = Path(reader.client.download_artifacts(study.run_id, "report.html", str(tmp_path)))
+    page = report.read_text("utf-8")
+    assert page.rstrip().endswith("</html>")
+    for text in ("<h1>remote · é</h1>", "75.5 ± 0.7", "Plan of remote · é: 0123abcd, stored"):
+        assert text in page
+    assert "<li>seeds added: 1.</li>" in page
+    assert page.count("data:image/svg+xml;base64,") == 3

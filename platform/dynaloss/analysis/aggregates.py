@@ -20,6 +20,7 @@ from dynaloss.analysis.statistics import Interval, middle_weights
 __all__ = [
     "Aggregate",
     "aggregate",
+    "complete_scores",
     "optimality_gap",
     "performance_profile",
     "probability_of_improvement",
@@ -51,10 +52,8 @@ class Aggregate:
 
 
 def aggregate(comparison: Comparison) -> tuple[Aggregate, ...]:
-    """Aggregates of every arm that has a value in every condition that any arm has."""
-    scores = {arm: _scores(comparison, arm) for arm in comparison.arms}
-    most = max(len(values) for values in scores.values())
-    complete = {arm: values for arm, values in scores.items() if values and len(values) == most}
+    """Aggregates of every arm that `complete_scores` lists."""
+    complete = complete_scores(comparison)
     reference = complete.get(comparison.baseline or "")
     return tuple(
         Aggregate(
@@ -68,6 +67,18 @@ def aggregate(comparison: Comparison) -> tuple[Aggregate, ...]:
         )
         for arm, values in complete.items()
     )
+
+
+def complete_scores(comparison: Comparison) -> dict[str, list[_Array]]:
+    """Scores of every arm that has a value in every condition in which any arm has one."""
+    columns = [comparison.column(condition) for condition in comparison.conditions]
+    filled = [cells for cells in columns if any(cell.n for cell in cells)]
+    by_arm = zip(*filled, strict=True)
+    return {
+        cells[0].arm: [np.array([*cell.seeds.values()]) for cell in cells]
+        for cells in by_arm
+        if all(cell.n for cell in cells)
+    }
 
 
 def optimality_gap(scores: Scores, target: float = 1.0) -> _Array:
@@ -93,11 +104,6 @@ def performance_profile(scores: Scores, thresholds: Sequence[float]) -> _Array:
     tau = np.asarray(thresholds, dtype=np.float64)
     shares: _Array = np.mean([np.mean(x[:, None] > tau, axis=0) for x in scores], axis=0)
     return shares
-
-
-def _scores(comparison: Comparison, arm: str) -> list[_Array]:
-    cells = [comparison.cell(condition, arm) for condition in comparison.conditions]
-    return [np.array([*cell.seeds.values()]) for cell in cells if cell.n]
 
 
 def _gap(comparison: Comparison, scores: Scores) -> tuple[float, Interval] | None:

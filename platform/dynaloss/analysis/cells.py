@@ -38,7 +38,7 @@ class Coverage:
     Attributes:
         completed: Seeds whose trial completed.
         planned: Seeds expected: those planned, or those of the fullest cell of the table.
-        outcomes: Number of seeds per outcome, completed ones left out, in order of severity.
+        outcomes: Number of seeds per outcome, completed ones left out, in order of `Outcome`.
     """
 
     completed: int

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from dynaloss.analysis.cells import Comparison
-from dynaloss.analysis.statistics import Interval, mean, mean_interval
+from dynaloss.analysis.statistics import Interval, excludes_zero, mean, mean_interval
 from dynaloss.design.arms import arm_name
 
 __all__ = ["KINDS", "POOLED", "Effect", "component_sets", "effects", "infer_components"]
@@ -56,7 +56,7 @@ class Effect:
     @property
     def clear(self) -> bool:
         """Whether the interval leaves zero out."""
-        return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
+        return excludes_zero(self.ci95)
 
 
 def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Effect, ...]:
@@ -80,10 +80,10 @@ def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Eff
             condition: _by_seed(comparison, condition, sets, needed, contrast)
             for condition in comparison.conditions
         }
-        by_condition = {condition: seeds for condition, seeds in by_condition.items() if seeds}
-        if len(by_condition) > 1:
-            by_condition[POOLED] = _pooled(list(by_condition.values()))
-        found += [_effect(kind, name, *item) for item in by_condition.items()]
+        known = [seeds for seeds in by_condition.values() if seeds]
+        if len(known) > 1:
+            by_condition[POOLED] = _pooled(known)
+        found += [_effect(kind, name, *item) for item in by_condition.items() if item[1]]
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ Every function returns None where there is nothing to draw. Only completed trial
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +101,8 @@ def margins_by_class(
     """
     values = series.collect(records, lambda record: series.centred_margins(record.diagnostics))
     study = _Study(records, values, arms, x=_CLASSES, y=_MARGIN)
-    for drawing in study.drawings():
-        drawing.axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+    for axes in study.axes.values():
+        axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
     _draw_by_class(study)
     return study.finish(markers=True)
 
@@ -230,7 +231,7 @@ def _draw_by_class(study: _Study) -> None:
         order = np.arange(num_classes) if counts is None else _most_frequent_first(counts)
         for drawing in arrays:
             _points(drawing, order)
-        names = series.class_names(records[0].diagnostics, num_classes)
+        names = series.class_names(ChainMap(*(dict(r.diagnostics) for r in records)), num_classes)
         _name_classes(axes, order, counts, names)
 
 

@@ -6,6 +6,7 @@ import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dynaloss.analysis.costs import trial_seconds
 from dynaloss.analysis.power import seed_warnings, smallest_difference
@@ -18,7 +19,6 @@ __all__ = ["Forecast", "TrialCost", "curves_mib", "forecast", "paired_spread", "
 # Of one value of one metric at one epoch, with its share of the indices: the 22,590 values of a
 # quickstart take 6.7 MiB of its SQLite file.
 _VALUE_MIB = 310 / 2**20
-_DONE = frozenset({Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def forecast(
 
 def trials_left(plan: Plan, records: Sequence[TrialRecord]) -> list[Trial]:
     """The trials of a plan that have not ended, in order."""
-    ended = {record.key for record in records if record.outcome in _DONE}
+    ended = {record.key for record in records if record.outcome.is_final}
     return [trial for trial in plan.trials if trial.key not in ended]
 
 
@@ -132,18 +132,26 @@ def _counts(plan: Plan, left: set[str]) -> dict[tuple[str, str], tuple[int, int]
     return counts
 
 
+class _Timed(NamedTuple):
+    """A completed trial, and the seconds that it took for an epoch."""
+
+    record: TrialRecord
+    epoch_seconds: float
+
+
 def _recorded_costs(
     left: Sequence[Trial], records: Sequence[TrialRecord]
 ) -> tuple[tuple[TrialCost, ...] | None, int]:
     """Cost of the trials left: of their cell, else their arm, else all arms, by the epoch."""
-    known = [record for record in records if _epoch_seconds(record)]
+    known = [_Timed(record, s) for record in records if (s := _epoch_seconds(record))]
     if not known:
         return (None if left else ()), 0
-    by_arm: dict[str, list[TrialRecord]] = {}
-    by_cell: dict[tuple[str, str], list[TrialRecord]] = {}
-    for record in known:
-        by_arm.setdefault(record.arm, []).append(record)
-        by_cell.setdefault((record.condition, record.arm), []).append(record)
+    by_arm: dict[str, list[_Timed]] = {}
+    by_cell: dict[tuple[str, str], list[_Timed]] = {}
+    for timed in known:
+        record = timed.record
+        by_arm.setdefault(record.arm, []).append(timed)
+        by_cell.setdefault((record.condition, record.arm), []).append(timed)
     costs, guessed = [], 0
     for trial in left:
         own = by_cell.get((trial.condition, trial.arm)) or by_arm.get(trial.arm)
@@ -152,19 +160,19 @@ def _recorded_costs(
     return tuple(costs), guessed
 
 
-def _cost_like(trial: Trial, records: Sequence[TrialRecord]) -> TrialCost:
+def _cost_like(trial: Trial, like: Sequence[_Timed]) -> TrialCost:
     """Mean time, and largest sizes, of trials like this one."""
-    per_epoch = mean([_epoch_seconds(record) or 0.0 for record in records])
+    reported = [timed.record.metrics for timed in like]
 
     def most(metric: str) -> float:
-        return max((r.metrics[metric] for r in records if metric in r.metrics), default=math.nan)
+        return max((m[metric] for m in reported if metric in m), default=math.nan)
 
     return TrialCost(
-        seconds=per_epoch * trial.config.schedule.epochs,
+        seconds=mean([timed.epoch_seconds for timed in like]) * trial.config.schedule.epochs,
         peak_mib=most("memory/peak_mib"),
         checkpoint_mib=most("disk/checkpoint_mib"),
         stored_mib=most("disk/artifacts_mib")
-        + curves_mib(trial.config.schedule.epochs, max(len(r.metrics) for r in records)),
+        + curves_mib(trial.config.schedule.epochs, max(map(len, reported))),
     )
 
 
@@ -174,6 +182,7 @@ def curves_mib(epochs: int, metrics: int) -> float:
 
 
 def _epoch_seconds(record: TrialRecord) -> float | None:
+    """Mean over the epochs of a completed trial; None where its time is not recorded."""
     seconds, epochs = trial_seconds(record), record.metrics.get("epoch")
     if seconds is None or record.outcome is not Outcome.COMPLETED:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from matplotlib.figure import Figure
 
 from dynaloss.analysis import figures, maps, metrics
 from dynaloss.analysis.cells import Comparison
-from dynaloss.analysis.effects import effects
+from dynaloss.analysis.effects import POOLED, effects
 from dynaloss.analysis.panels import MAX_ARMS, save_figure
+from dynaloss.analysis.statistics import mean
+from dynaloss.analysis.wording import counted
 from dynaloss.design.record import TrialRecord
 
 __all__ = ["Section", "gallery", "save_gallery", "shown_arms"]
@@ -27,7 +30,7 @@ class Section:
         stem: Start of the names of its files.
         title: Heading.
         caption: What it shows.
-        figures: The figures by condition, or by `all` where one holds all conditions.
+        figures: The figures by condition, or by `POOLED` where one holds all conditions.
     """
 
     stem: str
@@ -66,20 +69,21 @@ def _of_table(
 ) -> list[Section]:
     heatmap = maps.effects_heatmap(comparison.metric, effects(comparison, components))
     profile = maps.performance_profiles(comparison, arms)
+    better = "above" if metrics.higher_is_better(comparison.metric) else "below"
     return [
         Section(
             stem="effects",
             title="Effect of each component",
             caption="Shapley value where the design allows it, else the nearest that it does. "
-            "Grey text: the interval covers zero.",
-            figures={"all": heatmap} if heatmap else {},
+            "Italics: the interval covers zero or is missing.",
+            figures={POOLED: heatmap} if heatmap else {},
         ),
         Section(
             stem="profiles",
             title="Performance profiles",
             caption="Share of the trials above each value, all conditions weighted equally: "
-            "a curve above another is better everywhere.",
-            figures={"all": profile} if profile else {},
+            f"a curve {better} another is better everywhere.{_left_out(comparison, arms)}",
+            figures={POOLED: profile} if profile else {},
         ),
     ]
 
@@ -120,7 +124,7 @@ def _of_trials(
         Section(
             stem=stem,
             title=title,
-            caption=caption,
+            caption=caption + _left_out(comparison, arms),
             figures=_by_condition(records, comparison.conditions, draw),
         )
         for stem, title, caption, draw in kinds
@@ -143,18 +147,26 @@ def shown_arms(comparison: Comparison) -> list[str]:
     """The arms that figures show: all, or the baseline and those that are best on average."""
     if len(comparison.arms) <= MAX_ARMS:
         return [*comparison.arms]
-    sign = -1 if metrics.higher_is_better(comparison.metric) else 1
     ranked = sorted(
         (arm for arm in comparison.arms if arm != comparison.baseline),
-        key=lambda arm: _mean_over_conditions(comparison, arm, sign),
+        key=lambda arm: _badness(comparison, arm),
     )
     first = [comparison.baseline] if comparison.baseline is not None else []
     return [*first, *ranked][:MAX_ARMS]
 
 
-def _mean_over_conditions(comparison: Comparison, arm: str, sign: int) -> float:
+def _badness(comparison: Comparison, arm: str) -> float:
+    """Mean over the conditions, larger for a worse arm; infinite without a value."""
     means = [cell.mean for cell in comparison.cells if cell.arm == arm and cell.n]
-    return sign * sum(means) / len(means) if means else float("inf")
+    sign = -1 if metrics.higher_is_better(comparison.metric) else 1
+    return sign * mean(means) if means else math.inf
+
+
+def _left_out(comparison: Comparison, arms: Sequence[str]) -> str:
+    """A sentence on the arms that a figure does not show; empty where it shows all."""
+    hidden = len(comparison.arms) - len(arms)
+    verb = "is" if hidden == 1 else "are"
+    return f" {counted(hidden, 'arm')} {verb} left out of the figures." if hidden else ""
 
 
 def _share_y(drawn: Sequence[Figure]) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dynaloss.analysis.wording import shortened
 from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
 
@@ -40,22 +41,27 @@ def join_studies(
 
 
 def data_conflicts(studies: Mapping[str, Sequence[TrialRecord]]) -> list[str]:
-    """Each difference between the data of two studies, one sentence each, the first few."""
-    names = list(studies)
-    first = names[0]
-    known = _data_by_cell(studies[first])
+    """Each difference between the data of a study and those before it, one sentence each.
+
+    The first few are given. A cell is held against the first study that has it.
+    """
+    (first, records), *others = studies.items()
+    known = {cell: (first, data) for cell, data in _data_by_cell(records).items()}
     found: list[str] = []
-    for name in names[1:]:
-        other = _data_by_cell(studies[name])
-        shared = [cell for cell in known if cell in other]
+    before = f"`{first}`"
+    for name, trials in others:
+        own = _data_by_cell(trials)
+        shared = [cell for cell in known if cell in own]
         if not shared:
-            found.append(f"`{first}` and `{name}` share no condition and seed with known data.")
+            found.append(f"{before} and `{name}` share no condition and seed with known data.")
         found += [
-            f"At {cell[0]}, seed {cell[1]}, `{first}` and `{name}` saw different data: "
-            f"{_difference(known[cell], other[cell])}."
-            for cell in shared
-            if _digests(known[cell]) != _digests(other[cell])
+            f"At {condition}, seed {seed}, `{known[condition, seed][0]}` and `{name}` saw "
+            f"different data: {text}."
+            for condition, seed in shared
+            if (text := _difference(known[condition, seed][1], own[condition, seed]))
         ]
+        known = {cell: (name, data) for cell, data in own.items()} | known
+        before = f"{before}, `{name}`"
     more = len(found) - _MOST_SHOWN
     return found[:_MOST_SHOWN] + ([f"And {more} more such differences."] if more > 0 else [])
 
@@ -75,6 +81,7 @@ def _digests(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """What identifies the data and differs; empty where nothing does."""
     left, right = _digests(one), _digests(other)
     texts = [
         f"{name} is {_shown(left.get(name))} in one, {_shown(right.get(name))} in the other"
@@ -85,5 +92,4 @@ def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(value if isinstance(value, str) else json.dumps(value), 60)

@@ -16,6 +16,7 @@ _SHOWN: Final = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "–": "--",
+    "\n": " ",
 }
 _COMMANDS: Final = (
     "·:cdot ±:pm ×:times †:dagger →:to ≤:leq ≥:geq Γ:Gamma Δ:Delta Θ:Theta Λ:Lambda Ξ:Xi Π:Pi "
@@ -31,15 +32,17 @@ _LATEX: Final = str.maketrans(
     # After `\\` or a rule, these three would be read as its arguments.
     | {character: f"{{{character}}}" for character in "[]*"}
 )
+_JOINED_HYPHEN: Final = re.compile("-(?=-)")
 _MINUS: Final = re.compile(r"(?<![\w.-])-(?=\d)")
 
 
 def escape_latex(text: str) -> str:
-    """The text as LaTeX that shows it as it is.
+    """The text as LaTeX that shows it as it is, on one line.
 
     Scripts other than Latin and Greek need an engine and a font that have them.
     """
-    return text.replace("--", "-\0-").translate(_LATEX).replace("\0", "{}")
+    # Two hyphens in a row would make a dash.
+    return _JOINED_HYPHEN.sub("-\0", text).translate(_LATEX).replace("\0", "{}")
 
 
 def latex_number(text: str) -> str:

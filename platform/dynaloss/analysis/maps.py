@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynaloss.analysis import metrics
-from dynaloss.analysis.aggregates import performance_profile
+from dynaloss.analysis.aggregates import complete_scores, performance_profile
 from dynaloss.analysis.cells import Comparison
-from dynaloss.analysis.effects import KINDS, Effect
+from dynaloss.analysis.effects import KINDS, POOLED, Effect
 from dynaloss.analysis.panels import arm_styles, legend, panels, plain
 
 __all__ = ["effects_heatmap", "performance_profiles"]
@@ -57,7 +57,7 @@ def _mean(effect: Effect | None) -> float:
 def _write(
     axes: Axes, place: tuple[int, int], metric: str, effect: Effect, largest: float
 ) -> None:
-    """The number, readable on its colour; grey and in italics where nothing can be told."""
+    """The number, readable on its colour; in italics, and grey on light, where it is not clear."""
     dark = abs(effect.mean) > 0.6 * largest
     color = "white" if dark else ("black" if effect.clear else "0.45")
     style = "normal" if effect.clear else "italic"
@@ -71,23 +71,14 @@ def _wrapped(condition: str) -> str:
 
 def performance_profiles(comparison: Comparison, arms: Sequence[str]) -> Figure | None:
     """Share of the values above each threshold by arm; None with fewer than two conditions."""
-    scores = {
-        arm: [
-            np.array([*cell.seeds.values()])
-            for cell in (comparison.cell(condition, arm) for condition in comparison.conditions)
-            if cell.n
-        ]
-        for arm in arms
-    }
-    most = max((len(values) for values in scores.values()), default=0)
-    if most < 2:
+    complete = {arm: x for arm, x in complete_scores(comparison).items() if arm in arms}
+    if min(map(len, complete.values()), default=0) < 2:
         return None
-    complete = {arm: values for arm, values in scores.items() if len(values) == most}
     every = np.concatenate([x for values in complete.values() for x in values])
     thresholds = np.linspace(every.min(), every.max(), _NUM_THRESHOLDS)
     scale = 100 if metrics.is_percent(comparison.metric) else 1
     figure, (axes,) = panels(
-        ["all conditions"], x=metrics.label(comparison.metric), y="share of trials above"
+        [POOLED], x=metrics.label(comparison.metric), y="share of trials above"
     )
     styles = {arm: style for arm, style in arm_styles(arms).items() if arm in complete}
     for arm, style in styles.items():

@@ -6,6 +6,7 @@ import math
 import re
 
 __all__ = [
+    "base",
     "definition",
     "display_unit",
     "format_interval",
@@ -17,7 +18,7 @@ __all__ = [
     "label",
 ]
 
-_LAST_TEN = re.compile(r"_last(\d+)$")
+_WINDOW = re.compile(r"_last(\d+)$")
 _LOWER_IS_BETTER = frozenset({"loss", "error", "regret"})
 _LOWER_BY_NAME = frozenset({"corrector/weight_noisy", "memorisation/observed_fit_noisy"})
 _PERCENT = frozenset({"accuracy", "purity"})
@@ -84,8 +85,13 @@ _DEFINITIONS |= {
 }
 
 
+def base(metric: str) -> str:
+    """The metric whose last epochs are averaged: `test/accuracy` of `test/accuracy_last10`."""
+    return _WINDOW.sub("", metric)
+
+
 def _words(metric: str) -> frozenset[str]:
-    return frozenset(re.split(r"[^a-z0-9]+", _LAST_TEN.sub("", metric).lower()))
+    return frozenset(re.split(r"[^a-z0-9]+", base(metric).lower()))
 
 
 def higher_is_better(metric: str) -> bool:
@@ -93,7 +99,7 @@ def higher_is_better(metric: str) -> bool:
     is_cost = metric.startswith(("time/", "memory/", "disk/")) and not metric.endswith(
         "_per_second"
     )
-    if is_cost or _LAST_TEN.sub("", metric) in _LOWER_BY_NAME:
+    if is_cost or base(metric) in _LOWER_BY_NAME:
         return False
     return not _words(metric) & _LOWER_IS_BETTER
 
@@ -115,9 +121,9 @@ def label(metric: str) -> str:
 
 def definition(metric: str) -> str | None:
     """One sentence on what the metric measures; None for a metric that is not built in."""
-    base = _DEFINITIONS.get(_LAST_TEN.sub("", metric))
-    window = _LAST_TEN.search(metric)
-    return f"{base} Mean of the last {window[1]} epochs." if base and window else base
+    text = _DEFINITIONS.get(base(metric))
+    window = _WINDOW.search(metric)
+    return f"{text} Mean of the last {window[1]} epochs." if text and window else text
 
 
 def format_value(metric: str, value: float) -> str:

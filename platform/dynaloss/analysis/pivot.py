@@ -12,7 +12,7 @@ from dynaloss.analysis.wording import EMPTY
 from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
 
-__all__ = ["fill_repeats", "pivot", "planned", "select"]
+__all__ = ["fill_repeats", "pivot", "planned", "planned_values", "select"]
 
 _FIELDS: Mapping[str, Callable[[TrialRecord], str]] = {
     "arm": lambda record: record.arm,
@@ -27,6 +27,11 @@ def planned(records: Sequence[TrialRecord], plan: Mapping[str, Any]) -> list[Tri
     """The trials of a stored plan; those of earlier plans of the study are another question."""
     keys = {*plan.get("keys", (record.key for record in records))}
     return fill_repeats([r for r in records if r.key in keys], plan.get("repeats", ()))
+
+
+def planned_values(plans: Iterable[Mapping[str, Any]], name: str) -> list[Any]:
+    """What the stored plans list under a name, such as `arms`: each value once, in order."""
+    return list(dict.fromkeys(value for plan in plans for value in plan.get(name, ())))
 
 
 def fill_repeats(

@@ -79,7 +79,7 @@ def seed_warnings(n: int, comparisons: int, *, level: float = _LEVEL) -> tuple[s
     elif comparisons > 1 and comparisons * sign_flip_floor(n) >= level:
         needed = math.floor(1 - math.log2(level / comparisons)) + 1
         warnings.append(
-            f"{n} seeds cannot reach a Holm-corrected p < {level:.2g} for every one of "
+            f"{n} seeds cannot reach a Holm-corrected p < {level:.2g} for any of "
             f"{comparisons} differences; {needed} seeds can."
         )
     return tuple(warnings)

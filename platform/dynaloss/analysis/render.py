@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-__all__ = ["FORMATS", "as_values", "escape_markdown", "render", "terminal"]
+__all__ = [
+    "FORMATS",
+    "as_values",
+    "escape_markdown",
+    "markdown_table",
+    "plain_text",
+    "render",
+    "terminal",
+]
 
 _CSV_COLUMNS = (
     *("study", "metric", "baseline", "condition", "arm", "n", "mean", "std"),
@@ -108,23 +116,22 @@ def _column_width(comparison: Comparison, condition: str) -> int:
     return max(lines + words) + padding + stars
 
 
-def _render_table(comparison: Comparison, width: int) -> str:
+def plain_text(shown: RenderableType, width: int) -> str:
+    """What a console of this width, without colours, shows; ends with a line break."""
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
     with console.capture() as capture:
-        console.print(terminal(comparison, width=width, emphasis=False))
+        console.print(shown)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
 def _render_markdown(comparison: Comparison) -> str:
-    names = [escape_markdown(name) for name in ("arm", *comparison.conditions)]
-    rows = [names, ["---"] * len(names)]
+    rows = []
     for arm in comparison.arms:
         cells = [comparison.cell(condition, arm) for condition in comparison.conditions]
         rows.append([escape_markdown(arm), *(_markdown_text(comparison, cell) for cell in cells)])
-    table = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*table, "", *map(_markdown_note, notes(comparison)), ""])
+    return markdown_table(["arm", *comparison.conditions], rows, notes(comparison))
 
 
 def _markdown_text(comparison: Comparison, cell: Cell) -> str:
@@ -132,13 +139,25 @@ def _markdown_text(comparison: Comparison, cell: Cell) -> str:
     return "<br>".join([f"**{mean}**" if cell.best else mean, *difference])
 
 
-def _markdown_note(line: str) -> str:
-    return f"{escape_markdown(line)}<br>"
+def markdown_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], below: Sequence[str]
+) -> str:
+    """A table, and notes below it.
+
+    Args:
+        header: Names of the columns, as plain text.
+        rows: Cells that are Markdown already.
+        below: The notes, as plain text, a line each.
+    """
+    heads = [map(escape_markdown, header), ["---"] * len(header)]
+    table = [f"| {' | '.join(row)} |" for row in (*heads, *rows)]
+    return "\n".join([*table, "", *(f"{escape_markdown(note)}<br>" for note in below), ""])
 
 
 def escape_markdown(text: str) -> str:
-    """The text as Markdown that shows it as it is."""
-    return re.sub(r"([\\`*_|<>\[\]#])", r"\\\1", text).replace("\n", " ")
+    """The text as Markdown that shows it as it is, on one line."""
+    without_entities = re.sub(r"&(?=#?\w+;)", "&amp;", text)
+    return re.sub(r"([\\`*_|<>\[\]#~])", r"\\\1", without_entities).replace("\n", " ")
 
 
 def _render_latex(comparison: Comparison) -> str:
@@ -178,19 +197,21 @@ def _latex_difference(comparison: Comparison, cell: Cell) -> str:
 def _render_csv(comparison: Comparison) -> str:
     """One line per cell, full precision, empty where there is no value."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS)
+    writer = csv.DictWriter(buffer, _CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
     for cell in comparison.cells:
         plain = _plain(cell)
-        ends = [*(plain["ci95"] or ("", "")), *(plain["difference_ci95"] or ("", ""))]
-        writer.writerow(
-            [comparison.study, comparison.metric, comparison.baseline or ""]
-            + [plain[name] for name in ("condition", "arm", "n", "mean", "std")]
-            + [*ends[:2], plain["difference"], *ends[2:]]
-            + [cell.coverage.completed, cell.coverage.planned]
-            + [plain[name] for name in ("iqm", "best_seed", "p", "p_holm", "verdict")]
-        )
+        ends = {
+            f"{name}_{end}": value
+            for name in ("ci95", "difference_ci95")
+            for end, value in zip(("low", "high"), plain[name] or (), strict=False)
+        }
+        writer.writerow(_heading(comparison) | plain | plain["coverage"] | ends)
     return buffer.getvalue()
+
+
+def _heading(comparison: Comparison) -> dict[str, str | None]:
+    return {name: getattr(comparison, name) for name in ("study", "metric", "baseline")}
 
 
 def _plain(cell: Cell) -> dict[str, Any]:
@@ -224,10 +245,7 @@ def _finite(value: float) -> float | None:
 
 def as_values(comparison: Comparison) -> dict[str, Any]:
     """The comparison as values for strict JSON: one that does not exist is null."""
-    return {
-        "study": comparison.study,
-        "metric": comparison.metric,
-        "baseline": comparison.baseline,
+    return _heading(comparison) | {
         "cells": [_plain(cell) for cell in comparison.cells],
         "warnings": list(comparison.warnings),
     }
@@ -259,7 +277,7 @@ def render(comparison: Comparison, format: str = "table", *, width: int = 100) -
         InputError: If the format is unknown.
     """
     if format == "table":
-        return _render_table(comparison, width)
+        return plain_text(terminal(comparison, width=width, emphasis=False), width)
     if format not in _RENDERERS:
         raise InputError(f"Unknown format `{format}`; known: {', '.join(FORMATS)}.")
     return _RENDERERS[format](comparison)

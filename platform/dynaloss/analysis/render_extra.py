@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dynaloss.analysis.latex import escape_latex, latex_number, latex_row, latex_table
-from dynaloss.analysis.render import escape_markdown
+from dynaloss.analysis.render import escape_markdown, markdown_table, plain_text
 from dynaloss.analysis.tables import Table
 
 if TYPE_CHECKING:
@@ -39,20 +39,13 @@ def render_extra(table: Table, format: str = "table", *, width: int = 100) -> st
     """The table as text that ends with a line break; see `render` for the arguments."""
     if format != "table":
         return _RENDERERS[format](table)
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
-    with console.capture() as capture:
-        console.print(terminal_extra(table))
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()).lstrip("\n") + "\n"
+    return plain_text(terminal_extra(table), width).lstrip("\n")
 
 
 def _markdown(table: Table) -> str:
-    rows = [[escape_markdown(text) for text in row] for row in (table.header, *table.rows)]
-    rows.insert(1, ["---"] * len(table.header))
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    notes = [f"{escape_markdown(note)}<br>" for note in table.notes]
-    return "\n".join([f"**{escape_markdown(table.title)}**", "", *lines, "", *notes, ""])
+    rows = [[escape_markdown(text) for text in row] for row in table.rows]
+    title = f"**{escape_markdown(table.title)}**"
+    return f"{title}\n\n{markdown_table(table.header, rows, table.notes)}"
 
 
 def _latex(table: Table) -> str:

@@ -14,11 +14,21 @@ from matplotlib.figure import Figure
 
 from dynaloss.analysis import metrics
 from dynaloss.analysis.cells import Cell, Comparison
-from dynaloss.analysis.gallery import gallery, shown_arms
+from dynaloss.analysis.gallery import gallery
 from dynaloss.analysis.panels import figure_bytes
+from dynaloss.analysis.pivot import planned_values
 from dynaloss.analysis.summary import summarise
 from dynaloss.analysis.tables import EXTRAS, Table, extra_tables
-from dynaloss.analysis.wording import EMPTY, counted, difference_text, mean_text, notes
+from dynaloss.analysis.wording import (
+    EMPTY,
+    counted,
+    difference_text,
+    interval_text,
+    mean_text,
+    notes,
+    unit_text,
+    value_text,
+)
 from dynaloss.design.record import Outcome, TrialRecord
 
 __all__ = ["write_report"]
@@ -75,13 +85,12 @@ def _html(
         lstrip_blocks=True,
     )
     template = environment.get_template("report.html.j2")
-    shown = shown_arms(comparison)
-    components = [name for plan in plans.values() for name in plan.get("components", ())]
+    components = planned_values(plans.values(), "components")
     extras = extra_tables([*EXTRAS], records, comparison, components)
     outcomes, coverage = _coverage(comparison)
     return template.render(
         comparison=comparison,
-        metric_label=metrics.label(comparison.metric),
+        head=_head(comparison),
         summary=summarise(comparison),
         rows=[(arm, _row(comparison, arm)) for arm in comparison.arms],
         notes=notes(comparison),
@@ -90,7 +99,6 @@ def _html(
         sections=_sections(records, comparison, components),
         plans=[_plan(name, plan) for name, plan in plans.items()],
         environment=_environment(records, study_tags),
-        hidden_arms=len(comparison.arms) - len(shown),
         data=[_data_row(records, condition) for condition in comparison.conditions],
         data_warnings=_data_warnings(records),
         outcomes=outcomes,
@@ -98,6 +106,17 @@ def _html(
         definitions=_definitions(records, comparison.metric),
         command=command,
     )
+
+
+def _head(comparison: Comparison) -> str:
+    parts = [
+        unit_text(comparison),
+        counted(len(comparison.arms), "arm"),
+        counted(len(comparison.conditions), "condition"),
+    ]
+    if comparison.baseline is not None:
+        parts.append(f"baseline {comparison.baseline}")
+    return " · ".join(parts)
 
 
 def _command(comparison: Comparison, path: Path) -> str:
@@ -123,14 +142,13 @@ def _table_cell(comparison: Comparison, cell: Cell) -> dict[str, Any]:
 
 
 def _detail(comparison: Comparison, cell: Cell) -> dict[str, str]:
-    metric = comparison.metric
-    seeds = [f"{seed}: {metrics.format_value(metric, v)}" for seed, v in cell.seeds.items()]
+    seeds = [f"{seed}: {value_text(comparison, value)}" for seed, value in cell.seeds.items()]
     return {
         "condition": cell.condition,
         "arm": cell.arm,
         "n": f"{cell.n} of {cell.coverage.planned}",
         "mean": mean_text(comparison, cell),
-        "ci95": metrics.format_interval(metric, cell.ci95) if cell.ci95 else EMPTY,
+        "ci95": interval_text(comparison, cell.ci95) if cell.ci95 else EMPTY,
         "difference": difference_text(comparison, cell) or EMPTY,
         "seeds": ", ".join(seeds) or EMPTY,
     }
@@ -168,7 +186,7 @@ def _extra(table: Table) -> dict[str, Any]:
 def _plan(name: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "study": name,
-        "hash": plan.get("hash", "not recorded"),
+        "hash": plan.get("hash"),
         "notes": plan.get("notes", ()),
         "deviations": plan.get("deviations", ()),
     }
@@ -282,6 +300,6 @@ def _outcome_counts(comparison: Comparison, condition: str) -> Counter[str]:
 
 def _definitions(records: Sequence[TrialRecord], metric: str) -> list[tuple[str, str]]:
     """Meaning of the metric compared, then of the other built-in ones that trials reported."""
-    names = sorted({name for record in records for name in record.metrics if "_last" not in name})
+    names = sorted({metrics.base(name) for record in records for name in record.metrics})
     found = [(name, metrics.definition(name)) for name in dict.fromkeys([metric, *names])]
     return [(name, text) for name, text in found if text is not None]

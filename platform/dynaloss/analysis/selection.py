@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dynaloss.analysis.metrics import higher_is_better
+from dynaloss.analysis import metrics
 from dynaloss.analysis.statistics import mean
 from dynaloss.design.record import Outcome, TrialRecord
 
@@ -46,7 +45,7 @@ def rankings(
 
     A rule counts only where every arm that has a curve has a value under it.
     """
-    base = _base(metric)
+    base = metrics.base(metric)
     values: dict[str, dict[str, list[float]]] = {rule: {} for rule in RULES}
     for record in records:
         if record.outcome is Outcome.COMPLETED:
@@ -55,7 +54,7 @@ def rankings(
                 if value is not None:
                     values[rule].setdefault(record.arm, []).append(value)
     needed = values["last"].keys()
-    sign = -1 if higher_is_better(base) else 1
+    sign = -1 if metrics.higher_is_better(base) else 1
     found = {}
     for rule, by_arm in values.items():
         if by_arm and by_arm.keys() == needed:
@@ -67,13 +66,8 @@ def rankings(
 
 def curves_of(metric: str) -> tuple[str, str]:
     """The metrics whose curves the rules look at: the metric's own, and its validation's."""
-    base = _base(metric)
+    base = metrics.base(metric)
     return base, f"val/{base.partition('/')[2]}"
-
-
-def _base(metric: str) -> str:
-    """The metric whose curve a mean over the last epochs is made from."""
-    return re.sub(r"_last\d+$", "", metric)
 
 
 def pick(record: TrialRecord, metric: str, rule: str) -> float | None:
@@ -91,7 +85,7 @@ def _by_validation(curve: _Curve, record: TrialRecord, metric: str) -> float:
 
 def _best(curve: _Curve, metric: str) -> tuple[int, float]:
     """The first of the best points; (-1, NaN) without a finite one."""
-    choose = max if higher_is_better(metric) else min
+    choose = max if metrics.higher_is_better(metric) else min
     finite = [point for point in curve if math.isfinite(point[1])]
     return choose(finite, key=lambda point: point[1], default=(-1, math.nan))
 

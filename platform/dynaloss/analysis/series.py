@@ -60,10 +60,9 @@ def corrector_table(diagnostics: Diagnostics) -> Array | None:
     """
     if "corrector" not in diagnostics:
         return None
-    table = {
-        name: _array(diagnostics["corrector"][name]) for name in ("weights", "counts", "clean")
-    }
-    weights, counts, clean = table["weights"], table["counts"], table["clean"]
+    weights, counts, clean = (
+        _array(diagnostics["corrector"][name]) for name in ("weights", "counts", "clean")
+    )
     totals = counts.sum(axis=1)
     filled = totals > 0
     shares = np.where(filled[:, None], counts, 1.0)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["holm", "sign_flip_floor", "sign_flip_p", "signed_rank_floor"]
+__all__ = ["LARGEST_EXACT", "holm", "sign_flip_floor", "sign_flip_p", "signed_rank_floor"]
 
-_LARGEST_EXACT = 20
+LARGEST_EXACT = 20
+"""Number of pairs up to which the sign-flip test looks at every pattern."""
 _NUM_DRAWS = 100_000
 # Sums of the same numbers in another order differ in their last bits: such are ties.
 _TIE = 1e-9
@@ -35,7 +36,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     if not values.size:
         return math.nan
     threshold = abs(math.fsum(differences)) - _TIE * float(values.sum())
-    if values.size <= _LARGEST_EXACT:
+    if values.size <= LARGEST_EXACT:
         return float(np.mean(np.abs(_signed_sums(values)) >= threshold))
     signs = np.random.default_rng(0).integers(2, size=(_NUM_DRAWS, values.size)) * 2 - 1
     return float((1 + np.sum(np.abs(signs @ values) >= threshold)) / (1 + _NUM_DRAWS))

@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from dynaloss.analysis import metrics
+from dynaloss.analysis.series import centred_margins, class_names, corrector_table, row_shares
 from dynaloss.analysis.tables import Table
-from dynaloss.analysis.wording import EMPTY
+from dynaloss.analysis.wording import EMPTY, shortened
 from dynaloss.design.record import TrialRecord
 
 __all__ = ["difference_tables", "run_tables"]
@@ -23,7 +26,7 @@ def difference_tables(one: TrialRecord, other: TrialRecord) -> list[Table]:
     pairs = [
         ("Trial", _identity(one), _identity(other)),
         ("Settings", one.parameters, other.parameters),
-        ("Data", _flat(one), _flat(other)),
+        ("Data", one.diagnostics.get("data", {}), other.diagnostics.get("data", {})),
         ("Environment", one.tags, other.tags),
     ]
     tables = [_differing(title, left, right) for title, left, right in pairs]
@@ -36,20 +39,15 @@ def _identity(record: TrialRecord) -> dict[str, str]:
     return {name: str(getattr(record, name)) for name in names}
 
 
-def _flat(record: TrialRecord) -> dict[str, str]:
-    data = record.diagnostics.get("data", {})
-    return {name: _shortened(value) for name, value in data.items()}
-
-
-def _shortened(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def _differing(title: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Table:
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    rows = tuple((n, str(one.get(n, EMPTY)), str(other.get(n, EMPTY))) for n in sorted(names))
+    rows = tuple((name, *(_value(side, name) for side in (one, other))) for name in sorted(names))
     return Table(title=title, header=("name", "first", "second"), rows=rows)
+
+
+def _value(side: Mapping[str, Any], name: str) -> str:
+    value = side.get(name, EMPTY)
+    return value if isinstance(value, str) else shortened(str(value), 80)
 
 
 def _metrics_differing(one: Mapping[str, float], other: Mapping[str, float]) -> Table:
@@ -117,8 +115,6 @@ def _block(value: float, low: float, high: float) -> str:
 
 
 def _corrector(diagnostics: Mapping[str, Any]) -> Table | None:
-    from dynaloss.analysis.series import corrector_table
-
     table = corrector_table(diagnostics)
     if table is None:
         return None
@@ -142,8 +138,6 @@ def _bar(share: float) -> str:
 
 
 def _margins(diagnostics: Mapping[str, Any]) -> Table | None:
-    from dynaloss.analysis.series import centred_margins, class_names
-
     values = centred_margins(diagnostics)
     if values is None:
         return None
@@ -160,10 +154,6 @@ def _margins(diagnostics: Mapping[str, Any]) -> Table | None:
 
 def _confusion(diagnostics: Mapping[str, Any]) -> Table | None:
     """Rows in percent of their true class; many classes show only the accuracy within each."""
-    import numpy as np
-
-    from dynaloss.analysis.series import class_names, row_shares
-
     if "confusion" not in diagnostics:
         return None
     shares = 100 * row_shares(np.asarray(diagnostics["confusion"]["matrix"], dtype=np.float64))

@@ -16,6 +16,7 @@ __all__ = [
     "Interval",
     "PairedDifference",
     "bootstrap_interval",
+    "excludes_zero",
     "iqm",
     "mean",
     "mean_interval",
@@ -39,7 +40,7 @@ class PairedDifference:
         n: Number of seeds that both have.
         mean: Mean difference, in the unit of the metric.
         ci95: Interval of the mean difference, see `mean_interval`; None with fewer than two seeds.
-        p: Two-sided p value of the exact sign-flip test, uncorrected.
+        p: Two-sided p value of the sign-flip test, see `sign_flip_p`, uncorrected.
         p_holm: The same, corrected over the table by Holm's method; NaN until it is.
     """
 
@@ -52,7 +53,12 @@ class PairedDifference:
     @property
     def clear(self) -> bool:
         """Whether the interval leaves zero out; else nothing can be told."""
-        return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
+        return excludes_zero(self.ci95)
+
+
+def excludes_zero(interval: Interval | None) -> bool:
+    """Whether there is an interval and it leaves zero out."""
+    return interval is not None and not interval[0] <= 0 <= interval[1]
 
 
 def mean(values: Sequence[float]) -> float:

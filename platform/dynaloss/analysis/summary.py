@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dynaloss.analysis import metrics
 from dynaloss.analysis.cells import Cell, Comparison
 from dynaloss.analysis.statistics import PairedDifference
-from dynaloss.analysis.wording import p_text
+from dynaloss.analysis.wording import counted, p_text
 
 __all__ = ["summarise"]
 
@@ -19,14 +21,22 @@ def _sentence(comparison: Comparison, condition: str) -> str:
     best = comparison.best(condition)
     if best is None:
         return f"At {condition}, no trial has completed with this metric."
-    parts = [f"At {condition}, {best.arm} has the best mean, {_value(comparison, best)}"]
-    parts.append(_against_baseline(comparison, best))
-    parts.append(_seeds(best))
+    parts = [
+        f"At {condition}, {best.arm} has the best mean, {_value(comparison, best)}",
+        _shared_with(comparison.column(condition), best),
+        _against_baseline(comparison, best),
+        _seeds(best),
+    ]
     return ", ".join(part for part in parts if part) + "."
 
 
+def _shared_with(column: Sequence[Cell], best: Cell) -> str:
+    others = [cell.arm for cell in column if cell.best and cell is not best]
+    return f"shared with {' and '.join(others)}" if others else ""
+
+
 def _seeds(cell: Cell) -> str:
-    text = f"n = {cell.n} {'seed' if cell.n == 1 else 'seeds'}"
+    text = f"n = {counted(cell.n, 'seed')}"
     return f"{text} of {cell.coverage.planned}" if cell.incomplete else text
 
 

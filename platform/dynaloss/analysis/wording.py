@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dynaloss.analysis import metrics
 from dynaloss.analysis.cells import Cell, Comparison
-from dynaloss.analysis.significance import sign_flip_floor
-from dynaloss.analysis.statistics import BOOTSTRAP_FROM, PairedDifference
+from dynaloss.analysis.significance import LARGEST_EXACT, sign_flip_floor
+from dynaloss.analysis.statistics import BOOTSTRAP_FROM, Interval, PairedDifference
 
 __all__ = [
     "CANNOT_TELL",
@@ -15,9 +16,13 @@ __all__ = [
     "MARK",
     "counted",
     "difference_text",
+    "interval_text",
     "mean_text",
     "notes",
     "p_text",
+    "shortened",
+    "unit_text",
+    "value_text",
 ]
 
 EMPTY = "–"
@@ -31,9 +36,24 @@ def mean_text(comparison: Comparison, cell: Cell) -> str:
     mark = MARK if cell.incomplete else ""
     if not cell.n:
         return EMPTY + mark
-    if comparison.exact:
-        return f"{cell.mean!r} ± {cell.std!r}{mark}"
-    return metrics.format_mean(comparison.metric, cell.mean, cell.std) + mark
+    spread = "" if math.isnan(cell.std) else f" ± {value_text(comparison, cell.std)}"
+    return value_text(comparison, cell.mean) + spread + mark
+
+
+def unit_text(comparison: Comparison) -> str:
+    """Name of the metric, with the unit in which the texts give it."""
+    return comparison.metric if comparison.exact else metrics.label(comparison.metric)
+
+
+def value_text(comparison: Comparison, value: float) -> str:
+    """A value of the metric, with every digit where the comparison says so."""
+    return repr(value) if comparison.exact else metrics.format_value(comparison.metric, value)
+
+
+def interval_text(comparison: Comparison, interval: Interval) -> str:
+    """`[3.1, 9.0]`, as `value_text`."""
+    low, high = (value_text(comparison, end) for end in interval)
+    return f"[{low}, {high}]"
 
 
 def difference_text(comparison: Comparison, cell: Cell) -> str:
@@ -43,14 +63,11 @@ def difference_text(comparison: Comparison, cell: Cell) -> str:
     """
     if cell.difference is None:
         return ""
-    metric, found = comparison.metric, cell.difference
-    if comparison.exact:
-        interval = f" [{found.ci95[0]!r}, {found.ci95[1]!r}]" if found.ci95 else ""
-        text = f"{found.mean!r}{interval}"
-    else:
-        interval = f" {metrics.format_interval(metric, found.ci95)}" if found.ci95 else ""
-        text = f"{metrics.format_signed(metric, found.mean)}{interval}"
-    return f"{text} {p_text(found.p_holm)}" if found.clear else f"{text} {CANNOT_TELL}"
+    found, metric = cell.difference, comparison.metric
+    shift = f"{found.mean:+}" if comparison.exact else metrics.format_signed(metric, found.mean)
+    interval = f" {interval_text(comparison, found.ci95)}" if found.ci95 else ""
+    verdict = p_text(found.p_holm) if found.clear else CANNOT_TELL
+    return f"{shift}{interval} {verdict}"
 
 
 def p_text(p: float) -> str:
@@ -60,10 +77,9 @@ def p_text(p: float) -> str:
 
 def notes(comparison: Comparison) -> tuple[str, ...]:
     """What the numbers of the table are, and which of its cells are incomplete."""
-    unit = comparison.metric if comparison.exact else metrics.label(comparison.metric)
     lines = [
         *comparison.warnings,
-        f"{unit}: mean ± standard deviation over seeds, {_n(comparison)}.",
+        f"{unit_text(comparison)}: mean ± standard deviation over seeds, {_n(comparison)}.",
     ]
     differences = [cell.difference for cell in comparison.cells if cell.difference]
     if comparison.baseline is not None:
@@ -93,9 +109,10 @@ def _difference_notes(baseline: str, differences: Sequence[PairedDifference]) ->
         )
         if used
     ]
+    exact = "exact " if max(pairs, default=0) <= LARGEST_EXACT else ""
     lines = [
         f"Second line: difference to {baseline}, paired by seed, "
-        f"[95 % {' or '.join(kinds) or 't'} interval]; p: exact two-sided sign-flip test, "
+        f"[95 % {' or '.join(kinds) or 't'} interval]; p: {exact}two-sided sign-flip test, "
         f"Holm-corrected over {counted(len(differences), 'difference')}; "
         f"{CANNOT_TELL}: the interval covers zero, or one seed gives none."
     ]
@@ -111,6 +128,11 @@ def _difference_notes(baseline: str, differences: Sequence[PairedDifference]) ->
 def counted(number: int, noun: str) -> str:
     """`1 trial`, `2 trials`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text, cut to the limit with dots at its end where it is longer."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def _incomplete_text(cell: Cell) -> str:

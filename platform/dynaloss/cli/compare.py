@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dynaloss.cli.options import storage_option, uri_option
+from dynaloss.cli.options import figures_option, storage_option, uri_option
 
 __all__ = ["EXTRAS", "compare", "diff", "show"]
 
@@ -79,12 +79,7 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
     metavar="FILE.html",
     help="Also write a report with all figures, one self-contained HTML file.",
 )
-@click.option(
-    "--figures",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Also write every figure as PNG and PDF.",
-)
+@figures_option("Also write every figure as PNG and PDF.")
 @storage_option
 @uri_option
 def compare(
@@ -154,12 +149,7 @@ def diff(one: str, other: str, storage: Path, tracking_uri: str | None) -> None:
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option(
-    "--figures",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Write the figures of the run there, as PNG, instead of drawing in the terminal.",
-)
+@figures_option("Write the figures of the run there, as PNG, instead of drawing in the terminal.")
 @storage_option
 @uri_option
 def show(run: str, figures: Path | None, storage: Path, tracking_uri: str | None) -> None:

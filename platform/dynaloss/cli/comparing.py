@@ -16,11 +16,12 @@ import click
 
 from dynaloss.analysis import Comparison, compare, costs, render
 from dynaloss.analysis.joining import join_studies
-from dynaloss.analysis.pivot import pivot, planned, select
+from dynaloss.analysis.pivot import pivot, planned, planned_values, select
 from dynaloss.analysis.render import as_values
 from dynaloss.analysis.render_extra import extra_values, render_extra
 from dynaloss.analysis.selection import curves_of
 from dynaloss.analysis.tables import Table, extra_tables
+from dynaloss.analysis.wording import counted
 from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
 from dynaloss.tracking import (
@@ -48,7 +49,7 @@ class Question:
         where: Demands `key=value` on the trials.
         include_pruned: Whether pruned trials enter the numbers.
         force: Whether studies of different data are joined.
-        exact: Whether Markdown holds every digit.
+        exact: Whether texts hold every digit.
         extras: What else to show, names of `EXTRAS`.
     """
 
@@ -76,7 +77,7 @@ class Answer:
     @property
     def components(self) -> list[str]:
         """Components that the designs of the studies switch."""
-        return _union(self.plans, "components")
+        return planned_values(self.plans.values(), "components")
 
 
 def compare_studies(
@@ -106,16 +107,16 @@ def _answer(
     question: Question, storage: Path, tracking_uri: str | None, everything: bool
 ) -> Answer:
     store = open_store(tracking_uri, storage, must_exist=True)
-    names = tuple(dict.fromkeys(_compared_study(store, study) for study in question.studies))
-    plans = {name: read_plan(store, name) for name in names}
-    own = str(plans[names[0]].get("metric", "test/accuracy"))
+    known = list_studies(store)
+    plans = dict(_compared_study(store, known, source) for source in question.studies)
+    own = str(next(iter(plans.values())).get("metric", "test/accuracy"))
     metrics = tuple(dict.fromkeys(question.metrics or (own,)))
-    needs = _Needs.of(metrics, question.extras, len(names), everything)
-    records = {name: _planned(needs.read(store, name), plans[name]) for name in names}
+    needs = _Needs.of(metrics, question.extras, len(plans), everything)
+    records = {name: _planned(needs.read(store, name), plan) for name, plan in plans.items()}
     joined, warnings = join_studies(records, force=question.force)
     chosen = pivot(select(joined, question.where), question.rows, question.columns)
     comparisons = [_compare(chosen, metric, question, plans, warnings) for metric in metrics]
-    environment = {name: read_tags(store, name) for name in names} if everything else {}
+    environment = {name: read_tags(store, name) for name in plans} if everything else {}
     return Answer(records=chosen, comparisons=comparisons, plans=plans, study_tags=environment)
 
 
@@ -171,6 +172,7 @@ def _compare(
     first = next(iter(plans.values()))
     by_arm, by_condition = question.rows == ("arm",), question.columns == ("condition",)
     narrowed = bool(question.where)
+    by_seed = "seed" in (*question.rows, *question.columns)
     comparison = compare(
         records,
         metric,
@@ -179,7 +181,7 @@ def _compare(
         condition_order=_order(
             plans if by_condition else {}, "conditions", records, "condition", narrowed=narrowed
         ),
-        seeds=() if narrowed else _union(plans, "seeds"),
+        seeds=() if narrowed or by_seed else planned_values(plans.values(), "seeds"),
         include_pruned=question.include_pruned,
     )
     return replace(comparison, warnings=(*warnings, *comparison.warnings), exact=question.exact)
@@ -188,8 +190,8 @@ def _compare(
 def _baseline(plan: Mapping[str, Any], records: Sequence[TrialRecord]) -> str | None:
     """The study's own baseline, unless what is left of the trials has none of it."""
     baseline = plan.get("baseline")
-    planned = {*plan.get("arms", ()), *(record.arm for record in records)}
-    return baseline if baseline in planned else None
+    arms = {*plan.get("arms", ()), *(record.arm for record in records)}
+    return baseline if baseline in arms else None
 
 
 def _order(
@@ -202,15 +204,14 @@ def _order(
 ) -> list[str]:
     """The planned rows or columns; of a narrowed question only those that have trials."""
     present = {getattr(record, field) for record in records}
-    return [value for value in _union(plans, name) if not narrowed or value in present]
+    values = planned_values(plans.values(), name)
+    return [value for value in values if not narrowed or value in present]
 
 
-def _union(plans: Mapping[str, Mapping[str, Any]], name: str) -> list[Any]:
-    return list(dict.fromkeys(value for plan in plans.values() for value in plan.get(name, ())))
-
-
-def _compared_study(store: Store, source: str) -> str:
-    """Name of the study that a file, a study or a bundled study stands for in the store.
+def _compared_study(
+    store: Store, known: Sequence[str], source: str
+) -> tuple[str, Mapping[str, Any]]:
+    """Name and plan of what a file, a study or a bundled study stands for in the store.
 
     A search stands for the study of its winners, trained afresh: its own trials have one seed
     each, and were chosen among.
@@ -219,13 +220,15 @@ def _compared_study(store: Store, source: str) -> str:
         InputError: If the winners of a search have not been trained yet, or there is no such
             study.
     """
-    name = _study_name(source, list_studies(store))
-    if read_plan(store, name).get("kind") != "search":
-        return name
+    name = _study_name(source, known)
+    plan = read_plan(store, name)
+    if plan.get("kind") != "search":
+        return name, plan
     from dynaloss.design.search_study import confirmed_name
 
-    if confirmed_name(name) in list_studies(store):
-        return confirmed_name(name)
+    best = confirmed_name(name)
+    if best in known:
+        return best, read_plan(store, best)
     raise InputError(
         f"`{name}` is a search whose winners have not been trained afresh yet: run "
         f"`dynaloss search {source}` to its end, without --no-confirm."
@@ -249,7 +252,7 @@ def _study_name(source: str, known: Sequence[str]) -> str:
 def _planned(records: list[TrialRecord], plan: Mapping[str, Any]) -> list[TrialRecord]:
     left = planned(records, plan)
     if others := len({*(r.key for r in records)} - {*(r.key for r in left)}):
-        click.echo(f"note: {others} trials of earlier plans of this study are left out", err=True)
+        click.echo(f"note: without {counted(others, 'trial')} of earlier plans", err=True)
     return left
 
 

@@ -8,8 +8,7 @@ from dynaloss.analysis.render_extra import render_extra
 from dynaloss.analysis.single import difference_tables, run_tables
 from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
-from dynaloss.tracking import open_store, read_records
-from dynaloss.tracking.records import list_studies
+from dynaloss.tracking import list_studies, open_store, read_records
 
 __all__ = ["diff_runs", "show_run"]
 
@@ -61,13 +60,12 @@ def _find(names: list[str], storage: Path, tracking_uri: str | None) -> list[Tri
     problems = [_problem(name, hits) for name, hits in found.items() if len(hits) != 1]
     if problems:
         raise InputError(problems)
-    studies = {study for hits in found.values() for study, _ in hits}
-    full = {
-        record.run_id: record
-        for study in sorted(studies)
-        for record in read_records(store, study, history=True, diagnostics=True)
-    }
-    return [full[found[name][0][1]] for name in names]
+    places = [found[name][0] for name in names]
+    return [
+        record
+        for study, run_id in places
+        for record in read_records(store, study, history=True, diagnostics=True, run_id=run_id)
+    ]
 
 
 def _problem(name: str, hits: list[tuple[str, str]]) -> str:

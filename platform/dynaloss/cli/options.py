@@ -8,9 +8,23 @@ from typing import TypeVar
 
 import click
 
-__all__ = ["format_option", "storage_option", "uri_option"]
+__all__ = ["figures_option", "format_option", "storage_option", "uri_option"]
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def figures_option(text: str) -> Callable[[_Command], _Command]:
+    """`--figures DIR`.
+
+    Args:
+        text: What is written there, for the help.
+    """
+    return click.option(
+        "--figures",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help=text,
+    )
 
 
 def format_option(of: str) -> Callable[[_Command], _Command]:

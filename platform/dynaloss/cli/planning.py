@@ -16,13 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dynaloss.analysis.forecast import Forecast, TrialCost, forecast, trials_left
-from dynaloss.analysis.metrics import format_value, is_percent
+from dynaloss.analysis.metrics import display_unit, format_value
 from dynaloss.cli.output import print_trials, terminal
 from dynaloss.design.plan import Plan, plan_as_json
 from dynaloss.design.record import TrialRecord
 from dynaloss.design.stored import deviations, stored_plan
 from dynaloss.design.study import AblationStudy, ResourcesConfig
-from dynaloss.errors import InputError
 from dynaloss.execution.probe import probe_costs, trials_at_once
 from dynaloss.execution.progress import clock
 
@@ -51,7 +50,7 @@ def show_plan(
         probe: Whether the cost is measured; from earlier trials unless it is.
 
     Raises:
-        InputError: If a probe finds no data.
+        InputError: If a probe finds no data, or the store cannot be opened.
     """
     records, earlier = _known(plan.study, storage, tracking_uri)
     probed: dict[str, TrialCost] | None = None
@@ -76,15 +75,16 @@ def _known(
     study: str, storage: Path, tracking_uri: str | None
 ) -> tuple[list[TrialRecord], Mapping[str, object]]:
     """The study's trials and its stored plan; nothing where there is no store or study yet."""
-    if tracking_uri is None and not (storage / "mlflow.db").is_file():
-        return [], {}
-    from dynaloss.tracking import open_store, read_plan, read_records
+    from dynaloss.tracking import list_studies, open_store, read_plan, read_records
+    from dynaloss.tracking.location import resolve_storage, resolve_tracking_uri, sqlite_path
 
-    try:
-        store = open_store(tracking_uri, storage, must_exist=True)
-        return read_records(store, study), read_plan(store, study)
-    except InputError:  # the store has no such study yet
+    path = sqlite_path(resolve_tracking_uri(tracking_uri, resolve_storage(storage)))
+    if path is not None and not path.is_file():
         return [], {}
+    store = open_store(tracking_uri, storage, must_exist=True)
+    if study not in list_studies(store):
+        return [], {}
+    return read_records(store, study), read_plan(store, study)
 
 
 def _as_json(
@@ -211,10 +211,9 @@ def _power(plan: Plan, known: Forecast) -> str:
     seeds = len({trial.seed for trial in plan.trials})
     if known.detectable is None:
         return f"power: smallest detectable difference {known.spread_source}"
-    unit = " points" if is_percent(plan.metric) else ""
-    size = format_value(plan.metric, known.detectable)
+    size = format_value(plan.metric, known.detectable) + display_unit(plan.metric)
     return (
-        f"power: {seeds} seeds find a paired difference of {size}{unit} in {plan.metric} "
+        f"power: {seeds} seeds find a paired difference of {size} in {plan.metric} "
         "with 80 % power (paired t test, two-sided, level 0.05; spread from "
         f"{known.spread_source})"
     )

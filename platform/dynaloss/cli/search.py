@@ -83,6 +83,7 @@ def _print_confirmation(study: str, storage: Path, tracking_uri: str | None) -> 
     """Prints the comparison of the winners, trained afresh."""
     from dynaloss.cli.comparing import Question, compare_studies
 
+    click.echo("\nconfirmation, on train + validation:")
     table = compare_studies(
         Question(studies=(study,)),
         format_="table",
@@ -90,4 +91,4 @@ def _print_confirmation(study: str, storage: Path, tracking_uri: str | None) -> 
         storage=storage,
         tracking_uri=tracking_uri,
     )
-    click.echo(f"\nconfirmation, on train + validation:\n{table}", nl=False)
+    click.echo(table, nl=False)

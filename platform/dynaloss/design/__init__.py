@@ -1,5 +1,6 @@
 """What to run: typed settings, study files, ablation designs, plans and trial identity."""
 
+from dynaloss.design.ablation_config import AblationConfig, ReportConfig
 from dynaloss.design.arms import COMPONENTS, arm_name, design_arms
 from dynaloss.design.bundled import bundled_studies, find_study
 from dynaloss.design.config import (
@@ -48,13 +49,7 @@ from dynaloss.design.plan import (
 )
 from dynaloss.design.reader import Document, read_document
 from dynaloss.design.record import Outcome, TrialRecord
-from dynaloss.design.study import (
-    AblationConfig,
-    AblationStudy,
-    ReportConfig,
-    ResourcesConfig,
-    load_study,
-)
+from dynaloss.design.study import AblationStudy, ResourcesConfig, load_study
 
 __all__ = [
     "COMPONENTS",

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from dynaloss.design.designs import DesignName, subsets_of
-from dynaloss.design.loss_config import LOSSES, LossConfig
+from dynaloss.design.loss_config import LOSS_MODELS
 from dynaloss.design.overrides import Overrides
-from dynaloss.design.settings import Scalar, models_in, show
+from dynaloss.design.settings import Scalar, show
 
 __all__ = [
     "COMPONENTS",
@@ -47,7 +47,7 @@ def design_arms(
     components: Sequence[str],
     declared: Mapping[str, Component] | None = None,
     *,
-    resolution: int = 3,
+    resolution: int,
 ) -> dict[str, Overrides]:
     """Arms of a design by name, in the design's order.
 
@@ -70,7 +70,7 @@ def level_arms(factor: str, levels: Sequence[Scalar]) -> dict[str, Overrides]:
 
 def baseline_losses() -> tuple[str, ...]:
     """Names of the losses that can stand beside a design: all but the one that it takes apart."""
-    return tuple(name for name in LOSSES if name != "dynamic")
+    return tuple(name for name in LOSS_MODELS if name != "dynamic")
 
 
 def baseline_arms(losses: Sequence[str]) -> dict[str, Overrides]:
@@ -79,9 +79,8 @@ def baseline_arms(losses: Sequence[str]) -> dict[str, Overrides]:
     Args:
         losses: Names of `baseline_losses`.
     """
-    models = {m.model_fields["name"].default: m for m in models_in(LossConfig)}
     return {
-        loss: {f"loss.{name}": value for name, value in models[loss]().model_dump().items()}
+        loss: {f"loss.{name}": value for name, value in LOSS_MODELS[loss]().model_dump().items()}
         for loss in losses
     }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, get_args
 
+from dynaloss.design.ablation_config import AblationConfig
 from dynaloss.design.arms import (
     COMPONENTS,
     DesignName,
@@ -20,10 +21,18 @@ from dynaloss.design.arms import (
     level_arms,
 )
 from dynaloss.design.config import TrialConfig
+from dynaloss.design.designs import Resolution
 from dynaloss.design.overrides import apply_overrides, check_key
 from dynaloss.design.problems import Problem, but_got, did_you_mean, listed, problems_of, repeats
 from dynaloss.design.reader import KeyPath
-from dynaloss.design.settings import Scalar, broken_name, is_single, repeated
+from dynaloss.design.settings import (
+    Scalar,
+    broken_name,
+    combinations,
+    is_single,
+    mapping_at,
+    repeated,
+)
 
 __all__ = ["check_across"]
 
@@ -48,7 +57,8 @@ def check_across(values: Mapping[str, Any]) -> list[Problem]:
     problems = [
         *_unknown_keys(values),
         *_repeated_values(values),
-        *_arm_names(values),
+        *_broken_names(values),
+        *_designed_twice(values),
         *_declared_components(values),
         *_unknown_components(values),
         *_empty_design(values),
@@ -60,10 +70,10 @@ def check_across(values: Mapping[str, Any]) -> list[Problem]:
 
 
 def _unknown_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
-    places: list[KeyPath] = [("conditions", key) for key in _mapping(values, "conditions")]
-    arms = _mapping(values, "arms")
-    places += [("arms", arm, key) for arm in arms for key in _mapping(arms, arm)]
-    levels = _mapping(_mapping(values, "ablation"), "one_factor")
+    places: list[KeyPath] = [("conditions", key) for key in mapping_at(values, "conditions")]
+    arms = mapping_at(values, "arms")
+    places += [("arms", arm, key) for arm in arms for key in mapping_at(arms, arm)]
+    levels = mapping_at(mapping_at(values, "ablation"), "one_factor")
     places += [("ablation", "one_factor", key) for key in levels]
     places += [path for path, _ in _declared_settings(values)]
     for path in places:
@@ -73,10 +83,10 @@ def _unknown_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _repeated_values(values: Mapping[str, Any]) -> Iterator[Problem]:
-    conditions = _mapping(values, "conditions")
+    conditions = mapping_at(values, "conditions")
     lists: dict[KeyPath, Any] = {("conditions", key): given for key, given in conditions.items()}
     lists |= {("seeds",): values.get("seeds")}
-    ablation = _mapping(values, "ablation")
+    ablation = mapping_at(values, "ablation")
     lists |= {("ablation", name): ablation.get(name) for name in ("components", "baselines")}
     for path, given in lists.items():
         again = repeated(filter(is_single, given)) if isinstance(given, list) else []
@@ -85,23 +95,20 @@ def _repeated_values(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _declared_settings(values: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Scalar]]:
-    declared = _mapping(values, "components")
+    declared = mapping_at(values, "components")
     for name in declared:
         for side in ("on", "off"):
-            for key, value in _mapping(_mapping(declared, name), side).items():
+            for key, value in mapping_at(mapping_at(declared, name), side).items():
                 yield ("components", name, side, key), value
 
 
 def _declared_components(values: Mapping[str, Any]) -> Iterator[Problem]:
-    declared = _mapping(values, "components")
+    declared = mapping_at(values, "components")
     for name in declared:
         path = ("components", name)
-        rule = broken_name(name, "_.")
-        if rule:
-            yield Problem(path, but_got(rule, name))
         if name in COMPONENTS:
             yield Problem(path, "is built in: give it another name")
-        sides = [{*_mapping(_mapping(declared, name), side)} for side in ("on", "off")]
+        sides = [{*mapping_at(mapping_at(declared, name), side)} for side in ("on", "off")]
         if sides[0] != sides[1]:
             one_sided = listed(sorted(sides[0] ^ sides[1]))
             yield Problem(
@@ -110,8 +117,8 @@ def _declared_components(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _unknown_components(values: Mapping[str, Any]) -> Iterator[Problem]:
-    known = [*COMPONENTS, *_mapping(values, "components")]
-    components = _mapping(values, "ablation").get("components")
+    known = [*COMPONENTS, *mapping_at(values, "components")]
+    components = mapping_at(values, "ablation").get("components")
     for index, name in enumerate(components if isinstance(components, list) else ()):
         if isinstance(name, str) and name not in known:
             text = but_got(f"must be one of {listed(known)}", name, did_you_mean(name, known))
@@ -124,26 +131,35 @@ def _empty_design(values: Mapping[str, Any]) -> Iterator[Problem]:
         return
     arms = [ablation.get(name) for name in ("components", "one_factor", "baselines")]
     if not (any(arms) or values.get("arms")):
-        known = listed([*COMPONENTS, *_mapping(values, "components")])
+        known = listed([*COMPONENTS, *mapping_at(values, "components")])
         text = f"must hold at least one of {known}, as no arms are written out"
         yield Problem(("ablation", "components"), text)
 
 
-def _arm_names(values: Mapping[str, Any]) -> Iterator[Problem]:
+def _broken_names(values: Mapping[str, Any]) -> Iterator[Problem]:
+    for part, signs in (("components", "_."), ("arms", "_.-+")):
+        for name in mapping_at(values, part):
+            if rule := broken_name(name, signs):
+                yield Problem((part, name), but_got(rule, name))
+
+
+def _designed_twice(values: Mapping[str, Any]) -> Iterator[Problem]:
     designed = _designed_arms(values)
-    for name in _mapping(values, "arms"):
-        path = ("arms", name)
-        rule = broken_name(name, "_.-+")
-        if rule:
-            yield Problem(path, but_got(rule, name))
+    for name in mapping_at(values, "arms"):
         if name in designed:
-            yield Problem(path, "is also an arm of the design: give it another name")
+            yield Problem(("arms", name), "is also an arm of the design: give it another name")
+    first: dict[str, tuple[str, Scalar]] = {}
+    for arm, factor, choice in _levels(values):
+        level = (factor, choice.value)
+        if first.setdefault(arm, level) != level:
+            text = f"makes an arm '{arm}', as another level does: write these arms out"
+            yield Problem(choice.path, text)
 
 
 def _baseline(values: Mapping[str, Any]) -> Iterator[Problem]:
-    ablation = _mapping(values, "ablation")
+    ablation = mapping_at(values, "ablation")
     baseline = ablation.get("baseline")
-    arms = {**_designed_arms(values), **_mapping(values, "arms")} or ("full",)
+    arms = {**_designed_arms(values), **mapping_at(values, "arms")} or ("full",)
     broken_design = ablation.get("components") and not _component_arms(values)
     if isinstance(baseline, str) and baseline not in arms and not broken_design:
         rule = f"must be one of the arms {listed(arms)}"
@@ -153,7 +169,7 @@ def _baseline(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _set_twice(values: Mapping[str, Any]) -> Iterator[Problem]:
     arms = {**_designed_arms(values), **_written_arms(values)}
-    for key in _mapping(values, "conditions"):
+    for key in mapping_at(values, "conditions"):
         arm = next((name for name, choices in arms.items() if key in choices), None)
         if arm is not None:
             text = f"is also set by the arm '{arm}': only conditions or arms may set it"
@@ -162,7 +178,7 @@ def _set_twice(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _refused_combinations(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Problems of every condition x arm, each laid to the choice that causes it."""
-    trial = _mapping(values, "trial")
+    trial = mapping_at(values, "trial")
     inherent = set(problems_of(TrialConfig, trial))
     # Without an arm as well: the condition by itself is what labels are made from.
     arms: list[_Choices] = [{}, *_designed_arms(values).values(), *_written_arms(values).values()]
@@ -197,20 +213,18 @@ def _paths_below(group: str, choices: _Choices) -> list[KeyPath]:
 def _condition_grid(values: Mapping[str, Any]) -> Iterator[_Choices]:
     conditions = {
         key: [_Choice(v, ("conditions", key, i)) for i, v in enumerate(given) if is_single(v)]
-        for key, given in _mapping(values, "conditions").items()
+        for key, given in mapping_at(values, "conditions").items()
         if isinstance(given, list) and check_key(key) is None
     }
-    conditions = {key: choices for key, choices in conditions.items() if choices}
-    for combination in product(*conditions.values()):
-        yield dict(zip(conditions, combination, strict=True))
+    return combinations({key: choices for key, choices in conditions.items() if choices})
 
 
 def _written_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
-    arms = _mapping(values, "arms")
+    arms = mapping_at(values, "arms")
     return {
         arm: {
             key: _Choice(value, ("arms", arm, key))
-            for key, value in _mapping(arms, arm).items()
+            for key, value in mapping_at(arms, arm).items()
             if check_key(key) is None and is_single(value)
         }
         for arm in arms
@@ -220,7 +234,8 @@ def _written_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
 def _designed_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
     """Arms of the design and beside it; none where the design itself is malformed."""
     baselines = _baseline_arms(values)
-    arms = {**_component_arms(values), **_level_arms(values)}
+    levels = {arm: {factor: choice} for arm, factor, choice in _levels(values)}
+    arms = {**_component_arms(values), **levels}
     # As the study has it: losses with nothing to stand beside stand beside the trial.
     if baselines and not (arms or values.get("arms")):
         arms["full"] = {}
@@ -228,8 +243,9 @@ def _designed_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
 
 
 def _component_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
-    ablation = _mapping(values, "ablation")
-    designs = ablation.get("design", "factorial")
+    ablation = mapping_at(values, "ablation")
+    defaults = AblationConfig()
+    designs = ablation.get("design", [*defaults.design])
     designs = [designs] if isinstance(designs, str) else designs
     components = ablation.get("components")
     if not isinstance(designs, list) or not isinstance(components, list) or not components:
@@ -237,12 +253,9 @@ def _component_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
     declared = _declared(values)
     if any(name not in (*COMPONENTS, *declared) for name in components):
         return {}
-    resolution = ablation.get("resolution", 4)
-    if any(design not in get_args(DesignName) for design in designs) or resolution not in (
-        3,
-        4,
-        5,
-    ):
+    resolution = ablation.get("resolution", defaults.resolution)
+    known = resolution in get_args(Resolution) and all(d in get_args(DesignName) for d in designs)
+    if not known:
         return {}
     distinct = list(dict.fromkeys(components))
     return {
@@ -255,7 +268,7 @@ def _component_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
 def _declared(values: Mapping[str, Any]) -> dict[str, tuple[dict[str, Scalar], dict[str, Scalar]]]:
     """The study's own components as far as they are well-formed: settings on, settings off."""
     found: dict[str, tuple[dict[str, Scalar], dict[str, Scalar]]] = {
-        name: ({}, {}) for name in _mapping(values, "components")
+        name: ({}, {}) for name in mapping_at(values, "components")
     }
     for (_, name, side, key), value in _declared_settings(values):
         if check_key(str(key)) is None and is_single(value):
@@ -263,20 +276,17 @@ def _declared(values: Mapping[str, Any]) -> dict[str, tuple[dict[str, Scalar], d
     return found
 
 
-def _level_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
-    ablation = _mapping(values, "ablation")
-    arms: dict[str, _Choices] = {}
-    for factor, levels in _mapping(ablation, "one_factor").items():
+def _levels(values: Mapping[str, Any]) -> Iterator[tuple[str, str, _Choice]]:
+    """Every level of a setting: name of its arm, key of the setting, and the level."""
+    for factor, levels in mapping_at(mapping_at(values, "ablation"), "one_factor").items():
         if check_key(factor) is None and isinstance(levels, list):
-            single = [level for level in levels if is_single(level)]
-            for index, (arm, chosen) in enumerate(level_arms(factor, single).items()):
-                path = ("ablation", "one_factor", factor, index)
-                arms[arm] = {factor: _Choice(chosen[factor], path)}
-    return arms
+            for i, level in enumerate(levels):
+                for arm in level_arms(factor, [level]) if is_single(level) else ():
+                    yield arm, factor, _Choice(level, ("ablation", "one_factor", factor, i))
 
 
 def _baseline_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
-    given = _mapping(values, "ablation").get("baselines")
+    given = mapping_at(values, "ablation").get("baselines")
     losses = given if isinstance(given, list) else []
     known = [loss for loss in baseline_losses() if loss in losses]
     return {
@@ -286,9 +296,3 @@ def _baseline_arms(values: Mapping[str, Any]) -> dict[str, _Choices]:
         }
         for arm, chosen in baseline_arms(known).items()
     }
-
-
-def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The mapping at `key`, empty where there is none."""
-    found = values.get(key)
-    return found if isinstance(found, dict) else {}

@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from dynaloss.design.data_config import SOURCES, DataConfig, NoiseConfig, ValidationConfig
+from dynaloss.design.data_config import SOURCES, DataConfig
 from dynaloss.design.loss_config import (
     LOSSES,
-    CorrectorConfig,
-    CrossEntropyConfig,
     DynamicLossConfig,
     LossConfig,
-    MarginConfig,
     accepts_soft_targets,
 )
-from dynaloss.design.settings import Real, Settings, one_of, refusal, rule_error
+from dynaloss.design.settings import PathText, Real, Settings, one_of, refusal, rule_error
 
 __all__ = [
     "LOSSES",
     "MODELS",
     "SOURCES",
-    "CorrectorConfig",
-    "CrossEntropyConfig",
     "DataConfig",
     "DynamicLossConfig",
-    "LossConfig",
-    "MarginConfig",
     "MetaConfig",
     "ModelConfig",
-    "NoiseConfig",
     "OptimizerConfig",
     "SamplerConfig",
     "ScheduleConfig",
     "TrialConfig",
-    "ValidationConfig",
 ]
 
 MODELS = {
@@ -67,14 +57,6 @@ def _known_model(name: str) -> str:
     raise rule_error("must be the name of a classifier of torchvision", remedy)
 
 
-def _absolute(path: str | None) -> str | None:
-    # Trials run in folders of their own.
-    return None if path is None else str(Path(path).expanduser().absolute())
-
-
-_FilePath = Annotated[str | None, AfterValidator(_absolute)]
-
-
 class ModelConfig(Settings):
     """The classifier."""
 
@@ -82,7 +64,7 @@ class ModelConfig(Settings):
         default="resnet32",
         description="Name of the classifier; 'torchvision/resnet50' takes one of torchvision's.",
     )
-    pretrained_path: _FilePath = Field(
+    pretrained_path: PathText = Field(
         default=None, description="File of weights to start from, .pt or .pth; null for none."
     )
 
@@ -114,7 +96,7 @@ class SamplerConfig(Settings):
     keep_in_train: bool = Field(
         default=False, description="Whether the metadata stay in the epoch's training split, too."
     )
-    path: _FilePath = Field(
+    path: PathText = Field(
         default=None,
         validate_default=True,
         description="For clean: file of indices into the source's training images, .npy or .csv.",

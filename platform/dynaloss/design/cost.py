@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from dynaloss.design.config import TrialConfig
 from dynaloss.design.identity import digest_of, flatten
-from dynaloss.design.settings import Scalar
+from dynaloss.design.loss_config import is_learned
 
 __all__ = ["cost_group", "warmup_length"]
 
@@ -34,15 +32,11 @@ def cost_group(config: TrialConfig) -> str:
     Source, size of the training set, views, classifier and batch size tell trials apart, and of
     the loss whether it is learned, with what parts. All losses that are not learned cost alike.
     """
-    values = flatten(config)
-    ignored = _COSTS_NOTHING if _is_learned(values) else (*_COSTS_NOTHING, "loss.")
-    return digest_of({key: v for key, v in values.items() if not key.startswith(ignored)})
+    ignored = _COSTS_NOTHING if is_learned(config.loss) else (*_COSTS_NOTHING, "loss.")
+    values = flatten(config).items()
+    return digest_of({key: value for key, value in values if not key.startswith(ignored)})
 
 
 def warmup_length(config: TrialConfig) -> int:
     """Epochs of warm-up, which cost less than the others; 0 where no loss is learned."""
-    return config.schedule.warmup_epochs if _is_learned(flatten(config)) else 0
-
-
-def _is_learned(values: Mapping[str, Scalar]) -> bool:
-    return "meta.every" in values
+    return config.schedule.warmup_epochs if is_learned(config.loss) else 0

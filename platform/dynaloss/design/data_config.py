@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from dynaloss.data.user_sources import user_source_names
-from dynaloss.design.settings import Real, Settings, one_of, rule_error, show
+from dynaloss.design.settings import PathText, Real, Settings, one_of, rule_error, show
 
 __all__ = ["SOURCES", "DataConfig", "NoiseConfig", "ValidationConfig", "ViewsConfig"]
 
@@ -30,18 +29,6 @@ _PAIRS = re.compile(r"[^,<>]+<?>[^,<>]+(,[^,<>]+<?>[^,<>]+)*")
 
 def _known_source(name: str) -> str:
     return one_of([*SOURCES, *user_source_names()])(name)
-
-
-def _absolute(path: str | None) -> str | None:
-    # Trials run in folders of their own.
-    if path is None:
-        return None
-    if not path or "\0" in path:
-        raise rule_error("must be a path")
-    return str(Path(path).expanduser().absolute())
-
-
-_PathText = Annotated[str | None, AfterValidator(_absolute)]
 
 
 class NoiseConfig(Settings):
@@ -65,7 +52,7 @@ class NoiseConfig(Settings):
         description="For asymmetric: what each class is mistaken for, such as '9>1, cat<>dog', by "
         "number or name; null takes the usual map of CIFAR, or else the next class.",
     )
-    path: _PathText = Field(
+    path: PathText = Field(
         default=None,
         validate_default=True,
         description="For file: the label file, .npy, .npz, .csv or .pt, a label per image.",
@@ -152,7 +139,7 @@ class DataConfig(Settings):
     source: Annotated[str, AfterValidator(_known_source)] = Field(
         default="digits", description="Name of the data source."
     )
-    root: _PathText = Field(
+    root: PathText = Field(
         default=None, description="Folder that holds the data; null where the source needs none."
     )
     train: str | None = Field(

@@ -88,7 +88,7 @@ class Fraction:
                 yield " = ".join(" × ".join(e) for e in (effect, *same))
 
 
-def fraction_of(components: Sequence[str], resolution: int = 3) -> Fraction:
+def fraction_of(components: Sequence[str], resolution: int) -> Fraction:
     """The smallest regular fraction of at least the resolution; the full factorial if none is.
 
     Args:
@@ -120,10 +120,8 @@ def _generators(
     return None
 
 
-def subsets_of(
-    design: DesignName, components: Sequence[str], resolution: int = 3
-) -> list[_Subset]:
-    """The subsets that a design switches on, in its order."""
+def subsets_of(design: DesignName, components: Sequence[str], resolution: int) -> list[_Subset]:
+    """The subsets that a design switches on, in its order; only a fraction has a resolution."""
     if design == "fractional":
         return fraction_of(components, resolution).subsets()
     return _SUBSETS[design](components)

@@ -8,15 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dynaloss.data.digests import file_digest
-from dynaloss.design.config import (
-    DataConfig,
-    DynamicLossConfig,
-    NoiseConfig,
-    SamplerConfig,
-    ScheduleConfig,
-    TrialConfig,
-)
-from dynaloss.design.loss_config import LDAMConfig, MetaWeightNetConfig
+from dynaloss.design.config import SamplerConfig, ScheduleConfig, TrialConfig
+from dynaloss.design.data_config import DataConfig, NoiseConfig
+from dynaloss.design.loss_config import DynamicLossConfig, LDAMConfig, is_learned
 from dynaloss.design.settings import Scalar, Settings
 
 __all__ = ["RESULTS_VERSION", "digest_of", "effective_config", "flatten", "trial_key"]
@@ -40,7 +34,7 @@ def effective_config(config: TrialConfig) -> dict[str, Any]:
     del values["model"]["pretrained_path"]
     if config.model.pretrained_path is not None:
         values["model"]["pretrained"] = _content(config.model.pretrained_path)
-    if _is_learned(config):
+    if is_learned(config.loss):
         values["meta"]["batch_size"] = config.meta.batch_size or config.schedule.batch_size
         _keep_effective_sampler(values["sampler"], config.sampler)
     else:
@@ -83,13 +77,6 @@ def digest_of(values: object) -> str:
     """First 16 hexadecimal digits of the SHA-256 of `values` as canonical JSON."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _is_learned(config: TrialConfig) -> bool:
-    loss = config.loss
-    if isinstance(loss, DynamicLossConfig):
-        return loss.corrector.enabled or loss.margin.enabled
-    return isinstance(loss, MetaWeightNetConfig)
 
 
 def _drop_defaults(values: dict[str, Any], defaults: Settings, names: Iterable[str]) -> None:
@@ -156,7 +143,7 @@ def _keep_effective_loss(
             values[name] = {"enabled": False}
     if loss.margin.enabled and not loss.finetune:
         del values["margin"]["in_finetune"]
-    if not (loss.corrector.enabled or loss.margin.enabled):
+    if not is_learned(loss):
         del values["finetune"]
 
 

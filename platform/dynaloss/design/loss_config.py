@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -10,6 +11,7 @@ from dynaloss.design.settings import Real, Settings, models_in
 
 __all__ = [
     "LOSSES",
+    "LOSS_MODELS",
     "BalancedSoftmaxConfig",
     "ClassBalancedConfig",
     "CorrectorConfig",
@@ -25,6 +27,7 @@ __all__ = [
     "MetaWeightNetConfig",
     "SCEConfig",
     "accepts_soft_targets",
+    "is_learned",
 ]
 
 
@@ -236,6 +239,13 @@ LossConfig = Annotated[
 ]
 
 
+def is_learned(loss: LossConfig) -> bool:
+    """Whether the loss has parameters of its own; without its parts the dynamic one has none."""
+    if isinstance(loss, DynamicLossConfig):
+        return loss.corrector.enabled or loss.margin.enabled
+    return isinstance(loss, MetaWeightNetConfig)
+
+
 def accepts_soft_targets(loss: LossConfig) -> bool:
     """Whether targets may be distributions: where the loss is a cross-entropy of fixed logits.
 
@@ -243,12 +253,14 @@ def accepts_soft_targets(loss: LossConfig) -> bool:
     nor where the loss looks at the probability of the one observed class.
     """
     if isinstance(loss, DynamicLossConfig):
-        return not (loss.corrector.enabled or loss.margin.enabled)
+        return not is_learned(loss)
     return isinstance(loss, CrossEntropyConfig | BalancedSoftmaxConfig | LogitAdjustmentConfig)
 
 
-LOSSES = {
-    str(model.model_fields["name"].default): (model.__doc__ or "").rstrip(".")
-    for model in models_in(LossConfig)
+LOSS_MODELS: Mapping[str, type[Settings]] = {
+    str(model.model_fields["name"].default): model for model in models_in(LossConfig)
 }
-"""Every loss by name; `loss.name` accepts exactly these."""
+"""Settings of every loss by name; `loss.name` accepts exactly these."""
+
+LOSSES = {name: (model.__doc__ or "").rstrip(".") for name, model in LOSS_MODELS.items()}
+"""Every loss by name, in words."""

@@ -8,11 +8,12 @@ from functools import cache
 from typing import Any
 
 from dynaloss.design.config import TrialConfig
+from dynaloss.design.loss_config import LOSS_MODELS
 from dynaloss.design.problems import Problem, did_you_mean, problems_of
 from dynaloss.design.settings import Scalar, Settings, models_in
 from dynaloss.errors import InputError
 
-__all__ = ["Overrides", "apply_overrides", "check_key", "override", "setting_keys"]
+__all__ = ["Overrides", "apply_overrides", "check_key", "override", "setting_keys", "value_at"]
 
 Overrides = Mapping[str, Scalar]
 
@@ -68,10 +69,17 @@ def apply_overrides(values: Mapping[str, Any], overrides: Overrides) -> dict[str
     return result
 
 
+def value_at(trial: TrialConfig, key: str) -> object:
+    """Value of a dotted key, or None where this trial has no such setting."""
+    value: object = trial
+    for name in key.split("."):
+        value = getattr(value, name, None)
+    return value
+
+
 def _drop_foreign_settings(loss: dict[str, Any]) -> None:
-    members = models_in(TrialConfig.model_fields["loss"].annotation)
-    known = {m.model_fields["name"].default: m.model_fields for m in members}
-    own = known.get(str(loss["name"]), {"name": None})
+    model = LOSS_MODELS.get(str(loss["name"]))
+    own = {"name"} if model is None else {*model.model_fields}
     for setting in [name for name in loss if name not in own]:
         del loss[setting]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from dynaloss.design.config import DataConfig, TrialConfig
 from dynaloss.design.identity import digest_of, effective_config, trial_key
-from dynaloss.design.overrides import override, setting_keys
+from dynaloss.design.overrides import override, setting_keys, value_at
 from dynaloss.design.settings import Scalar, show
-from dynaloss.design.study import AblationStudy
+from dynaloss.design.study import AblationStudy, Study
 
 __all__ = [
     "Condition",
@@ -19,6 +19,8 @@ __all__ = [
     "Repeat",
     "Trial",
     "condition_label",
+    "conditions_of",
+    "digest_of_data",
     "make_plan",
     "plan_as_json",
 ]
@@ -41,7 +43,8 @@ class Condition:
     """One combination of the varied keys.
 
     Attributes:
-        label: The data bias in words, such as `symmetric 0.4 · IR 10`; unique in its study.
+        label: The data bias in words, such as `symmetric 0.4 · IR 10`; conditions of a study that
+            share it are equal in effect.
         values: Value of each varied key.
     """
 
@@ -132,7 +135,7 @@ def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
         study: A study that was loaded, hence checked.
         data_digests: Digest of the content of each data source.
     """
-    conditions = _conditions(study)
+    conditions = conditions_of(study)
     configs = {
         arm: tuple(
             override(
@@ -173,11 +176,12 @@ def condition_label(config: TrialConfig, varied_keys: Iterable[str]) -> str:
     parts += [data.noise.label, data.imbalance_label]
     for key in varied:
         if key not in _IN_EVERY_LABEL:
-            parts.append(f"{_short_key(key)}={_bare(_value_at(config, key))}")
+            parts.append(f"{_short_key(key)}={_bare(value_at(config, key))}")
     return " · ".join(parts)
 
 
-def _conditions(study: AblationStudy) -> tuple[Condition, ...]:
+def conditions_of(study: Study) -> tuple[Condition, ...]:
+    """The conditions of a study, in the order of its grid."""
     return tuple(
         Condition(
             label=condition_label(override(study.trial, values), study.conditions), values=values
@@ -207,7 +211,7 @@ def _trials(
 ) -> Iterable[Trial]:
     arms = [arm for arm in configs if arm not in merged]
     for i, condition in enumerate(conditions):
-        digests = {arm: _digest(data_digests, configs[arm][i].data) for arm in arms}
+        digests = {arm: digest_of_data(data_digests, configs[arm][i].data) for arm in arms}
         for seed in study.seeds:
             for arm in arms:
                 config = configs[arm][i]
@@ -222,7 +226,8 @@ def _trials(
                 )
 
 
-def _digest(data_digests: DataDigests, data: DataConfig) -> str:
+def digest_of_data(data_digests: DataDigests, data: DataConfig) -> str:
+    """Digest of the content of the source that the settings name."""
     return data_digests(data) if callable(data_digests) else data_digests[data.source]
 
 
@@ -257,13 +262,6 @@ def _equal_cells(
 
 def _repeat(trial: Trial) -> Repeat:
     return Repeat(condition=trial.condition, arm=trial.arm, seed=trial.seed, key=trial.key)
-
-
-def _value_at(config: TrialConfig, key: str) -> object:
-    value: object = config
-    for name in key.split("."):
-        value = getattr(value, name)
-    return value
 
 
 def _short_key(key: str) -> str:

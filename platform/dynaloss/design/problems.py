@@ -11,10 +11,19 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from dynaloss.design.reader import KeyPath
+from dynaloss.design.reader import Document, KeyPath
 from dynaloss.design.settings import Settings, models_in, show
 
-__all__ = ["Problem", "but_got", "did_you_mean", "listed", "nearest", "problems_of", "repeats"]
+__all__ = [
+    "Problem",
+    "but_got",
+    "did_you_mean",
+    "listed",
+    "nearest",
+    "placed",
+    "problems_of",
+    "repeats",
+]
 
 _RULES = {
     "bool_type": "must be true or false",
@@ -63,6 +72,13 @@ def problems_of(model: type[Settings], values: Mapping[str, Any]) -> list[Proble
         details = error.errors(include_url=False)
         return [_problem(detail, model) for detail in details]
     return []
+
+
+def placed(problems: Iterable[Problem], document: Document) -> list[str]:
+    """The problems in order of their lines in the file; one met on several ways is told once."""
+    lines = {problem: document.line(problem.path) for problem in problems}
+    ordered = sorted(lines.items(), key=lambda entry: entry[1])
+    return [f"{document.path}:{line}: {problem}" for problem, line in ordered]
 
 
 def but_got(rule: str, value: object, remedy: str = "") -> str:

@@ -20,6 +20,14 @@ class Outcome(StrEnum):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
 
+    @property
+    def is_final(self) -> bool:
+        """Whether a later launch leaves the trial alone.
+
+        A failed one is worth another try, an interrupted one goes on; others would only repeat.
+        """
+        return self in (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:

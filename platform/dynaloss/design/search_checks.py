@@ -7,7 +7,6 @@ still checked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import product
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,10 +14,12 @@ from pydantic import ValidationError
 from dynaloss.design.config import TrialConfig
 from dynaloss.design.overrides import apply_overrides, check_key
 from dynaloss.design.problems import Problem, but_got, problems_of
+from dynaloss.design.reader import KeyPath
+from dynaloss.design.search_config import SchedulerConfig, SearchConfig
 from dynaloss.design.search_metrics import VALIDATION_METRICS, refused_objective
 from dynaloss.design.search_rungs import rungs
-from dynaloss.design.search_space import KINDS, ParameterConfig, is_active
-from dynaloss.design.settings import Scalar, is_single, show
+from dynaloss.design.search_space import ParameterConfig, is_active
+from dynaloss.design.settings import Scalar, Settings, combinations, is_single, mapping_at, show
 
 __all__ = ["check_search"]
 
@@ -38,9 +39,9 @@ def check_search(values: Mapping[str, Any]) -> list[Problem]:
         *_malformed(values),
         *_space_keys(values),
         *_when_keys(values),
-        *_values_in_trials(space, cells, values),
+        *_values_in_trials(space, cells),
         *_objectives(values),
-        *_validation(values, cells),
+        *_validation(cells),
         *_rungs(values, cells),
         *_sampler(values, space, cells),
     ]
@@ -48,27 +49,24 @@ def check_search(values: Mapping[str, Any]) -> list[Problem]:
 
 
 def _malformed(values: Mapping[str, Any]) -> Iterator[Problem]:
-    for key, given in _mapping(values, "space").items():
+    for key, given in mapping_at(values, "space").items():
         if not isinstance(given, dict):
             yield Problem(("space", key), but_got(f"must be a mapping such as {_EXAMPLE}", given))
             continue
         for problem in problems_of(ParameterConfig, given):
-            # The rule tells the values itself; "a list" would only repeat what they are in.
-            text = problem.text.removesuffix(", but got a list")
-            text = text.removesuffix(", but got a mapping")
-            yield Problem(("space", key, *problem.path), text)
+            yield Problem(("space", key, *problem.path), problem.text)
 
 
 def _space_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
-    space, arms = _mapping(values, "space"), _mapping(values, "arms")
-    if "space" in values and space == {} and isinstance(values["space"], dict):
+    space, arms = mapping_at(values, "space"), mapping_at(values, "arms")
+    if values.get("space") == {}:
         yield Problem(("space",), "must name at least one setting to search")
     for key in space:
         text = check_key(key)
-        setters = [arm for arm in arms if key in _mapping(arms, arm)]
+        setters = [arm for arm in arms if key in mapping_at(arms, arm)]
         if text:
             yield Problem(("space", key), text)
-        elif key in _mapping(values, "conditions"):
+        elif key in mapping_at(values, "conditions"):
             yield Problem(("space", key), "is also varied by the conditions: keep it in one")
         elif setters:
             text = f"is also set by the arm '{setters[0]}': only space or arms may set it"
@@ -81,10 +79,10 @@ def _space_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _when_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
-    space = _mapping(values, "space")
+    space = mapping_at(values, "space")
     order = list(space)
     for position, key in enumerate(order):
-        for wanted in _mapping(_mapping(space, key), "when"):
+        for wanted in mapping_at(mapping_at(space, key), "when"):
             path = ("space", key, "when", wanted)
             text = check_key(wanted)
             if text:
@@ -94,21 +92,20 @@ def _when_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _values_in_trials(
-    space: Mapping[str, ParameterConfig], cells: list[_Cell], values: Mapping[str, Any]
+    space: Mapping[str, ParameterConfig], cells: list[_Cell]
 ) -> Iterator[Problem]:
     """Tries every end of a range and every choice in every cell where it exists."""
     for key, parameter in space.items():
-        kind = next(kind for kind in KINDS if getattr(parameter, kind) is not None)
         for label, config in cells:
             base = config.model_dump()
             inner = {k: v for k, v in parameter.when.items() if k in space}
-            suggested = {k: v if is_single(v) else v[0] for k, v in inner.items() if v != []}
+            suggested = {k: v if is_single(v) else v[0] for k, v in inner.items()}
             if not is_active(parameter, config, suggested):
                 continue
             for i, value in enumerate(parameter.distribution().extremes()):
                 changed = apply_overrides(base, {**suggested, key: value})
                 for problem in problems_of(TrialConfig, changed):
-                    yield _refused(problem, key, (kind, i), value, label)
+                    yield _refused(problem, key, (parameter.kind, i), value, label)
 
 
 def _refused(
@@ -124,9 +121,9 @@ def _refused(
 
 
 def _objectives(values: Mapping[str, Any]) -> Iterator[Problem]:
-    search = _mapping(values, "search")
+    search = mapping_at(values, "search")
     several = search.get("metrics")
-    named: list[tuple[tuple[str | int, ...], Any]] = []
+    named: list[tuple[KeyPath, Any]] = []
     if isinstance(several, list) and several:
         named = [
             (("search", "metrics", i), name)
@@ -138,7 +135,7 @@ def _objectives(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(
                 ("search", "metrics"), "stands instead of `metric` and `mode`: drop them"
             )
-    elif isinstance(search.get("metric", ""), str) and "metric" in search:
+    elif isinstance(search.get("metric"), str):
         named = [(("search", "metric"), search["metric"])]
     for position, (path, name) in enumerate(named):
         text = refused_objective(str(name), first=position == 0)
@@ -146,9 +143,8 @@ def _objectives(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(path, text)
 
 
-def _validation(values: Mapping[str, Any], cells: list[_Cell]) -> Iterator[Problem]:
-    empty = [label for label, config in cells if config.data.validation.fraction == 0]
-    if empty:
+def _validation(cells: list[_Cell]) -> Iterator[Problem]:
+    if any(config.data.validation.fraction == 0 for _, config in cells):
         text = (
             f"must be greater than 0, as a search selects by validation metrics such as "
             f"'{VALIDATION_METRICS[0]}', but got 0"
@@ -158,15 +154,15 @@ def _validation(values: Mapping[str, Any], cells: list[_Cell]) -> Iterator[Probl
 
 
 def _rungs(values: Mapping[str, Any], cells: list[_Cell]) -> Iterator[Problem]:
-    scheduler = _mapping(values, "scheduler")
-    if scheduler.get("name", "asha") == "none":
+    scheduler = _with_defaults(mapping_at(values, "scheduler"), SchedulerConfig())
+    if scheduler["name"] == "none":
         return
-    grace, factor = scheduler.get("grace_epochs", 3), scheduler.get("reduction_factor", 3)
+    grace, factor = scheduler["grace_epochs"], scheduler["reduction_factor"]
     if not (_is_count(grace, 1) and _is_count(factor, 2)):
         return
     for epochs in sorted({config.schedule.epochs for _, config in cells}):
         found = rungs(grace, factor, epochs)
-        most = scheduler.get("rungs")
+        most = scheduler["rungs"]
         if not found:
             text = but_got(
                 f"must be below schedule.epochs ({epochs}), where a trial ends anyway", grace
@@ -180,8 +176,8 @@ def _rungs(values: Mapping[str, Any], cells: list[_Cell]) -> Iterator[Problem]:
 def _sampler(
     values: Mapping[str, Any], space: Mapping[str, ParameterConfig], cells: list[_Cell]
 ) -> Iterator[Problem]:
-    search = _mapping(values, "search")
-    sampler, several = search.get("sampler", "tpe"), search.get("metrics")
+    search = _with_defaults(mapping_at(values, "search"), SearchConfig())
+    sampler, several = search["sampler"], search["metrics"]
     if sampler == "grid":
         for key, parameter in space.items():
             if parameter.distribution().points() is None:
@@ -209,17 +205,16 @@ def _evolvable(space: Mapping[str, ParameterConfig], cells: list[_Cell]) -> Iter
 
 def _cells(values: Mapping[str, Any]) -> Iterator[_Cell]:
     """Every condition and arm that makes a valid trial; `check_across` tells of the others."""
-    trial = _mapping(values, "trial")
+    trial = mapping_at(values, "trial")
     conditions = {
         key: [v for v in given if is_single(v)]
-        for key, given in _mapping(values, "conditions").items()
+        for key, given in mapping_at(values, "conditions").items()
         if isinstance(given, list) and check_key(key) is None
     }
-    arms = _mapping(values, "arms") or {"full": {}}
-    for combination in product(*conditions.values()):
-        chosen = dict(zip(conditions, combination, strict=True))
+    arms = mapping_at(values, "arms") or {"full": {}}
+    for chosen in combinations(conditions):
         for arm in arms:
-            settings = {k: v for k, v in _mapping(arms, arm).items() if check_key(k) is None}
+            settings = {k: v for k, v in mapping_at(arms, arm).items() if check_key(k) is None}
             given = apply_overrides(trial, {**chosen, **settings})
             try:
                 yield arm, TrialConfig.model_validate(given)
@@ -230,7 +225,7 @@ def _cells(values: Mapping[str, Any]) -> Iterator[_Cell]:
 def _parameters(values: Mapping[str, Any]) -> dict[str, ParameterConfig]:
     """The well-formed parameters of the space whose keys exist."""
     found = {}
-    for key, given in _mapping(values, "space").items():
+    for key, given in mapping_at(values, "space").items():
         if check_key(key) is None and isinstance(given, dict):
             try:
                 found[key] = ParameterConfig.model_validate(given)
@@ -243,6 +238,5 @@ def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = values.get(key)
-    return found if isinstance(found, dict) else {}
+def _with_defaults(given: Mapping[str, Any], defaults: Settings) -> dict[str, Any]:
+    return {**defaults.model_dump(), **given}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from dynaloss.design.config import TrialConfig
 from dynaloss.design.identity import digest_of, effective_config, trial_key
 from dynaloss.design.overrides import override
-from dynaloss.design.plan import DataDigests, Trial, condition_label
+from dynaloss.design.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
 from dynaloss.design.search_rungs import num_brackets, rungs
 from dynaloss.design.search_space import grid_points, is_active
 from dynaloss.design.search_study import SearchStudy
@@ -25,7 +26,7 @@ class Group:
     Attributes:
         name: `arm · condition`, unique in the study.
         condition: Label of the condition.
-        condition_values: Value of each varied key.
+        condition_values: Value of each varied key, those of the first of equal conditions.
         arm: Name of the arm.
         config: The trial with condition and arm applied; suggestions come on top.
         trials: Number of trials to run.
@@ -74,29 +75,32 @@ class SearchPlan:
         return digest_of({"study": study, "groups": groups})
 
     @property
+    def num_trials(self) -> int:
+        """Trials of all groups."""
+        return sum(group.trials for group in self.groups)
+
+    @property
     def most_epochs(self) -> int:
         """Epochs of the whole search if nothing were stopped."""
         return sum(group.trials * group.epochs for group in self.groups)
 
 
 def make_search_plan(study: SearchStudy, data_digests: DataDigests) -> SearchPlan:
-    """Groups of `study`, in order.
+    """Groups of `study`, in order; conditions that are equal in effect have one group an arm.
 
     Args:
         study: A search that was loaded, hence checked.
         data_digests: Digest of the content of each data source.
     """
+    distinct: dict[str, Condition] = {}
+    for condition in conditions_of(study):
+        distinct.setdefault(condition.label, condition)
     groups = []
-    for values in study.condition_grid():
-        label = condition_label(override(study.trial, values), study.conditions)
+    for condition in distinct.values():
         for arm, overrides in study.arm_overrides().items():
-            config = override(study.trial, {**values, **overrides})
-            digest = (
-                data_digests(config.data)
-                if callable(data_digests)
-                else data_digests[config.data.source]
-            )
-            groups.append(_group(study, config, label, values, arm, digest))
+            config = override(study.trial, {**condition.values, **overrides})
+            digest = digest_of_data(data_digests, config.data)
+            groups.append(_group(study, config, condition, arm, digest))
     return SearchPlan(study=study, groups=tuple(groups), notes=tuple(_notes(study, groups)))
 
 
@@ -134,7 +138,7 @@ def search_plan_as_json(plan: SearchPlan) -> dict[str, Any]:
         "sampler": study.search.sampler,
         "objectives": [list(objective) for objective in study.search.objectives()],
         "scheduler": study.scheduler.name,
-        "trials": sum(group.trials for group in plan.groups),
+        "trials": plan.num_trials,
         "most_epochs": plan.most_epochs,
         "groups": [
             {
@@ -153,14 +157,9 @@ def search_plan_as_json(plan: SearchPlan) -> dict[str, Any]:
 
 
 def _group(
-    study: SearchStudy,
-    config: TrialConfig,
-    label: str,
-    values: Mapping[str, Scalar],
-    arm: str,
-    digest: str,
+    study: SearchStudy, config: TrialConfig, condition: Condition, arm: str, digest: str
 ) -> Group:
-    scheduler = study.scheduler
+    scheduler, label = study.scheduler, condition.label
     trials = study.search.trials
     if study.search.sampler == "grid":
         trials = min(trials, sum(1 for _ in grid_points(study.space, config)))
@@ -168,7 +167,7 @@ def _group(
     return Group(
         name=f"{arm} · {label}",
         condition=label,
-        condition_values=values,
+        condition_values=condition.values,
         arm=arm,
         config=config,
         trials=trials,
@@ -201,7 +200,9 @@ def _possible(study: SearchStudy, config: TrialConfig) -> list[str]:
 
 
 def _notes(study: SearchStudy, groups: list[Group]) -> list[str]:
-    notes = []
+    counts = Counter(condition.label for condition in conditions_of(study))
+    equal = {label: count for label, count in counts.items() if count > 1}
+    notes = [f"'{label}' is {count} conditions, searched as one" for label, count in equal.items()]
     for group in groups:
         if not group.parameters:
             notes.append(f"'{group.name}' has no parameter to search: its trials are equal")
@@ -209,8 +210,8 @@ def _notes(study: SearchStudy, groups: list[Group]) -> list[str]:
             notes.append(f"'{group.name}' has {group.trials} combinations, and runs each once")
     if study.scheduler.name == "hyperband":
         factor, grace = study.scheduler.reduction_factor, study.scheduler.grace_epochs
-        counts = {num_brackets(grace, factor, group.epochs) for group in groups}
-        notes.append(f"hyperband: {max(counts)} brackets, from {grace} epochs of grace to no rung")
+        most = max(num_brackets(grace, factor, group.epochs) for group in groups)
+        notes.append(f"hyperband: {most} brackets, from {grace} epochs of grace to no rung")
     if len({group.pool for group in groups}) < len(groups):
         notes.append("trials of several conditions or arms compete: hard ones may lose them all")
     return notes

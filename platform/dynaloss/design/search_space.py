@@ -11,36 +11,33 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from dynaloss.design.config import TrialConfig
+from dynaloss.design.overrides import value_at
 from dynaloss.design.settings import (
+    Listed,
     Real,
     Scalar,
     Settings,
-    distinct,
-    filled,
+    Values,
     is_single,
-    rule_error,
-    single_value,
+    refusal,
 )
 
-__all__ = ["KINDS", "Distribution", "ParameterConfig", "grid_points", "is_active", "value_at"]
+__all__ = ["Distribution", "ParameterConfig", "grid_points", "is_active"]
 
-KINDS = ("uniform", "loguniform", "integer", "loginteger", "choice")
-"""Every kind of distribution; a parameter of a space names exactly one."""
+_KINDS = ("uniform", "loguniform", "integer", "loginteger", "choice")
 
 
 def _bounds(values: tuple[float, ...]) -> tuple[float, ...]:
     if len(values) != 2:
-        raise rule_error("must be [low, high]")
+        raise refusal("must be [low, high]")
     if values[0] >= values[1]:
-        raise rule_error(f"must be [low, high] with low below high, but got [{_pair(values)}]")
+        raise refusal(f"must be [low, high] with low below high, but got [{_pair(values)}]")
     return values
 
 
 def _positive(values: tuple[float, ...]) -> tuple[float, ...]:
     if values[0] <= 0:
-        raise rule_error(
-            f"must start above 0, as its logarithm is drawn, but got [{_pair(values)}]"
-        )
+        raise refusal(f"must start above 0, as its logarithm is drawn, but got [{_pair(values)}]")
     return values
 
 
@@ -48,15 +45,18 @@ def _pair(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-_Listed = Field(strict=False)
-_Single = Annotated[Any, AfterValidator(single_value)]
-_Range = Annotated[tuple[Real, ...], _Listed, AfterValidator(_bounds)]
+def _one_or_several(wanted: Any) -> Any:  # noqa: ANN401 - a value of any setting
+    several = wanted if isinstance(wanted, list) and wanted else [wanted]
+    if all(map(is_single, several)):
+        return wanted
+    raise refusal("must be a single value or a list of them")
+
+
+_Range = Annotated[tuple[Real, ...], Listed, AfterValidator(_bounds)]
 _LogRange = Annotated[_Range, AfterValidator(_positive)]
-_Whole = Annotated[tuple[int, ...], _Listed, AfterValidator(_bounds)]
+_Whole = Annotated[tuple[int, ...], Listed, AfterValidator(_bounds)]
 _LogWhole = Annotated[_Whole, AfterValidator(_positive)]
-_Choices = Annotated[
-    tuple[_Single, ...], _Listed, AfterValidator(filled), AfterValidator(distinct)
-]
+_Wanted = Annotated[Any, AfterValidator(_one_or_several)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +116,11 @@ class ParameterConfig(Settings):
     loginteger: _LogWhole | None = Field(
         default=None, description="[low, high]: whole numbers, each magnitude as likely."
     )
-    choice: _Choices | None = Field(default=None, description="A list: any of its values.")
+    choice: Values | None = Field(default=None, description="A list: any of its values.")
     step: Real | None = Field(
         default=None, gt=0, description="Distance between the values of uniform or integer."
     )
-    when: dict[str, Any] = Field(
+    when: dict[str, _Wanted] = Field(
         default={},
         description="The parameter exists only where each of these settings has the value "
         "given, or one of the list given.",
@@ -128,16 +128,20 @@ class ParameterConfig(Settings):
 
     @model_validator(mode="after")
     def _one_kind(self) -> ParameterConfig:
-        given = [kind for kind in KINDS if getattr(self, kind) is not None]
-        if len(given) != 1:
-            raise rule_error(f"must name exactly one of {', '.join(KINDS)}")
+        if sum(getattr(self, kind) is not None for kind in _KINDS) != 1:
+            raise refusal(f"must name exactly one of {', '.join(_KINDS)}")
         if self.step is None:
             return self
-        if given[0] not in ("uniform", "integer"):
-            raise rule_error(f"must have no step, as {given[0]} takes none")
-        if given[0] == "integer" and not float(self.step).is_integer():
-            raise rule_error("must have a whole step, as integer needs one")
+        if self.kind not in ("uniform", "integer"):
+            raise refusal(f"must have no step, as {self.kind} takes none")
+        if self.kind == "integer" and not self.step.is_integer():
+            raise refusal("must have a whole step, as integer needs one")
         return self
+
+    @property
+    def kind(self) -> str:
+        """Name of the distribution."""
+        return next(kind for kind in _KINDS if getattr(self, kind) is not None)
 
     def distribution(self) -> Distribution:
         """The distribution that the parameter names."""
@@ -155,14 +159,6 @@ class ParameterConfig(Settings):
         )
 
 
-def value_at(config: TrialConfig, key: str) -> object:
-    """Value of a dotted key in `config`, or None where this trial has no such setting."""
-    value: object = config
-    for name in key.split("."):
-        value = getattr(value, name, None)
-    return value
-
-
 def is_active(
     parameter: ParameterConfig, config: TrialConfig, suggested: Mapping[str, Scalar]
 ) -> bool:
@@ -175,7 +171,7 @@ def is_active(
     """
     for key, wanted in parameter.when.items():
         value = suggested[key] if key in suggested else value_at(config, key)
-        accepted = [wanted] if is_single(wanted) else list(wanted)
+        accepted = [wanted] if is_single(wanted) else wanted
         if not any(
             value == one and isinstance(value, bool) == isinstance(one, bool) for one in accepted
         ):

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Hashable, Iterable
-from typing import Annotated, Any, get_args
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "Listed",
+    "PathText",
     "Real",
     "Scalar",
+    "Seeds",
     "Settings",
+    "Single",
+    "Values",
     "broken_name",
+    "combinations",
     "distinct",
     "filled",
     "is_single",
+    "mapping_at",
     "models_in",
     "name_of",
     "one_of",
@@ -24,10 +33,10 @@ __all__ = [
     "repeated",
     "rule_error",
     "show",
-    "single_value",
 ]
 
 Scalar = bool | int | float | str | None
+_T = TypeVar("_T")
 
 
 def _without_sign_of_zero(value: float) -> float:
@@ -101,8 +110,7 @@ def is_single(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def single_value(value: object) -> object:
-    """Validator that refuses lists and mappings where one value is meant."""
+def _single_value(value: object) -> object:
     if is_single(value):
         return value
     raise rule_error("must be a single value")
@@ -120,6 +128,44 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     for value in repeated(values):
         raise PydanticCustomError("repeated", "{value}", {"value": value})
     return values
+
+
+def _absolute(path: str | None) -> str | None:
+    # Trials run in folders of their own.
+    if path is None:
+        return None
+    if not path or "\0" in path:
+        raise rule_error("must be a path")
+    return str(Path(path).expanduser().absolute())
+
+
+Listed = Field(strict=False)
+"""Lets a list of a file become a tuple of its model, in models that are strict otherwise."""
+
+Single = Annotated[Any, AfterValidator(_single_value)]
+"""One value, not a list or a mapping."""
+
+Values = Annotated[tuple[Single, ...], Listed, AfterValidator(filled), AfterValidator(distinct)]
+"""At least one value, none of them twice."""
+
+_Seed = Annotated[int, Field(ge=0)]
+Seeds = Annotated[tuple[_Seed, ...], Listed, AfterValidator(filled), AfterValidator(distinct)]
+"""At least one seed, none of them twice."""
+
+PathText = Annotated[str | None, AfterValidator(_absolute)]
+"""A path, made absolute; None for none."""
+
+
+def mapping_at(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The mapping that plain values, well-formed or not, hold at `key`; empty without one."""
+    found = values.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def combinations(choices: Mapping[str, Iterable[_T]]) -> Iterator[dict[str, _T]]:
+    """Every combination of one choice per key, the last key fastest."""
+    for chosen in product(*choices.values()):
+        yield dict(zip(choices, chosen, strict=True))
 
 
 def repeated(values: Iterable[Any]) -> list[Any]:

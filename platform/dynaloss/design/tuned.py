@@ -2,70 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from dynaloss.design.config import TrialConfig
 from dynaloss.design.overrides import Overrides, apply_overrides, check_key
 from dynaloss.design.problems import Problem, but_got, did_you_mean, listed, problems_of
-from dynaloss.design.settings import Settings, is_single, single_value
+from dynaloss.design.settings import Scalar, Settings, Single
 
 __all__ = ["TunedConfig", "check_tuned"]
-
-_Single = Annotated[Any, AfterValidator(single_value)]
 
 
 class TunedConfig(Settings):
     """Settings for one arm, under the conditions that have the values given."""
 
     arm: str = Field(description="Name of the arm.")
-    condition: dict[str, _Single] = Field(
+    condition: dict[str, Single] = Field(
         default={}, description="Values of the varied keys; all conditions that have them match."
     )
-    settings: dict[str, _Single] = Field(description="Values per dotted key of `trial`.")
+    settings: dict[str, Single] = Field(description="Values per dotted key of `trial`.")
 
 
-def check_tuned(values: Mapping[str, Any], arms: Mapping[str, Overrides]) -> Iterator[Problem]:
+def check_tuned(
+    entries: Sequence[TunedConfig],
+    trial: TrialConfig,
+    conditions: Mapping[str, Sequence[Scalar]],
+    arms: Mapping[str, Overrides],
+) -> Iterator[Problem]:
     """What does not hold between tuned settings and the rest of a study.
 
     Args:
-        values: A study file as plain values.
-        arms: Settings of the arms of the study, by name.
+        entries: The tuned settings.
+        trial: The trial of the study.
+        conditions: Values of the varied keys.
+        arms: Settings of the arms, by name.
     """
-    entries, conditions = values.get("tuned"), values.get("conditions")
-    varied = conditions if isinstance(conditions, dict) else {}
-    for i, entry in enumerate(entries if isinstance(entries, list) else []):
-        given = entry if isinstance(entry, dict) else {}
-        name = given.get("arm")
-        if isinstance(name, str) and name not in arms:
-            rule = f"must be one of the arms {listed(arms)}"
-            yield Problem(("tuned", i, "arm"), but_got(rule, name, did_you_mean(name, arms)))
-        for key, value in _mapping(given, "condition").items():
-            if is_single(value) and value not in varied.get(key, ()):
+    for i, entry in enumerate(entries):
+        if entry.arm not in arms:
+            rule, hint = f"must be one of the arms {listed(arms)}", did_you_mean(entry.arm, arms)
+            yield Problem(("tuned", i, "arm"), but_got(rule, entry.arm, hint))
+        for key, value in entry.condition.items():
+            if value not in conditions.get(key, ()):
                 yield Problem(("tuned", i, "condition", key), "is no value of the conditions")
-        for key in _mapping(given, "settings"):
+        for key in entry.settings:
             if text := check_key(key):
                 yield Problem(("tuned", i, "settings", key), text)
-        yield from _refused_values(values, given, arms, i)
+        yield from _refused_values(i, entry, trial, arms.get(entry.arm, {}))
 
 
 def _refused_values(
-    values: Mapping[str, Any], entry: Mapping[str, Any], arms: Mapping[str, Overrides], i: int
+    i: int, entry: TunedConfig, trial: TrialConfig, arm: Overrides
 ) -> Iterator[Problem]:
-    settings = _mapping(entry, "settings")
-    chosen = {**_mapping(entry, "condition"), **arms.get(str(entry.get("arm")), {}), **settings}
+    chosen = {**entry.condition, **arm, **entry.settings}
     if any(map(check_key, chosen)):
         return
-    for problem in problems_of(TrialConfig, apply_overrides(values["trial"], chosen)):
-        if problem.key in settings:
+    for problem in problems_of(TrialConfig, apply_overrides(trial.model_dump(), chosen)):
+        if problem.key in entry.settings:
             yield Problem(("tuned", i, "settings", problem.key), problem.text)
         else:
             text = f"leads to {problem.key}, which {problem.text}"
             yield Problem(("tuned", i, "settings"), text)
-
-
-def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = values.get(key)
-    return found if isinstance(found, dict) else {}

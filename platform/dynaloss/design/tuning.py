@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dynaloss.design.problems import Problem, problems_of
-from dynaloss.design.search_checks import check_search
-from dynaloss.design.search_study import SearchStudy
+from dynaloss.design.problems import Problem
+from dynaloss.design.search_study import SearchStudy, search_problems
 from dynaloss.design.study import AblationStudy
 from dynaloss.design.tuned import TunedConfig
 
@@ -27,13 +26,9 @@ def tuning_search(study: AblationStudy) -> SearchStudy:
 
 def tuning_problems(study: AblationStudy) -> list[Problem]:
     """What is wrong with the search of a study, at the places of the study's own file."""
-    values = _search_values(study)
-    # `check_search` tells of the parameters one by one.
-    typed = [p for p in problems_of(SearchStudy, values) if p.path[:1] != ("space",)]
-    found = dict.fromkeys([*typed, *check_search(values)])
     return [
         Problem(("tuning", *p.path), p.text) if p.path[:1] and p.path[0] in _OWN else p
-        for p in found
+        for p in search_problems(_search_values(study))
     ]
 
 

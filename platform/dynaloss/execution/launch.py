@@ -27,6 +27,7 @@ from dynaloss.execution.assembly import (
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.recorder import Ending, Recorder
 from dynaloss.execution.runner import TrialOrder, TrialRunner
+from dynaloss.execution.trial_writer import TrialWriter
 
 if TYPE_CHECKING:
     from dynaloss.data.sources import Source
@@ -38,12 +39,10 @@ __all__ = [
     "Workplace",
     "launch_ablation",
     "launch_trial",
+    "order_of",
     "plan_study",
     "single_trial",
 ]
-
-# A failed trial is worth another try, an interrupted one goes on; the others would only repeat.
-FINAL_OUTCOMES = frozenset({Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,14 +126,24 @@ class Workplace:
     storage: Path
     tracking_uri: str | None = None
 
+    def folder(self, study: str) -> Path:
+        """Folder of the study."""
+        return self.storage.resolve() / study
+
     def checkpoints(self, study: str) -> Path:
         """Folder of the study's checkpoints."""
-        return self.storage.resolve() / study / "checkpoints"
+        return self.folder(study) / "checkpoints"
+
+    def open_store(self) -> Store:
+        """The tracking store."""
+        from dynaloss.tracking import open_store
+
+        return open_store(self.tracking_uri, self.storage)
 
     @contextmanager
     def locked(self, study: str) -> Iterator[None]:
         """Keeps a second launch of the same study out."""
-        path = self.storage / study / "launch.lock"
+        path = self.folder(study) / "launch.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, timeout=0)
         try:
@@ -227,11 +236,11 @@ def launch_trial(
     sources = Sources()
     sources.check([(trial.config, trial.seed, trial.base_seed)])
     source = sources.of(trial.config.data)
-    with workplace.locked(study.study), _study_run(_open_store(workplace), plan) as run:
+    with workplace.locked(study.study), _study_run(workplace.open_store(), plan) as run:
         folder = workplace.checkpoints(study.study)
         with Progress(console, [trial], done=0, slots=1, metric=plan.metric) as progress:
-            recorder = Recorder(run, [trial], folder, progress, fresh=fresh)
-            runner = TrialRunner(_order(trial, folder, fresh), source, study.resources.gpu)
+            recorder = Recorder(TrialWriter(run, folder), [trial], progress, fresh=fresh)
+            runner = TrialRunner(order_of(trial, folder, fresh=fresh), source, study.resources.gpu)
             recorder.begin(trial.key)
             try:
                 while recorder.take(trial.key, runner.step()):
@@ -254,7 +263,7 @@ def _launch(
     from dynaloss.tracking import read_plan
 
     started = time.monotonic()
-    store = _open_store(workplace)
+    store = workplace.open_store()
     with _study_run(store, plan) as run:
         earlier = read_plan(store, plan.study)
         stored = amended_plan(plan, earlier)
@@ -287,12 +296,6 @@ def _publish(store: Store, run: StudyRun, plan: Mapping[str, Any], console: Cons
         console.print(f"The report could not be stored: {error}", markup=False)
 
 
-def _open_store(workplace: Workplace) -> Store:
-    from dynaloss.tracking import open_store
-
-    return open_store(workplace.tracking_uri, workplace.storage)
-
-
 def _study_run(store: Store, plan: Plan) -> StudyRun:
     return store.start_study(plan.study, tags={"dynaloss.plan_hash": plan.hash})
 
@@ -303,7 +306,7 @@ def _trials_left(plan: Plan, run: StudyRun) -> tuple[Trial, ...]:
     left = []
     for trial in plan.trials:
         state = states.get(trial.key)
-        if state is None or state.outcome not in FINAL_OUTCOMES:
+        if state is None or not state.outcome.is_final:
             left.append(trial)
         else:
             run.update_tags(
@@ -316,7 +319,14 @@ def _trials_left(plan: Plan, run: StudyRun) -> tuple[Trial, ...]:
     return tuple(left)
 
 
-def _order(trial: Trial, checkpoints: Path, fresh: bool) -> TrialOrder:
+def order_of(trial: Trial, checkpoints: Path, *, fresh: bool = False) -> TrialOrder:
+    """What a runner has to know of a trial.
+
+    Args:
+        trial: The trial.
+        checkpoints: Folder of the study's checkpoints.
+        fresh: Whether an existing checkpoint is ignored.
+    """
     return TrialOrder(
         key=trial.key,
         config=trial.config.model_dump(),
@@ -333,7 +343,7 @@ def _begun_orders(
     """Each trial's order with the name of its source; a trial begins when its order is taken."""
     for trial in left:
         recorder.begin(trial.key)
-        yield _order(trial, folder, fresh), source_key(trial.config.data)
+        yield order_of(trial, folder, fresh=fresh), source_key(trial.config.data)
 
 
 def _run_with_ray(
@@ -358,7 +368,7 @@ def _run_with_ray(
             metric=plan.metric,
         )
         with progress:
-            recorder = Recorder(run, left, folder, progress, fresh=fresh)
+            recorder = Recorder(TrialWriter(run, folder), left, progress, fresh=fresh)
             try:
                 run_trials(
                     _begun_orders(left, recorder, folder, fresh),

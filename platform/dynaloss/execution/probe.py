@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -19,8 +18,9 @@ from dynaloss.design.record import Outcome
 from dynaloss.design.study import ResourcesConfig
 from dynaloss.errors import DynalossError
 from dynaloss.execution.artifacts import mib_in, write_artifacts
-from dynaloss.execution.launch import Sources
-from dynaloss.execution.runner import StepResult, TrialOrder, TrialRunner
+from dynaloss.execution.launch import Sources, order_of
+from dynaloss.execution.runner import StepResult, TrialRunner
+from dynaloss.execution.threads import trial_threads
 
 __all__ = ["probe_costs", "trials_at_once"]
 
@@ -70,7 +70,7 @@ def probe_costs(
     for trial in trials:
         groups.setdefault(cost_group(trial.config), []).append(trial)
     costs: dict[str, TrialCost] = {}
-    with _threads(resources), tempfile.TemporaryDirectory(prefix="dynaloss-probe-") as folder:
+    with trial_threads(resources), tempfile.TemporaryDirectory(prefix="dynaloss-probe-") as folder:
         for number, group in enumerate(groups.values(), start=1):
             name = f"{group[0].arm} · {group[0].condition}"
             console.print(f"probe {number} of {len(groups)}: {name}", soft_wrap=True)
@@ -92,14 +92,7 @@ def trials_at_once(resources: ResourcesConfig) -> int:
 
 def _probe(trial: Trial, sources: Sources, gpus: float, folder: Path) -> _Probe:
     folder.mkdir()
-    order = TrialOrder(
-        key=trial.key,
-        config=_shortened(trial.config).model_dump(),
-        seed=trial.seed,
-        base_seed=trial.base_seed,
-        checkpoints=str(folder),
-        fresh=True,
-    )
+    order = order_of(replace(trial, config=_shortened(trial.config)), folder, fresh=True)
     runner = TrialRunner(order, sources.of(trial.config.data), gpus)
     results = list(_until_the_end(runner, trial))
     first, last = results[0].reports[-1][1], results[-1].reports[-1][1]
@@ -130,16 +123,3 @@ def _until_the_end(runner: TrialRunner, trial: Trial) -> Iterator[StepResult]:
         yield result
         if result.outcome is not None:
             return
-
-
-@contextmanager
-def _threads(resources: ResourcesConfig) -> Iterator[None]:
-    """As many threads as a trial has, for as long as the block lasts."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, int(resources.cpu)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -25,7 +25,7 @@ PLAIN_LINE_SECONDS = 15.0
 
 
 class TimeLeft:
-    """Estimates the time left from the seconds that epochs of each arm have taken.
+    """Estimates the time left from the seconds that epochs of each condition and arm have taken.
 
     Args:
         trials: The trials still to run.
@@ -51,7 +51,7 @@ class TimeLeft:
     def seconds(self) -> float | None:
         """Seconds left, or None before the first epoch.
 
-        An arm without an epoch so far is taken to cost the mean of those that have one.
+        One without an epoch so far is taken to cost the mean of those that have one.
         """
         if not self._seconds:
             return None

@@ -14,12 +14,12 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
+from dynaloss.design.search_config import SchedulerConfig
 from dynaloss.design.search_rungs import bracket_of, num_brackets, rungs
-from dynaloss.design.search_study import SchedulerConfig
 
 __all__ = ["Candidate", "Decision", "Pruner", "Verdict", "make_pruner"]
 
@@ -92,8 +92,8 @@ class Pruner:
     audit_fraction: float = 0.0
     seed: int = 0
     sign: int = 1
-    audited: dict[str, int] = field(default_factory=dict)
-    """Rung at which an audited trial would have been stopped, by key."""
+    audited: set[str] = field(default_factory=set)
+    """Keys of the trials that would have been stopped, and run on."""
 
     def report(self, trial: Candidate, epoch: int, value: float) -> Decision:
         """Takes in a trial's result at an epoch, each epoch once and in order.
@@ -108,15 +108,10 @@ class Pruner:
         free = trial.key in self.audited
         decision = self.rule.judge(trial, epoch, self.sign * value, counts=not free)
         if free:
-            return Decision(rung=decision.rung, place=decision.place, among=decision.among)
+            return replace(decision, verdict=Verdict.CONTINUE)
         if decision.verdict is Verdict.PRUNE and self._drawn(trial.key, epoch):
-            self.audited[trial.key] = epoch
-            return Decision(
-                verdict=Verdict.AUDIT,
-                rung=decision.rung,
-                place=decision.place,
-                among=decision.among,
-            )
+            self.audited.add(trial.key)
+            return replace(decision, verdict=Verdict.AUDIT)
         return decision
 
     def _drawn(self, key: str, rung: int) -> bool:
@@ -215,13 +210,19 @@ def make_pruner(config: SchedulerConfig, *, seed: int, mode: str) -> Pruner:
         seed: Seed of the audit draws.
         mode: `max` or `min`: which values are better.
     """
-    halving = config.name in ("asha", "hyperband")
-    rule: _Rule
-    if halving:
-        bracketed = config.name == "hyperband"
-        rule = Halving(
-            config.grace_epochs, config.reduction_factor, config.rungs, bracketed=bracketed
-        )
-    else:
-        rule = Median(config.grace_epochs) if config.name == "median" else Never()
-    return Pruner(rule, config.audit_fraction, seed, sign=1 if mode == "max" else -1)
+    return Pruner(_rule(config), config.audit_fraction, seed, sign=1 if mode == "max" else -1)
+
+
+def _rule(config: SchedulerConfig) -> _Rule:
+    match config.name:
+        case "none":
+            return Never()
+        case "median":
+            return Median(config.grace_epochs)
+        case name:
+            return Halving(
+                config.grace_epochs,
+                config.reduction_factor,
+                config.rungs,
+                bracketed=name == "hyperband",
+            )

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dynaloss.design.identity import flatten
 from dynaloss.design.plan import Trial
 from dynaloss.design.record import Outcome
-from dynaloss.execution.artifacts import mib_in, write_artifacts
-from dynaloss.execution.checkpoints import CheckpointFile
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.runner import StepResult
-
-if TYPE_CHECKING:
-    from dynaloss.tracking import StudyRun
+from dynaloss.execution.trial_writer import TrialWriter
 
 __all__ = ["Ending", "Recorder"]
 
@@ -41,49 +33,34 @@ class Ending:
 
 
 class Recorder:
-    """Records the trials of one launch; artifacts are written beside the caller's loop.
+    """Records the trials of one launch.
 
     Args:
-        run: The study in the tracking store.
+        writer: Writes to the tracking store; closed with the recorder.
         trials: The trials that are about to run.
-        checkpoints: Folder of the study's checkpoints.
         progress: Display to keep up to date.
         fresh: Whether runs of earlier launches are put aside for new ones.
     """
 
     def __init__(
         self,
-        run: StudyRun,
+        writer: TrialWriter,
         trials: Iterable[Trial],
-        checkpoints: Path,
         progress: Progress,
         *,
         fresh: bool = False,
     ) -> None:
-        self._run = run
+        self._writer = writer
         self._trials = {trial.key: trial for trial in trials}
-        self._checkpoints = checkpoints
         self._progress = progress
         self._fresh = fresh
-        self._begun: set[str] = set()
         self._last: dict[str, tuple[int, dict[str, float]]] = {}
-        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="artifacts")
-        self._pending: list[Future[None]] = []
         self.endings: dict[str, Ending] = {}
 
     def begin(self, key: str) -> None:
         """Notes that a trial starts, or goes on."""
         trial = self._trials[key]
-        self._run.begin_trial(
-            key=key,
-            name=trial.name,
-            condition=trial.condition,
-            arm=trial.arm,
-            seed=trial.seed,
-            parameters=flatten(trial.config) | {"seed": trial.seed, "base_seed": trial.base_seed},
-            fresh=self._fresh,
-        )
-        self._begun.add(key)
+        self._writer.begin(trial, trial.name, fresh=self._fresh)
         self._progress.started(trial)
 
     def take(self, key: str, result: StepResult) -> bool:
@@ -92,12 +69,13 @@ class Recorder:
         Returns:
             Whether the trial goes on.
         """
+        trial = self._trials[key]
         if result.data:
-            self._later(self._run.log_data, key, result.data)
+            self._writer.data(trial, result.data)
         for epoch, metrics in result.reports:
-            self._run.log_report(key, epoch, metrics)
+            self._writer.report(trial, epoch, metrics)
             self._last[key] = (epoch, metrics)
-            self._progress.reported(self._trials[key], epoch, metrics)
+            self._progress.reported(trial, epoch, metrics)
         if result.outcome is not None:
             self.end(key, result.outcome, result.message, result.diagnostics)
         return result.outcome is None
@@ -112,37 +90,18 @@ class Recorder:
         """Records the end of a trial, once."""
         if key in self.endings:
             return
-        if outcome is Outcome.FAILED and key not in self._begun:
+        trial = self._trials[key]
+        if outcome is Outcome.FAILED and not self._writer.has_begun(trial):
             self.begin(key)
         epoch, metrics = self._last.get(key, (None, {}))
         ending = Ending(outcome=outcome, message=message, epoch=epoch, metrics=metrics)
         self.endings[key] = ending
-        self._progress.ended(self._trials[key], ending)
-        if key in self._begun:
-            self._later(self._store_end, key, diagnostics or {})
+        self._progress.ended(trial, ending)
+        if self._writer.has_begun(trial):
+            self._writer.end(trial, outcome, message, diagnostics=diagnostics or {}, epoch=epoch)
 
     def close(self) -> None:
         """Ends the trials without an end as interrupted and waits for all that is unwritten."""
         for key in self._trials:
             self.end(key, Outcome.INTERRUPTED)
-        self._background.shutdown(wait=True)
-        for pending in self._pending:
-            pending.result()
-
-    def _later(
-        self, task: Callable[[str, dict[str, Any]], None], key: str, content: dict[str, Any]
-    ) -> None:
-        self._pending.append(self._background.submit(task, key, content))
-
-    def _store_end(self, key: str, diagnostics: dict[str, Any]) -> None:
-        ending = self.endings[key]
-        with tempfile.TemporaryDirectory(prefix="dynaloss-artifacts-") as name:
-            folder = Path(name)
-            write_artifacts(self._trials[key], diagnostics, folder)
-            self._run.log_artifacts(key, folder)
-            if ending.epoch is not None:
-                size = {"disk/artifacts_mib": mib_in(folder)}
-                self._run.log_report(key, ending.epoch, size)
-        self._run.end_trial(key, ending.outcome, ending.message)
-        if ending.outcome not in (Outcome.INTERRUPTED, Outcome.FAILED):
-            CheckpointFile(self._checkpoints, key).remove()
+        self._writer.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynaloss.analysis import costs
 from dynaloss.analysis.cells import Comparison, compare
-from dynaloss.analysis.pivot import fill_repeats
+from dynaloss.analysis.pivot import planned
 from dynaloss.analysis.render import escape_markdown, render
 from dynaloss.analysis.selection import curves_of
 from dynaloss.analysis.summary import summarise
@@ -81,9 +81,7 @@ def _planned_records(store: Store, plan: Mapping[str, Any]) -> list[TrialRecord]
     metric = plan["metric"]
     curves = (metric, *curves_of(metric), *costs.CURVES)
     records = read_records(store, plan["study"], history=curves, diagnostics=True)
-    keys = set(plan["keys"])
-    planned = [record for record in records if record.key in keys]
-    return fill_repeats(planned, plan["repeats"])
+    return planned(records, plan)
 
 
 def _comparison(records: list[TrialRecord], plan: Mapping[str, Any]) -> Comparison:

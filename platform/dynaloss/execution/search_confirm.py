@@ -8,12 +8,16 @@ from typing import Any
 
 import yaml
 
+from dynaloss.design.plan import conditions_of
 from dynaloss.design.search_plan import SearchPlan
-from dynaloss.design.search_study import ConfirmConfig, confirmed_name
+from dynaloss.design.search_study import confirmed_name
 from dynaloss.execution.search_director import SearchTrial
 from dynaloss.execution.search_results import winners
 
-__all__ = ["best_study", "write_best"]
+__all__ = ["BEST", "best_study", "write_best"]
+
+BEST = "best.yaml"
+"""Name of the file of that study, in the folder of its search."""
 
 UNTUNED = "untuned"
 
@@ -24,37 +28,48 @@ def best_study(plan: SearchPlan, trials: Iterable[SearchTrial]) -> dict[str, Any
     Nothing is held out for validation any more: the choice is made, and the confirmation trains
     on all that the search had.
     """
-    study, everything = plan.study, list(trials)
-    confirm = study.confirm or ConfirmConfig()
-    tuned: list[dict[str, Any]] = []
-    arms: dict[str, dict[str, Any]] = {}
-    for group in plan.groups:
-        ranked = winners(everything, group, study.search.objectives()[0], confirm.top)
-        for place, winner in enumerate(ranked, start=1):
-            arm = group.arm if place == 1 else f"{group.arm}-{place}"
-            arms.setdefault(arm, dict(study.arm_overrides()[group.arm]))
-            entry = {"arm": arm, "condition": dict(group.condition_values)}
-            tuned.append({**entry, "settings": dict(winner.chosen)})
+    study, confirm = plan.study, plan.study.confirmation
+    arms, tuned = _winning(plan, list(trials))
     if not tuned:
         return None
-    untuned: list[str] = []
+    untuned = {}
     for arm, settings in study.arm_overrides().items() if confirm.untuned else ():
-        untuned.append(UNTUNED if arm == "full" else f"{UNTUNED}-{arm}")
-        arms[untuned[-1]] = dict(settings)
+        untuned[UNTUNED if arm == "full" else f"{UNTUNED}-{arm}"] = dict(settings)
     trial = study.trial.model_dump(exclude_unset=True)
     trial.setdefault("data", {})["validation"] = {"fraction": 0.0}
     return {
         "study": confirmed_name(study.study),
         "trial": trial,
         "conditions": {key: list(values) for key, values in study.conditions.items()},
-        "arms": arms,
+        "arms": arms | untuned,
         "tuned": tuned,
-        **({"ablation": {"baseline": untuned[0]}} if untuned else {}),
+        **({"ablation": {"baseline": next(iter(untuned))}} if untuned else {}),
         "seeds": list(confirm.seeds),
         "base_seed": study.base_seed,
         "resources": study.resources.model_dump(),
         "report": {"metric": confirm.metric},
     }
+
+
+def _winning(
+    plan: SearchPlan, trials: list[SearchTrial]
+) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """The arms of the winners, and what was found for each of them under each condition."""
+    study, top = plan.study, plan.study.confirmation.top
+    arms: dict[str, dict[str, Any]] = {}
+    tuned: list[dict[str, Any]] = []
+    for group in plan.groups:
+        # Conditions that are equal in effect have been searched as one.
+        equal = [c.values for c in conditions_of(study) if c.label == group.condition]
+        ranked = winners(trials, group, study.search.objectives()[0], top)
+        for place, winner in enumerate(ranked, start=1):
+            arm = group.arm if place == 1 else f"{group.arm}-{place}"
+            arms.setdefault(arm, dict(study.arm_overrides()[group.arm]))
+            tuned += [
+                {"arm": arm, "condition": dict(values), "settings": dict(winner.chosen)}
+                for values in equal
+            ]
+    return arms, tuned
 
 
 def write_best(values: dict[str, Any], path: Path, told: str) -> Path:

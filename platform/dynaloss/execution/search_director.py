@@ -21,8 +21,6 @@ from dynaloss.execution.search_journal import Journal
 
 __all__ = ["Director", "SearchTrial", "Suggestions", "Watcher"]
 
-FINAL = frozenset({Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED})
-
 
 @dataclass(slots=True, kw_only=True)
 class SearchTrial:
@@ -33,6 +31,7 @@ class SearchTrial:
         group: Its group.
         number: Position in the group, from 0.
         chosen: The suggested values.
+        data: What was done to the data; empty before the first result.
         reports: Metrics by epoch.
         outcome: How it ended; `running` until then.
         message: Why it ended so, where that is not plain.
@@ -45,6 +44,7 @@ class SearchTrial:
     group: Group
     number: int
     chosen: Mapping[str, Scalar]
+    data: dict[str, Any] = field(default_factory=dict)
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
     outcome: Outcome = Outcome.RUNNING
     message: str = ""
@@ -101,6 +101,9 @@ class Watcher(Protocol):
     def begun(self, trial: SearchTrial) -> None:
         """A trial starts or goes on."""
 
+    def prepared(self, trial: SearchTrial) -> None:
+        """It is known what was done to the trial's data."""
+
     def reported(self, trial: SearchTrial, epoch: int) -> None:
         """An epoch's report came in."""
 
@@ -138,14 +141,14 @@ class Director:
         )
         self._asked = dict.fromkeys(self._groups, 0)
         self._replay()
-        self._queue = [t for t in self.trials.values() if t.outcome not in FINAL]
+        self._queue = [t for t in self.trials.values() if not t.outcome.is_final]
 
     # -- what runs next -------------------------------------------------------------------
 
     @property
     def left(self) -> int:
         """Trials that have not ended for good."""
-        ended = sum(trial.outcome in FINAL for trial in self.trials.values())
+        ended = sum(trial.outcome.is_final for trial in self.trials.values())
         return max(0, sum(max(g.trials, self._asked[g.name]) for g in self.plan.groups) - ended)
 
     @property
@@ -191,6 +194,10 @@ class Director:
         Epochs that were reported before, by this launch or one before, are passed over.
         """
         trial = self.trials[key]
+        if result.data and not trial.data:
+            self._journal.write("data", key=key, record=result.data)
+            trial.data = result.data
+            self._watcher.prepared(trial)
         for epoch, metrics in result.reports:
             if trial.outcome is not Outcome.RUNNING or epoch <= trial.last_epoch:
                 continue
@@ -213,9 +220,11 @@ class Director:
         trial = self.trials[key]
         if trial.outcome is not Outcome.RUNNING:
             return
-        content: dict[str, Any] = {"outcome": str(outcome), "message": message}
-        self._journal.write("end", key=key, **content, diagnostics=diagnostics or {})
-        self._end(trial, outcome, message, diagnostics or {})
+        learned = diagnostics or {}
+        self._journal.write(
+            "end", key=key, outcome=str(outcome), message=message, diagnostics=learned
+        )
+        self._end(trial, outcome, message, learned)
         self._tell(trial)
         self._watcher.ended(trial)
 
@@ -253,7 +262,7 @@ class Director:
         trial.outcome, trial.message, trial.diagnostics = outcome, message, diagnostics
 
     def _tell(self, trial: SearchTrial) -> None:
-        if trial.outcome not in FINAL:
+        if not trial.outcome.is_final:
             return
         curve = trial.curve(self.objectives[0][0])
         shown = set(trial.group.rungs) | {trial.last_epoch}
@@ -274,6 +283,8 @@ class Director:
                 case "begin" if event["group"] in self._groups:
                     group = self._groups[event["group"]]
                     self._begin(group, event["number"], event["chosen"])
+                case "data" if event["key"] in self.trials:
+                    self.trials[event["key"]].data = event["record"]
                 case "report" if event["key"] in self.trials:
                     trial = self.trials[event["key"]]
                     trial.outcome = Outcome.RUNNING  # one that had failed went on

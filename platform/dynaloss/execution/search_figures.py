@@ -81,9 +81,8 @@ def _drawings(
     shares = summary.importances.get(name, {})
     drawings: dict[str, Callable[[], Any]] = {}
     if shares:
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         drawings["Importance of parameters"] = lambda: plots.plot_param_importances(
-            study, evaluator=evaluator, target=target, target_name=first
+            study, evaluator=suggester.evaluator, target=target, target_name=first
         )
     if len(shares) > 1:
         # All pairs of many parameters are too small to read.

@@ -21,10 +21,10 @@ from dynaloss.design.study import load_study
 from dynaloss.errors import InputError
 from dynaloss.execution.assembly import count_equal_images_of, source_key
 from dynaloss.execution.interrupts import sigterm_as_sigint
-from dynaloss.execution.launch import Sources, Workplace, launch_ablation
+from dynaloss.execution.launch import Sources, Workplace, launch_ablation, order_of
 from dynaloss.execution.runner import TrialOrder, TrialRunner
-from dynaloss.execution.search_confirm import best_study, write_best
-from dynaloss.execution.search_director import Director, SearchTrial
+from dynaloss.execution.search_confirm import BEST, best_study, write_best
+from dynaloss.execution.search_director import Director
 from dynaloss.execution.search_figures import write_search_report
 from dynaloss.execution.search_journal import Journal
 from dynaloss.execution.search_optuna import (
@@ -34,6 +34,8 @@ from dynaloss.execution.search_optuna import (
 )
 from dynaloss.execution.search_recorder import SearchProgress, SearchRecorder
 from dynaloss.execution.search_summary import SearchSummary
+from dynaloss.execution.threads import trial_threads
+from dynaloss.execution.trial_writer import TrialWriter
 
 if TYPE_CHECKING:
     from dynaloss.tracking import StudyRun
@@ -116,7 +118,7 @@ def launch_search(
     started = time.monotonic()
     sources = Sources()
     plan = _planned(study, sources)
-    folder = workplace.storage.resolve() / study.study
+    folder = workplace.folder(study.study)
     # Ray, once started, serves the confirmation too.
     with ExitStack() as stack:
         with workplace.locked(study.study), Journal(folder / "journal.jsonl") as journal:
@@ -149,8 +151,8 @@ class _Launch:
         self._console = console
         self._journal = journal
         self._stack = stack
+        self._folder = workplace.folder(plan.study.study)
         self._checkpoints = workplace.checkpoints(plan.study.study)
-        self._report = workplace.storage.resolve() / plan.study.study / "search.html"
 
     def run(self, *, sequential: bool) -> SearchSummary:
         """Runs the trials that are left."""
@@ -158,13 +160,13 @@ class _Launch:
         with self._study_run() as run:
             run.log_dict(None, "plan.json", _stored_plan(self._plan))
             progress = self._progress()
-            recorder = SearchRecorder(run, self._checkpoints, progress)
+            recorder = SearchRecorder(TrialWriter(run, self._checkpoints), progress)
             director = Director(self._plan, self._journal, suggesters, recorder)
             run.mark_stale(keep=list(director.trials))
             progress.expect(left=director.left)
             try:
-                recorder.catch_up(director.trials.values())
-                self._conduct(director, progress, sequential)
+                recorder.catch_up(director.trials.values(), run.trials())
+                self._conduct(director, sequential)
             finally:
                 recorder.close(director.trials.values())
             stopped = director.left > 0 and not director.all_asked
@@ -178,11 +180,12 @@ class _Launch:
             )
             run.log_dict(None, "search.json", summary.as_json())
             if summary.trials:
-                run.log_study_artifact(write_search_report(summary, suggesters, self._report))
+                page = write_search_report(summary, suggesters, self._folder / "search.html")
+                run.log_study_artifact(page)
             run.finish(Outcome.INTERRUPTED if interrupted else Outcome.COMPLETED)
         return summary
 
-    def _conduct(self, director: Director, progress: SearchProgress, sequential: bool) -> None:
+    def _conduct(self, director: Director, sequential: bool) -> None:
         if not director.left:
             return
         if sequential:
@@ -205,19 +208,17 @@ class _Launch:
 
     def _orders(self, director: Director) -> Iterator[tuple[TrialOrder, str]]:
         while (trial := director.next()) is not None:
-            yield self._order(trial), source_key(trial.trial.config.data)
+            yield order_of(trial.trial, self._checkpoints), source_key(trial.trial.config.data)
 
     def _one_by_one(self, director: Director) -> None:
-        import torch
-
         resources = self._plan.study.resources
-        torch.set_num_threads(max(1, int(resources.cpu)))
         runner: TrialRunner | None = None
         try:
-            with sigterm_as_sigint():
+            with sigterm_as_sigint(), trial_threads(resources):
                 while (trial := director.next()) is not None:
                     source = self._sources.of(trial.trial.config.data)
-                    runner = TrialRunner(self._order(trial), source, resources.gpu)
+                    order = order_of(trial.trial, self._checkpoints)
+                    runner = TrialRunner(order, source, resources.gpu)
                     while director.take(trial.key, runner.step()):
                         pass
                     runner = None
@@ -228,38 +229,25 @@ class _Launch:
             if runner is not None:
                 runner.save()
 
-    def _order(self, trial: SearchTrial) -> TrialOrder:
-        return TrialOrder(
-            key=trial.key,
-            config=trial.trial.config.model_dump(),
-            seed=trial.trial.seed,
-            base_seed=trial.trial.base_seed,
-            checkpoints=str(self._checkpoints),
-        )
-
     def _suggesters(self, *, parallel: bool) -> dict[str, Suggester]:
         study = self._plan.study
-        folder = self._workplace.storage.resolve()
-        storage = open_storage(folder / study.study / "optuna.db")
+        storage = open_storage(self._folder)
         suggesters = {}
         for group in self._plan.groups:
             one = Suggester(storage, study, group, parallel=parallel)
             suggesters[group.name] = one
             if study.search.start_from is not None and not one.optuna_study.trials:
-                one.begin_with(earlier_best(folder, study.search.start_from, group))
+                earlier = self._workplace.folder(study.search.start_from)
+                one.begin_with(earlier_best(earlier, group))
         return suggesters
 
     def _study_run(self) -> StudyRun:
-        from dynaloss.tracking import open_store
-
-        store = open_store(self._workplace.tracking_uri, self._workplace.storage)
         tags = {"dynaloss.plan_hash": self._plan.hash, "dynaloss.kind": "search"}
-        return store.start_study(self._plan.study.study, tags=tags)
+        return self._workplace.open_store().start_study(self._plan.study.study, tags=tags)
 
     def _progress(self) -> SearchProgress:
-        total = sum(group.trials for group in self._plan.groups)
         metric = self._plan.study.search.objectives()[0][0]
-        return SearchProgress(self._console, metric, total=total)
+        return SearchProgress(self._console, metric, total=self._plan.num_trials)
 
 
 def _frozen(study: SearchStudy) -> Mapping[str, str]:
@@ -290,7 +278,7 @@ def _write_best(summary: SearchSummary, folder: Path) -> Path | None:
     if values is None:
         return None
     told = f"Winners of the search '{summary.plan.study.study}': run with `dynaloss ablate`."
-    path = write_best(values, folder / "best.yaml", told)
+    path = write_best(values, folder / BEST, told)
     try:
         load_study(path)
     except InputError as error:  # ours to mend: a search must not write what cannot be read

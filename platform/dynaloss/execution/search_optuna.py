@@ -1,4 +1,4 @@
-"""Suggestions by Optuna: one study per group, all in one SQLite file; every Optuna name is here.
+"""Suggestions by Optuna: one study per group, all in one SQLite file.
 
 A sampler is made anew for every trial, seeded by (search seed, group, trial number). What it
 suggests then follows from the trials in storage alone, so a relaunch after a kill suggests what
@@ -33,17 +33,19 @@ from dynaloss.errors import InputError
 
 __all__ = ["Suggester", "earlier_best", "open_storage"]
 
+_FILE = "optuna.db"
+
 # Of an earlier search, so many of a group's best come first.
 MOST_WARM_STARTS = 3
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def open_storage(path: Path) -> optuna.storages.RDBStorage:
-    """The SQLite file of a search; optuna-dashboard opens it too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def open_storage(folder: Path) -> optuna.storages.RDBStorage:
+    """The SQLite file in the folder of a search; optuna-dashboard opens it too."""
+    folder.mkdir(parents=True, exist_ok=True)
     wait = {"connect_args": {"timeout": 60}}
-    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs=wait)
+    return optuna.storages.RDBStorage(f"sqlite:///{folder / _FILE}", engine_kwargs=wait)
 
 
 class Suggester:
@@ -133,30 +135,19 @@ class Suggester:
             else:
                 self.optuna_study.tell(number, state=TrialState.PRUNED)
 
-    def best(self, count: int) -> list[dict[str, Scalar]]:
-        """Configurations of the best completed trials by the first objective."""
-        done = [
-            t
-            for t in self.optuna_study.get_trials(deepcopy=False)
-            if t.state is TrialState.COMPLETE
-        ]
-        sign = -1 if self._search.objectives()[0][1] == "max" else 1
-        done.sort(key=lambda trial: (sign * trial.values[0], trial.number))
-        return [dict(trial.params) for trial in done[:count]]
+    @property
+    def evaluator(self) -> optuna.importance.FanovaImportanceEvaluator:
+        """Works out the importance of parameters, with the same draws every time."""
+        return optuna.importance.FanovaImportanceEvaluator(seed=self._search.seed)
 
     def importances(self) -> dict[str, float]:
         """Share of each parameter in the variance of the result (fANOVA); empty if unknown."""
-        done = [
-            t
-            for t in self.optuna_study.get_trials(deepcopy=False)
-            if t.state is TrialState.COMPLETE
-        ]
+        done = self.optuna_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(done) < 4 or len({tuple(t.values) for t in done}) < 2:
             return {}
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self._search.seed)
         try:
             found = optuna.importance.get_param_importances(
-                self.optuna_study, evaluator=evaluator, target=lambda trial: trial.values[0]
+                self.optuna_study, evaluator=self.evaluator, target=lambda trial: trial.values[0]
             )
         except (RuntimeError, ValueError):  # no parameter varies, or none is in every trial
             return {}
@@ -224,24 +215,24 @@ class Suggester:
                 return samplers.RandomSampler(seed=seed)
 
 
-def earlier_best(folder: Path, name: str, group: Group) -> list[dict[str, Scalar]]:
+def earlier_best(folder: Path, group: Group) -> list[dict[str, Scalar]]:
     """Best configurations of an earlier search: of the same group, or else of all.
 
     Args:
-        folder: Storage folder.
-        name: Name of the earlier search.
+        folder: Folder of the earlier search, called like it.
         group: The group to find them for.
 
     Raises:
         InputError: If the storage holds no such search.
     """
-    path = folder / name / "optuna.db"
-    if not path.is_file():
-        raise InputError(f"search.start_from: there is no search '{name}' in {folder}")
-    storage = open_storage(path)
-    summaries = {it.study_name for it in optuna.get_all_study_summaries(storage)}
-    same = f"{name} · {group.name}"
-    names = [same] if same in summaries else sorted(summaries)
+    if not (folder / _FILE).is_file():
+        raise InputError(
+            f"search.start_from: there is no search '{folder.name}' in {folder.parent}"
+        )
+    storage = open_storage(folder)
+    everything = sorted(optuna.get_all_study_names(storage))
+    same = f"{folder.name} · {group.name}"
+    names = [same] if same in everything else everything
     found: list[tuple[float, dict[str, Scalar]]] = []
     for one in names:
         study = optuna.load_study(study_name=one, storage=storage)
@@ -276,16 +267,16 @@ def _with_pruned(study: optuna.Study) -> optuna.Study:
 
 
 def _suggest(trial: optuna.trial.Trial, key: str, known: Distribution) -> Scalar:
-    if known.kind == "choice":
-        chosen: Scalar = trial.suggest_categorical(key, known.choices)
-        return chosen
-    if known.kind == "whole":
-        step = 1 if known.log else int(known.step or 1)
-        return int(
-            trial.suggest_int(key, int(known.low), int(_top(known)), step=step, log=known.log)
-        )
-    value = trial.suggest_float(key, known.low, _top(known), step=known.step, log=known.log)
-    return known.rounded(value) if known.step else float(value)
+    match _optuna_distribution(known):
+        case IntDistribution() as whole:
+            return int(
+                trial.suggest_int(key, whole.low, whole.high, step=whole.step, log=whole.log)
+            )
+        case FloatDistribution() as real:
+            value = trial.suggest_float(key, real.low, real.high, step=real.step, log=real.log)
+            return known.rounded(value) if known.step else float(value)
+    chosen: Scalar = trial.suggest_categorical(key, known.choices)
+    return chosen
 
 
 def _optuna_distribution(known: Distribution) -> BaseDistribution:

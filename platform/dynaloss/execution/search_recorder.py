@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import statistics
-import threading
 import time
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
-from dynaloss.design.identity import flatten
 from dynaloss.design.record import Outcome
-from dynaloss.execution.checkpoints import CheckpointFile
 from dynaloss.execution.progress import clock
-from dynaloss.execution.search_director import FINAL, SearchTrial
+from dynaloss.execution.search_director import SearchTrial
+from dynaloss.execution.trial_writer import TrialWriter
 
 if TYPE_CHECKING:
-    from dynaloss.tracking import StudyRun
+    from dynaloss.tracking import TrialState
 
 __all__ = ["SearchProgress", "SearchRecorder"]
 
@@ -58,7 +54,7 @@ class SearchProgress:
 
     def ended(self, trial: SearchTrial) -> None:
         """Says how a trial ended."""
-        self._done += trial.outcome in FINAL
+        self._done += trial.outcome.is_final
         self._lengths.append(trial.last_epoch)
         value = trial.last(self._metric)
         audited = f", audited at {trial.audited_at}" if trial.audited_at else ""
@@ -79,90 +75,80 @@ class SearchProgress:
 
 
 class SearchRecorder:
-    """Records the trials of a search; ends are written beside the caller's loop.
+    """Records the trials of a search.
 
     Args:
-        run: The study in the tracking store.
-        checkpoints: Folder of the study's checkpoints.
+        writer: Writes to the tracking store; closed with the recorder.
         progress: Display to keep up to date.
     """
 
-    def __init__(self, run: StudyRun, checkpoints: Path, progress: SearchProgress) -> None:
-        self._run = run
-        self._checkpoints = checkpoints
+    def __init__(self, writer: TrialWriter, progress: SearchProgress) -> None:
+        self._writer = writer
         self._progress = progress
-        self._begun: set[str] = set()
-        self._lock = threading.Lock()
-        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="artifacts")
-        self._pending: list[Future[None]] = []
 
     def begun(self, trial: SearchTrial) -> None:
         """Starts or takes up the trial's run; what the journal holds of it is written again."""
-        tags: dict[str, Any] = {
+        fixed: dict[str, Any] = {
             GROUP: trial.group.name,
             NUMBER: trial.number,
             SUGGESTED: json.dumps(dict(trial.chosen)),
-            AUDITED: trial.audited_at is not None,
-            RUNG: trial.last_rung,
         }
-        with self._lock:
-            self._run.begin_trial(
-                key=trial.key,
-                name=trial.name,
-                condition=trial.trial.condition,
-                arm=trial.trial.arm,
-                seed=trial.trial.seed,
-                parameters=flatten(trial.trial.config)
-                | {"seed": trial.trial.seed, "base_seed": trial.trial.base_seed},
-                tags=tags,
-            )
-            for epoch, metrics in trial.reports.items():
-                self._run.log_report(trial.key, epoch, metrics)
-        self._begun.add(trial.key)
+        self._writer.begin(trial.trial, trial.name, tags=fixed | _state_tags(trial))
+        if trial.data:
+            self.prepared(trial)
+        for epoch in trial.reports:
+            self._writer.report(trial.trial, epoch, trial.reports[epoch])
+
+    def prepared(self, trial: SearchTrial) -> None:
+        """Names the trial's data."""
+        self._writer.data(trial.trial, trial.data)
 
     def reported(self, trial: SearchTrial, epoch: int) -> None:
         """Hands over an epoch's metrics."""
-        self._run.log_report(trial.key, epoch, trial.reports[epoch])
+        self._writer.report(trial.trial, epoch, trial.reports[epoch])
         self._progress.reported()
 
     def ended(self, trial: SearchTrial) -> None:
         """Writes the end of a trial."""
-        if trial.key not in self._begun:
+        if not self._writer.has_begun(trial.trial):
             self.begun(trial)
         self._progress.ended(trial)
-        self._pending.append(self._background.submit(self._store_end, trial))
+        self._write_end(trial)
 
-    def catch_up(self, trials: Iterable[SearchTrial]) -> None:
-        """Writes the ends that a kill kept from the store, each to the trial's one run."""
-        states = self._run.trials()
+    def catch_up(self, trials: Iterable[SearchTrial], states: Mapping[str, TrialState]) -> None:
+        """Writes the ends that a kill kept from the store, each to the trial's one run.
+
+        Args:
+            trials: The trials of the search.
+            states: What the store holds, by key.
+        """
         for trial in trials:
             state = states.get(trial.key)
             stored = state is not None and state.outcome is trial.outcome
-            if trial.outcome in FINAL and not stored and trial.key not in self._begun:
+            if trial.outcome.is_final and not (stored or self._writer.has_begun(trial.trial)):
                 self.begun(trial)
-                self._pending.append(self._background.submit(self._store_end, trial))
+                self._write_end(trial)
 
     def close(self, trials: Iterable[SearchTrial]) -> None:
         """Marks what has not ended as interrupted, and waits for all that is unwritten."""
         for trial in trials:
             if trial.outcome is Outcome.RUNNING:
                 trial.outcome = Outcome.INTERRUPTED
-                if trial.key in self._begun:
-                    self._pending.append(self._background.submit(self._store_end, trial))
-        self._background.shutdown(wait=True)
-        for pending in self._pending:
-            pending.result()
+                if self._writer.has_begun(trial.trial):
+                    self._write_end(trial)
+        self._writer.close()
 
-    def _store_end(self, trial: SearchTrial) -> None:
-        from dynaloss.analysis.figures import trial_figures
+    def _write_end(self, trial: SearchTrial) -> None:
+        self._writer.end(
+            trial.trial,
+            trial.outcome,
+            trial.message,
+            diagnostics=trial.diagnostics,
+            epoch=trial.last_epoch or None,
+            tags=_state_tags(trial),
+        )
 
-        with self._lock:
-            for name, content in trial.diagnostics.items():
-                self._run.log_dict(trial.key, f"{name}.json", content)
-            for name, figure in trial_figures(trial.diagnostics).items():
-                self._run.log_figure(trial.key, f"{name}.png", figure)
-            tags = {RUNG: trial.last_rung, AUDITED: trial.audited_at is not None}
-            self._run.tag_trial(trial.key, tags)
-            self._run.end_trial(trial.key, trial.outcome, trial.message)
-        if trial.outcome in FINAL:
-            CheckpointFile(self._checkpoints, trial.key).remove()
+
+def _state_tags(trial: SearchTrial) -> dict[str, Any]:
+    """Tags that tell how far a trial has come."""
+    return {RUNG: trial.last_rung, AUDITED: trial.audited_at is not None}

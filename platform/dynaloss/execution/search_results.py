@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata
 
 from dynaloss.design.record import Outcome
+from dynaloss.design.search_config import Objective
 from dynaloss.design.search_plan import Group
-from dynaloss.design.search_study import Objective
+from dynaloss.design.settings import Scalar
 from dynaloss.execution.search_director import SearchTrial
 
 __all__ = [
@@ -73,7 +74,7 @@ class Audit:
         return self.among_best / self.finished if self.finished else math.nan
 
 
-def completed(trials: Iterable[SearchTrial], group: Group) -> list[SearchTrial]:
+def _completed(trials: Iterable[SearchTrial], group: Group) -> list[SearchTrial]:
     """Completed trials of a group, by number."""
     found = [t for t in trials if t.group.name == group.name and t.outcome is Outcome.COMPLETED]
     return sorted(found, key=lambda trial: trial.number)
@@ -88,17 +89,19 @@ def winners(
     """
     name, sign = objective[0], _sign(objective)
     ranked = sorted(
-        completed(trials, group), key=lambda trial: (-sign * trial.last(name), trial.number)
+        _completed(trials, group), key=lambda trial: (-sign * trial.last(name), trial.number)
     )
-    distinct = {tuple(sorted(trial.chosen.items(), key=str)): trial for trial in reversed(ranked)}
-    return [trial for trial in ranked if trial in distinct.values()][:top]
+    distinct: dict[tuple[tuple[str, Scalar], ...], SearchTrial] = {}
+    for trial in ranked:
+        distinct.setdefault(tuple(sorted(trial.chosen.items(), key=str)), trial)
+    return list(distinct.values())[:top]
 
 
 def selections(
     trials: Iterable[SearchTrial], group: Group, objective: Objective, test: str
 ) -> list[Selection]:
     """What each rule would have taken among the completed trials, the search's own rule first."""
-    done = completed(trials, group)
+    done = _completed(trials, group)
     found = [one for rule in _rules(group, objective, test) if (one := _pick(done, rule, test))]
     best = max((one.test for one in found), default=math.nan)
     return [replace(one, cost=best - one.test) for one in found]
@@ -168,7 +171,7 @@ def audit_of(
     """What the audited trials of a group say about its pruning."""
     everything = list(trials)
     name, sign = objective[0], _sign(objective)
-    done = completed(everything, group)
+    done = _completed(everything, group)
     own = [t for t in everything if t.group.name == group.name]
     kept = -(-len(done) // reduction_factor)
     best = sorted(done, key=lambda trial: -sign * trial.last(name))[:kept]
@@ -201,7 +204,7 @@ def pareto_front(
     trials: Iterable[SearchTrial], group: Group, objectives: Sequence[Objective]
 ) -> list[SearchTrial]:
     """Completed trials that no other beats in every objective, best first by the first one."""
-    done = completed(trials, group)
+    done = _completed(trials, group)
     values = {t.key: [_sign(o) * t.last(o[0]) for o in objectives] for t in done}
     front = [
         trial
@@ -230,9 +233,9 @@ def expected_best(
         if t.group.name == group.name and math.isfinite(value := sign * t.last(objective[0]))
     )
     n = len(values)
-    weigh: Callable[[int, int], float] = lambda i, k: math.comb(i, k - 1) / math.comb(n, k)  # noqa: E731
     return [
-        sign * sum(value * weigh(i, k) for i, value in enumerate(values)) for k in range(1, n + 1)
+        sign * sum(v * (math.comb(i, k - 1) / math.comb(n, k)) for i, v in enumerate(values))
+        for k in range(1, n + 1)
     ]
 
 

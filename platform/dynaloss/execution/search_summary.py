@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from dynaloss.design.record import Outcome
 from dynaloss.design.search_plan import Group, SearchPlan
-from dynaloss.design.search_study import ConfirmConfig
 from dynaloss.execution.progress import clock
 from dynaloss.execution.search_director import SearchTrial
 from dynaloss.execution.search_results import (
@@ -88,7 +87,7 @@ class SearchSummary:
     @property
     def test_metric(self) -> str:
         """The metric that shows what each selection rule costs."""
-        return (self.plan.study.confirm or ConfirmConfig()).metric
+        return self.plan.study.confirmation.metric
 
     def _group_as_json(self, group: Group) -> dict[str, Any]:
         study, trials = self.plan.study, self.of(group)
@@ -96,7 +95,7 @@ class SearchSummary:
         first = objectives[0]
         audit = audit_of(trials, group, first, study.scheduler.reduction_factor)
         picks = selections(trials, group, first, self.test_metric)
-        best = winners(trials, group, first, (study.confirm or ConfirmConfig()).top)
+        best = winners(trials, group, first, study.confirmation.top)
         return {
             "group": group.name,
             "budget": {"trials": group.trials, "epochs": sum(t.last_epoch for t in trials)},
@@ -137,13 +136,12 @@ class SearchSummary:
         first, factor = study.search.objectives()[0], study.scheduler.reduction_factor
         for group in self.plan.groups:
             trials = self.of(group)
-            done = sum(trial.outcome is Outcome.COMPLETED for trial in trials)
             epochs = sum(trial.last_epoch for trial in trials)
             counts = Counter(str(trial.outcome) for trial in trials)
             other = ", ".join(f"{n} {o}" for o, n in sorted(counts.items()) if o != "completed")
             yield ""
             yield (
-                f"{group.name}: {done} of {group.trials} completed"
+                f"{group.name}: {counts['completed']} of {group.trials} completed"
                 + (f", {other}" if other else "")
                 + f"; {epochs} of {group.trials * group.epochs} epochs"
             )
@@ -167,13 +165,13 @@ class SearchSummary:
     @property
     def coverage(self) -> str:
         """How many of the planned trials completed, in words."""
-        total = sum(group.trials for group in self.plan.groups)
+        total = self.plan.num_trials
         done = sum(trial.outcome is Outcome.COMPLETED for trial in self.trials)
         return f"{done} of {total} trials completed"
 
     def _winner_lines(self, group: Group, trials: list[SearchTrial]) -> Iterator[str]:
         first = self.plan.study.search.objectives()[0]
-        top = (self.plan.study.confirm or ConfirmConfig()).top
+        top = self.plan.study.confirmation.top
         for winner in winners(trials, group, first, top):
             told = ", ".join(f"{key}={short(value)}" for key, value in winner.chosen.items())
             mark = " (audited)" if winner.audited_at is not None else ""

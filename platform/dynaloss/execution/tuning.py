@@ -10,6 +10,7 @@ from dynaloss.design.reader import read_document
 from dynaloss.design.study import AblationStudy
 from dynaloss.design.tuning import tuning_search, with_tuned
 from dynaloss.execution.launch import Workplace
+from dynaloss.execution.search_confirm import BEST
 from dynaloss.execution.search_launch import SearchSummary, launch_search
 
 __all__ = ["tune_arms", "with_stored_tuning"]
@@ -35,7 +36,7 @@ def tune_arms(
 
 def with_stored_tuning(study: AblationStudy, storage: Path) -> AblationStudy:
     """The study with the settings that its search has found so far; as it is without any."""
-    path = storage.resolve() / tuning_search(study).study / "best.yaml"
+    path = Workplace(storage=storage).folder(tuning_search(study).study) / BEST
     if not path.is_file():
         return study
     arms = study.arm_overrides()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.tracking import internals
-from dynaloss.tracking.location import is_server, redacted, sqlite_path
+from dynaloss.tracking.location import is_server, is_sql, redacted, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -159,7 +159,7 @@ def _open(tracking_uri: str) -> MlflowClient:
 
     if tracking_uri.startswith("http"):
         _check_server(tracking_uri)
-    elif "://" in tracking_uri:
+    elif is_sql(tracking_uri):
         _check_database(tracking_uri)
     client = MlflowClient(tracking_uri=tracking_uri)
     client.search_experiments(max_results=1)
@@ -180,8 +180,6 @@ def _check_database(tracking_uri: str) -> None:
 
     if path := sqlite_path(tracking_uri):
         path.parent.mkdir(parents=True, exist_ok=True)
-    if tracking_uri.startswith("file:"):
-        return
     engine = sqlalchemy.create_engine(tracking_uri)
     try:
         sqlalchemy.inspect(engine).get_table_names()

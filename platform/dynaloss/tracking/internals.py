@@ -14,7 +14,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dynaloss.tracking.location import is_server
+from dynaloss.tracking.location import is_sql
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Engine, TableClause
@@ -79,7 +79,7 @@ def sql_reader(tracking_uri: str) -> SqlReader | None:
         The reader; None for a server or another store, and for a database that cannot be opened
         or has other tables: about these MLflow itself knows more.
     """
-    if is_server(tracking_uri) or "://" not in tracking_uri or tracking_uri.startswith("file:"):
+    if not is_sql(tracking_uri):
         return None
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
@@ -142,9 +142,15 @@ class SqlReader:
         """The latest value of each metric, or of those named."""
         return self._points("latest_metrics", experiment_id, match, names)
 
-    def history(self, experiment_id: str, names: Collection[str] | None) -> Iterator[Point]:
-        """Every value of each metric, or of those named, in order of step and time."""
-        return self._points("metrics", experiment_id, {}, names, order=("step", "timestamp"))
+    def history(
+        self, experiment_id: str, names: Collection[str] | None, run_id: str | None = None
+    ) -> Iterator[Point]:
+        """Every value of each metric, or of those named, in order of step and time.
+
+        Of all runs, or of one.
+        """
+        order = ("step", "timestamp")
+        return self._points("metrics", experiment_id, {}, names, order=order, run_id=run_id)
 
     @cached_property
     def _tables(self) -> dict[str, TableClause]:
@@ -165,15 +171,17 @@ class SqlReader:
         match: Match,
         names: Collection[str] | None,
         order: Sequence[str] = (),
+        run_id: str | None = None,
     ) -> Iterator[Point]:
         it = self._tables[table]
         columns = (it.c.run_uuid, it.c.key, it.c.step, it.c.value, it.c.is_nan)
         named = () if names is None else (it.c.key.in_([*names]),)
-        where = (*self._of(it, experiment_id, match), *named)
+        chosen = () if run_id is None else (it.c.run_uuid == run_id,)
+        where = (*self._of(it, experiment_id, match), *named, *chosen)
         rows = self._select(columns, where, [it.c[name] for name in order])
-        for run_id, name, step, value, is_nan in rows:
+        for run, name, step, value, is_nan in rows:
             number = math.nan if is_nan else unbounded(value)
-            yield Point(run_id, sys.intern(name), step, number)
+            yield Point(run, sys.intern(name), step, number)
 
     def _of(
         self, table: TableClause, experiment_id: str, match: Match

@@ -9,6 +9,7 @@ from typing import Final
 
 __all__ = [
     "is_server",
+    "is_sql",
     "redacted",
     "resolve_artifact_root",
     "resolve_storage",
@@ -42,15 +43,18 @@ def resolve_tracking_uri(tracking_uri: str | None, storage: Path) -> str:
 
 def resolve_artifact_root(tracking_uri: str, storage: Path) -> str | None:
     """The file URI of the artifacts; None where the server or the file store decides."""
-    scheme, separator, _ = tracking_uri.partition("://")
-    if not separator or is_server(tracking_uri) or scheme == "file":
-        return None
-    return (storage.absolute() / "artifacts").as_uri()
+    return (storage.absolute() / "artifacts").as_uri() if is_sql(tracking_uri) else None
 
 
 def is_server(tracking_uri: str) -> bool:
     """Whether the URI is that of a tracking server, reached over HTTP."""
     return tracking_uri.startswith(("http://", "https://", "databricks"))
+
+
+def is_sql(tracking_uri: str) -> bool:
+    """Whether the URI is that of an SQL database, reached directly."""
+    scheme, separator, _ = tracking_uri.partition("://")
+    return bool(separator) and scheme != "file" and not is_server(tracking_uri)
 
 
 def sqlite_path(tracking_uri: str) -> Path | None:

@@ -61,6 +61,7 @@ def read_records(
     metrics: Collection[str] | None = None,
     history: Collection[str] | bool = False,
     diagnostics: Collection[str] | bool = False,
+    run_id: str | None = None,
 ) -> list[TrialRecord]:
     """The study's trials in order of start.
 
@@ -71,12 +72,15 @@ def read_records(
             server sends all.
         history: Names of the metrics whose curves are read; True for all.
         diagnostics: Stems of the JSON artifacts that are read; True for all.
+        run_id: Identifier of the one run that is wanted; None for all.
 
     Raises:
         InputError: If the store has no such study.
     """
     experiment_id = _experiment_id(store, study)
     rows = trial_rows(store.client, experiment_id, metrics=metrics)
+    if run_id is not None:
+        rows = {key: row for key, row in rows.items() if row.run_id == run_id}
     curves: Mapping[str, Curves] = {}
     if history:
         names = None if history is True else history

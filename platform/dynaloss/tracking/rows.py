@@ -109,13 +109,17 @@ def search_rows(
 
 
 def read_history(
-    client: Client, experiment_id: str, rows: Iterable[RunRow], names: Collection[str] | None
+    client: Client, experiment_id: str, rows: Collection[RunRow], names: Collection[str] | None
 ) -> dict[str, dict[str, dict[int, float]]]:
-    """Per run and metric the value at each epoch; of two values at one epoch the later."""
+    """Per run and metric the value at each epoch; of two values at one epoch the later.
+
+    An SQL store is read at once, beyond the rows too unless there is one alone.
+    """
     reader = client.reader
     if reader is not None:
+        run_id = next(iter(rows)).run_id if len(rows) == 1 else None
         points = client.attempt(
-            "read histories", lambda: list(reader.history(experiment_id, names))
+            "read histories", lambda: list(reader.history(experiment_id, names, run_id))
         )
     else:
         histories = concurrently(lambda row: _history(client, row, names), rows)

@@ -15,7 +15,7 @@ from typing import Final
 
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.tracking.client import connect, prepare_environment
-from dynaloss.tracking.location import is_server
+from dynaloss.tracking.location import is_server, redacted
 
 __all__ = ["serve_ui"]
 
@@ -42,7 +42,7 @@ def serve_ui(
         DynalossError: If MLflow's server ends on its own.
     """
     if is_server(tracking_uri):
-        raise InputError(f"{tracking_uri} is a server already: open it in a browser.")
+        raise InputError(f"{redacted(tracking_uri)} is a server already: open it in a browser.")
     _check_address(host, port)
     connect(tracking_uri, must_exist=True).open()
     command = _command(artifact_root, host, port)

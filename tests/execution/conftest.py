@@ -1,0 +1,63 @@
+"""Shared by the tests of searches: a director driven by made-up results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from dynaloss.design.record import Outcome
+from dynaloss.design.search_plan import SearchPlan
+from dynaloss.execution.runner import StepResult
+from dynaloss.execution.search_director import Director, SearchTrial, Suggestions
+from dynaloss.execution.search_journal import Journal
+
+
+class _Silent:
+    def begun(self, trial: SearchTrial) -> None: ...
+
+    def prepared(self, trial: SearchTrial) -> None: ...
+
+    def reported(self, trial: SearchTrial, epoch: int) -> None: ...
+
+    def ended(self, trial: SearchTrial) -> None: ...
+
+
+@pytest.fixture
+def silent() -> _Silent:
+    """A watcher that nothing comes of."""
+    return _Silent()
+
+
+@pytest.fixture
+def drive(silent: _Silent) -> Callable[..., Director]:
+    """Runs a search one trial at a time; killed after so many epochs, it raises Ctrl-C's error.
+
+    As a runner without a checkpoint would, a trial that goes on begins with its first epoch.
+    """
+
+    def run(
+        plan: SearchPlan,
+        folder: Path,
+        suggestions: Mapping[str, Suggestions],
+        metrics_at: Callable[[SearchTrial, int], dict[str, float]],
+        kill_after: int | None = None,
+    ) -> Director:
+        left = kill_after
+        with Journal(folder / "journal.jsonl") as journal:
+            director = Director(plan, journal, suggestions, silent)
+            while (trial := director.next()) is not None:
+                for epoch in range(1, trial.group.epochs + 1):
+                    if left == 0:
+                        raise KeyboardInterrupt
+                    left = None if left is None else left - 1
+                    result = StepResult(
+                        reports=((epoch, metrics_at(trial, epoch)),),
+                        outcome=Outcome.COMPLETED if epoch == trial.group.epochs else None,
+                    )
+                    if not director.take(trial.key, result):
+                        break
+        return director
+
+    return run
