@@ -6,13 +6,15 @@ import io
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
-from dynaloss.design import AblationStudy, load_study
+from dynaloss.design import AblationStudy, ResourcesConfig, load_study
 from dynaloss.design.record import Outcome
 from dynaloss.errors import InputError
 from dynaloss.execution.cluster import _slots, cluster
 from dynaloss.execution.launch import Workplace, launch_trial, plan_study, single_trial
+from dynaloss.execution.runner import StepResult, TrialRunner
 from dynaloss.tracking import open_store, read_records
 
 
@@ -67,6 +69,27 @@ def test_one_trial_is_recorded_with_artifacts(
         "data.json",
     }
     assert not list(workplace.checkpoints("small").glob("*.pt"))
+
+
+def test_a_trial_computes_with_the_threads_of_its_cores(
+    study: AblationStudy,
+    workplace: Workplace,
+    console: Console,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+    step = TrialRunner.step
+
+    def watched(runner: TrialRunner) -> StepResult:
+        seen.append(torch.get_num_threads())
+        return step(runner)
+
+    monkeypatch.setattr(TrialRunner, "step", watched)
+    before = torch.get_num_threads()
+    wide = study.model_copy(update={"resources": ResourcesConfig(cpu=before + 2)})
+    launch_trial(wide, single_trial(wide, arm="full"), workplace, console)
+    assert set(seen) == {before + 2}
+    assert torch.get_num_threads() == before
 
 
 def test_a_trial_as_in_the_plan_has_the_key_of_the_plan(study: AblationStudy) -> None:

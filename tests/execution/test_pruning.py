@@ -23,9 +23,11 @@ TABLE: Sequence[Report] = [
 ]  # fmt: skip
 
 
-def make(name: str = "asha", *, audit: float = 0.0, mode: str = "max") -> Pruner:
-    config = SchedulerConfig.model_validate(
-        {"name": name, "grace_epochs": 1, "reduction_factor": 3, "audit_fraction": audit}
+def make(
+    name: str = "asha", *, audit: float = 0.0, mode: str = "max", most: int | None = None
+) -> Pruner:
+    config = SchedulerConfig(
+        name=name, grace_epochs=1, reduction_factor=3, rungs=most, audit_fraction=audit
     )
     return make_pruner(config, seed=0, mode=mode)
 
@@ -155,3 +157,12 @@ def test_hyperband_brackets_do_not_compete() -> None:
     decisions = replay(make("hyperband"), reports)
     # Some of the falling results are in brackets without a rung at epoch 1, and go on.
     assert {d.rung for d in decisions} == {None, 1}
+
+
+@pytest.mark.parametrize(("most", "compared"), [(1, 6), (None, 5)])
+def test_hyperband_has_a_bracket_for_each_rung_and_one_for_none(
+    most: int | None, compared: int
+) -> None:
+    """Sizes 3 : 2 of ten trials with one rung; with two, at epochs 1 and 3, 9 : 4.5 : 3."""
+    decisions = replay(make("hyperband", most=most), [(f"a-{i}", 1, 0.5) for i in range(10)])
+    assert sum(d.rung == 1 for d in decisions) == compared

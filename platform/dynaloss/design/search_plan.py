@@ -11,7 +11,7 @@ from dynaloss.design.config import TrialConfig
 from dynaloss.design.identity import digest_of, effective_config, trial_key
 from dynaloss.design.overrides import override
 from dynaloss.design.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
-from dynaloss.design.search_rungs import num_brackets, rungs
+from dynaloss.design.search_rungs import rungs
 from dynaloss.design.search_space import grid_points, is_active
 from dynaloss.design.search_study import SearchStudy
 from dynaloss.design.settings import Scalar
@@ -209,8 +209,8 @@ def _notes(study: SearchStudy, groups: list[Group]) -> list[str]:
         if group.trials < study.search.trials:
             notes.append(f"'{group.name}' has {group.trials} combinations, and runs each once")
     if study.scheduler.name == "hyperband":
-        factor, grace = study.scheduler.reduction_factor, study.scheduler.grace_epochs
-        most = max(num_brackets(grace, factor, group.epochs) for group in groups)
+        most = 1 + max(len(group.rungs) for group in groups)
+        grace = study.scheduler.grace_epochs
         notes.append(f"hyperband: {most} brackets, from {grace} epochs of grace to no rung")
     if len({group.pool for group in groups}) < len(groups):
         notes.append("trials of several conditions or arms compete: hard ones may lose them all")

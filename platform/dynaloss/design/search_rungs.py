@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-__all__ = ["bracket_of", "num_brackets", "rungs"]
+__all__ = ["bracket_of", "rungs"]
 
 
 def rungs(
@@ -28,18 +28,15 @@ def rungs(
     return found
 
 
-def num_brackets(grace_epochs: int, reduction_factor: int, epochs: int) -> int:
-    """Brackets of Hyperband: bracket s skips the first s rungs; the last one has none."""
-    return len(rungs(grace_epochs, reduction_factor, epochs)) + 1
+def bracket_of(number: int, reduction_factor: int, num_rungs: int) -> int:
+    """Bracket of Hyperband for the trial with this number in its group, by the number alone.
 
-
-def bracket_of(number: int, reduction_factor: int, brackets: int) -> int:
-    """Bracket of the trial with this number in its group, a function of the number alone.
-
-    Brackets get trials in proportion to Hyperband's sizes (Li et al., JMLR 2018: about
-    (S + 1) / (s' + 1) * factor^s' for s' rungs), the one that is furthest behind first.
+    Bracket s skips the first s rungs, so the last one has none. Brackets get trials in proportion
+    to Hyperband's sizes (Li et al., JMLR 2018: about (S + 1) / (s' + 1) * factor^s' for s' of S
+    rungs), the one that is furthest behind first.
     """
-    left = range(brackets - 1, -1, -1)
+    brackets = num_rungs + 1
+    left = range(num_rungs, -1, -1)
     sizes = [Fraction(brackets * reduction_factor**k, k + 1) for k in left]
     total = sum(sizes)
     given = [0] * brackets

@@ -27,6 +27,7 @@ from dynaloss.execution.assembly import (
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.recorder import Ending, Recorder
 from dynaloss.execution.runner import TrialOrder, TrialRunner
+from dynaloss.execution.threads import trial_threads
 from dynaloss.execution.trial_writer import TrialWriter
 
 if TYPE_CHECKING:
@@ -236,7 +237,11 @@ def launch_trial(
     sources = Sources()
     sources.check([(trial.config, trial.seed, trial.base_seed)])
     source = sources.of(trial.config.data)
-    with workplace.locked(study.study), _study_run(workplace.open_store(), plan) as run:
+    with (
+        workplace.locked(study.study),
+        _study_run(workplace.open_store(), plan) as run,
+        trial_threads(study.resources),
+    ):
         folder = workplace.checkpoints(study.study)
         with Progress(console, [trial], done=0, slots=1, metric=plan.metric) as progress:
             recorder = Recorder(TrialWriter(run, folder), [trial], progress, fresh=fresh)

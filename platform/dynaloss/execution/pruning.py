@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from dynaloss.design.search_config import SchedulerConfig
-from dynaloss.design.search_rungs import bracket_of, num_brackets, rungs
+from dynaloss.design.search_rungs import bracket_of, rungs
 
 __all__ = ["Candidate", "Decision", "Pruner", "Verdict", "make_pruner"]
 
@@ -159,8 +159,7 @@ class Halving:
         stops = rungs(self.grace_epochs, self.reduction_factor, trial.epochs, self.most)
         if not self.bracketed:
             return 0, stops
-        brackets = num_brackets(self.grace_epochs, self.reduction_factor, trial.epochs)
-        bracket = bracket_of(trial.number, self.reduction_factor, brackets)
+        bracket = bracket_of(trial.number, self.reduction_factor, len(stops))
         return bracket, stops[bracket:]
 
 

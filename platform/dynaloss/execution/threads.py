@@ -7,16 +7,24 @@ from contextlib import contextmanager
 
 from dynaloss.design.study import ResourcesConfig
 
-__all__ = ["trial_threads"]
+__all__ = ["num_threads", "trial_threads"]
+
+
+def num_threads(cpu: float) -> int:
+    """How many threads a trial with so many cores computes with; at least one.
+
+    All ways to run a trial go by it: other threads may round sums another way.
+    """
+    return max(1, int(cpu))
 
 
 @contextmanager
 def trial_threads(resources: ResourcesConfig) -> Iterator[None]:
-    """As many threads as a trial has cores, at least one, for as long as the block lasts."""
+    """The threads of a trial for as long as the block lasts."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, int(resources.cpu)))
+    torch.set_num_threads(num_threads(resources.cpu))
     try:
         yield
     finally:

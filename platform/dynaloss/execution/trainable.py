@@ -9,6 +9,7 @@ import ray
 from ray import tune
 
 from dynaloss.execution.runner import StepResult, TrialOrder, TrialRunner
+from dynaloss.execution.threads import num_threads
 
 __all__ = ["RESULT_KEY", "TrialTrainable"]
 
@@ -32,7 +33,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc] # Ray has no types
         """Prepares a trial; `sources` holds every data source, once per node."""
         import torch
 
-        torch.set_num_threads(max(1, int(config["trial"]["cpu"])))
+        torch.set_num_threads(num_threads(config["trial"]["cpu"]))
         self._sources = sources or {}
         self._begin(config["trial"])
 
