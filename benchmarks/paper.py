@@ -15,19 +15,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torchvision
+from machine import describe
 
 from dynaloss.data.sources import Source, SourceSettings, load_source
 from dynaloss.data.splits import BiasSettings, make_splits
@@ -254,7 +250,8 @@ class Piece:
             "flip_rate": self._record["flip_rate"],
             "last_metrics": last,
             "accuracy_by_epoch": [metrics["test/accuracy"] for metrics in self._history],
-            **environment(self._options),
+            **describe(self._options.device),
+            **({"commit": self._options.commit} if self._options.commit else {}),
         }
 
 
@@ -263,33 +260,6 @@ def peak_mib(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-def environment(options: argparse.Namespace) -> dict[str, Any]:
-    """Device, versions, commit and command."""
-    is_cuda = options.device == "cuda"
-    return {
-        "device": torch.cuda.get_device_name() if is_cuda else platform.processor() or "cpu",
-        "threads": torch.get_num_threads(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "numpy": np.__version__,
-        },
-        "commit": options.commit or _commit(),
-        "command": " ".join(["python", *sys.argv]),
-    }
-
-
-def _commit() -> str | None:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    folder = Path(__file__).parent
-    try:
-        found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from bulk_store import write_records
 from click.testing import CliRunner, Result
 
 from dynaloss.cli.main import main
@@ -54,7 +54,6 @@ def trial() -> Trial:
 @pytest.fixture
 def write(
     empty_storage: Path,
-    load_benchmark: Callable[[str], ModuleType],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Write:
@@ -64,10 +63,9 @@ def write(
     for name in ("MLFLOW_TRACKING_URI", "DYNALOSS_STORAGE"):
         monkeypatch.delenv(name, raising=False)
     shutil.copytree(empty_storage, storage)
-    bulk_store = load_benchmark("bulk_store")
 
     def call(study: str, *trials: TrialRecord, **given: Any) -> None:
-        bulk_store.write_records(storage, study, trials, **given)
+        write_records(storage, study, trials, **given)
 
     return call
 

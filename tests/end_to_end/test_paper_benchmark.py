@@ -7,12 +7,11 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+import paper
 import pytest
 import torch
 
@@ -28,13 +27,9 @@ ALONE = f"""
 import runpy, sys
 sys.modules.update(dict.fromkeys({PEERS}))
 sys.argv = sys.argv[1:]
+sys.path.insert(0, {str(SCRIPT.parent)!r})
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-@pytest.fixture(scope="module")
-def paper(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
-    return load_benchmark("paper")
 
 
 @pytest.fixture
@@ -64,7 +59,7 @@ def _results(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def test_interrupted_twice_equals_uninterrupted(
-    paper: ModuleType, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No minutes at all leave one epoch a piece."""
     pieces, whole = tmp_path / "pieces", tmp_path / "whole"
@@ -90,7 +85,7 @@ def test_interrupted_twice_equals_uninterrupted(
     assert "corrector/auc" in second["last_metrics"]
 
 
-def test_equals_the_trial_of_a_study(paper: ModuleType, data: Path, tmp_path: Path) -> None:
+def test_equals_the_trial_of_a_study(data: Path, tmp_path: Path) -> None:
     """The script states the paper's setting once more; the defaults of a study are it, too."""
     paper.main(_options(data, tmp_path / "out"))
     _, state = _results(tmp_path / "out")
@@ -135,7 +130,7 @@ def test_needs_none_of_the_platforms_peers(data: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_run_is_said_plainly(
-    paper: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     with pytest.raises(SystemExit, match=r"error: \[data.root\] data not found"):

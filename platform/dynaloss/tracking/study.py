@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dynaloss.design.record import Outcome
 from dynaloss.tracking.client import Client
@@ -32,9 +32,6 @@ from dynaloss.tracking.vocabulary import (
     outcome_of,
 )
 from dynaloss.tracking.writer import MetricWriter
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["StudyRun", "TrialState"]
 
@@ -172,10 +169,6 @@ class StudyRun:
     def log_dict(self, key: str | None, name: str, mapping: Mapping[str, Any]) -> None:
         """Store a JSON file; arrays and tensors become lists."""
         self.log_text(key, name, json.dumps(mapping, indent=1, default=_plain))
-
-    def log_figure(self, key: str | None, name: str, figure: Figure) -> None:
-        """Store a matplotlib figure as an image, in the format that the name's ending tells."""
-        self._client.log_figure(self._run_id(key), figure, name)
 
     def log_artifacts(self, key: str | None, folder: Path) -> None:
         """Store what a folder holds with the trial, or with the study where the key is None."""
