@@ -277,6 +277,7 @@ HARD = "tags.`dynaloss.condition` = 'symmetric 0.4 · IR 10'"
 
 def main(storage: str = "results", folder: str = "docs/images") -> None:
     """Makes every picture."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
     store = open_store(storage=storage, must_exist=True)
     experiment = store.studies()["quickstart"]
     where = "tags.`dynaloss.role` = 'trial'"

@@ -24,7 +24,7 @@ def _sentence(comparison: Comparison, condition: str) -> str:
     parts = [
         f"At {condition}, {best.arm} has the best mean, {_value(comparison, best)}",
         _shared_with(comparison.column(condition), best),
-        _against_baseline(comparison, best),
+        _against_baseline(comparison, comparison.column(condition), best),
         _seeds(best),
     ]
     return ", ".join(part for part in parts if part) + "."
@@ -45,11 +45,14 @@ def _value(comparison: Comparison, cell: Cell) -> str:
     return f"{text} %" if metrics.is_percent(comparison.metric) else text
 
 
-def _against_baseline(comparison: Comparison, best: Cell) -> str:
+def _against_baseline(comparison: Comparison, column: Sequence[Cell], best: Cell) -> str:
     if comparison.baseline is None:
         return ""
     if best.arm == comparison.baseline:
-        return "the baseline itself"
+        others = [cell.difference for cell in column if cell is not best and cell.difference]
+        clear = sum(difference.clear for difference in others)
+        told = f", from which {clear or 'none'} of the {counted(len(others), 'other')} can be told"
+        return "the baseline itself" + (told if others else "")
     if best.difference is None:
         return f"not comparable with {comparison.baseline} for want of a shared seed"
     return _difference(comparison, comparison.baseline, best.difference)
