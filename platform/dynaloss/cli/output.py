@@ -79,10 +79,11 @@ def print_catalogue() -> None:
     from dynaloss.design.config import LOSSES, MODELS, SOURCES
 
     studies = {name: path.parent.name for name, path in sorted(bundled_studies().items())}
+    models = {**MODELS, "torchvision/NAME": "any classifier of torchvision, such as resnet50"}
     for title, entries in (
         ("studies", studies),
         ("data sources", SOURCES),
-        ("models", MODELS),
+        ("models", models),
         ("losses", LOSSES),
     ):
         click.echo(f"{title}:")
