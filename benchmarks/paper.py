@@ -25,8 +25,9 @@ from typing import Any
 import torch
 from machine import describe
 
+from dynaloss.data.bias_settings import BiasSettings
 from dynaloss.data.sources import Source, SourceSettings, load_source
-from dynaloss.data.splits import BiasSettings, make_splits
+from dynaloss.data.splits import make_splits
 from dynaloss.data.streamed import make_split
 from dynaloss.data.views import Views, ViewSettings
 from dynaloss.errors import DynalossError

@@ -10,30 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaloss.data.bias import (
-    draw_observed_labels,
     long_tail_counts,
     realised_transition_matrix,
     step_counts,
-    symmetric_transition_matrix,
     take_per_class,
 )
-from dynaloss.data.image_files import ImageFiles
-from dynaloss.data.label_files import read_observed_labels
-from dynaloss.data.noise import (
-    asymmetric_transition_matrix,
-    class_map,
-    default_class_map,
-    flip_labels,
-    instance_labels,
-    uniform_transition_matrix,
-)
+from dynaloss.data.bias_settings import BiasSettings
+from dynaloss.data.observed import check_noise, observed_labels
 from dynaloss.data.source import Images, Source
 from dynaloss.errors import InputError
 from dynaloss.learning.streams import Streams
 
 __all__ = [
-    "NOISE_KINDS",
-    "BiasSettings",
     "LabelledImages",
     "TrialSplits",
     "check_bias",
@@ -41,41 +29,6 @@ __all__ = [
     "make_splits",
     "rows_by_role",
 ]
-
-NOISE_KINDS = ("none", "symmetric", "uniform", "flip", "asymmetric", "instance", "file")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BiasSettings:
-    """How the data of a trial is split and biased.
-
-    Attributes:
-        noise_kind: One of `NOISE_KINDS`.
-        noise_rate: In [0, 1]; plays no part for `file`.
-        noise_map: For `asymmetric`, see `class_map`; None for the usual map.
-        noise_path: For `file`, see `read_observed_labels`.
-        noise_key: Likewise.
-        imbalance: `exponential`, `step` or `none`.
-        imbalance_factor: n_max / n_min, at least 1.
-        n_max: Samples of the largest class; None for as many as there are.
-        test_fraction: Share of each class kept for testing if the source has no test set.
-        validation_fraction: Share of each observed class of the biased pool kept for validation.
-        validation_labels: `observed` or `clean`: the labels that validation is scored against.
-        equal_images: `keep`, or `drop` to train on no image that equals one of another role.
-    """
-
-    noise_kind: str
-    noise_rate: float
-    noise_map: str | None
-    noise_path: str | None
-    noise_key: str | None
-    imbalance: str
-    imbalance_factor: float
-    n_max: int | None
-    test_fraction: float
-    validation_fraction: float
-    validation_labels: str
-    equal_images: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +145,7 @@ def _assign_roles(source: Source, settings: BiasSettings, streams: Streams) -> _
     pool_rows = np.flatnonzero(~(_equal_to_test(source, in_test) if drop else in_test))
     kept = _long_tail(source.pool.labels[pool_rows], settings, source, streams)
     rows = pool_rows[kept]
-    observed = _noisy(rows, settings, source, streams)
+    observed = observed_labels(rows, settings, source, streams)
     held_out = _stratified(observed, settings.validation_fraction, source, streams, "validation")
     twins = np.isin(ids[rows], ids[rows[held_out]]) if drop else held_out
     _refuse_empty_classes(observed[~twins], source)
@@ -259,12 +212,7 @@ def check_bias(source: Source, settings: BiasSettings) -> None:
     if source.test is None:
         sizes = sizes - _share(sizes, settings.test_fraction)
     _class_sizes(sizes, settings, source)
-    if settings.noise_kind == "file":
-        _labels_of_file(source, settings)
-    if settings.noise_kind == "instance":
-        _in_memory(source.pool.images)
-    if settings.noise_kind == "asymmetric":
-        _class_map(source, settings)
+    check_noise(source, settings)
 
 
 def rows_by_role(
@@ -333,64 +281,6 @@ def _class_sizes(
             f"but {factor:g} leaves none of class {_named(empty, source)}: {remedy}"
         )
     return counts
-
-
-def _noisy(
-    rows: NDArray[np.int64],
-    settings: BiasSettings,
-    source: Source,
-    streams: Streams,
-) -> NDArray[np.int64]:
-    """Observed labels of the samples at `rows` of the pool."""
-    true, kind, rate = source.pool.labels[rows], settings.noise_kind, settings.noise_rate
-    C = source.num_classes
-    if kind == "file":
-        return _labels_of_file(source, settings)[rows]
-    if kind == "none" or rate == 0:
-        return true.copy()
-    rng = streams.numpy("noise")
-    if kind == "flip":
-        return flip_labels(true, C, rate, rng)
-    if kind == "instance":
-        images = _in_memory(source.pool.images)[rows]
-        return instance_labels(images, true, C, rate, rng)
-    return draw_observed_labels(true, _transition_matrix(true, source, settings), rng)
-
-
-def _in_memory(images: Images) -> NDArray[np.uint8]:
-    if isinstance(images, ImageFiles):
-        raise InputError(
-            "[data.noise.kind] 'instance' needs the images in memory: set [data.memory] to "
-            "'resident', or a smaller [data.image_size]"
-        )
-    return images
-
-
-def _transition_matrix(
-    true: NDArray[np.int64], source: Source, settings: BiasSettings
-) -> NDArray[np.float64]:
-    match settings.noise_kind:
-        case "symmetric":
-            counts = np.bincount(true, minlength=source.num_classes)
-            return symmetric_transition_matrix(counts, settings.noise_rate)
-        case "uniform":
-            return uniform_transition_matrix(source.num_classes, settings.noise_rate)
-        case "asymmetric":
-            return asymmetric_transition_matrix(_class_map(source, settings), settings.noise_rate)
-    known = ", ".join(NOISE_KINDS)
-    raise ValueError(f"`noise_kind` must be one of {known}, but got {settings.noise_kind}.")
-
-
-def _class_map(source: Source, settings: BiasSettings) -> NDArray[np.int64]:
-    if settings.noise_map is None:
-        return default_class_map(source.class_names)
-    return class_map(settings.noise_map, source.class_names)
-
-
-def _labels_of_file(source: Source, settings: BiasSettings) -> NDArray[np.int64]:
-    return read_observed_labels(
-        settings.noise_path or "", settings.noise_key, source.pool.labels, source.num_classes
-    )
 
 
 def _record(source: Source, splits: TrialSplits, roles: _Roles) -> dict[str, Any]:

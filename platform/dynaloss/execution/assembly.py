@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from dynaloss.data.bias_settings import BiasSettings
     from dynaloss.data.sources import Source, SourceSettings, SourceStatus
-    from dynaloss.data.splits import BiasSettings, LabelledImages
+    from dynaloss.data.splits import LabelledImages
     from dynaloss.learning.dynamic_loss import DynamicLoss
     from dynaloss.learning.losses import LearnedLoss, TrainingLoss
     from dynaloss.learning.streams import Streams
@@ -206,7 +207,7 @@ def _source_settings(data: DataConfig) -> SourceSettings:
 
 
 def _bias_settings(data: DataConfig) -> BiasSettings:
-    from dynaloss.data.splits import BiasSettings
+    from dynaloss.data.bias_settings import BiasSettings
 
     return BiasSettings(
         noise_kind=data.noise.kind,
