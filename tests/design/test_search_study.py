@@ -208,6 +208,19 @@ def test_a_search_says_what_it_means(load_text: Callable[[str], SearchStudy]) ->
             "take 'tpe'",
             id="cmaes with a condition",
         ),
+        pytest.param(
+            "space:\n  meta.lr: {uniform: [0.1, 1]}\narms:\n  a: {}\n  a-2: {meta.every: 2}\n"
+            "confirm: {top: 2}",
+            "5: [arms.a-2] is what the confirmation makes of the arm 'a': give it another name",
+            id="an arm called like a second winner",
+        ),
+        pytest.param(
+            "space:\n  meta.lr: {uniform: [0.1, 1]}\narms:\n  full: {}\n  untuned: "
+            "{meta.every: 2}\nconfirm: {untuned: true}",
+            "5: [arms.untuned] is what the confirmation makes of the arm 'full': "
+            "give it another name",
+            id="an arm called like an untuned one",
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_searched_is_refused(

@@ -15,7 +15,12 @@ from dynaloss.design.config import TrialConfig
 from dynaloss.design.overrides import apply_overrides, check_key
 from dynaloss.design.problems import Problem, but_got, problems_of
 from dynaloss.design.reader import KeyPath
-from dynaloss.design.search_config import SchedulerConfig, SearchConfig
+from dynaloss.design.search_config import (
+    SchedulerConfig,
+    SearchConfig,
+    untuned_arm,
+    winner_arm,
+)
 from dynaloss.design.search_metrics import VALIDATION_METRICS, refused_objective
 from dynaloss.design.search_rungs import rungs
 from dynaloss.design.search_space import ParameterConfig, is_active
@@ -44,6 +49,7 @@ def check_search(values: Mapping[str, Any]) -> list[Problem]:
         *_validation(cells),
         *_rungs(values, cells),
         *_sampler(values, space, cells),
+        *_names_of_winners(values),
     ]
     return list(dict.fromkeys(problems))
 
@@ -55,6 +61,18 @@ def _malformed(values: Mapping[str, Any]) -> Iterator[Problem]:
             continue
         for problem in problems_of(ParameterConfig, given):
             yield Problem(("space", key, *problem.path), problem.text)
+
+
+def _names_of_winners(values: Mapping[str, Any]) -> Iterator[Problem]:
+    arms, confirm = mapping_at(values, "arms"), mapping_at(values, "confirm")
+    top = confirm.get("top")
+    places = range(2, top + 1) if isinstance(top, int) else ()
+    for arm in arms:
+        made = {winner_arm(arm, place) for place in places}
+        made |= {untuned_arm(arm)} if confirm.get("untuned") else set()
+        for name in sorted(made & arms.keys()):
+            text = f"is what the confirmation makes of the arm '{arm}': give it another name"
+            yield Problem(("arms", name), text)
 
 
 def _space_keys(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -8,7 +8,14 @@ from pydantic import AfterValidator, Field, field_validator
 
 from dynaloss.design.settings import Listed, Real, Seeds, Settings, distinct, name_of, refusal
 
-__all__ = ["ConfirmConfig", "Objective", "SchedulerConfig", "SearchConfig"]
+__all__ = [
+    "ConfirmConfig",
+    "Objective",
+    "SchedulerConfig",
+    "SearchConfig",
+    "untuned_arm",
+    "winner_arm",
+]
 
 _Mode = Literal["max", "min"]
 Objective = tuple[str, _Mode]
@@ -109,3 +116,13 @@ class ConfirmConfig(Settings):
     untuned: bool = Field(
         default=False, description="Whether the trial as written is run beside its winners."
     )
+
+
+def winner_arm(arm: str, place: int) -> str:
+    """Arm of the confirmation that trains the winner at `place`, from 1, of an arm searched."""
+    return arm if place == 1 else f"{arm}-{place}"
+
+
+def untuned_arm(arm: str) -> str:
+    """Arm of the confirmation that trains an arm as it is written."""
+    return "untuned" if arm == "full" else f"untuned-{arm}"

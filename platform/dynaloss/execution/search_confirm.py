@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from dynaloss.design.plan import conditions_of
+from dynaloss.design.search_config import untuned_arm, winner_arm
 from dynaloss.design.search_plan import SearchPlan
 from dynaloss.design.search_study import confirmed_name
 from dynaloss.execution.search_director import SearchTrial
@@ -18,8 +19,6 @@ __all__ = ["BEST", "best_study", "write_best"]
 
 BEST = "best.yaml"
 """Name of the file of that study, in the folder of its search."""
-
-UNTUNED = "untuned"
 
 
 def best_study(plan: SearchPlan, trials: Iterable[SearchTrial]) -> dict[str, Any] | None:
@@ -32,9 +31,11 @@ def best_study(plan: SearchPlan, trials: Iterable[SearchTrial]) -> dict[str, Any
     arms, tuned = _winning(plan, list(trials))
     if not tuned:
         return None
-    untuned = {}
-    for arm, settings in study.arm_overrides().items() if confirm.untuned else ():
-        untuned[UNTUNED if arm == "full" else f"{UNTUNED}-{arm}"] = dict(settings)
+    untuned = {
+        untuned_arm(arm): dict(settings)
+        for arm, settings in study.arm_overrides().items()
+        if confirm.untuned
+    }
     trial = study.trial.model_dump(exclude_unset=True)
     trial.setdefault("data", {})["validation"] = {"fraction": 0.0}
     return {
@@ -63,7 +64,7 @@ def _winning(
         equal = [c.values for c in conditions_of(study) if c.label == group.condition]
         ranked = winners(trials, group, study.search.objectives()[0], top)
         for place, winner in enumerate(ranked, start=1):
-            arm = group.arm if place == 1 else f"{group.arm}-{place}"
+            arm = winner_arm(group.arm, place)
             arms.setdefault(arm, dict(study.arm_overrides()[group.arm]))
             tuned += [
                 {"arm": arm, "condition": dict(values), "settings": dict(winner.chosen)}
