@@ -43,6 +43,7 @@ def write_search_report(
         study=summary.plan.study.study,
         coverage=summary.coverage,
         interrupted=summary.interrupted,
+        confirmed=summary.plan.study.confirm is not None,
         notes=summary.plan.notes,
         objective=summary.plan.study.search.objectives()[0][0],
         test=summary.test_metric,
