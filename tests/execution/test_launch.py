@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,13 @@ from dynaloss.design import AblationStudy, ResourcesConfig, load_study
 from dynaloss.design.record import Outcome
 from dynaloss.errors import InputError
 from dynaloss.execution.cluster import _slots, cluster
-from dynaloss.execution.launch import Workplace, launch_trial, plan_study, single_trial
+from dynaloss.execution.launch import (
+    Workplace,
+    launch_ablation,
+    launch_trial,
+    plan_study,
+    single_trial,
+)
 from dynaloss.execution.runner import StepResult, TrialRunner
 from dynaloss.tracking import open_store, read_records
 
@@ -69,6 +76,32 @@ def test_one_trial_is_recorded_with_artifacts(
         "data.json",
     }
     assert not list(workplace.checkpoints("small").glob("*.pt"))
+
+
+def test_a_report_that_a_kill_prevented_is_made_by_the_next_launch(
+    study: AblationStudy, workplace: Workplace, console: Console
+) -> None:
+    alone = study.model_copy(update={"ablation": None})
+    launch_trial(alone, single_trial(alone, arm="full"), workplace, console)
+    store = open_store(None, workplace.storage)
+
+    def parent() -> Any:
+        (found,) = store.client.search_runs(
+            [store.studies()["small"]], "tags.`dynaloss.role` = 'study'"
+        )
+        return found
+
+    def launch() -> str:
+        assert launch_ablation(alone, workplace, console).skipped == 1
+        return str(parent().data.tags["mlflow.note.content"])
+
+    told = launch()
+    assert "report.html" in told
+    run_id = parent().info.run_id
+    store.client.set_tag(run_id, "mlflow.note.content", "untouched")
+    assert launch() == "untouched"
+    store.client.set_tag(run_id, "dynaloss.outcome", "running")
+    assert launch() == told
 
 
 def test_a_trial_computes_with_the_threads_of_its_cores(

@@ -285,7 +285,8 @@ def _launch(
             seconds=time.monotonic() - started,
             deviations=tuple(stored["deviations"][len(earlier.get("deviations", ())) :]),
         )
-        if not summary.interrupted and (endings or stored != earlier):
+        is_news = endings or stored != earlier or not run.was_completed
+        if is_news and not summary.interrupted:
             _publish(store, run, stored, console)
         run.finish(Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED)
     return summary

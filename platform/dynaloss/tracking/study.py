@@ -61,6 +61,7 @@ class StudyRun:
         name: Name of the study and of its experiment.
         experiment_id: Identifier of the experiment.
         run_id: Identifier of the parent run.
+        was_completed: Whether the launch before this one came to its end.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class StudyRun:
         self.experiment_id = experiment_id
         self._client = client
         self._source = source_tags()
-        self._parent = self._open_parent(tags)
+        self._parent, self.was_completed = self._open_parent(tags)
         self.run_id = self._parent.run_id
         self._rows = trial_rows(client, experiment_id, metrics=(EPOCH,))
         self._begun: set[str] = set()
@@ -246,14 +247,15 @@ class StudyRun:
         finally:
             self._end(self._parent, outcome, message)
 
-    def _open_parent(self, tags: Mapping[str, Any]) -> RunRow:
+    def _open_parent(self, tags: Mapping[str, Any]) -> tuple[RunRow, bool]:
         wanted = self._source | dict(tags) | {STUDY: self.name, ROLE: "study"}
         wanted |= {OUTCOME: Outcome.RUNNING}
         row = find_run(self._client, self.experiment_id, {ROLE: "study"}) or make_run(
             self._client, self.experiment_id, name=self.name, tags=wanted, match=ROLE
         )
+        was_completed = row.tags.get(OUTCOME) == Outcome.COMPLETED
         reopen_run(self._client, row, name=self.name, tags=wanted)
-        return row
+        return row, was_completed
 
     def _end(self, row: RunRow, outcome: Outcome, message: str) -> None:
         told = {MESSAGE: message} if message else {}
