@@ -14,7 +14,7 @@ from dynaloss.learning.streams import Streams
 from dynaloss.learning.trainer import Trainer
 
 STREAMS = Streams(base_seed=0, seed=0)
-FACTS = TrainingFacts(class_counts=torch.tensor([5, 3, 2]), num_samples=10, epochs=1)
+FACTS = TrainingFacts(class_counts=torch.tensor([5, 3, 2]), num_samples=10)
 
 
 def _mixup(alpha: float = 1.0) -> Mixup:

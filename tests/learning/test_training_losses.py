@@ -49,7 +49,7 @@ def _make_loss(name: str) -> nn.Module:
     if name == "meta_weight_net":
         with default_generator_seeded(0):
             return MetaWeightNet(hidden_size=10)
-    facts = TrainingFacts(class_counts=torch.tensor([30, 20, 14]), num_samples=64, epochs=4)
+    facts = TrainingFacts(class_counts=torch.tensor([30, 20, 14]), num_samples=64)
     return TRAINING_LOSSES[name](facts, **LOSSES[name])
 
 

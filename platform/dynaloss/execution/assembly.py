@@ -242,7 +242,6 @@ def _build_loss(
     facts = TrainingFacts(
         class_counts=torch.bincount(observed.cpu(), minlength=num_classes),
         num_samples=len(observed),
-        epochs=config.schedule.epochs,
     )
     settings = loss.model_dump(exclude={"name"})
     if isinstance(loss, LDAMConfig):

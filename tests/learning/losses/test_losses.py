@@ -39,7 +39,7 @@ def logits(generator: torch.Generator) -> Tensor:
 
 
 def _loss(name: str) -> TrainingLoss:
-    facts = TrainingFacts(class_counts=torch.tensor(COUNTS), num_samples=10, epochs=4)
+    facts = TrainingFacts(class_counts=torch.tensor(COUNTS), num_samples=10)
     return TRAINING_LOSSES[name](facts, **SETTINGS[name]).double()
 
 
@@ -171,7 +171,7 @@ def test_effective_number_weights(beta: float) -> None:
 def test_a_class_without_a_sample_has_no_weight_and_no_share() -> None:
     counts = torch.tensor([8, 0, 8])
     assert effective_number_weights(counts, 0.9).tolist() == pytest.approx([1, 0, 1])
-    facts = TrainingFacts(class_counts=counts, num_samples=16, epochs=1)
+    facts = TrainingFacts(class_counts=counts, num_samples=16)
     loss = TRAINING_LOSSES["balanced_softmax"](facts)
     value = loss(torch.tensor([[0.0, 50.0, 0.0]]), torch.tensor([0]), torch.tensor([0]))
     assert value.item() == pytest.approx(np.log(2))

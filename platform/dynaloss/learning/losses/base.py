@@ -14,17 +14,15 @@ __all__ = ["LearnedLoss", "TrainingFacts", "TrainingLoss", "effective_number_wei
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingFacts:
-    """What a loss may know of the training set and the schedule; C classes.
+    """What a loss may know of the training set; C classes.
 
     Attributes:
         class_counts: Samples per observed class, int64, shape (C,).
         num_samples: Number of training samples.
-        epochs: Number of epochs of training.
     """
 
     class_counts: Tensor
     num_samples: int
-    epochs: int
 
 
 class TrainingLoss(nn.Module):
