@@ -76,21 +76,23 @@ def test_a_busy_store_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_interface_refuses_a_taken_port(store: Store) -> None:
+    told: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 is not free"):
-            serve_ui(store.tracking_uri, store.artifact_root, port=port)
+            serve_ui(store.tracking_uri, store.artifact_root, port=port, announce=told.append)
+    assert not told
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.1", "example.org"])
 def test_the_interface_stays_on_loopback(store: Store, host: str) -> None:
     with pytest.raises(InputError, match="must be a loopback address"):
-        serve_ui(store.tracking_uri, host=host)
+        serve_ui(store.tracking_uri, host=host, announce=print)
 
 
 def test_a_server_needs_no_interface_of_ours() -> None:
     with pytest.raises(InputError, match=r"^http://\*\*\*@127\.0\.0\.1:5000 is a server already"):
-        serve_ui("http://me:secret@127.0.0.1:5000")
+        serve_ui("http://me:secret@127.0.0.1:5000", announce=print)
 
 
 @pytest.fixture

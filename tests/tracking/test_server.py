@@ -31,7 +31,11 @@ DATA = {
     "true_class_counts": [50, 50],
     "observed_class_counts": [60, 40],
 }
-SERVE = "import sys; from dynaloss.tracking import serve_ui; serve_ui(sys.argv[1], port={port})"
+SERVE = """
+import functools, sys
+from dynaloss.tracking import serve_ui
+serve_ui(sys.argv[1], port={port}, announce=functools.partial(print, flush=True))
+"""
 
 
 @pytest.fixture
@@ -39,7 +43,10 @@ def server(storage: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-c", SERVE.format(port=port), f"sqlite:///{storage / 'mlflow.db'}"]
-    with subprocess.Popen(command, cwd=storage) as process:
+    with subprocess.Popen(command, cwd=storage, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        page = process.stdout.readline().decode().strip()
+        assert page == f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
         _await(port, process)
         yield f"http://127.0.0.1:{port}", process
         process.terminate()

@@ -169,7 +169,8 @@ def ui(port: int, storage: Path, tracking_uri: str | None) -> None:
     from dynaloss.tracking import resolve_artifact_root, resolve_tracking_uri, serve_ui
 
     uri = resolve_tracking_uri(tracking_uri, storage.resolve())
-    serve_ui(uri, resolve_artifact_root(uri, storage.resolve()), port=port)
+    root = resolve_artifact_root(uri, storage.resolve())
+    serve_ui(uri, root, port=port, announce=lambda page: click.echo(f"Open {page}"))
 
 
 def _workplace(storage: Path, tracking_uri: str | None) -> Workplace:

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from types import FrameType
@@ -20,6 +20,8 @@ from dynaloss.tracking.location import is_server, redacted
 __all__ = ["serve_ui"]
 
 _PATIENCE: Final = 10.0
+# MLflow 3 begins with its views for language models, which show none of a study's runs.
+_FIRST_PAGE: Final = "#/experiments?workflowType=machine_learning"
 
 
 def serve_ui(
@@ -28,6 +30,7 @@ def serve_ui(
     *,
     host: str = "127.0.0.1",
     port: int = 5000,
+    announce: Callable[[str], object],
 ) -> None:
     """Serve the interface until Ctrl-C or SIGTERM.
 
@@ -36,6 +39,7 @@ def serve_ui(
         artifact_root: Folder of the artifacts of experiments that are made in the interface.
         host: A loopback address.
         port: A free port.
+        announce: Is told the address of the page that lists the studies.
 
     Raises:
         InputError: If the store, the address or the port does not serve.
@@ -45,6 +49,7 @@ def serve_ui(
         raise InputError(f"{redacted(tracking_uri)} is a server already: open it in a browser.")
     _check_address(host, port)
     connect(tracking_uri, must_exist=True).open()
+    announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/{_FIRST_PAGE}")
     command = _command(artifact_root, host, port)
     with (
         _stoppable(),
