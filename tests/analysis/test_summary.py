@@ -42,7 +42,7 @@ def test_one_seed_is_called_chance(record: MakeRecord) -> None:
 
 def test_baseline_may_be_the_best(record: MakeRecord) -> None:
     text = sentence(record, [0.75], [0.5])
-    told = "the baseline itself, from which none of the 1 other can be told, n = 1 seed."
+    told = "the baseline itself, from which no other arm can be told, n = 1 seed."
     assert text == f"At C, none has the best mean, 75.0 %, {told}"
     text = sentence(record, [0.75, 0.75, 0.75], [0.5, 0.5625, 0.5])
     assert "the baseline itself, from which 1 of the 1 other can be told, n = 3 seeds" in text

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,17 +122,25 @@ def test_a_line_cut_short_is_as_if_it_had_not_happened(
     assert outline(conduct("whole")) == expected
 
 
+@contextmanager
+def directing(
+    plan: SearchPlan, folder: Path, suggestions: dict[str, Suggestions], watcher: Watcher
+) -> Iterator[Director]:
+    """A director that goes on from the journal in a folder."""
+    with Journal(folder / "journal.jsonl") as journal:
+        yield Director(plan, journal, suggestions, watcher)
+
+
 def test_a_failed_trial_is_taken_up_again(
     plan: SearchPlan, tmp_path: Path, silent: Watcher
 ) -> None:
     suggestions = {group.name: Suggestions() for group in plan.groups}
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        director = Director(plan, journal, suggestions, silent)
+    with directing(plan, tmp_path, suggestions, silent) as director:
         trial = director.next()
         assert trial is not None
         director.end(trial.key, Outcome.FAILED, "lost")
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        again = Director(plan, journal, suggestions, silent).next()
+    with directing(plan, tmp_path, suggestions, silent) as director:
+        again = director.next()
     assert again is not None
     assert again.key == trial.key
     assert not suggestions[trial.group.name].told
@@ -141,14 +150,12 @@ def test_what_was_done_to_the_data_survives_a_kill(
     plan: SearchPlan, tmp_path: Path, silent: Watcher
 ) -> None:
     suggestions = {group.name: Suggestions() for group in plan.groups}
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        director = Director(plan, journal, suggestions, silent)
+    with directing(plan, tmp_path, suggestions, silent) as director:
         trial = director.next()
         assert trial is not None
         director.take(trial.key, StepResult(data={"source": "digits"}))
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        again = Director(plan, journal, suggestions, silent)
-    assert again.trials[trial.key].data == {"source": "digits"}
+    with directing(plan, tmp_path, suggestions, silent) as director:
+        assert director.trials[trial.key].data == {"source": "digits"}
 
 
 def test_a_search_that_began_with_other_settings_is_refused(tmp_path: Path) -> None:

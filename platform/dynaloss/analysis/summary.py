@@ -51,8 +51,8 @@ def _against_baseline(comparison: Comparison, column: Sequence[Cell], best: Cell
     if best.arm == comparison.baseline:
         others = [cell.difference for cell in column if cell is not best and cell.difference]
         clear = sum(difference.clear for difference in others)
-        told = f", from which {clear or 'none'} of the {counted(len(others), 'other')} can be told"
-        return "the baseline itself" + (told if others else "")
+        told = f"{clear} of the {counted(len(others), 'other')}" if clear else "no other arm"
+        return "the baseline itself" + (f", from which {told} can be told" if others else "")
     if best.difference is None:
         return f"not comparable with {comparison.baseline} for want of a shared seed"
     return _difference(comparison, comparison.baseline, best.difference)
