@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,22 +44,12 @@ def server(storage: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     command = [sys.executable, "-c", SERVE.format(port=port), f"sqlite:///{storage / 'mlflow.db'}"]
     with subprocess.Popen(command, cwd=storage, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        page = process.stdout.readline().decode().strip()
-        assert page == f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
-        _await(port, process)
+        page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+        assert page in (line.decode().strip() for line in process.stdout)
+        socket.create_connection(("127.0.0.1", port)).close()
         yield f"http://127.0.0.1:{port}", process
         process.terminate()
         process.wait(30)
-
-
-def _await(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    pytest.fail("The server did not come up.")
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -39,7 +40,7 @@ def serve_ui(
         artifact_root: Folder of the artifacts of experiments that are made in the interface.
         host: A loopback address.
         port: A free port.
-        announce: Is told the address of the page that lists the studies.
+        announce: Is told the address of the page that lists the studies, once it answers.
 
     Raises:
         InputError: If the store, the address or the port does not serve.
@@ -49,7 +50,6 @@ def serve_ui(
         raise InputError(f"{redacted(tracking_uri)} is a server already: open it in a browser.")
     _check_address(host, port)
     connect(tracking_uri, must_exist=True).open()
-    announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/{_FIRST_PAGE}")
     command = _command(artifact_root, host, port)
     with (
         _stoppable(),
@@ -58,6 +58,8 @@ def serve_ui(
         ) as server,
     ):
         try:
+            if _answers(server, host, port):
+                announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/{_FIRST_PAGE}")
             status = server.wait()
         except KeyboardInterrupt:
             return
@@ -105,6 +107,18 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _answers(server: subprocess.Popen[bytes], host: str, port: int) -> bool:
+    """Wait until the server takes connections; False if it ends before."""
+    while server.poll() is None:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return True
+    return False
 
 
 @contextmanager
