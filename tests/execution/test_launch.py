@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +157,32 @@ def test_an_address_that_is_none_is_one_clear_error(
         cluster(study.resources),
     ):
         pass
+
+
+def test_a_cluster_that_does_not_answer_is_one_clear_error(
+    study: AblationStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with (
+            pytest.raises(InputError, match=f"RAY_ADDRESS='{address}': .*refused"),
+            cluster(study.resources),
+        ):
+            pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of its own")
+def test_ray_listens_on_loopback_alone(study: AblationStudy) -> None:
+    import ray  # not before the module that says how it starts
+
+    with cluster(study.resources):
+        (node,) = ray.nodes()
+        for port in (node["NodeManagerPort"], node["ObjectManagerPort"]):
+            socket.create_connection(("127.0.0.1", port), 10).close()
+            with pytest.raises(ConnectionRefusedError):  # a wildcard would take this one too
+                socket.create_connection(("127.0.0.2", port), 10)
 
 
 def test_fractional_resources_share_a_processor(study: AblationStudy) -> None:

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 # Ray reads these when it is imported.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+if not os.environ.get("RAY_ADDRESS"):
+    # Off, Ray's processes listen on loopback alone, on every system in spite of the name.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 import ray
 from ray import tune
@@ -36,6 +41,9 @@ from dynaloss.execution.runner import StepResult, TrialOrder
 from dynaloss.execution.trainable import RESULT_KEY, TrialTrainable
 
 __all__ = ["Listener", "cluster", "run_trials"]
+
+_CONNECT_S: Final = 10.0
+"""Seconds that a cluster has to take a connection."""
 
 
 @contextmanager
@@ -65,10 +73,32 @@ def _start_ray() -> None:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     try:
+        if address:
+            _require_answer(address)
         ray.init(**options)
     except (OSError, RuntimeError, TimeoutError, ValueError) as error:
         what = f"connect to the cluster at RAY_ADDRESS='{address}'" if address else "start"
-        raise InputError(f"Ray could not {what}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"Ray could not {what}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what Ray says, and the last line of what it says of the cause."""
+    lines = str(error).splitlines()[:1] + str(error.__cause__ or "").splitlines()[-1:]
+    return ": ".join(lines)
+
+
+def _require_answer(address: str) -> None:
+    """Raises OSError where nobody answers at `host:port`: Ray itself would try for minutes.
+
+    Other addresses, such as `auto`, are left to Ray. A loopback name stands for this machine's own
+    address, as it does in Ray.
+    """
+    server = urlsplit(f"//{address}")
+    if "://" in address or server.hostname is None or server.port is None:
+        return
+    is_here = server.hostname in ("localhost", "127.0.0.1", "::1")
+    host = ray.util.get_node_ip_address() if is_here else server.hostname
+    socket.create_connection((host, server.port), _CONNECT_S).close()
 
 
 def _slots(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
