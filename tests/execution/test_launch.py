@@ -15,7 +15,7 @@ from rich.console import Console
 from dynaloss.design import AblationStudy, ResourcesConfig, load_study
 from dynaloss.design.record import Outcome
 from dynaloss.errors import InputError
-from dynaloss.execution.cluster import _slots, cluster
+from dynaloss.execution.cluster import _reason, _slots, cluster
 from dynaloss.execution.launch import (
     Workplace,
     launch_ablation,
@@ -171,6 +171,13 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error(
             cluster(study.resources),
         ):
             pass
+
+
+def test_the_cause_of_what_ray_says_is_told() -> None:
+    error = ConnectionError("Failed to connect\nto Ray")
+    assert _reason(error) == "Failed to connect"
+    error.__cause__ = RuntimeError("Traceback:\n  File ...\nAuthenticationError: no token")
+    assert _reason(error) == "Failed to connect: AuthenticationError: no token"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of its own")
