@@ -90,7 +90,7 @@ def load_cifar(settings: SourceSettings) -> Source:
 
 def _paths(settings: SourceSettings) -> list[Path]:
     layout = _LAYOUTS[settings.name]
-    fetch = f"{layout.archive} and unpack it in [data.root], or set [data.download] to true,"
+    fetch = f"{layout.archive} (or set [data.download] to true), unpack it"
     folder = settings.folder(fetch) / layout.folder
     names = (*layout.train, layout.test, layout.meta)
     return [settings.found(folder / name, fetch) for name in names]

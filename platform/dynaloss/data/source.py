@@ -68,7 +68,7 @@ class SourceSettings:
         if self.root is None:
             raise DataNotFound(
                 f"[data.root] must be given for source '{self.name}': fetch "
-                f"{fetch.rstrip(',')}, and give the folder that holds it"
+                f"{fetch}, and give the folder that holds it"
             )
         if not self.root.is_dir():
             raise DataNotFound(
