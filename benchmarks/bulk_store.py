@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 from uuid import uuid4
 
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking import open_store
 from dynaloss.tracking.vocabulary import (
     ARM,

@@ -26,7 +26,7 @@ import numpy as np
 from bulk_store import write_records
 from machine import describe
 
-from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 NUM_PARAMETERS = 40
 ARMS = 10

@@ -32,10 +32,10 @@ import numpy as np
 from machine import describe
 from rich.console import Console
 
-from dynaloss.design.record import Outcome
-from dynaloss.design.search_study import SchedulerConfig, SearchStudy
-from dynaloss.execution.pruning import Candidate, Verdict, make_pruner
-from dynaloss.execution.search_director import SearchTrial
+from dynaloss.execution.search.director import SearchTrial
+from dynaloss.execution.search.pruning import Candidate, Verdict, make_pruner
+from dynaloss.studies.search.search_study import SchedulerConfig, SearchStudy
+from dynaloss.studies.trial_record import Outcome
 
 RESULTS = Path(__file__).parent / "results"
 CURVES = RESULTS / "fair_pruning_curves.json"
@@ -110,8 +110,8 @@ def record() -> None:
 
 def _search(scheduler: str, *, seed: int = 0, sequential: bool) -> tuple[SearchTrial, ...]:
     """Every trial of `dynaloss search` on the study, under one of its schedulers."""
-    from dynaloss.execution.launch import Workplace
-    from dynaloss.execution.search_launch import launch_search
+    from dynaloss.execution.ablation import Workplace
+    from dynaloss.execution.search.search_launch import launch_search
 
     rungs = {"name": scheduler, "grace_epochs": GRACE, "reduction_factor": FACTOR}
     search = {**STUDY["search"], "seed": seed}
@@ -261,8 +261,8 @@ def _condition_row(tallies: Sequence[Tally], condition: str) -> dict[str, float 
 
 def live() -> list[dict[str, Any]]:
     """One row per order and scheduler of the runs that trained, means over `LIVE_SEEDS`."""
-    from dynaloss.design.study import ResourcesConfig
-    from dynaloss.execution.cluster import cluster
+    from dynaloss.execution.backends.ray_cluster import cluster
+    from dynaloss.studies.study import ResourcesConfig
 
     tallies: dict[tuple[str, str], list[Tally]] = defaultdict(list)
     with cluster(ResourcesConfig()):
@@ -304,9 +304,9 @@ def ray_live(trials: Sequence[SearchTrial]) -> Tally:
     import ray
     from ray import tune
 
-    from dynaloss.execution.assembly import load_source_of, source_key
-    from dynaloss.execution.runner import TrialOrder
-    from dynaloss.execution.trainable import RESULT_KEY, TrialTrainable
+    from dynaloss.execution.backends.ray_trainable import RESULT_KEY, TrialTrainable
+    from dynaloss.execution.trial.assembly import load_source_of, source_key
+    from dynaloss.execution.trial.runner import TrialOrder
 
     class Reporting(TrialTrainable):
         """Reports the metrics where Ray's scheduler looks for them."""

@@ -31,8 +31,8 @@ import torch
 from machine import describe
 from torch.nn import functional as F
 
-from dynaloss.learning.dynamic_loss import DynamicLoss, LabelCorrector, MarginGenerator
-from dynaloss.learning.hypergradient import (
+from dynaloss.learning.losses.dynamic import DynamicLoss, LabelCorrector, MarginGenerator
+from dynaloss.learning.meta.hypergradient import (
     Hypergradient,
     LookAhead,
     MetaStep,

@@ -25,16 +25,16 @@ from typing import Any
 import torch
 from machine import describe
 
-from dynaloss.data.bias_settings import BiasSettings
-from dynaloss.data.sources import Source, SourceSettings, load_source
-from dynaloss.data.splits import make_splits
-from dynaloss.data.streamed import make_split
-from dynaloss.data.views import Views, ViewSettings
+from dynaloss.data.bias.bias_settings import BiasSettings
+from dynaloss.data.sources.loading import Source, SourceSettings, load_source
+from dynaloss.data.splits.roles import make_splits
+from dynaloss.data.splits.streamed import make_split
+from dynaloss.data.views.weak_and_strong import Views, ViewSettings
 from dynaloss.errors import DynalossError
-from dynaloss.learning.dynamic_loss import DynamicLoss, LabelCorrector, MarginGenerator
 from dynaloss.learning.losses.cross_entropy import CrossEntropy
+from dynaloss.learning.losses.dynamic import DynamicLoss, LabelCorrector, MarginGenerator
+from dynaloss.learning.meta.sampler import SamplerSettings
 from dynaloss.learning.models import MODELS, build_model
-from dynaloss.learning.sampler import SamplerSettings
 from dynaloss.learning.streams import Streams, default_generator_seeded
 from dynaloss.learning.trainer import Trainer, TrainerSettings
 

@@ -42,7 +42,7 @@ def test_platform_is_the_standard_librarys_from_the_root() -> None:
 @pytest.mark.parametrize(
     ("packages", "forbidden"),
     [
-        (["dynaloss.learning", "dynaloss.data"], ["ray", "mlflow", "optuna", "pydantic"]),
+        (["dynaloss.learning", "dynaloss.data"], ["ray", "mlflow", "optuna"]),
         (["dynaloss.analysis"], ["torch", "torchvision", "ray", "mlflow"]),
     ],
     ids=["learning and data", "analysis"],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 CONDITIONS = ("symmetric 0.4 · IR 1", "symmetric 0.4 · IR 10")
 ARMS = ("none", "corrector-only", "margin-only", "full")

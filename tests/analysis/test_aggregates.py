@@ -16,7 +16,7 @@ from dynaloss.analysis.aggregates import (
     probability_of_improvement,
 )
 from dynaloss.analysis.maps import performance_profiles
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 RNG = np.random.default_rng(5)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynaloss.analysis import compare
-from dynaloss.design.record import Outcome, TrialRecord
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 METRIC = "test/accuracy"

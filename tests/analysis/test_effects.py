@@ -11,8 +11,8 @@ import pytest
 
 from dynaloss.analysis import compare
 from dynaloss.analysis.effects import POOLED, Effect, effects, infer_components
-from dynaloss.design.arms import arm_name
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.arms import arm_name
+from dynaloss.studies.trial_record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 METRIC = "test/accuracy"

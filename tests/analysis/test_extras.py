@@ -16,7 +16,7 @@ from dynaloss.analysis.render_extra import render_extra
 from dynaloss.analysis.selection import pick, rankings
 from dynaloss.analysis.single import difference_tables, run_tables
 from dynaloss.analysis.tables import EXTRAS, extra_tables
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 METRIC = "test/accuracy"

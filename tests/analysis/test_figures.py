@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from dynaloss.analysis import figures
 from dynaloss.analysis.panels import MAX_ARMS, arm_styles, figure_bytes, save_figure
 from dynaloss.analysis.series import align, corrector_table, recalls, spread
-from dynaloss.design.record import Outcome, TrialRecord
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 Draw = Callable[[Sequence[TrialRecord]], Figure | None]

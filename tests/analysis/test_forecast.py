@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from dynaloss.analysis.forecast import TrialCost, forecast, paired_spread
-from dynaloss.design import AblationStudy, TrialConfig, make_plan
-from dynaloss.design.plan import Plan
-from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.studies import AblationStudy, TrialConfig, make_plan
+from dynaloss.studies.plan import Plan
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dynaloss.analysis.joining import join_studies
-from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 

@@ -14,7 +14,7 @@ from dynaloss.analysis import compare, render
 from dynaloss.analysis.latex import escape_latex, latex_number
 from dynaloss.analysis.render_extra import render_extra
 from dynaloss.analysis.tables import extra_tables
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 NASTY = '50%_a & <b>$x$</b> #1 [bold]{y}\\z *| ~^--" ---- é → Δα ≥ 1 · x'

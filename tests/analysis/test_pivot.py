@@ -8,8 +8,8 @@ import pytest
 
 from dynaloss.analysis import compare
 from dynaloss.analysis.pivot import fill_repeats, pivot, select
-from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 METRIC = "test/accuracy"

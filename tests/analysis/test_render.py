@@ -12,8 +12,8 @@ import pytest
 
 from dynaloss.analysis import FORMATS, Comparison, compare, render
 from dynaloss.analysis.render import escape_markdown
-from dynaloss.design.record import Outcome, TrialRecord
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 METRIC = "test/accuracy"

@@ -14,7 +14,7 @@ import pytest
 
 from dynaloss.analysis import compare
 from dynaloss.analysis.report import write_report
-from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 METRIC = "test/accuracy"

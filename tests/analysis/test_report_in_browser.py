@@ -13,7 +13,7 @@ import pytest
 
 from dynaloss.analysis import compare
 from dynaloss.analysis.report import write_report
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

@@ -11,7 +11,7 @@ from dynaloss.analysis import FORMATS, compare, render
 from dynaloss.analysis.render_extra import render_extra
 from dynaloss.analysis.tables import EXTRAS, extra_tables
 from dynaloss.analysis.wording import notes
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 METRIC = "test/accuracy"

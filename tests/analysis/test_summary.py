@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from dynaloss.analysis import compare
 from dynaloss.analysis.summary import summarise
-from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 

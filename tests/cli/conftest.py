@@ -12,7 +12,7 @@ from bulk_store import write_records
 from click.testing import CliRunner, Result
 
 from dynaloss.cli.main import main
-from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 Trial = Callable[..., TrialRecord]
 Write = Callable[..., None]

@@ -16,7 +16,7 @@ from click.testing import Result
 
 from dynaloss.analysis import FORMATS
 from dynaloss.cli.search import _print_confirmation
-from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 Trial = Callable[..., TrialRecord]
 Write = Callable[..., None]

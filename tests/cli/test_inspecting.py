@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dynaloss.cli.main import main
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 
 Trial = Callable[..., TrialRecord]
 Write = Callable[..., None]

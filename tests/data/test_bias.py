@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
 
-from dynaloss.data.bias import (
+from dynaloss.data.bias.imbalance import (
     draw_observed_labels,
     long_tail_counts,
     realised_transition_matrix,

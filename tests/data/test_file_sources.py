@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet as pq
 
-from dynaloss.data import user_sources
-from dynaloss.data.image_files import ImageFiles
-from dynaloss.data.sources import (
+from dynaloss.config import plugins as user_sources
+from dynaloss.data.sources import loading
+from dynaloss.data.sources.image_files import ImageFiles
+from dynaloss.data.sources.loading import (
     DataNotFound,
     Source,
     SourceSettings,
@@ -260,14 +261,16 @@ def test_another_package_adds_a_source(
     make_source: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_source(name="mine")
-    monkeypatch.setattr("dynaloss.data.sources.user_sources", lambda: {"mine": _Entry(source)})
+    monkeypatch.setattr(
+        "dynaloss.data.sources.loading.user_sources", lambda: {"mine": _Entry(source)}
+    )
     assert load_source(SourceSettings(name="mine")) is source
     assert source_status(SourceSettings(name="mine")).digest == source.digest
 
 
 def test_a_source_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynaloss.data.sources.user_sources", lambda: {"mine": _Entry(3)})
-    with pytest.raises(InputError, match=r"must return a dynaloss.data.sources.Source, but re"):
+    monkeypatch.setattr(loading, "user_sources", lambda: {"mine": _Entry(3)})
+    with pytest.raises(InputError, match=r"must return a .*Source, but"):
         load_source(SourceSettings(name="mine"))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from dynaloss.data.image_ops import OPERATIONS, apply_operations, cutout
+from dynaloss.data.views.operations import OPERATIONS, apply_operations, cutout
 
 NO_SHEAR = {"angle": 0.0, "scale": 1.0}
 

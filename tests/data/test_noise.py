@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dynaloss.data.noise import (
+from dynaloss.data.bias.noise import (
     CIFAR10_CLASSES,
     CIFAR100_SUPERCLASSES,
     asymmetric_transition_matrix,

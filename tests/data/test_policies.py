@@ -4,8 +4,8 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from dynaloss.data.image_ops import OPERATIONS
-from dynaloss.data.policies import (
+from dynaloss.data.views.operations import OPERATIONS
+from dynaloss.data.views.policies import (
     _AUTO,
     _CIFAR10,
     _IMAGENET,

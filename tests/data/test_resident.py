@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from dynaloss.data.resident import ResidentSplit
-from dynaloss.data.sources import Source
-from dynaloss.data.splits import LabelledImages
-from dynaloss.data.views import Views
+from dynaloss.data.sources.loading import Source
+from dynaloss.data.splits.resident import ResidentSplit
+from dynaloss.data.splits.roles import LabelledImages
+from dynaloss.data.views.weak_and_strong import Views
 
 INDICES = [torch.tensor([3, 1]), torch.tensor([0])]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from dynaloss.data.sources import ImageArrays, Source, SourceSettings, load_source
+from dynaloss.data.sources.loading import ImageArrays, Source, SourceSettings, load_source
 
 MakeSource = Callable[..., Source]
 

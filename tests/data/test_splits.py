@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dynaloss.data.bias_settings import NOISE_KINDS, BiasSettings
-from dynaloss.data.sources import Source
-from dynaloss.data.splits import (
+from dynaloss.data.bias.bias_settings import NOISE_KINDS, BiasSettings
+from dynaloss.data.sources.loading import Source
+from dynaloss.data.splits.roles import (
     LabelledImages,
     TrialSplits,
     check_bias,

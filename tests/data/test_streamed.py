@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dynaloss.data.image_files import ImageFiles
-from dynaloss.data.resident import ResidentSplit
-from dynaloss.data.source import Source
-from dynaloss.data.splits import LabelledImages
-from dynaloss.data.streamed import StreamedSplit, make_split, random_box
-from dynaloss.data.views import Views
+from dynaloss.data.sources.image_files import ImageFiles
+from dynaloss.data.sources.source import Source
+from dynaloss.data.splits.resident import ResidentSplit
+from dynaloss.data.splits.roles import LabelledImages
+from dynaloss.data.splits.streamed import StreamedSplit, make_split, random_box
+from dynaloss.data.views.weak_and_strong import Views
 
 CPU = torch.device("cpu")
 INDICES = [torch.tensor([5, 1, 3]), torch.tensor([0, 2])]

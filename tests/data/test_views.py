@@ -8,8 +8,8 @@ from scipy import stats
 from torch import Tensor
 from torchvision.transforms import functional as TF
 
-from dynaloss.data.sources import Source
-from dynaloss.data.views import Views, ViewSettings, random_crop, random_flip
+from dynaloss.data.sources.loading import Source
+from dynaloss.data.views.weak_and_strong import Views, ViewSettings, random_crop, random_flip
 
 MakeSource = Callable[..., Source]
 

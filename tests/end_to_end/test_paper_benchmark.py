@@ -15,8 +15,8 @@ import paper
 import pytest
 import torch
 
-from dynaloss.design import TrialConfig, override
-from dynaloss.execution.assembly import assemble_trial, load_source_of
+from dynaloss.execution.trial.assembly import assemble_trial, load_source_of
+from dynaloss.studies import TrialConfig, override
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "paper.py"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.design.record import Outcome
-from dynaloss.design.search_plan import SearchPlan
-from dynaloss.execution.runner import StepResult
-from dynaloss.execution.search_director import Director, SearchTrial, Suggestions
-from dynaloss.execution.search_journal import Journal
+from dynaloss.execution.search.director import Director, SearchTrial, Suggestions
+from dynaloss.execution.search.journal import Journal
+from dynaloss.execution.trial.runner import StepResult
+from dynaloss.studies.search.search_plan import SearchPlan
+from dynaloss.studies.trial_record import Outcome
 
 
 class _Silent:

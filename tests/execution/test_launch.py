@@ -12,18 +12,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from dynaloss.design import AblationStudy, ResourcesConfig, load_study
-from dynaloss.design.record import Outcome
 from dynaloss.errors import InputError
-from dynaloss.execution.cluster import _reason, _slots, cluster
-from dynaloss.execution.launch import (
+from dynaloss.execution.ablation import (
     Workplace,
     launch_ablation,
     launch_trial,
     plan_study,
     single_trial,
 )
-from dynaloss.execution.runner import StepResult, TrialRunner
+from dynaloss.execution.backends.ray_cluster import _reason, _slots, cluster
+from dynaloss.execution.trial.runner import StepResult, TrialRunner
+from dynaloss.studies import AblationStudy, ResourcesConfig, load_study
+from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import open_store, read_records
 
 

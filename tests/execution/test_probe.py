@@ -10,11 +10,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from dynaloss.design import TrialConfig, override
-from dynaloss.design.plan import Trial
-from dynaloss.design.study import ResourcesConfig
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.execution.probe import _shortened, probe_costs, trials_at_once
+from dynaloss.studies import TrialConfig, override
+from dynaloss.studies.plan import Trial
+from dynaloss.studies.study import ResourcesConfig
 
 SMALL = {"data.n_max": 20, "model.name": "mlp", "schedule.batch_size": 64}
 

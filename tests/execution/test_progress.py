@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from dynaloss.design import load_study
-from dynaloss.design.plan import Trial, make_plan
-from dynaloss.design.record import Outcome
 from dynaloss.execution.progress import Progress, TimeLeft, clock
-from dynaloss.execution.recorder import Ending
+from dynaloss.execution.recording import Ending
+from dynaloss.studies import load_study
+from dynaloss.studies.plan import Trial, make_plan
+from dynaloss.studies.trial_record import Outcome
 
 
 @pytest.fixture(scope="module")

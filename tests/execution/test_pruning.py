@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynaloss.design.search_config import SchedulerConfig
-from dynaloss.execution.pruning import Candidate, Decision, Pruner, Verdict, make_pruner
+from dynaloss.config.search import SchedulerConfig
+from dynaloss.execution.search.pruning import Candidate, Decision, Pruner, Verdict, make_pruner
 
 Report = tuple[str, int, float]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dynaloss.design import AblationStudy, load_study
-from dynaloss.design.plan import Plan
-from dynaloss.design.record import Outcome
-from dynaloss.design.stored import stored_plan
-from dynaloss.execution.launch import Workplace, launch_trial, plan_study
-from dynaloss.execution.reporting import _for_mlflow, describe, publish_report
+from dynaloss.execution.ablation import Workplace, launch_trial, plan_study
+from dynaloss.execution.publish import _for_mlflow, describe, publish_report
+from dynaloss.studies import AblationStudy, load_study
+from dynaloss.studies.plan import Plan
+from dynaloss.studies.stored_plan import stored_plan
+from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Store, open_store
 
 NOTE = "mlflow.note.content"

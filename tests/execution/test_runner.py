@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from dynaloss.data.sources import Source
-from dynaloss.design import DataConfig, TrialConfig
-from dynaloss.design.record import Outcome
-from dynaloss.execution import runner as runner_module
-from dynaloss.execution.assembly import load_source_of
-from dynaloss.execution.runner import StepResult, TrialOrder, TrialRunner
+from dynaloss.data.sources.loading import Source
+from dynaloss.execution.trial import runner as runner_module
+from dynaloss.execution.trial.assembly import load_source_of
+from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
+from dynaloss.studies import DataConfig, TrialConfig
+from dynaloss.studies.trial_record import Outcome
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from dynaloss.design.record import Outcome
-from dynaloss.design.search_plan import SearchPlan, make_search_plan
-from dynaloss.design.search_study import SearchStudy
-from dynaloss.design.settings import Scalar
+from dynaloss.config.settings import Scalar
 from dynaloss.errors import InputError
-from dynaloss.execution.runner import StepResult
-from dynaloss.execution.search_director import Director, SearchTrial, Watcher
-from dynaloss.execution.search_journal import Journal
+from dynaloss.execution.search.director import Director, SearchTrial, Watcher
+from dynaloss.execution.search.journal import Journal
+from dynaloss.execution.trial.runner import StepResult
+from dynaloss.studies.search.search_plan import SearchPlan, make_search_plan
+from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.trial_record import Outcome
 
 EPOCHS = 9
 

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dynaloss.design.plan import make_plan
-from dynaloss.design.record import Outcome
-from dynaloss.design.search_study import load_search
-from dynaloss.design.study import load_study
 from dynaloss.errors import InputError
-from dynaloss.execution.launch import Workplace
-from dynaloss.execution.search_launch import SearchSummary, launch_search
+from dynaloss.execution.ablation import Workplace
+from dynaloss.execution.search.search_launch import SearchSummary, launch_search
+from dynaloss.studies.plan import make_plan
+from dynaloss.studies.search.search_study import load_search
+from dynaloss.studies.study import load_study
+from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import open_store, read_records
 
 pytestmark = pytest.mark.slow
@@ -98,7 +98,7 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
 def fork(*arguments: str) -> multiprocessing.process.BaseProcess:
     """Starts the command in a process of its own that need not import everything anew."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dynaloss.execution.search_launch", "mlflow"])
+    context.set_forkserver_preload(["dynaloss.execution.search.search_launch", "mlflow"])
     process = context.Process(
         target=runpy.run_module, args=("dynaloss",), kwargs={"run_name": "__main__"}
     )

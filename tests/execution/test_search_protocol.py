@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from dynaloss.design.search_study import SearchStudy
 from dynaloss.errors import InputError
-from dynaloss.execution.search_launch import plan_search
+from dynaloss.execution.search.search_launch import plan_search
+from dynaloss.studies.search.search_study import SearchStudy
 
 
 @pytest.fixture

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from dynaloss.design.record import Outcome
-from dynaloss.design.search_config import Objective
-from dynaloss.design.search_plan import Group, make_search_plan, search_trial
-from dynaloss.design.search_study import SearchStudy
-from dynaloss.execution.search_confirm import best_study
-from dynaloss.execution.search_director import SearchTrial
-from dynaloss.execution.search_results import (
+from dynaloss.config.search import Objective
+from dynaloss.execution.search.confirmation import best_study
+from dynaloss.execution.search.director import SearchTrial
+from dynaloss.execution.search.outcome import (
     audit_of,
     expected_best,
     pareto_front,
     selections,
     winners,
 )
+from dynaloss.studies.search.search_plan import Group, make_search_plan, search_trial
+from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.trial_record import Outcome
 
 VAL: Objective = ("val/accuracy", "max")
 TIME: Objective = ("time/trial_seconds", "min")

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from optuna.storages import InMemoryStorage
 
-from dynaloss.design.record import Outcome
-from dynaloss.design.search_plan import make_search_plan
-from dynaloss.design.search_study import SearchStudy
-from dynaloss.design.settings import Scalar
-from dynaloss.execution.search_director import Director, SearchTrial
-from dynaloss.execution.search_optuna import Suggester, open_storage
-from dynaloss.execution.search_results import pareto_front
+from dynaloss.config.settings import Scalar
+from dynaloss.execution.search.director import Director, SearchTrial
+from dynaloss.execution.search.outcome import pareto_front
+from dynaloss.execution.search.suggestions import Suggester, open_storage
+from dynaloss.studies.search.search_plan import make_search_plan
+from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.trial_record import Outcome
 
 EPOCHS, TRIALS = 4, 10
 NUMBERS = {

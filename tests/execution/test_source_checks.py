@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from dynaloss.design import TrialConfig, override
 from dynaloss.errors import InputError
-from dynaloss.execution.launch import Sources
+from dynaloss.execution.ablation import Sources
 from dynaloss.learning.models import build_model
+from dynaloss.studies import TrialConfig, override
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dynaloss.design import load_study
-from dynaloss.execution.launch import Workplace, plan_study
-from dynaloss.execution.tuning import tune_arms, with_stored_tuning
+from dynaloss.execution.ablation import Workplace, plan_study
+from dynaloss.execution.search.tuning_launch import tune_arms, with_stored_tuning
+from dynaloss.studies import load_study
 
 STUDY = """
 study: tiny

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dynaloss.learning.batches import Batch
-from dynaloss.learning.dynamic_loss import DynamicLoss, LabelCorrector, MarginGenerator
+from dynaloss.learning.losses.dynamic import DynamicLoss, LabelCorrector, MarginGenerator
+from dynaloss.learning.meta.sampler import SamplerSettings
 from dynaloss.learning.models import build_model
-from dynaloss.learning.sampler import SamplerSettings
 from dynaloss.learning.streams import Streams, default_generator_seeded
 from dynaloss.learning.trainer import Trainer, TrainerSettings
 

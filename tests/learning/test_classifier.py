@@ -12,8 +12,8 @@ from torch._inductor import config as inductor
 from torch.nn import functional as F
 
 from dynaloss.learning.classifier import Classifier
-from dynaloss.learning.dynamic_loss import DynamicLoss
-from dynaloss.learning.hypergradient import (
+from dynaloss.learning.losses.dynamic import DynamicLoss
+from dynaloss.learning.meta.hypergradient import (
     LookAhead,
     MetaStep,
     batch_statistics,

@@ -15,8 +15,8 @@ from dynaloss.learning.diagnostics import (
     ranking_of,
     weak_logits,
 )
-from dynaloss.learning.dynamic_loss import LabelCorrector
-from dynaloss.learning.ranks import rank_bins
+from dynaloss.learning.losses.dynamic import LabelCorrector
+from dynaloss.learning.meta.ranks import rank_bins
 from dynaloss.learning.trainer import Trainer
 
 OBSERVED = torch.tensor([0, 0, 1, 1, 2, 2])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dynaloss.learning.hypergradient import (
+from dynaloss.learning.meta.hypergradient import (
     Hypergradient,
     LookAhead,
     MetaStep,

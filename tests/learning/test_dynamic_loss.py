@@ -11,7 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from dynaloss.learning.dynamic_loss import (
+from dynaloss.learning.losses.dynamic import (
     CORRECTOR_BIAS,
     DynamicLoss,
     LabelCorrector,

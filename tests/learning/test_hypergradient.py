@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from dynaloss.learning.dynamic_loss import DynamicLoss
-from dynaloss.learning.hypergradient import (
+from dynaloss.learning.losses.dynamic import DynamicLoss
+from dynaloss.learning.meta.hypergradient import (
     Hypergradient,
     LookAhead,
     MetaStep,

@@ -10,8 +10,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
-from dynaloss.learning.hypergradient import batch_statistics
-from dynaloss.learning.linearized import LinearizedPass
+from dynaloss.learning.meta.hypergradient import batch_statistics
+from dynaloss.learning.meta.linearized import LinearizedPass
 from dynaloss.learning.models import build_model
 
 C = 5

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dynaloss.learning.metadata import hierarchical_sample, samples_per_class
+from dynaloss.learning.meta.metadata import hierarchical_sample, samples_per_class
 
 RATIOS = st.integers(1, 10).map(lambda tenths: tenths / 10)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dynaloss.learning.ranks import rank_bins, sort_within_classes
+from dynaloss.learning.meta.ranks import rank_bins, sort_within_classes
 
 
 @st.composite

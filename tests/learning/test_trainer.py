@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dynaloss.errors import InputError
 from dynaloss.learning.batches import Batch
-from dynaloss.learning.hypergradient import HYPERGRADIENTS
+from dynaloss.learning.meta.hypergradient import HYPERGRADIENTS
 from dynaloss.learning.trainer import Diverged, EpochReport, Trainer
 
 ARMS = ["none", "corrector", "margin", "full"]

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from dynaloss.errors import InputError
-from dynaloss.learning.clean_set import load_clean_set
-from dynaloss.learning.dynamic_loss import make_pseudo_labels
 from dynaloss.learning.losses import TRAINING_LOSSES, MetaWeightNet, TrainingFacts
+from dynaloss.learning.losses.dynamic import make_pseudo_labels
+from dynaloss.learning.meta.clean_set import load_clean_set
 from dynaloss.learning.models.heads import CosineLinear, last_linear, make_head_cosine
 from dynaloss.learning.streams import default_generator_seeded
 from dynaloss.learning.trainer import Diverged, Trainer

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.design.record import Outcome
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import (
     Store,
     StoreError,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.design.record import Outcome
 from dynaloss.errors import InputError
-from dynaloss.execution.reporting import publish_report
+from dynaloss.execution.publish import publish_report
+from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Store, StudyRun, read_plan, read_records
 
 Begin = Callable[..., str]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.design.record import Outcome
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Store, StudyRun, TrialState, open_store
 
 Begin = Callable[..., str]

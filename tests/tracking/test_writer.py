@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dynaloss.design.record import Outcome
+from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Store, StoreError, StudyRun
 from dynaloss.tracking.writer import MetricWriter
 

@@ -21,8 +21,8 @@ from dynaloss.analysis.statistics import (
     paired_difference,
     std,
 )
-from dynaloss.design.record import Outcome, TrialRecord
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 __all__ = ["Cell", "Comparison", "Coverage", "compare"]
 

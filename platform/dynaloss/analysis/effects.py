@@ -11,7 +11,7 @@ import numpy as np
 
 from dynaloss.analysis.cells import Comparison
 from dynaloss.analysis.statistics import Interval, excludes_zero, mean, mean_interval
-from dynaloss.design.arms import arm_name
+from dynaloss.studies.arms import arm_name
 
 __all__ = ["KINDS", "POOLED", "Effect", "component_sets", "effects", "infer_components"]
 

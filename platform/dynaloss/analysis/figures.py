@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dynaloss.analysis import metrics, series
 from dynaloss.analysis.panels import ArmStyle, arm_styles, legend, panels, plain
 from dynaloss.analysis.series import Array, Diagnostics, Series
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 
 __all__ = [
     "confusion",

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from dynaloss.analysis.costs import trial_seconds
 from dynaloss.analysis.power import seed_warnings, smallest_difference
 from dynaloss.analysis.statistics import mean
-from dynaloss.design.plan import Plan, Trial
-from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.studies.plan import Plan, Trial
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 __all__ = ["Forecast", "TrialCost", "curves_mib", "forecast", "paired_spread", "trials_left"]
 

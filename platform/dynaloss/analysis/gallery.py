@@ -15,7 +15,7 @@ from dynaloss.analysis.effects import POOLED, effects
 from dynaloss.analysis.panels import MAX_ARMS, save_figure
 from dynaloss.analysis.statistics import mean
 from dynaloss.analysis.wording import counted
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 
 __all__ = ["Section", "gallery", "save_gallery", "shown_arms"]
 

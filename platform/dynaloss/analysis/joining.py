@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynaloss.analysis.wording import shortened
-from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import TrialRecord
 
 __all__ = ["data_conflicts", "join_studies"]
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from dynaloss.analysis.wording import EMPTY
-from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import TrialRecord
 
 __all__ = ["fill_repeats", "pivot", "planned", "planned_values", "select"]
 

@@ -29,7 +29,7 @@ from dynaloss.analysis.wording import (
     unit_text,
     value_text,
 )
-from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 __all__ = ["write_report"]
 

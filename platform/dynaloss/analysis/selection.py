@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dynaloss.analysis import metrics
 from dynaloss.analysis.statistics import mean
-from dynaloss.design.record import Outcome, TrialRecord
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 __all__ = ["RULES", "Ranking", "curves_of", "pick", "rankings"]
 

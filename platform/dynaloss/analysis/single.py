@@ -12,7 +12,7 @@ from dynaloss.analysis import metrics
 from dynaloss.analysis.series import centred_margins, class_names, corrector_table, row_shares
 from dynaloss.analysis.tables import Table
 from dynaloss.analysis.wording import EMPTY, shortened
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 
 __all__ = ["difference_tables", "run_tables"]
 

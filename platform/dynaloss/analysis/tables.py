@@ -13,7 +13,7 @@ from dynaloss.analysis.effects import KINDS, POOLED, Effect, effects
 from dynaloss.analysis.selection import RULES, Ranking, rankings
 from dynaloss.analysis.statistics import Interval
 from dynaloss.analysis.wording import CANNOT_TELL, EMPTY
-from dynaloss.design.record import TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 
 __all__ = [
     "EXTRAS",

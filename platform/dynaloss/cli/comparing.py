@@ -22,8 +22,8 @@ from dynaloss.analysis.render_extra import extra_values, render_extra
 from dynaloss.analysis.selection import curves_of
 from dynaloss.analysis.tables import Table, extra_tables
 from dynaloss.analysis.wording import counted
-from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking import (
     Store,
     list_studies,
@@ -224,7 +224,7 @@ def _compared_study(
     plan = read_plan(store, name)
     if plan.get("kind") != "search":
         return name, plan
-    from dynaloss.design.search_study import confirmed_name
+    from dynaloss.studies.search.search_study import confirmed_name
 
     best = confirmed_name(name)
     if best in known:
@@ -237,14 +237,14 @@ def _compared_study(
 
 def _study_name(source: str, known: Sequence[str]) -> str:
     """The name that a study file gives itself, or else the words as they are."""
-    from dynaloss.design.bundled import bundled_studies
+    from dynaloss.studies.reading.bundled import bundled_studies
 
     path = Path(source) if Path(source).is_file() else None
     if path is None and source not in known:
         path = bundled_studies().get(source)
     if path is None:
         return source
-    from dynaloss.design.reader import read_document
+    from dynaloss.studies.reading.document import read_document
 
     return str(read_document(path).values.get("study", source))
 

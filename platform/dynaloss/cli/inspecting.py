@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dynaloss.analysis.render_extra import render_extra
 from dynaloss.analysis.single import difference_tables, run_tables
-from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking import list_studies, open_store, read_records
 
 __all__ = ["diff_runs", "show_run"]

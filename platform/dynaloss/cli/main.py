@@ -15,8 +15,8 @@ from dynaloss.cli.search import search
 from dynaloss.errors import DynalossError, InputError
 
 if TYPE_CHECKING:
-    from dynaloss.design.study import AblationStudy
-    from dynaloss.execution.launch import LaunchSummary, Workplace
+    from dynaloss.execution.ablation import LaunchSummary, Workplace
+    from dynaloss.studies.study import AblationStudy
 
 __all__ = ["main"]
 
@@ -89,8 +89,8 @@ def ablate(
     after an interruption.
     """
     from dynaloss.cli.output import print_summary, terminal
-    from dynaloss.design.study import load_study
-    from dynaloss.execution.launch import launch_ablation, plan_study
+    from dynaloss.execution.ablation import launch_ablation, plan_study
+    from dynaloss.studies.study import load_study
 
     loaded = load_study(study)
     if loaded.is_tuned_per_arm:
@@ -135,8 +135,8 @@ def train(
     It is the `trial` of the study file as it is written, conditions aside.
     """
     from dynaloss.cli.output import print_ending, terminal
-    from dynaloss.design.study import load_study
-    from dynaloss.execution.launch import launch_trial, single_trial
+    from dynaloss.execution.ablation import launch_trial, single_trial
+    from dynaloss.studies.study import load_study
 
     loaded = load_study(study)
     trial = single_trial(loaded, arm, seed)
@@ -174,7 +174,7 @@ def ui(port: int, storage: Path, tracking_uri: str | None) -> None:
 
 
 def _workplace(storage: Path, tracking_uri: str | None) -> Workplace:
-    from dynaloss.execution.launch import Workplace
+    from dynaloss.execution.ablation import Workplace
 
     return Workplace(storage=storage, tracking_uri=tracking_uri)
 
@@ -183,7 +183,7 @@ def _tuned(study: AblationStudy, workplace: Workplace, *, run: bool) -> Ablation
     """The study with what the search of its arms finds, or has found so far."""
     from dynaloss.cli.output import terminal
     from dynaloss.cli.search_output import print_search_summary
-    from dynaloss.execution.tuning import tune_arms, with_stored_tuning
+    from dynaloss.execution.search.tuning_launch import tune_arms, with_stored_tuning
 
     if run:
         summary = tune_arms(study, workplace, terminal())
@@ -194,7 +194,7 @@ def _tuned(study: AblationStudy, workplace: Workplace, *, run: bool) -> Ablation
 
 
 def _exit_status(summary: LaunchSummary) -> int:
-    from dynaloss.design.record import Outcome
+    from dynaloss.studies.trial_record import Outcome
 
     if summary.interrupted:
         return EXIT_INTERRUPTED

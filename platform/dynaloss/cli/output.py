@@ -9,11 +9,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from dynaloss.design.plan import Plan, Trial
-from dynaloss.design.record import Outcome
-from dynaloss.execution.launch import LaunchSummary
+from dynaloss.execution.ablation import LaunchSummary
 from dynaloss.execution.progress import clock
-from dynaloss.execution.recorder import Ending
+from dynaloss.execution.recording import Ending
+from dynaloss.studies.plan import Plan, Trial
+from dynaloss.studies.trial_record import Outcome
 
 __all__ = ["print_catalogue", "print_ending", "print_summary", "print_trials", "terminal"]
 
@@ -75,8 +75,8 @@ def _speed(metrics: Mapping[str, float]) -> str:
 
 def print_catalogue() -> None:
     """Prints what can be named in a study file."""
-    from dynaloss.design.bundled import bundled_studies
-    from dynaloss.design.config import LOSSES, MODELS, SOURCES
+    from dynaloss.config.trial import LOSSES, MODELS, SOURCES
+    from dynaloss.studies.reading.bundled import bundled_studies
 
     studies = {name: path.parent.name for name, path in sorted(bundled_studies().items())}
     models = {**MODELS, "torchvision/NAME": "any classifier of torchvision, such as resnet50"}

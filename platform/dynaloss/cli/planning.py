@@ -18,12 +18,12 @@ from rich.text import Text
 from dynaloss.analysis.forecast import Forecast, TrialCost, forecast, trials_left
 from dynaloss.analysis.metrics import display_unit, format_value
 from dynaloss.cli.output import print_trials, terminal
-from dynaloss.design.plan import Plan, plan_as_json
-from dynaloss.design.record import TrialRecord
-from dynaloss.design.stored import deviations, stored_plan
-from dynaloss.design.study import AblationStudy, ResourcesConfig
 from dynaloss.execution.probe import probe_costs, trials_at_once
 from dynaloss.execution.progress import clock
+from dynaloss.studies.plan import Plan, plan_as_json
+from dynaloss.studies.stored_plan import deviations, stored_plan
+from dynaloss.studies.study import AblationStudy, ResourcesConfig
+from dynaloss.studies.trial_record import TrialRecord
 
 __all__ = ["show_plan"]
 

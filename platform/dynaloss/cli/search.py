@@ -58,9 +58,9 @@ def search(
     """  # noqa: D301 - \b is click's mark for lines to be left as they are
     from dynaloss.cli.output import terminal
     from dynaloss.cli.search_output import print_search_plan, print_search_summary
-    from dynaloss.design.search_study import load_search
-    from dynaloss.execution.launch import Workplace
-    from dynaloss.execution.search_launch import launch_search, plan_search
+    from dynaloss.execution.ablation import Workplace
+    from dynaloss.execution.search.search_launch import launch_search, plan_search
+    from dynaloss.studies.search.search_study import load_search
 
     loaded = load_search(study)
     if plan_only:

@@ -9,10 +9,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from dynaloss.design.search_plan import SearchPlan, search_plan_as_json
+from dynaloss.studies.search.search_plan import SearchPlan, search_plan_as_json
 
 if TYPE_CHECKING:
-    from dynaloss.execution.search_launch import SearchSummary
+    from dynaloss.execution.search.search_launch import SearchSummary
 
 __all__ = ["print_search_plan", "print_search_summary"]
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from rich.console import Console
 
 from dynaloss.analysis.forecast import TrialCost, curves_mib
-from dynaloss.design.config import TrialConfig
-from dynaloss.design.cost import cost_group, warmup_length
-from dynaloss.design.plan import Trial
-from dynaloss.design.record import Outcome
-from dynaloss.design.study import ResourcesConfig
+from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import DynalossError
-from dynaloss.execution.artifacts import mib_in, write_artifacts
-from dynaloss.execution.launch import Sources, order_of
-from dynaloss.execution.runner import StepResult, TrialRunner
-from dynaloss.execution.threads import trial_threads
+from dynaloss.execution.ablation import Sources, order_of
+from dynaloss.execution.trial.artifacts import mib_in, write_artifacts
+from dynaloss.execution.trial.runner import StepResult, TrialRunner
+from dynaloss.execution.trial.threads import trial_threads
+from dynaloss.studies.cost_groups import cost_group, warmup_length
+from dynaloss.studies.plan import Trial
+from dynaloss.studies.study import ResourcesConfig
+from dynaloss.studies.trial_record import Outcome
 
 __all__ = ["probe_costs", "trials_at_once"]
 

@@ -13,11 +13,11 @@ from rich.live import Live
 from rich.text import Text
 
 from dynaloss.analysis.metrics import higher_is_better
-from dynaloss.design.plan import Trial
-from dynaloss.design.record import Outcome
+from dynaloss.studies.plan import Trial
+from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
-    from dynaloss.execution.recorder import Ending
+    from dynaloss.execution.recording import Ending
 
 __all__ = ["Progress", "TimeLeft", "clock"]
 

@@ -8,11 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynaloss.design.identity import flatten
-from dynaloss.design.plan import Trial
-from dynaloss.design.record import Outcome
-from dynaloss.execution.artifacts import mib_in, write_artifacts
-from dynaloss.execution.checkpoints import CheckpointFile
+from dynaloss.execution.trial.artifacts import mib_in, write_artifacts
+from dynaloss.execution.trial.checkpoints import CheckpointFile
+from dynaloss.studies.identity import flatten
+from dynaloss.studies.plan import Trial
+from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
     from dynaloss.tracking import StudyRun

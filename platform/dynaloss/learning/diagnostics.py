@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dynaloss.learning.batches import Split, equal_batches
-from dynaloss.learning.dynamic_loss import LabelCorrector, corrected_targets
+from dynaloss.learning.losses.dynamic import LabelCorrector, corrected_targets
+from dynaloss.learning.meta.ranks import rank_bins
 from dynaloss.learning.metrics import area_under_curve, confusion_matrix
-from dynaloss.learning.ranks import rank_bins
 
 __all__ = [
     "Ranking",

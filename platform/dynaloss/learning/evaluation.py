@@ -18,7 +18,7 @@ from dynaloss.learning.diagnostics import (
     corrector_table,
     weak_logits,
 )
-from dynaloss.learning.dynamic_loss import DynamicLoss
+from dynaloss.learning.losses.dynamic import DynamicLoss
 from dynaloss.learning.metrics import (
     accuracy_metrics,
     confusion_matrix,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dynaloss.learning.classifier import Precision
-from dynaloss.learning.sampler import SamplerSettings
+from dynaloss.learning.meta.sampler import SamplerSettings
 
 __all__ = ["TrainerSettings"]
 

@@ -12,14 +12,14 @@ from torch.nn import functional as F
 
 from dynaloss.learning.batches import Batch
 from dynaloss.learning.classifier import Classifier
-from dynaloss.learning.dynamic_loss import LabelCorrector, warm_start_loss
-from dynaloss.learning.hypergradient import (
+from dynaloss.learning.losses.dynamic import LabelCorrector, warm_start_loss
+from dynaloss.learning.losses.interfaces import LearnedLoss, TrainingLoss
+from dynaloss.learning.meta.hypergradient import (
     HYPERGRADIENTS,
     LookAhead,
     MetaStep,
     batch_statistics,
 )
-from dynaloss.learning.losses.base import LearnedLoss, TrainingLoss
 from dynaloss.learning.models.heads import last_linear
 from dynaloss.learning.settings import TrainerSettings
 

@@ -22,13 +22,13 @@ from dynaloss.learning.batches import Batch, Split, equal_batches
 from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.determinism import check_determinism, deterministic_algorithms
 from dynaloss.learning.diagnostics import Ranking, ranking_of, weak_logits
-from dynaloss.learning.dynamic_loss import DynamicLoss
 from dynaloss.learning.evaluation import Evaluator
-from dynaloss.learning.losses.base import LearnedLoss, TrainingLoss
 from dynaloss.learning.losses.cross_entropy import CrossEntropy
+from dynaloss.learning.losses.dynamic import DynamicLoss
+from dynaloss.learning.losses.interfaces import LearnedLoss, TrainingLoss
+from dynaloss.learning.meta.sampler import MetadataSampler
 from dynaloss.learning.mixup import Mixup
 from dynaloss.learning.reports import Diverged, EpochReport
-from dynaloss.learning.sampler import MetadataSampler
 from dynaloss.learning.schedule import learning_rate
 from dynaloss.learning.settings import TrainerSettings
 from dynaloss.learning.steps import Stepper, present

@@ -11,8 +11,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from dynaloss.design.record import TrialRecord
 from dynaloss.errors import InputError
+from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking.client import Client
 from dynaloss.tracking.location import redacted
 from dynaloss.tracking.rows import RunRow, concurrently, read_history, trial_rows

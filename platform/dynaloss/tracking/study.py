@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dynaloss.design.record import Outcome
+from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking.client import Client
 from dynaloss.tracking.datasets import dataset_inputs
 from dynaloss.tracking.limits import MAX_NAME, MAX_TAG, cut

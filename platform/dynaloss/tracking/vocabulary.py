@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from dynaloss.design.record import Outcome
+from dynaloss.studies.trial_record import Outcome
 
 __all__ = [
     "ARM",

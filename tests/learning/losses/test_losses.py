@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from dynaloss.learning.losses import TRAINING_LOSSES, MetaWeightNet, TrainingFacts, TrainingLoss
-from dynaloss.learning.losses.base import effective_number_weights
 from dynaloss.learning.losses.focal import focal_losses
+from dynaloss.learning.losses.interfaces import effective_number_weights
 
 N, C = 6, 3
 COUNTS = np.array([64, 16, 4])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dynaloss.learning.losses.base import LearnedLoss, TrainingFacts, TrainingLoss
 from dynaloss.learning.losses.class_balanced import ClassBalancedLoss
 from dynaloss.learning.losses.cross_entropy import CrossEntropy
 from dynaloss.learning.losses.elr import EarlyLearningRegularisation
 from dynaloss.learning.losses.focal import FocalLoss
 from dynaloss.learning.losses.gce import GeneralisedCrossEntropy
+from dynaloss.learning.losses.interfaces import LearnedLoss, TrainingFacts, TrainingLoss
 from dynaloss.learning.losses.ldam import LabelDistributionAwareMargin
 from dynaloss.learning.losses.logit_adjustment import BalancedSoftmax, LogitAdjustment
 from dynaloss.learning.losses.meta_weight_net import MetaWeightNet

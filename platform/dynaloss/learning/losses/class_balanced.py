@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dynaloss.learning.losses.base import (
+from dynaloss.learning.losses.focal import focal_losses
+from dynaloss.learning.losses.interfaces import (
     TrainingFacts,
     TrainingLoss,
     effective_number_weights,
 )
-from dynaloss.learning.losses.focal import focal_losses
 
 __all__ = ["ClassBalancedLoss"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dynaloss.learning.losses.base import TrainingFacts, TrainingLoss
+from dynaloss.learning.losses.interfaces import TrainingFacts, TrainingLoss
 
 __all__ = ["GeneralisedCrossEntropy"]
 

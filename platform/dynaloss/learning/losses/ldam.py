@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from dynaloss.learning.losses.base import (
+from dynaloss.learning.losses.interfaces import (
     TrainingFacts,
     TrainingLoss,
     effective_number_weights,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dynaloss.learning.losses.base import LearnedLoss
+from dynaloss.learning.losses.interfaces import LearnedLoss
 
 __all__ = ["MetaWeightNet"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from dynaloss.errors import InputError
+from dynaloss.learning.models.building import build_model
 from dynaloss.learning.models.pretrained import fitting_weights
-from dynaloss.learning.models.registry import build_model
 
 __all__ = ["check_model"]
 

@@ -1,0 +1,119 @@
+"""Settings of the parts of an ablation: its design, its tuning and its report."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from dynaloss.config.losses import LOSS_MODELS
+from dynaloss.config.settings import (
+    Listed,
+    Real,
+    Settings,
+    Single,
+    Values,
+    distinct,
+    filled,
+    name_of,
+    one_of,
+)
+
+__all__ = [
+    "AblationConfig",
+    "ComponentConfig",
+    "DesignName",
+    "ReportConfig",
+    "Resolution",
+    "TuningConfig",
+    "baseline_losses",
+]
+
+DesignName = Literal["factorial", "leave_one_out", "only_one", "fractional"]
+Resolution = Literal[3, 4, 5]
+
+
+def baseline_losses() -> tuple[str, ...]:
+    """Names of the losses that can stand beside a design: all but the one that it takes apart."""
+    return tuple(name for name in LOSS_MODELS if name != "dynamic")
+
+
+_Several = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+_Designs = Annotated[
+    tuple[DesignName, ...], Listed, _Several, AfterValidator(filled), AfterValidator(distinct)
+]
+
+
+class ComponentConfig(Settings):
+    """A component of the study's own: what switches it on, and what switches it off."""
+
+    on: dict[str, Single] = Field(description="Values per dotted key of `trial` when it is on.")
+    off: dict[str, Single] = Field(description="The same when it is off.")
+
+
+class AblationConfig(Settings):
+    """Which components are switched on and off, and in what combinations."""
+
+    components: Annotated[tuple[str, ...], Listed, AfterValidator(distinct)] = Field(
+        default=(), description="Components to switch; none, where all arms are written out."
+    )
+    design: _Designs = Field(
+        default=("factorial",),
+        description="One or a list. factorial: every combination. leave_one_out: all, and all but "
+        "each one. only_one: none, and each one alone. fractional: the smallest regular "
+        "fraction of the factorial that has the resolution.",
+    )
+    resolution: Resolution = Field(
+        default=4,
+        description="Of a fractional design. 3: main effects are apart. 4: and apart from "
+        "two-factor interactions. 5: and these are apart from each other.",
+    )
+    one_factor: dict[str, Values] = Field(
+        default={}, description="Levels per dotted key of `trial`, each level an arm of its own."
+    )
+    baselines: Annotated[
+        tuple[Annotated[str, AfterValidator(one_of(baseline_losses()))], ...],
+        Listed,
+        AfterValidator(distinct),
+    ] = Field(
+        default=(),
+        description="Losses to run beside the design, each an arm of its name with the loss's "
+        "default settings.",
+    )
+    tuning: Literal["frozen", "per_arm"] = Field(
+        default="frozen",
+        description="frozen: all arms have the settings of `trial`. per_arm: each arm is searched "
+        "first, as `tuning` says, with an equal budget.",
+    )
+    baseline: str | None = Field(
+        default=None,
+        description="Arm that the others are compared with; null takes `none`, or else the "
+        "first arm.",
+    )
+
+
+class TuningConfig(Settings):
+    """How each arm is searched before the arms are compared; the parts are those of a search."""
+
+    space: dict[str, Any] = Field(
+        description="Per dotted key of `trial`, the values to choose from."
+    )
+    search: dict[str, Any] = Field(
+        default={}, description="How to search, and how many trials each condition and arm has."
+    )
+    scheduler: dict[str, Any] = Field(default={}, description="When a trial is stopped.")
+    validation_fraction: Real = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="Share of the training data, in (0, 1), that the search holds out for "
+        "validation where the trial has none; the arms compared train on all.",
+    )
+
+
+class ReportConfig(Settings):
+    """What the comparison shows unless told otherwise."""
+
+    metric: Annotated[str, AfterValidator(name_of("_./-"))] = Field(
+        default="test/accuracy", description="Metric that arms are compared by."
+    )

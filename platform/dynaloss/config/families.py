@@ -1,0 +1,150 @@
+"""The families of interchangeable parts that study files name: what makes up a kind, and where.
+
+A new kind is one file in the home of its family. It cannot be known to the settings alone: what
+study files may name, what `dynaloss list` shows and what runs are read from the same registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dynaloss.config.registry import Kind, Registry, SettingsKind
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+__all__ = [
+    "AUGMENTATIONS",
+    "LOSSES",
+    "MODELS",
+    "NOISES",
+    "OPTUNA_SAMPLERS",
+    "PRUNERS",
+    "SAMPLERS",
+    "SOURCES",
+    "AugmentationKind",
+    "LossKind",
+    "ModelKind",
+    "NoiseKind",
+    "OptunaSamplerKind",
+    "PrunerKind",
+    "SamplerKind",
+    "SourceKind",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossKind(SettingsKind):
+    """A loss.
+
+    Attributes:
+        build: Makes it, given its settings and what it may know of the training set.
+    """
+
+    build: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerKind(SettingsKind):
+    """A way to choose the metadata of an epoch.
+
+    Attributes:
+        draw: Positions of the metadata in the training set.
+        uses: Settings that have an effect, beside the kind.
+    """
+
+    draw: Callable[..., Tensor]
+    uses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseKind(SettingsKind):
+    """A law of label noise.
+
+    Attributes:
+        observe: Observed labels of true ones.
+        uses: Settings that have an effect, beside the kind.
+    """
+
+    observe: Callable[..., Any]
+    uses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentationKind(Kind):
+    """A policy of the strong view.
+
+    Attributes:
+        steps: Yields the operation and magnitude of each image of a batch, step by step.
+    """
+
+    steps: Callable[[Tensor, torch.Generator], Iterator[tuple[Tensor, Tensor]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceKind(Kind):
+    """A data source.
+
+    Attributes:
+        load: Reads it whole.
+        digest: Digest of its content, without decoding it.
+        ignores: Settings of the source that mean nothing to it, and are refused.
+        has_test_split: Whether it has a test split of its own.
+    """
+
+    load: Callable[..., Any]
+    digest: Callable[..., str]
+    ignores: tuple[str, ...] = ()
+    has_test_split: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelKind(Kind):
+    """A classifier.
+
+    Attributes:
+        build: Makes it, given the shape of an image and the number of classes.
+    """
+
+    build: Callable[..., nn.Module]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptunaSamplerKind(Kind):
+    """A way to suggest configurations.
+
+    Attributes:
+        build: Makes Optuna's sampler.
+    """
+
+    build: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrunerKind(Kind):
+    """A rule that stops trials.
+
+    Attributes:
+        build: Makes the rule, given the settings of the scheduler.
+        rungs: Epochs at which trials are compared, given those settings and a trial's length.
+    """
+
+    build: Callable[..., Any]
+    rungs: Callable[..., list[int]]
+
+
+LOSSES: Registry[LossKind] = Registry("loss", "dynaloss.learning.losses")
+SAMPLERS: Registry[SamplerKind] = Registry("metadata sampler", "dynaloss.learning.meta.samplers")
+MODELS: Registry[ModelKind] = Registry("model", "dynaloss.learning.models.catalogue")
+NOISES: Registry[NoiseKind] = Registry("label noise", "dynaloss.data.bias.noise")
+SOURCES: Registry[SourceKind] = Registry("data source", "dynaloss.data.sources.kinds")
+AUGMENTATIONS: Registry[AugmentationKind] = Registry(
+    "augmentation", "dynaloss.data.views.policies"
+)
+OPTUNA_SAMPLERS: Registry[OptunaSamplerKind] = Registry(
+    "Optuna sampler", "dynaloss.execution.search.optuna_samplers"
+)
+PRUNERS: Registry[PrunerKind] = Registry("pruner", "dynaloss.execution.search.pruning")

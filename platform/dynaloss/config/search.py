@@ -1,0 +1,128 @@
+"""Settings of the parts of a search: suggestions, stopping and confirmation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+from dynaloss.config.settings import Listed, Real, Seeds, Settings, distinct, name_of, refusal
+
+__all__ = [
+    "ConfirmConfig",
+    "Objective",
+    "SchedulerConfig",
+    "SearchConfig",
+    "untuned_arm",
+    "winner_arm",
+]
+
+_Mode = Literal["max", "min"]
+Objective = tuple[str, _Mode]
+"""Name of a metric, and the direction that is better."""
+
+
+class SearchConfig(Settings):
+    """How configurations are suggested, how many, and what makes one better."""
+
+    sampler: Literal["tpe", "random", "qmc", "cmaes", "gp", "nsgaii", "grid"] = Field(
+        default="tpe",
+        description="tpe: learns which regions do well. random. qmc: spreads evenly. cmaes: "
+        "evolution, numbers only. gp: Gaussian process. nsgaii: for several objectives. grid: "
+        "every combination.",
+    )
+    trials: int = Field(
+        default=16, ge=1, description="Trials per condition and arm, at least 1: equal for all."
+    )
+    metric: str = Field(
+        default="val/balanced_accuracy",
+        description="What to optimise: measured on validation, at the last epoch.",
+    )
+    mode: _Mode = Field(default="max", description="max or min.")
+    metrics: Annotated[tuple[dict[str, _Mode], ...], Listed] = Field(
+        default=(),
+        description="Several objectives instead of `metric`, as [{name: max}, {name: min}]; "
+        "pruning looks at the first.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the suggestions and audit draws.")
+    startup_trials: int = Field(
+        default=5,
+        ge=1,
+        description="Trials per group drawn at random before a sampler "
+        "learns; for nsgaii also the size of a generation.",
+    )
+    trial_seed: int = Field(
+        default=0, ge=0, description="Seed that all trials train with, so that all see one split."
+    )
+    start_from: str | None = Field(
+        default=None, description="Earlier search of the same storage: its best come first."
+    )
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """What to optimise; pruning and winners go by the first."""
+        several = tuple(next(iter(entry.items())) for entry in self.metrics)
+        return several or ((self.metric, self.mode),)
+
+    @field_validator("metrics")
+    @classmethod
+    def _one_an_entry(cls, metrics: tuple[dict[str, _Mode], ...]) -> tuple[dict[str, _Mode], ...]:
+        if all(len(entry) == 1 for entry in metrics):
+            return metrics
+        raise refusal("must list one {name: max} or {name: min} per entry")
+
+
+class SchedulerConfig(Settings):
+    """When a trial that does badly is stopped; every number counts epochs or shares."""
+
+    name: Literal["asha", "median", "hyperband", "none"] = Field(
+        default="asha",
+        description="asha: at each rung only the best share goes on. median: stops what is below "
+        "the median of the others. hyperband: asha with several grace periods. none.",
+    )
+    grace_epochs: int = Field(
+        default=3, ge=1, description="Epochs that every trial trains: the first rung."
+    )
+    reduction_factor: int = Field(
+        default=3,
+        ge=2,
+        description="At each rung the best 1/reduction_factor goes on; each rung is this many "
+        "times as many epochs as the one before.",
+    )
+    rungs: int | None = Field(
+        default=None, ge=1, description="Most rungs to use; null for all below schedule.epochs."
+    )
+    group_by: Annotated[
+        tuple[Literal["condition", "arm"], ...], Listed, AfterValidator(distinct)
+    ] = Field(
+        default=("condition", "arm"),
+        description="Trials compete only with trials that share these.",
+    )
+    audit_fraction: Real = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the trials to be stopped that run on, to see what is lost.",
+    )
+
+
+class ConfirmConfig(Settings):
+    """How the winners are trained afresh, on train and validation together."""
+
+    top: int = Field(default=1, ge=1, description="Winners per condition and arm.")
+    seeds: Seeds = Field(default=(0, 1, 2, 3, 4), description="Trial seeds, distinct, at least 0.")
+    metric: Annotated[str, AfterValidator(name_of("_./-"))] = Field(
+        default="test/accuracy", description="Metric that the winners are compared by."
+    )
+    untuned: bool = Field(
+        default=False, description="Whether the trial as written is run beside its winners."
+    )
+
+
+def winner_arm(arm: str, place: int) -> str:
+    """Arm of the confirmation that trains the winner at `place`, from 1, of an arm searched."""
+    return arm if place == 1 else f"{arm}-{place}"
+
+
+def untuned_arm(arm: str) -> str:
+    """Arm of the confirmation that trains an arm as it is written."""
+    return "untuned" if arm == "full" else f"untuned-{arm}"

@@ -1,0 +1,1 @@
+"""Data sources: what they hold, where their files are, and their digests."""

@@ -1,0 +1,101 @@
+"""Images that stay in their files until they are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from dynaloss.data.sources.digests import file_digest
+from dynaloss.errors import InputError
+
+__all__ = ["ImageFiles", "as_planes", "centre_crop", "in_threads"]
+
+# Images for evaluation are cut from the middle 7/8, as is usual for ImageNet (256 to 224).
+EVALUATION_MARGIN = 8 / 7
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFiles:
+    """Colour images in files.
+
+    Attributes:
+        root: Folder of the files.
+        names: Path of each below `root`, shape (N,).
+        size: Side in pixels of the square that is cut from an image.
+    """
+
+    root: str
+    names: NDArray[np.str_]
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape (N, channels, height, width) of the images when decoded."""
+        return len(self.names), 3, self.size, self.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the images when decoded."""
+        return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> ImageFiles:
+        return ImageFiles(self.root, self.names[chosen], self.size)
+
+    def open(self, position: int) -> Image.Image:
+        """The image at `position`, in colour and whole.
+
+        Raises:
+            InputError: If the file cannot be read as an image.
+        """
+        path = Path(self.root, str(self.names[position]))
+        try:
+            with Image.open(path) as image:
+                return image.convert("RGB")
+        except (OSError, UnidentifiedImageError) as error:
+            raise InputError(f"'{path}' cannot be read as an image: fetch it anew") from error
+
+    def decoded(self, position: int) -> NDArray[np.uint8]:
+        """The middle square of an image, uint8, shape (3, size, size)."""
+        return as_planes(centre_crop(self.open(position), self.size))
+
+    def digests(self) -> list[bytes]:
+        """Digest of the content of each file."""
+        paths = [Path(self.root, str(name)) for name in self.names]
+        return [bytes.fromhex(digest) for digest in in_threads(file_digest, paths)]
+
+
+def centre_crop(image: Image.Image, size: int, margin: float = 1.0) -> Image.Image:
+    """The middle square of side `size` after the shorter side became `margin * size` pixels."""
+    shorter = round(size * margin)
+    if min(image.size) != shorter:
+        scale = shorter / min(image.size)
+        width, height = (max(shorter, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = ((side - size) // 2 for side in image.size)
+    return image.crop((left, top, left + size, top + size))
+
+
+def as_planes(image: Image.Image) -> NDArray[np.uint8]:
+    """Pixels of an image, uint8, shape (channels, height, width)."""
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """`function` of every item, in order, on as many threads as there are cores, at most 16."""
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        return list(pool.map(function, items))

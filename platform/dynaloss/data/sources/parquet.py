@@ -1,0 +1,176 @@
+"""Images in the rows of parquet files, in the layout of Hugging Face data sets."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from dynaloss.data.sources.cache import Decoded, cached_decoding
+from dynaloss.data.sources.digests import file_digest, values_digest
+from dynaloss.data.sources.image_files import as_planes, centre_crop, in_threads
+from dynaloss.data.sources.source import ImageArrays, Source, SourceSettings
+from dynaloss.errors import InputError
+
+__all__ = ["load_parquet", "parquet_digest"]
+
+IMAGE_COLUMNS = ("img", "image")
+LABEL_COLUMNS = ("label", "fine_label", "labels")
+_FETCH = "the data set's parquet files"
+
+
+def parquet_digest(settings: SourceSettings) -> str:
+    """SHA-256 over the content of the files and the settings that change the images."""
+    digests = [None if path is None else file_digest(path) for path in _paths(settings)]
+    known = ["parquet", digests, settings.image_size, settings.num_classes]
+    return values_digest(known)
+
+
+def load_parquet(settings: SourceSettings) -> Source:
+    """The images of `train.parquet` and `test.parquet`, decoded once per node."""
+    digest = parquet_digest(settings)
+    decoded = cached_decoding(digest, lambda: _decode(settings))
+    arrays, facts = decoded.arrays, decoded.facts
+    size = arrays["train_images"].shape[2]
+    test = None
+    if "test_labels" in arrays:
+        test = ImageArrays(images=arrays["test_images"], labels=arrays["test_labels"])
+    return Source(
+        name=settings.name,
+        class_names=tuple(facts["class_names"]),
+        pool=ImageArrays(images=arrays["train_images"], labels=arrays["train_labels"]),
+        test=test,
+        mean=tuple(facts["mean"]),
+        std=tuple(facts["std"]),
+        crop_padding=size // 8,
+        flip=len(facts["mean"]) == 3,
+        content_digest=digest,
+    )
+
+
+def _paths(settings: SourceSettings) -> tuple[Path, Path | None]:
+    folder = settings.folder(_FETCH)
+    train = settings.found(folder / (settings.train or "train.parquet"), _FETCH)
+    if settings.test == "":
+        return train, None
+    test = settings.found(folder / (settings.test or "test.parquet"), _FETCH)
+    if test.samefile(train):
+        raise InputError(f"[data.test] must be another file than data.train, but got '{test}'")
+    return train, test
+
+
+def _decode(settings: SourceSettings) -> Decoded:
+    arrays: dict[str, NDArray[Any]] = {}
+    train, test = _paths(settings)
+    arrays["train_images"], arrays["train_labels"], names = _read(train, settings)
+    if test is not None:
+        arrays["test_images"], arrays["test_labels"], _ = _read(test, settings)
+        if arrays["test_images"].shape[1:] != arrays["train_images"].shape[1:]:
+            raise InputError(f"'{test}' must hold images of the shape of '{train}'")
+    num_classes = max(int(labels.max()) for n, labels in arrays.items() if "labels" in n) + 1
+    names = names or [str(c) for c in range(num_classes)]
+    if settings.num_classes:
+        names = names[: settings.num_classes]
+    if num_classes > len(names):
+        raise InputError(f"'{train}' names {len(names)} classes, but has label {num_classes - 1}")
+    mean, std = channel_statistics(arrays["train_images"])
+    facts = {"class_names": names, "mean": mean, "std": std}
+    return Decoded(arrays=arrays, facts=facts)
+
+
+def channel_statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per channel of images scaled to [0, 1], to 4 digits."""
+    values = np.arange(256) / 255
+    means, stds = [], []
+    for channel in range(images.shape[1]):
+        counts = np.zeros(256, dtype=np.int64)
+        for part in np.array_split(images, max(1, len(images) // 4096)):
+            counts += np.bincount(part[:, channel].ravel(), minlength=256)
+        mean = (counts * values).sum() / counts.sum()
+        means.append(round(float(mean), 4))
+        spread = np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum())
+        stds.append(round(max(float(spread), 1e-3), 4))
+    return means, stds
+
+
+def _read(
+    path: Path, settings: SourceSettings
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"'{path}' cannot be read as parquet: fetch it anew") from error
+    image, label = (_column(path, table, names) for names in (IMAGE_COLUMNS, LABEL_COLUMNS))
+    labels = _labels(path, table[label])
+    rows = np.arange(len(labels))
+    if settings.num_classes:
+        rows = np.flatnonzero(labels < settings.num_classes)
+    if not len(rows):
+        raise InputError(f"'{path}' must hold at least one image of the classes asked for")
+    images = _images(path, table[image].take(pa.array(rows)), settings.image_size)
+    return images, labels[rows], _class_names(table.schema.metadata, label)
+
+
+def _column(path: Path, table: Any, names: Sequence[str]) -> str:  # noqa: ANN401 - pyarrow
+    for name in names:
+        if name in table.column_names:
+            return name
+    known = ", ".join(f"'{name}'" for name in table.column_names)
+    wanted = " or ".join(f"'{name}'" for name in names)
+    raise InputError(f"'{path}' must have a column {wanted}, but has {known}")
+
+
+def _labels(path: Path, column: Any) -> NDArray[np.int64]:  # noqa: ANN401 - pyarrow
+    labels = column.to_numpy() if not column.null_count else np.array([-1])
+    if labels.dtype.kind not in "iu" or (len(labels) and labels.min() < 0):
+        raise InputError(f"'{path}' must have a label, a whole number from 0 on, in every row")
+    found: NDArray[np.int64] = labels.astype(np.int64)
+    return found
+
+
+def _images(path: Path, column: Any, size: int | None) -> NDArray[np.uint8]:  # noqa: ANN401
+    encoded = column.combine_chunks().field("bytes")
+    first = _decoded(path, 0, encoded[0].as_py(), size, None)
+    mode = "L" if first.shape[0] == 1 else "RGB"
+    images = np.empty((len(encoded), *first.shape), dtype=np.uint8)
+
+    def decode(rows: NDArray[np.int64]) -> None:
+        for row in rows.tolist():
+            image = _decoded(path, row, encoded[row].as_py(), size, mode)
+            if image.shape != first.shape:
+                raise InputError(
+                    f"'{path}' must hold images of one size where [data.image_size] is not given, "
+                    f"but row {row} has {image.shape[1:]} pixels and row 0 {first.shape[1:]}"
+                )
+            images[row] = image
+
+    in_threads(decode, np.array_split(np.arange(len(encoded)), max(1, len(encoded) // 1000)))
+    return images
+
+
+def _decoded(
+    path: Path, row: int, content: bytes | None, size: int | None, mode: str | None
+) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(content or b"")) as opened:
+            image = opened.convert(mode or ("L" if opened.mode in ("1", "L") else "RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise InputError(f"row {row} of '{path}' does not hold an image: fetch it anew") from error
+    return as_planes(centre_crop(image, size) if size else image)
+
+
+def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> list[str]:
+    text = (metadata or {}).get(b"huggingface")
+    if text is None:
+        return []
+    features = json.loads(text).get("info", {}).get("features", {})
+    return [str(name) for name in features.get(label, {}).get("names") or []]

@@ -1,0 +1,190 @@
+"""What a data source is: labelled images, as they are before any bias is put on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynaloss.data.sources.image_files import ImageFiles
+from dynaloss.errors import InputError
+
+__all__ = [
+    "DataNotFound",
+    "ImageArrays",
+    "Images",
+    "Source",
+    "SourceSettings",
+    "equal_entries",
+    "equal_images",
+]
+
+Images = NDArray[np.uint8] | ImageFiles
+"""Images in memory, uint8, shape (N, channels, height, width), or files to read them from."""
+
+
+class DataNotFound(InputError):  # noqa: N818 - a state that planning goes on from
+    """The files of a source are not there; the message says what to fetch, and where to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSettings:
+    """Which source, and where its files are.
+
+    Attributes:
+        name: A key of `SOURCES`, or that of another package's source.
+        root: Folder of the data; None where the source needs none.
+        train: Training file or folder below `root`; None for the usual name.
+        test: Likewise; empty for no test split.
+        download: Whether to fetch missing files, where the source can.
+        image_size: Side of the images in pixels; None for what is usual.
+        num_classes: Keep the classes below this number; None for all.
+        memory: `auto`, `resident` or `stream`: whether files are decoded once or as needed.
+    """
+
+    name: str
+    root: Path | None = None
+    train: str | None = None
+    test: str | None = None
+    download: bool = False
+    image_size: int | None = None
+    num_classes: int | None = None
+    memory: str = "auto"
+
+    def folder(self, fetch: str) -> Path:
+        """`root`, which has to be there.
+
+        Args:
+            fetch: What to fetch where it is not, for the error.
+
+        Raises:
+            DataNotFound: If `root` is not given or does not exist.
+        """
+        if self.root is None:
+            raise DataNotFound(
+                f"[data.root] must be given for source '{self.name}': fetch "
+                f"{fetch}, and give the folder that holds it"
+            )
+        if not self.root.is_dir():
+            raise DataNotFound(
+                f"[data.root] data not found for source '{self.name}': folder '{self.root}' does "
+                f"not exist; fetch {fetch} and put it there"
+            )
+        return self.root
+
+    def found(self, path: Path, fetch: str) -> Path:
+        """`path`, which has to be there.
+
+        Raises:
+            DataNotFound: If it is not.
+        """
+        if not path.exists():
+            raise DataNotFound(
+                f"[data.root] data not found for source '{self.name}': '{path}' does not exist; "
+                f"fetch {fetch} and put it there"
+            )
+        return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageArrays:
+    """Images and their true labels.
+
+    Attributes:
+        images: See `Images`.
+        labels: Class indices in [0, C), int64, shape (N,).
+    """
+
+    images: Images
+    labels: NDArray[np.int64]
+
+    def take(self, chosen: NDArray[np.bool_]) -> ImageArrays:
+        """The samples that `chosen` marks."""
+        return ImageArrays(images=self.images[chosen], labels=self.labels[chosen])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data source: the pool to train on and, where it has one, its own test set.
+
+    Attributes:
+        name: Its name in a study file.
+        class_names: One per class.
+        pool: Samples to train on; also those to test on if `test` is None.
+        test: The source's own test set, or None where it has none.
+        mean: Per channel, of images scaled to [0, 1].
+        std: Per channel, likewise.
+        crop_padding: Pixels of padding of the random crop in the strong view.
+        flip: Whether a mirror image keeps its class.
+        content_digest: Digest of the files; None takes that of the arrays.
+        equal: Groups of equal images, by position in the pool and then the test; None finds them
+            at first use.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    pool: ImageArrays
+    test: ImageArrays | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_padding: int
+    flip: bool
+    content_digest: str | None = None
+    equal: tuple[tuple[int, ...], ...] | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape (channels, height, width) of an image."""
+        channels, height, width = self.pool.images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the images and labels, or of their files, hexadecimal."""
+        if self.content_digest is not None:
+            return self.content_digest
+        content = hashlib.sha256()
+        for part in (self.pool, self.test):
+            if part is not None:
+                content.update(str(part.images.shape).encode())
+                content.update(np.ascontiguousarray(part.images).data)
+                content.update(np.ascontiguousarray(part.labels).data)
+        return content.hexdigest()
+
+    @cached_property
+    def image_ids(self) -> NDArray[np.int64]:
+        """Per image of the pool and then the test, the position of the first that equals it."""
+        parts = [part.images for part in (self.pool, self.test) if part is not None]
+        ids = np.arange(sum(map(len, parts)))
+        for group in equal_images(*parts) if self.equal is None else self.equal:
+            ids[list(group)] = group[0]
+        return ids
+
+
+def equal_images(*parts: Images) -> tuple[tuple[int, ...], ...]:
+    """Groups of images of equal content, as positions in all parts, one after the other."""
+    return equal_entries([digest for part in parts for digest in _digests(part)])
+
+
+def equal_entries(entries: Sequence[Hashable]) -> tuple[tuple[int, ...], ...]:
+    """Positions of equal entries, a group each, in order of their first."""
+    groups: dict[Hashable, list[int]] = {}
+    for position, entry in enumerate(entries):
+        groups.setdefault(entry, []).append(position)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _digests(images: Images) -> list[bytes]:
+    if isinstance(images, ImageFiles):
+        return images.digests()
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]

@@ -1,0 +1,1 @@
+"""The roles of a trial's samples and the splits that hold them."""

@@ -1,0 +1,76 @@
+"""What the splits of a role have in common: labels, and views made in batches on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from dynaloss.data.splits.roles import LabelledImages
+from dynaloss.data.views.weak_and_strong import Views
+from dynaloss.learning.batches import Batch
+
+__all__ = ["Pixels", "RoleSplit"]
+
+Pixels = tuple[Tensor | None, Tensor | None]
+"""uint8 images of a batch for the weak and for the strong view; None where not asked for."""
+
+
+class RoleSplit:
+    """Labels of one role on the trial's device, copied; see `dynaloss.learning.batches.Split`.
+
+    Args:
+        samples: Images and labels in host memory.
+        views: Makes the weak and the strong view.
+        device: Where the labels live and the batches go.
+    """
+
+    def __init__(self, samples: LabelledImages, views: Views, device: torch.device) -> None:
+        self._observed = torch.tensor(samples.observed, device=device)
+        self._true = torch.tensor(samples.true, device=device)
+        self._views = views
+        self._device = device
+
+    @property
+    def observed_labels(self) -> Tensor:
+        """Labels that training sees, int64, shape (N,)."""
+        return self._observed
+
+    @property
+    def true_labels(self) -> Tensor:
+        """Labels without noise, int64, shape (N,)."""
+        return self._true
+
+    def batches(
+        self,
+        indices: Sequence[Tensor],
+        *,
+        weak: bool = False,
+        strong: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[Batch]:
+        """Yields a batch per tensor of indices, with the views that are asked for."""
+        if strong and generator is None:
+            raise ValueError("`generator` must be given for the strong view.")
+        stream = generator if strong else None
+        pixels = self._pixels(indices, weak, stream)
+        for chosen, (for_weak, for_strong) in zip(indices, pixels, strict=True):
+            on_device = chosen.to(self._device)
+            weak_view = strong_view = None
+            if for_weak is not None:
+                weak_view = self._views.weak(for_weak.to(self._device))
+            if for_strong is not None and stream is not None:
+                strong_view = self._views.strong(for_strong.to(self._device), stream)
+            yield Batch(
+                indices=on_device,
+                labels=self._observed[on_device],
+                weak=weak_view,
+                strong=strong_view,
+            )
+
+    def _pixels(
+        self, indices: Sequence[Tensor], weak: bool, generator: torch.Generator | None
+    ) -> Iterator[Pixels]:
+        """Yields the images of each batch; those for the strong view if there is a generator."""
+        raise NotImplementedError

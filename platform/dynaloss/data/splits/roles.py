@@ -1,0 +1,315 @@
+"""From a source to the splits of a trial: test, long tail, noise, validation, in this order."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynaloss.data.bias.bias_settings import BiasSettings
+from dynaloss.data.bias.imbalance import (
+    long_tail_counts,
+    realised_transition_matrix,
+    step_counts,
+    take_per_class,
+)
+from dynaloss.data.bias.observed import check_noise, observed_labels
+from dynaloss.data.sources.source import Images, Source
+from dynaloss.errors import InputError
+from dynaloss.learning.streams import Streams
+
+__all__ = [
+    "LabelledImages",
+    "TrialSplits",
+    "check_bias",
+    "count_equal_images",
+    "make_splits",
+    "rows_by_role",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledImages:
+    """The samples of one role.
+
+    Attributes:
+        images: See `Images`.
+        observed: Labels that training sees, or that an evaluation is scored against.
+        true: Labels without noise.
+        indices: Position of each sample in the part of the source that it is from.
+    """
+
+    images: Images
+    observed: NDArray[np.int64]
+    true: NDArray[np.int64]
+    indices: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSplits:
+    """The splits of a trial by role, and a record of what was done to the data.
+
+    Attributes:
+        train: The biased training set.
+        validation: Taken from the biased pool, or None.
+        test: Clean and as balanced as the source.
+        record: Plain values: sizes, class counts, realised flip rate and transition matrix,
+            digests of the tail, of the noise and of each split, and equal images across roles
+            as `count_equal_images` has them.
+    """
+
+    train: LabelledImages
+    validation: LabelledImages | None
+    test: LabelledImages
+    record: dict[str, Any]
+
+    @property
+    def by_role(self) -> dict[str, LabelledImages]:
+        """The splits that there are, by role."""
+        roles = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {role: samples for role, samples in roles.items() if samples is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Roles:
+    """Which images of a source play which role, as positions in its pool.
+
+    Attributes:
+        in_test: Marks the samples of the pool that are kept for the test.
+        kept: What the long tail left, as positions among those it could take.
+        rows: The same, as positions in the pool.
+        observed: Observed label of each of them.
+        held_out: Marks those of them that validate.
+        in_train: Marks those of them that train.
+    """
+
+    in_test: NDArray[np.bool_]
+    kept: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    observed: NDArray[np.int64]
+    held_out: NDArray[np.bool_]
+    in_train: NDArray[np.bool_]
+
+
+def make_splits(source: Source, settings: BiasSettings, streams: Streams) -> TrialSplits:
+    """Splits and biases a source; each step draws from a stream of its own.
+
+    Trials of one seed share the split, and those of one condition and seed the tail and noise.
+    """
+    roles = _assign_roles(source, settings, streams)
+    validation = _samples(source, roles, roles.held_out)
+    if settings.validation_labels == "clean":
+        validation = replace(validation, observed=validation.true)
+    test = source.test or source.pool.take(roles.in_test)
+    splits = TrialSplits(
+        train=_samples(source, roles, roles.in_train),
+        validation=validation if roles.held_out.any() else None,
+        test=LabelledImages(
+            images=test.images,
+            observed=test.labels,
+            true=test.labels,
+            indices=np.flatnonzero(roles.in_test) if source.test is None else None,
+        ),
+        record={},
+    )
+    return replace(splits, record=_record(source, splits, roles))
+
+
+def _samples(source: Source, roles: _Roles, chosen: NDArray[np.bool_]) -> LabelledImages:
+    """The samples that are marked among those that the long tail left."""
+    rows = roles.rows[chosen]
+    return LabelledImages(
+        images=source.pool.images[rows],
+        observed=roles.observed[chosen],
+        true=source.pool.labels[rows],
+        indices=rows,
+    )
+
+
+def count_equal_images(source: Source, settings: BiasSettings, streams: Streams) -> dict[str, int]:
+    """Counts the images of one role that equal one of another, by content.
+
+    Returns:
+        `train_test`, `train_validation`, `validation_test`: images of the first role that are in
+        the second, too; `source`: images that are repetitions, whatever their role.
+    """
+    return _equal_images(source, _assign_roles(source, settings, streams))
+
+
+def _assign_roles(source: Source, settings: BiasSettings, streams: Streams) -> _Roles:
+    in_test = _test_part(source, settings, streams)
+    drop, ids = settings.equal_images == "drop", source.image_ids
+    pool_rows = np.flatnonzero(~(_equal_to_test(source, in_test) if drop else in_test))
+    kept = _long_tail(source.pool.labels[pool_rows], settings, source, streams)
+    rows = pool_rows[kept]
+    observed = observed_labels(rows, settings, source, streams)
+    held_out = _stratified(observed, settings.validation_fraction, source, streams, "validation")
+    twins = np.isin(ids[rows], ids[rows[held_out]]) if drop else held_out
+    _refuse_empty_classes(observed[~twins], source)
+    return _Roles(
+        in_test=in_test,
+        kept=kept,
+        rows=rows,
+        observed=observed,
+        held_out=held_out,
+        in_train=~twins,
+    )
+
+
+def _refuse_empty_classes(observed: NDArray[np.int64], source: Source) -> None:
+    """Every class has to be observed in training: there would be nothing to learn it from."""
+    empty = np.flatnonzero(np.bincount(observed, minlength=source.num_classes) == 0)
+    if len(empty):
+        raise InputError(
+            f"[data.noise] must leave every class an observed training label, but leaves none of "
+            f"class {_named(empty, source)}: lower [data.noise.rate], [data.imbalance_factor] or "
+            "[data.validation.fraction], raise [data.n_max], or take another seed"
+        )
+
+
+def _named(classes: NDArray[np.int64], source: Source) -> str:
+    """The classes by name and number, the first five of them."""
+    names = ", ".join(f"'{source.class_names[c]}' ({c})" for c in classes[:5])
+    return names + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
+
+
+def _equal_to_test(source: Source, in_test: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Marks the images of the pool that are in the test set, too, or kept for the test."""
+    return np.isin(source.image_ids[: len(in_test)], _test_ids(source, in_test))
+
+
+def _test_ids(source: Source, in_test: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The images to test on, by `Source.image_ids`."""
+    ids, n = source.image_ids, len(in_test)
+    return ids[n:] if source.test is not None else ids[:n][in_test]
+
+
+def _equal_images(source: Source, roles: _Roles) -> dict[str, int]:
+    ids, test = source.image_ids, _test_ids(source, roles.in_test)
+    train, validation = ids[roles.rows[roles.in_train]], ids[roles.rows[roles.held_out]]
+    return {
+        "train_test": int(np.isin(train, test).sum()),
+        "train_validation": int(np.isin(train, validation).sum()),
+        "validation_test": int(np.isin(validation, test).sum()),
+        "source": len(ids) - len(np.unique(ids)),
+    }
+
+
+def check_bias(source: Source, settings: BiasSettings) -> None:
+    """Refuses a bias that cannot be put on `source`, whatever the seed.
+
+    Raises:
+        InputError: If a class would be left without a sample, or the class map or the label
+            file does not fit the source.
+    """
+    labels = source.pool.labels
+    if source.test is not None and settings.equal_images == "drop":
+        labels = labels[~_equal_to_test(source, np.zeros(len(labels), dtype=bool))]
+    sizes = np.bincount(labels, minlength=source.num_classes)
+    if source.test is None:
+        sizes = sizes - _share(sizes, settings.test_fraction)
+    _class_sizes(sizes, settings, source)
+    check_noise(source, settings)
+
+
+def rows_by_role(
+    source: Source, settings: BiasSettings, streams: Streams
+) -> dict[str, NDArray[np.int64]]:
+    """Draws the roles as `make_splits` does, and copies no image.
+
+    Returns:
+        Positions in the pool of the images of `train`, `validation` and `test`, int64; none are
+        in the test where the source has a test set of its own.
+
+    Raises:
+        InputError: If a class would not be observed in training.
+    """
+    roles = _assign_roles(source, settings, streams)
+    return {
+        "train": roles.rows[roles.in_train],
+        "validation": roles.rows[roles.held_out],
+        "test": np.flatnonzero(roles.in_test),
+    }
+
+
+def _test_part(source: Source, settings: BiasSettings, streams: Streams) -> NDArray[np.bool_]:
+    """Marks the samples of the pool that are kept for the test."""
+    if source.test is not None:
+        return np.zeros(len(source.pool.labels), dtype=bool)
+    return _stratified(source.pool.labels, settings.test_fraction, source, streams, "split")
+
+
+def _stratified(
+    labels: NDArray[np.int64], fraction: float, source: Source, streams: Streams, stream: str
+) -> NDArray[np.bool_]:
+    """Marks that share of the samples of each class, drawn at random."""
+    sizes = np.bincount(labels, minlength=source.num_classes)
+    marked = np.zeros(len(labels), dtype=bool)
+    marked[take_per_class(labels, _share(sizes, fraction), streams.numpy(stream))] = True
+    return marked
+
+
+def _share(sizes: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
+    wanted: NDArray[np.int64] = np.rint(sizes * fraction).astype(np.int64)
+    return wanted
+
+
+def _long_tail(
+    labels: NDArray[np.int64], settings: BiasSettings, source: Source, streams: Streams
+) -> NDArray[np.int64]:
+    sizes = np.bincount(labels, minlength=source.num_classes)
+    counts = _class_sizes(sizes, settings, source)
+    return take_per_class(labels, counts, streams.numpy("tail"))
+
+
+def _class_sizes(
+    sizes: NDArray[np.int64], settings: BiasSettings, source: Source
+) -> NDArray[np.int64]:
+    """Samples wanted of each class, of which there are `sizes`."""
+    counts_of = step_counts if settings.imbalance == "step" else long_tail_counts
+    factor = 1.0 if settings.imbalance == "none" else settings.imbalance_factor
+    counts = counts_of(settings.n_max or int(sizes.max()), source.num_classes, factor)
+    empty = np.flatnonzero(np.minimum(sizes, counts) == 0)
+    if len(empty):
+        missing = not sizes[empty].all()
+        remedy = "it has none in the source" if missing else "lower [data.imbalance_factor]"
+        raise InputError(
+            f"[data.imbalance_factor] must leave every class a training image, "
+            f"but {factor:g} leaves none of class {_named(empty, source)}: {remedy}"
+        )
+    return counts
+
+
+def _record(source: Source, splits: TrialSplits, roles: _Roles) -> dict[str, Any]:
+    train, C = splits.train, source.num_classes
+    return {
+        "source": source.name,
+        "digest": source.digest,
+        "tail_digest": hashlib.sha256(roles.kept.tobytes()).hexdigest(),
+        "noise_digest": hashlib.sha256(roles.observed.tobytes()).hexdigest(),
+        "split_digests": {
+            role: _digest(source, samples) for role, samples in splits.by_role.items()
+        },
+        "class_names": list(source.class_names),
+        "splits": {
+            "train": len(train.true),
+            "validation": 0 if splits.validation is None else len(splits.validation.true),
+            "test": len(splits.test.true),
+        },
+        "true_class_counts": np.bincount(train.true, minlength=C).tolist(),
+        "observed_class_counts": np.bincount(train.observed, minlength=C).tolist(),
+        "equal_images": _equal_images(source, roles),
+        "flip_rate": float((train.true != train.observed).mean()),
+        "transition_matrix": realised_transition_matrix(train.true, train.observed, C).tolist(),
+    }
+
+
+def _digest(source: Source, samples: LabelledImages) -> str:
+    """Digest of which images of the source the samples are, and of their labels."""
+    content = hashlib.sha256(source.digest.encode())
+    for values in (samples.indices, samples.true, samples.observed):
+        content.update(b"" if values is None else values.tobytes())
+    return content.hexdigest()

@@ -1,0 +1,1 @@
+"""The weak and the strong view of images, made in batches."""

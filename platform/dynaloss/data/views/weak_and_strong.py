@@ -1,0 +1,109 @@
+"""The weak and the strong view of uint8 images, made in batches on the trial's device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dynaloss.data.sources.source import Source
+from dynaloss.data.views.operations import cutout
+from dynaloss.data.views.policies import augment
+
+__all__ = ["ViewSettings", "Views", "random_crop", "random_flip"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewSettings:
+    """What the strong view is made of.
+
+    Attributes:
+        augment: `none` or a key of `POLICIES`.
+        cutout: Side of the square that is cut out, in pixels; 0 for none.
+        crop_padding: Pixels of padding of the random crop; None for what suits the source.
+        flip: Whether half of the images are mirrored; None for what suits the source.
+    """
+
+    augment: str = "none"
+    cutout: int = 0
+    crop_padding: int | None = None
+    flip: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """Turns uint8 images (N, channels, height, width) into normalised float images.
+
+    Attributes:
+        mean: Per channel, of images scaled to [0, 1], shape (1, channels, 1, 1).
+        std: Likewise.
+        crop_padding: Pixels of padding of the random crop; 0 for no crop.
+        flip: Whether half of the strong views are mirrored.
+        augment: `none` or a key of `POLICIES`.
+        cutout: Side of the square that is cut out of strong views, in pixels; 0 for none.
+    """
+
+    mean: Tensor
+    std: Tensor
+    crop_padding: int
+    flip: bool
+    augment: str = "none"
+    cutout: int = 0
+
+    @classmethod
+    def of_source(
+        cls, source: Source, device: torch.device, settings: ViewSettings | None = None
+    ) -> Views:
+        """The views that fit the images of `source`, but for what `settings` says."""
+        chosen = settings or ViewSettings()
+        padding, flip = chosen.crop_padding, chosen.flip
+        return cls(
+            mean=torch.tensor(source.mean, device=device).view(1, -1, 1, 1),
+            std=torch.tensor(source.std, device=device).view(1, -1, 1, 1),
+            crop_padding=source.crop_padding if padding is None else padding,
+            flip=source.flip if flip is None else flip,
+            augment=chosen.augment,
+            cutout=chosen.cutout,
+        )
+
+    def weak(self, images: Tensor) -> Tensor:
+        """Normalises, and nothing else."""
+        return (images.float() / 255 - self.mean) / self.std
+
+    def strong(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Crops, mirrors, augments and cuts out at random, as far as asked for; normalises.
+
+        The paper's order; what is not asked for draws nothing.
+        """
+        if self.crop_padding:
+            images = random_crop(images, self.crop_padding, generator)
+        if self.flip:
+            images = random_flip(images, generator)
+        if self.augment != "none":
+            images = augment(images, self.augment, generator)
+        if self.cutout:
+            images = cutout(images, self.cutout, generator)
+        return self.weak(images)
+
+
+def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+    """Shifts each image by up to `padding` pixels in both directions; zeros come in.
+
+    Equals padding by `padding` and cropping to the former size at a random place per image.
+    """
+    N, _, height, width = images.shape
+    padded = F.pad(images, (padding, padding, padding, padding))
+    shifts = torch.randint(2 * padding + 1, (2, N, 1), generator=generator, device=images.device)
+    rows = shifts[0] + torch.arange(height, device=images.device)
+    columns = shifts[1] + torch.arange(width, device=images.device)
+    samples = torch.arange(N, device=images.device)
+    cropped = padded[samples[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return cropped.permute(0, 3, 1, 2)
+
+
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirrors each image left to right with probability 1/2."""
+    flipped = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+    return torch.where(flipped.view(-1, 1, 1, 1), images.flip(3), images)

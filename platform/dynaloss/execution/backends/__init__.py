@@ -1,0 +1,1 @@
+"""Where trials run: Ray, or this process."""

@@ -1,0 +1,251 @@
+"""Ray as an executor without memory: every launch gives it the trials that are left.
+
+Ray's own searchers and schedulers forget what they knew in a restore, so nothing is kept in Ray:
+its searcher asks for the next order, its scheduler asks what a result leads to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+# Ray reads these when it is imported.
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+if not os.environ.get("RAY_ADDRESS"):
+    # Off, Ray's processes listen on loopback alone, on every system in spite of the name.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from dynaloss.data.sources.loading import Source
+from dynaloss.errors import InputError
+from dynaloss.execution.backends.interrupts import sigterm_as_sigint
+from dynaloss.execution.backends.ray_trainable import RESULT_KEY, TrialTrainable
+from dynaloss.execution.trial.runner import StepResult, TrialOrder
+from dynaloss.studies.study import ResourcesConfig
+from dynaloss.studies.trial_record import Outcome
+
+__all__ = ["Listener", "cluster", "run_trials"]
+
+_CONNECT_S: Final = 10.0
+"""Seconds that a cluster has to take a connection."""
+
+
+@contextmanager
+def cluster(resources: ResourcesConfig) -> Iterator[int]:
+    """Connects to the cluster at RAY_ADDRESS, or starts Ray on this machine.
+
+    Yields:
+        How many trials fit at the same time.
+
+    Raises:
+        InputError: If Ray does not start, or not even one trial fits.
+    """
+    started = not ray.is_initialized()
+    if started:
+        _start_ray()
+    try:
+        yield _slots(resources, ray.cluster_resources())
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _start_ray() -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    try:
+        if address:
+            _require_answer(address)
+        ray.init(**options)
+    except (OSError, RuntimeError, TimeoutError, ValueError) as error:
+        what = f"connect to the cluster at RAY_ADDRESS='{address}'" if address else "start"
+        raise InputError(f"Ray could not {what}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what Ray says, and the last line of what it says of the cause."""
+    lines = str(error).splitlines()[:1] + str(error.__cause__ or "").splitlines()[-1:]
+    return ": ".join(lines)
+
+
+def _require_answer(address: str) -> None:
+    """Raises OSError where nobody answers at `host:port`: Ray itself would try for minutes.
+
+    Other addresses, such as `auto`, are left to Ray. A loopback name stands for this machine's own
+    address, as it does in Ray.
+    """
+    server = urlsplit(f"//{address}")
+    if "://" in address or server.hostname is None or server.port is None:
+        return
+    is_here = server.hostname in ("localhost", "127.0.0.1", "::1")
+    host = ray.util.get_node_ip_address() if is_here else server.hostname
+    socket.create_connection((host, server.port), _CONNECT_S).close()
+
+
+def _slots(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
+    wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
+    short = [
+        f"resources.{name.lower()} must be at most the {available.get(name, 0):g} that this "
+        f"{'cluster' if os.environ.get('RAY_ADDRESS') else 'machine'} has, but got {amount:g}"
+        for name, amount in wanted.items()
+        if amount > available.get(name, 0)
+    ]
+    if short:
+        raise InputError(short)
+    return int(min(available[name] / amount for name, amount in wanted.items() if amount))
+
+
+class Listener(Protocol):
+    """Hears of everything that happens to the trials, and decides what becomes of them."""
+
+    def take(self, key: str, result: StepResult) -> bool:
+        """Takes in what a step of a trial came to; returns whether the trial goes on."""
+
+    def end(self, key: str, outcome: Outcome, message: str) -> None:
+        """Notes the end of a trial that could not tell of it itself."""
+
+
+def run_trials(
+    orders: Iterator[tuple[TrialOrder, str]],
+    sources: Mapping[str, Source],
+    resources: ResourcesConfig,
+    listener: Listener,
+    *,
+    most: int,
+    slots: int,
+) -> None:
+    """Runs trials until no order is left, or SIGINT or SIGTERM comes.
+
+    Args:
+        orders: Each trial with the name of its data source; asked for the next one when a slot
+            is free.
+        sources: Data by that name; goes into the object store, hence to each node, once.
+        resources: What a trial occupies.
+        listener: Is told of everything.
+        most: No more trials than these are asked for.
+        slots: Trials that fit at the same time.
+    """
+    references = {name: ray.put(source) for name, source in sources.items()}
+    share = {"cpu": resources.cpu, "gpu": resources.gpu}
+    with tempfile.TemporaryDirectory(prefix="dynaloss-ray-") as folder, sigterm_as_sigint():
+        tuner = tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(TrialTrainable, sources=references), resources=share
+            ),
+            tune_config=tune.TuneConfig(
+                search_alg=_Orders(orders, share),
+                scheduler=_Scheduler(listener),
+                num_samples=most,
+                # A cluster may grow: there Ray itself finds out what fits.
+                max_concurrent_trials=None if os.environ.get("RAY_ADDRESS") else slots,
+                reuse_actors=True,
+                trial_name_creator=_key,
+                trial_dirname_creator=_key,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                # A failed save would end the actor, and with it the reuse of its process.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
+        )
+        _quiet_ray_tune()
+        tuner.fit()
+
+
+class _WithoutMemory:
+    """Ray Tune pickles the run for a restore that is never made; nothing of it is kept."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Orders(_WithoutMemory, Searcher):  # type: ignore[misc] # Ray has no types
+    """Hands out one order after the other."""
+
+    def __init__(
+        self, orders: Iterator[tuple[TrialOrder, str]], share: Mapping[str, float]
+    ) -> None:
+        super().__init__()
+        self._orders = orders
+        self._share = share
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next order as plain values: anything else Ray swaps for a placeholder."""
+        order, source = next(self._orders, (None, ""))
+        if order is None:
+            return str(Searcher.FINISHED)
+        return {"trial": {"order": asdict(order), "source": source, **self._share}}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The listener has heard of it from the scheduler."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing is kept in Ray."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing is kept in Ray."""
+
+
+class _Scheduler(_WithoutMemory, FIFOScheduler):  # type: ignore[misc] # Ray has no types
+    """Tells the listener of each result, and asks it whether the trial goes on."""
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__()
+        self._listener = listener
+
+    def on_trial_result(
+        self, tune_controller: object, trial: RayTrial, result: dict[str, Any]
+    ) -> str:
+        goes_on = self._listener.take(_key(trial), result[RESULT_KEY])
+        return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)
+
+    def on_trial_complete(
+        self, tune_controller: object, trial: RayTrial, result: dict[str, Any]
+    ) -> None:
+        """The last result comes only here; a trial that is stopped has nothing new to tell."""
+        if result.get(RESULT_KEY) is not None and result[RESULT_KEY].outcome is not None:
+            self._listener.take(_key(trial), result[RESULT_KEY])
+
+    def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:
+        """The process of the trial is gone: an error inside it would have been reported."""
+        self._listener.end(_key(trial), Outcome.FAILED, _error_of(trial))
+
+
+def _key(trial: RayTrial) -> str:
+    return str(trial.config["trial"]["order"]["key"])
+
+
+def _error_of(trial: RayTrial) -> str:
+    """The error that ended the process of the trial, from the file that Ray Tune keeps it in."""
+    try:
+        return Path(trial.error_file).read_text()
+    except (OSError, TypeError):
+        return "the process of the trial ended without a word"
+
+
+def _quiet_ray_tune() -> None:
+    """Keeps Ray's own log lines out of the progress."""
+    for name in ("ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,56 @@
+"""The Ray face of a trial: a class trainable whose actor serves one trial after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray import tune
+
+from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
+from dynaloss.execution.trial.threads import num_threads
+
+__all__ = ["RESULT_KEY", "TrialTrainable"]
+
+RESULT_KEY = "step_result"
+"""Entry of a Ray result that holds the `StepResult`."""
+
+
+class TrialTrainable(tune.Trainable):  # type: ignore[misc] # Ray has no types
+    """Steps through one trial, an epoch a step.
+
+    The configuration holds the `order` of the trial, its `source` (the name of a data source in
+    `sources`) and its `cpu` and `gpu` share. Ray's own checkpoints are not used: the runner
+    writes its own, and every launch starts from those.
+    """
+
+    _runner: TrialRunner
+
+    def setup(
+        self, config: dict[str, Any], sources: Mapping[str, ray.ObjectRef[Any]] | None = None
+    ) -> None:
+        """Prepares a trial; `sources` holds every data source, once per node."""
+        import torch
+
+        torch.set_num_threads(num_threads(config["trial"]["cpu"]))
+        self._sources = sources or {}
+        self._begin(config["trial"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Goes over to another trial in the same process."""
+        self._begin(new_config["trial"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Trains an epoch."""
+        result: StepResult = self._runner.step()
+        return {RESULT_KEY: result, "done": result.outcome is not None}
+
+    def cleanup(self) -> None:
+        """Keeps the state of a trial that is stopped before its end."""
+        self._runner.save()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        source = ray.get(self._sources[config["source"]])
+        self._runner = TrialRunner(TrialOrder(**config["order"]), source, config["gpu"])

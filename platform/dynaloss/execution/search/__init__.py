@@ -1,0 +1,1 @@
+"""Runs a search: suggestions, pruning, journal, outcome and confirmation."""

@@ -1,0 +1,87 @@
+"""From the winners of a search to a study that trains them afresh, ready to be run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dynaloss.config.search import untuned_arm, winner_arm
+from dynaloss.execution.search.director import SearchTrial
+from dynaloss.execution.search.outcome import winners
+from dynaloss.studies.plan import conditions_of
+from dynaloss.studies.search.search_plan import SearchPlan
+from dynaloss.studies.search.search_study import confirmed_name
+
+__all__ = ["BEST", "best_study", "write_best"]
+
+BEST = "best.yaml"
+"""Name of the file of that study, in the folder of its search."""
+
+
+def best_study(plan: SearchPlan, trials: Iterable[SearchTrial]) -> dict[str, Any] | None:
+    """An ablation of the winners as plain values; None where no trial has completed.
+
+    Nothing is held out for validation any more: the choice is made, and the confirmation trains
+    on all that the search had.
+    """
+    study, confirm = plan.study, plan.study.confirmation
+    arms, tuned = _winning(plan, list(trials))
+    if not tuned:
+        return None
+    untuned = {
+        untuned_arm(arm): dict(settings)
+        for arm, settings in study.arm_overrides().items()
+        if confirm.untuned
+    }
+    trial = study.trial.model_dump(exclude_unset=True)
+    trial.setdefault("data", {})["validation"] = {"fraction": 0.0}
+    return {
+        "study": confirmed_name(study.study),
+        "trial": trial,
+        "conditions": {key: list(values) for key, values in study.conditions.items()},
+        "arms": arms | untuned,
+        "tuned": tuned,
+        **({"ablation": {"baseline": next(iter(untuned))}} if untuned else {}),
+        "seeds": list(confirm.seeds),
+        "base_seed": study.base_seed,
+        "resources": study.resources.model_dump(),
+        "report": {"metric": confirm.metric},
+    }
+
+
+def _winning(
+    plan: SearchPlan, trials: list[SearchTrial]
+) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """The arms of the winners, and what was found for each of them under each condition."""
+    study, top = plan.study, plan.study.confirmation.top
+    arms: dict[str, dict[str, Any]] = {}
+    tuned: list[dict[str, Any]] = []
+    for group in plan.groups:
+        # Conditions that are equal in effect have been searched as one.
+        equal = [c.values for c in conditions_of(study) if c.label == group.condition]
+        ranked = winners(trials, group, study.search.objectives()[0], top)
+        for place, winner in enumerate(ranked, start=1):
+            arm = winner_arm(group.arm, place)
+            arms.setdefault(arm, dict(study.arm_overrides()[group.arm]))
+            tuned += [
+                {"arm": arm, "condition": dict(values), "settings": dict(winner.chosen)}
+                for values in equal
+            ]
+    return arms, tuned
+
+
+def write_best(values: dict[str, Any], path: Path, told: str) -> Path:
+    """Writes a study file; the comment `told` stands on top."""
+    text = yaml.dump(values, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=99)
+    path.write_text(f"# {told}\n{text}", encoding="utf-8")
+    return path
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes equal values out again: study files have no aliases."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True

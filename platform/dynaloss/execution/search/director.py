@@ -1,0 +1,300 @@
+"""Conducts a search: what runs next, what a report leads to; knows neither Ray nor MLflow.
+
+Everything it holds follows from the study, the journal and Optuna's storage, in that order of
+trust: each event is journalled before anything else hears of it, and a relaunch replays them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dynaloss.config.settings import Scalar
+from dynaloss.execution.search.journal import Journal
+from dynaloss.execution.search.pruning import Candidate, Decision, Verdict, make_pruner
+from dynaloss.execution.trial.runner import StepResult
+from dynaloss.studies.plan import Trial
+from dynaloss.studies.search.search_plan import Group, SearchPlan, search_trial
+from dynaloss.studies.trial_record import Outcome
+
+__all__ = ["Director", "SearchTrial", "Suggestions", "Watcher"]
+
+
+@dataclass(slots=True, kw_only=True)
+class SearchTrial:
+    """A trial of a search and what is known of it.
+
+    Attributes:
+        trial: The trial.
+        group: Its group.
+        number: Position in the group, from 0.
+        chosen: The suggested values.
+        data: What was done to the data; empty before the first result.
+        reports: Metrics by epoch.
+        outcome: How it ended; `running` until then.
+        message: Why it ended so, where that is not plain.
+        diagnostics: What it learned.
+        rungs: Rungs reached, each with the decision made there.
+        audited_at: Rung at which it would have been stopped, if it ran on for the audit.
+    """
+
+    trial: Trial
+    group: Group
+    number: int
+    chosen: Mapping[str, Scalar]
+    data: dict[str, Any] = field(default_factory=dict)
+    reports: dict[int, dict[str, float]] = field(default_factory=dict)
+    outcome: Outcome = Outcome.RUNNING
+    message: str = ""
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+    rungs: dict[int, Decision] = field(default_factory=dict)
+    audited_at: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Key of the trial."""
+        return self.trial.key
+
+    @property
+    def name(self) -> str:
+        """The trial in words."""
+        return f"{self.group.name} · #{self.number}"
+
+    @property
+    def last_epoch(self) -> int:
+        """Last epoch reported, 0 before the first."""
+        return max(self.reports, default=0)
+
+    @property
+    def last_rung(self) -> int:
+        """Last rung reached, in epochs, 0 before the first."""
+        return max(self.rungs, default=0)
+
+    def curve(self, metric: str) -> dict[int, float]:
+        """Values of a metric by epoch."""
+        return {
+            epoch: metrics.get(metric, math.nan) for epoch, metrics in sorted(self.reports.items())
+        }
+
+    def last(self, metric: str) -> float:
+        """Value of a metric at the last epoch, NaN where there is none."""
+        return self.curve(metric).get(self.last_epoch, math.nan)
+
+
+class Suggestions(Protocol):
+    """Where configurations come from; see `search_optuna.Suggester`."""
+
+    def ask(self, number: int) -> dict[str, Scalar]:
+        """The configuration of a trial."""
+
+    def tell(
+        self, number: int, outcome: Outcome, values: list[float], curve: Mapping[int, float]
+    ) -> None:
+        """Learns how it ended."""
+
+
+class Watcher(Protocol):
+    """Is told of everything as it happens; see `search_recorder.SearchRecorder`."""
+
+    def begun(self, trial: SearchTrial) -> None:
+        """A trial starts or goes on."""
+
+    def prepared(self, trial: SearchTrial) -> None:
+        """It is known what was done to the trial's data."""
+
+    def reported(self, trial: SearchTrial, epoch: int) -> None:
+        """An epoch's report came in."""
+
+    def ended(self, trial: SearchTrial) -> None:
+        """A trial ended, or failed."""
+
+
+class Director:
+    """Conducts one search.
+
+    Args:
+        plan: The plan.
+        journal: What happened so far; replayed at once.
+        suggestions: By name of the group.
+        watcher: Is told of everything but the replay.
+    """
+
+    def __init__(
+        self,
+        plan: SearchPlan,
+        journal: Journal,
+        suggestions: Mapping[str, Suggestions],
+        watcher: Watcher,
+    ) -> None:
+        search = plan.study.search
+        self.plan = plan
+        self.trials: dict[str, SearchTrial] = {}
+        self.objectives = search.objectives()
+        self._journal = journal
+        self._suggestions = suggestions
+        self._watcher = watcher
+        self._groups = {group.name: group for group in plan.groups}
+        self._pruner = make_pruner(
+            plan.study.scheduler, seed=search.seed, mode=self.objectives[0][1]
+        )
+        self._asked = dict.fromkeys(self._groups, 0)
+        self._replay()
+        self._queue = [t for t in self.trials.values() if not t.outcome.is_final]
+
+    # -- what runs next -------------------------------------------------------------------
+
+    @property
+    def left(self) -> int:
+        """Trials that have not ended for good."""
+        ended = sum(trial.outcome.is_final for trial in self.trials.values())
+        return max(0, sum(max(g.trials, self._asked[g.name]) for g in self.plan.groups) - ended)
+
+    @property
+    def all_asked(self) -> bool:
+        """Whether every trial of the budget has been begun."""
+        return all(self._asked[group.name] >= group.trials for group in self.plan.groups)
+
+    def next(self) -> SearchTrial | None:
+        """The trial to run: one that a launch before left, or else a new one; None at the end.
+
+        New trials go to the group that has had the fewest, so that all groups advance together.
+        """
+        if self._queue:
+            trial = self._queue.pop(0)
+            trial.outcome, trial.message = Outcome.RUNNING, ""
+        else:
+            open_ = [g for g in self.plan.groups if self._asked[g.name] < g.trials]
+            if not open_:
+                return None
+            group = min(open_, key=lambda group: self._asked[group.name])
+            trial = self._ask(group)
+        self._watcher.begun(trial)
+        return trial
+
+    def _ask(self, group: Group) -> SearchTrial:
+        number = self._asked[group.name]
+        chosen = self._suggestions[group.name].ask(number)
+        self._journal.write("begin", group=group.name, number=number, chosen=chosen)
+        return self._begin(group, number, chosen)
+
+    def _begin(self, group: Group, number: int, chosen: Mapping[str, Scalar]) -> SearchTrial:
+        trial = search_trial(self.plan.study, group, number, chosen)
+        found = SearchTrial(trial=trial, group=group, number=number, chosen=chosen)
+        self.trials[found.key] = found
+        self._asked[group.name] = max(self._asked[group.name], number + 1)
+        return found
+
+    # -- what a report leads to -----------------------------------------------------------
+
+    def take(self, key: str, result: StepResult) -> bool:
+        """Takes in what a step of a trial came to; returns whether the trial goes on.
+
+        Epochs that were reported before, by this launch or one before, are passed over.
+        """
+        trial = self.trials[key]
+        if result.data and not trial.data:
+            self._journal.write("data", key=key, record=result.data)
+            trial.data = result.data
+            self._watcher.prepared(trial)
+        for epoch, metrics in result.reports:
+            if trial.outcome is not Outcome.RUNNING or epoch <= trial.last_epoch:
+                continue
+            self._journal.write("report", key=key, epoch=epoch, metrics=metrics)
+            decision = self._report(trial, epoch, metrics)
+            self._watcher.reported(trial, epoch)
+            self._act(trial, decision)
+        if result.outcome is not None and trial.outcome is Outcome.RUNNING:
+            self.end(key, result.outcome, result.message, result.diagnostics)
+        return trial.outcome is Outcome.RUNNING
+
+    def end(
+        self,
+        key: str,
+        outcome: Outcome,
+        message: str = "",
+        diagnostics: dict[str, Any] | None = None,
+    ) -> None:
+        """Notes the end of a trial, once; one that failed is tried again by the next launch."""
+        trial = self.trials[key]
+        if trial.outcome is not Outcome.RUNNING:
+            return
+        learned = diagnostics or {}
+        self._journal.write(
+            "end", key=key, outcome=str(outcome), message=message, diagnostics=learned
+        )
+        self._end(trial, outcome, message, learned)
+        self._tell(trial)
+        self._watcher.ended(trial)
+
+    def _report(self, trial: SearchTrial, epoch: int, metrics: dict[str, float]) -> Decision:
+        trial.reports[epoch] = metrics
+        candidate = Candidate(
+            key=trial.key,
+            number=trial.number,
+            pool=trial.group.pool,
+            epochs=trial.group.epochs,
+        )
+        decision = self._pruner.report(candidate, epoch, trial.last(self.objectives[0][0]))
+        if decision.rung is not None:
+            trial.rungs[epoch] = decision
+        if decision.verdict is Verdict.AUDIT:
+            trial.audited_at = epoch
+        return decision
+
+    def _act(self, trial: SearchTrial, decision: Decision) -> None:
+        epoch = trial.last_epoch
+        if decision.verdict is Verdict.PRUNE:
+            self.end(
+                trial.key,
+                Outcome.PRUNED,
+                f"stopped at epoch {epoch}, rung {decision.rung}: place {decision.place} of "
+                f"{decision.among} in '{trial.group.pool}'",
+            )
+        elif decision.verdict is Verdict.DIVERGED:
+            name = self.objectives[0][0]
+            self.end(trial.key, Outcome.DIVERGED, f"{name} is not finite at epoch {epoch}")
+
+    def _end(
+        self, trial: SearchTrial, outcome: Outcome, message: str, diagnostics: dict[str, Any]
+    ) -> None:
+        trial.outcome, trial.message, trial.diagnostics = outcome, message, diagnostics
+
+    def _tell(self, trial: SearchTrial) -> None:
+        if not trial.outcome.is_final:
+            return
+        curve = trial.curve(self.objectives[0][0])
+        shown = set(trial.group.rungs) | {trial.last_epoch}
+        self._suggestions[trial.group.name].tell(
+            trial.number,
+            trial.outcome,
+            [trial.last(name) for name, _ in self.objectives],
+            {epoch: value for epoch, value in curve.items() if epoch in shown},
+        )
+
+    # -- after a kill ---------------------------------------------------------------------
+
+    def _replay(self) -> None:
+        """Feeds the journal through the same decisions, then makes up for what a kill cut off."""
+        owed: dict[str, Decision] = {}
+        for event in self._journal.read():
+            match event["event"]:
+                case "begin" if event["group"] in self._groups:
+                    group = self._groups[event["group"]]
+                    self._begin(group, event["number"], event["chosen"])
+                case "data" if event["key"] in self.trials:
+                    self.trials[event["key"]].data = event["record"]
+                case "report" if event["key"] in self.trials:
+                    trial = self.trials[event["key"]]
+                    trial.outcome = Outcome.RUNNING  # one that had failed went on
+                    owed[trial.key] = self._report(trial, event["epoch"], event["metrics"])
+                case "end" if event["key"] in self.trials:
+                    trial = self.trials[event["key"]]
+                    outcome = Outcome(event["outcome"])
+                    self._end(trial, outcome, event["message"], event["diagnostics"])
+        for trial in self.trials.values():
+            if trial.outcome is Outcome.RUNNING and trial.key in owed:
+                self._act(trial, owed[trial.key])
+            else:
+                self._tell(trial)

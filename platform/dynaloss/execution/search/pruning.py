@@ -1,0 +1,227 @@
+"""When a trial is stopped: pure decisions from reports in order, so that a replay repeats them.
+
+Asynchronous successive halving in its stopping form (Li et al., MLSys 2020): a trial that
+reaches a rung goes on if it is among the best 1/reduction_factor, rounded up, of the results
+recorded at that rung so far, its own included. Trials are compared only within their pool, and
+epochs are whole numbers throughout. What a pruner holds follows from the reports alone: feeding
+a new one the recorded reports in their order rebuilds every rung.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Protocol
+
+from dynaloss.config.search import SchedulerConfig
+from dynaloss.studies.search.rungs import bracket_of, rungs
+
+__all__ = ["Candidate", "Decision", "Pruner", "Verdict", "make_pruner"]
+
+# Vizier's median rule needs some company before a median means anything.
+FEWEST_FOR_A_MEDIAN = 3
+
+
+class Verdict(StrEnum):
+    """What becomes of a trial after a report."""
+
+    CONTINUE = "continue"
+    PRUNE = "prune"
+    AUDIT = "audit"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A trial as a pruner sees it.
+
+    Attributes:
+        key: Key of the trial.
+        number: Position in its group, from 0.
+        pool: Trials of an equal pool compete.
+        epochs: Length of the trial.
+    """
+
+    key: str
+    number: int
+    pool: str
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a report led to.
+
+    Attributes:
+        verdict: What becomes of the trial.
+        rung: The rung that the report reached, in epochs; None between rungs.
+        place: Rank among the results at the rung, 1 for the best; 0 between rungs.
+        among: Number of results at the rung.
+    """
+
+    verdict: Verdict = Verdict.CONTINUE
+    rung: int | None = None
+    place: int = 0
+    among: int = 0
+
+
+class _Rule(Protocol):
+    """Compares one finite result with the others; larger is better."""
+
+    def judge(self, trial: Candidate, epoch: int, value: float, *, counts: bool) -> Decision:
+        """Records the result where it counts; returns CONTINUE or PRUNE."""
+
+
+@dataclass(slots=True)
+class Pruner:
+    """Decides on trials report by report.
+
+    Args:
+        rule: The comparison.
+        audit_fraction: Share of the trials to be stopped that run on.
+        seed: Seed of the audit draws.
+        sign: 1 where larger values are better, -1 where smaller ones are.
+    """
+
+    rule: _Rule
+    audit_fraction: float = 0.0
+    seed: int = 0
+    sign: int = 1
+    audited: set[str] = field(default_factory=set)
+    """Keys of the trials that would have been stopped, and run on."""
+
+    def report(self, trial: Candidate, epoch: int, value: float) -> Decision:
+        """Takes in a trial's result at an epoch, each epoch once and in order.
+
+        A result that is not finite ends the trial and enters no rung. So do the results of a
+        trial under audit: it runs on to be looked at, and must not change what others meet.
+        """
+        if not math.isfinite(value):
+            return Decision(verdict=Verdict.DIVERGED)
+        if epoch >= trial.epochs:
+            return Decision()
+        free = trial.key in self.audited
+        decision = self.rule.judge(trial, epoch, self.sign * value, counts=not free)
+        if free:
+            return replace(decision, verdict=Verdict.CONTINUE)
+        if decision.verdict is Verdict.PRUNE and self._drawn(trial.key, epoch):
+            self.audited.add(trial.key)
+            return replace(decision, verdict=Verdict.AUDIT)
+        return decision
+
+    def _drawn(self, key: str, rung: int) -> bool:
+        # A draw of its own for each trial and rung: the order of trials changes none.
+        text = f"{self.seed}/{key}/{rung}/audit".encode()
+        draw = int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
+        return draw < self.audit_fraction * 2**64
+
+
+@dataclass(slots=True)
+class Halving:
+    """Successive halving: at each rung the best share goes on.
+
+    Args:
+        grace_epochs: The first rung.
+        reduction_factor: The best 1/reduction_factor of a rung goes on.
+        most: Most rungs to use; None for all.
+        bracketed: Whether trials are spread over Hyperband's brackets.
+    """
+
+    grace_epochs: int
+    reduction_factor: int
+    most: int | None = None
+    bracketed: bool = False
+    _results: dict[tuple[str, int, int], list[float]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    def judge(self, trial: Candidate, epoch: int, value: float, *, counts: bool) -> Decision:
+        """Compares a result at a rung with those recorded there; between rungs goes on."""
+        bracket, stops = self._stops(trial)
+        if epoch not in stops:
+            return Decision()
+        results = self._results[trial.pool, bracket, epoch]
+        among = len(results) + 1
+        place = 1 + sum(other > value for other in results)
+        if counts:
+            results.append(value)
+        # Rounded up, so that the first result at a rung always goes on.
+        kept = -(-among // self.reduction_factor)
+        verdict = Verdict.CONTINUE if place <= kept else Verdict.PRUNE
+        return Decision(verdict=verdict, rung=epoch, place=place, among=among)
+
+    def _stops(self, trial: Candidate) -> tuple[int, Sequence[int]]:
+        stops = rungs(self.grace_epochs, self.reduction_factor, trial.epochs, self.most)
+        if not self.bracketed:
+            return 0, stops
+        bracket = bracket_of(trial.number, self.reduction_factor, len(stops))
+        return bracket, stops[bracket:]
+
+
+@dataclass(slots=True)
+class Median:
+    """The median rule: stops a trial whose best is below the median of the others' means.
+
+    The mean is that of all of a trial's results up to the epoch (Golovin et al., KDD 2017).
+
+    Args:
+        grace_epochs: First epoch at which a trial may be stopped.
+    """
+
+    grace_epochs: int
+    _sums: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _means: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def judge(self, trial: Candidate, epoch: int, value: float, *, counts: bool) -> Decision:
+        """Compares the best result so far with the others' running means at this epoch."""
+        own = self._sums[trial.key]
+        own.append(value)
+        others = self._means[trial.pool, epoch]
+        among, place = len(others) + 1, 1 + sum(other > max(own) for other in others)
+        verdict = Verdict.CONTINUE
+        if epoch >= self.grace_epochs and len(others) >= FEWEST_FOR_A_MEDIAN:
+            worse = max(own) < statistics.median(others)
+            verdict = Verdict.PRUNE if worse else Verdict.CONTINUE
+        if counts:
+            others.append(sum(own) / len(own))
+        rung = epoch if epoch >= self.grace_epochs else None
+        return Decision(verdict=verdict, rung=rung, place=place, among=among)
+
+
+class Never:
+    """Stops nothing."""
+
+    def judge(self, trial: Candidate, epoch: int, value: float, *, counts: bool) -> Decision:
+        """Goes on."""
+        return Decision()
+
+
+def make_pruner(config: SchedulerConfig, *, seed: int, mode: str) -> Pruner:
+    """The pruner of a search, empty.
+
+    Args:
+        config: The scheduler of the study file.
+        seed: Seed of the audit draws.
+        mode: `max` or `min`: which values are better.
+    """
+    return Pruner(_rule(config), config.audit_fraction, seed, sign=1 if mode == "max" else -1)
+
+
+def _rule(config: SchedulerConfig) -> _Rule:
+    match config.name:
+        case "none":
+            return Never()
+        case "median":
+            return Median(config.grace_epochs)
+        case name:
+            return Halving(
+                config.grace_epochs,
+                config.reduction_factor,
+                config.rungs,
+                bracketed=name == "hyperband",
+            )

@@ -1,0 +1,299 @@
+"""Suggestions by Optuna: one study per group, all in one SQLite file.
+
+A sampler is made anew for every trial, seeded by (search seed, group, trial number). What it
+suggests then follows from the trials in storage alone, so a relaunch after a kill suggests what
+an uninterrupted search would have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState
+
+from dynaloss.config.settings import Scalar
+from dynaloss.errors import InputError
+from dynaloss.studies.search.search_plan import Group
+from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.search.space import Distribution, grid_points, is_active
+from dynaloss.studies.trial_record import Outcome
+
+__all__ = ["Suggester", "earlier_best", "open_storage"]
+
+_FILE = "optuna.db"
+
+# Of an earlier search, so many of a group's best come first.
+MOST_WARM_STARTS = 3
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def open_storage(folder: Path) -> optuna.storages.RDBStorage:
+    """The SQLite file in the folder of a search; optuna-dashboard opens it too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wait = {"connect_args": {"timeout": 60}}
+    return optuna.storages.RDBStorage(f"sqlite:///{folder / _FILE}", engine_kwargs=wait)
+
+
+class Suggester:
+    """Suggests the configurations of one group, and learns how they did.
+
+    Args:
+        storage: As `open_storage` gives it.
+        study: The search.
+        group: The group.
+        parallel: Whether several trials run at a time.
+    """
+
+    def __init__(
+        self,
+        storage: optuna.storages.BaseStorage,
+        study: SearchStudy,
+        group: Group,
+        *,
+        parallel: bool,
+    ) -> None:
+        self._storage = storage
+        self._group = group
+        self._search = study.search
+        self._space = {key: study.space[key] for key in group.parameters}
+        self._parallel = parallel
+        self.name = f"{study.study} · {group.name}"
+        self.optuna_study = optuna.create_study(
+            storage=storage,
+            study_name=self.name,
+            directions=[f"{mode}imize" for _, mode in study.search.objectives()],
+            load_if_exists=True,
+        )
+        self._study_id = storage.get_study_id_from_name(self.name)
+
+    def begin_with(self, parameters: Sequence[Mapping[str, Scalar]]) -> None:
+        """Puts configurations of an earlier search first, where nothing was suggested yet."""
+        usable = [self._usable(chosen) for chosen in parameters]
+        for chosen in [it for it in usable if it][: self._group.trials]:
+            self.optuna_study.enqueue_trial(chosen, skip_if_exists=True)
+
+    def ask(self, number: int) -> dict[str, Scalar]:
+        """The configuration of a trial, new or the same as before.
+
+        Args:
+            number: Position in the group, from 0; each is asked for in order.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # experimental samplers say so at every use
+            self.optuna_study.sampler = self._sampler(number)
+            return self._choose(self._trial(number))
+
+    def _choose(self, trial: optuna.trial.Trial) -> dict[str, Scalar]:
+        """The trial's value of every parameter that exists, each given those before it."""
+        chosen: dict[str, Scalar] = {}
+        for key, parameter in self._space.items():
+            if is_active(parameter, self._group.config, chosen):
+                chosen[key] = _suggest(trial, key, parameter.distribution())
+        return chosen
+
+    def tell(
+        self, number: int, outcome: Outcome, values: Sequence[float], curve: Mapping[int, float]
+    ) -> None:
+        """Stores how a trial ended, once; a diverged one counts as the worst of the pruned.
+
+        Args:
+            number: Position in the group.
+            outcome: How the trial ended.
+            values: The objectives at the end.
+            curve: First objective by epoch, stored beside it where it is the only one.
+        """
+        trial_id = self._trial_id(number)
+        known = self._storage.get_trial(trial_id)
+        if known.state.is_finished():
+            return
+        self._storage.set_trial_user_attr(trial_id, "outcome", str(outcome))
+        finite = {e: v for e, v in curve.items() if math.isfinite(v)}
+        # Optuna knows curves, and what was pruned by them, for a single objective alone.
+        if outcome is not Outcome.DIVERGED and len(values) == 1:
+            for epoch in sorted(set(finite) - set(known.intermediate_values)):
+                self._storage.set_trial_intermediate_value(trial_id, epoch, finite[epoch])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.optuna_study.sampler = self._sampler(number)
+            complete = outcome is Outcome.COMPLETED and all(map(math.isfinite, values))
+            if complete:
+                self.optuna_study.tell(number, list(values))
+            else:
+                self.optuna_study.tell(number, state=TrialState.PRUNED)
+
+    @property
+    def evaluator(self) -> optuna.importance.FanovaImportanceEvaluator:
+        """Works out the importance of parameters, with the same draws every time."""
+        return optuna.importance.FanovaImportanceEvaluator(seed=self._search.seed)
+
+    def importances(self) -> dict[str, float]:
+        """Share of each parameter in the variance of the result (fANOVA); empty if unknown."""
+        done = self.optuna_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(done) < 4 or len({tuple(t.values) for t in done}) < 2:
+            return {}
+        try:
+            found = optuna.importance.get_param_importances(
+                self.optuna_study, evaluator=self.evaluator, target=lambda trial: trial.values[0]
+            )
+        except (RuntimeError, ValueError):  # no parameter varies, or none is in every trial
+            return {}
+        return dict(found)
+
+    def _trial(self, number: int) -> optuna.trial.Trial:
+        trials = self.optuna_study.get_trials(deepcopy=False)
+        if number < len(trials) and trials[number].state is not TrialState.WAITING:
+            return optuna.trial.Trial(self.optuna_study, self._trial_id(number))
+        if number >= len(trials) and self._search.sampler == "grid":
+            points = grid_points(self._space, self._group.config)
+            self.optuna_study.enqueue_trial(next(islice(points, number, None)))
+        if number >= len(trials) and self._search.sampler == "gp":
+            seen = _with_pruned(self.optuna_study)
+            seen.sampler = self.optuna_study.sampler
+            self.optuna_study.enqueue_trial(self._choose(seen.ask()))
+        return self.optuna_study.ask()
+
+    def _trial_id(self, number: int) -> int:
+        return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+
+    def _usable(self, chosen: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        usable = {}
+        for key, value in chosen.items():
+            if key in self._space:
+                known = _optuna_distribution(self._space[key].distribution())
+                try:
+                    inside = known._contains(known.to_internal_repr(value))
+                except (ValueError, TypeError):
+                    inside = False
+                if inside:
+                    usable[key] = value
+        return usable
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        samplers, search = optuna.samplers, self._search
+        seed = _seed(search.seed, self._group.name, number)
+        match search.sampler:
+            case "tpe":
+                return samplers.TPESampler(
+                    seed=seed,
+                    n_startup_trials=search.startup_trials,
+                    constant_liar=self._parallel,
+                )
+            case "qmc":
+                # One scrambling for the whole group: the points fill the space together.
+                whole = _seed(search.seed, self._group.name, -1)
+                return samplers.QMCSampler(
+                    seed=whole, scramble=True, warn_independent_sampling=False
+                )
+            case "cmaes":
+                return samplers.CmaEsSampler(
+                    seed=seed,
+                    n_startup_trials=search.startup_trials,
+                    warn_independent_sampling=False,
+                    # Most trials are pruned: without them no generation would ever be full.
+                    consider_pruned_trials=True,
+                )
+            case "gp":
+                return samplers.GPSampler(seed=seed, n_startup_trials=search.startup_trials)
+            case "nsgaii":
+                size = max(2, search.startup_trials)
+                return samplers.NSGAIISampler(seed=seed, population_size=size)
+            case _:
+                return samplers.RandomSampler(seed=seed)
+
+
+def earlier_best(folder: Path, group: Group) -> list[dict[str, Scalar]]:
+    """Best configurations of an earlier search: of the same group, or else of all.
+
+    Args:
+        folder: Folder of the earlier search, called like it.
+        group: The group to find them for.
+
+    Raises:
+        InputError: If the storage holds no such search.
+    """
+    if not (folder / _FILE).is_file():
+        raise InputError(
+            f"search.start_from: there is no search '{folder.name}' in {folder.parent}"
+        )
+    storage = open_storage(folder)
+    everything = sorted(optuna.get_all_study_names(storage))
+    same = f"{folder.name} · {group.name}"
+    names = [same] if same in everything else everything
+    found: list[tuple[float, dict[str, Scalar]]] = []
+    for one in names:
+        study = optuna.load_study(study_name=one, storage=storage)
+        sign = -1 if study.directions[0] is optuna.study.StudyDirection.MAXIMIZE else 1
+        done = study.get_trials(states=(TrialState.COMPLETE,))
+        found += [(sign * trial.values[0], dict(trial.params)) for trial in done]
+    found.sort(key=lambda entry: entry[0])
+    return [chosen for _, chosen in found[:MOST_WARM_STARTS]]
+
+
+def _with_pruned(study: optuna.Study) -> optuna.Study:
+    """A copy of a study in memory where a pruned trial counts with its last value.
+
+    Optuna's Gaussian process knows completed trials alone: it would suggest what was pruned, or
+    diverged, over and over. A diverged trial, which has no value, counts as the worst.
+    """
+    copy = optuna.create_study(direction=study.direction)
+    trials = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+    worst = min if study.direction is optuna.study.StudyDirection.MAXIMIZE else max
+    values = {trial.number: trial.value for trial in trials if trial.value is not None}
+    for trial in trials if values else ():
+        copy.add_trial(
+            optuna.create_trial(
+                value=values.get(trial.number, worst(values.values())),
+                params=trial.params,
+                distributions=trial.distributions,
+            )
+        )
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        copy.add_trial(trial)
+    return copy
+
+
+def _suggest(trial: optuna.trial.Trial, key: str, known: Distribution) -> Scalar:
+    match _optuna_distribution(known):
+        case IntDistribution() as whole:
+            return int(
+                trial.suggest_int(key, whole.low, whole.high, step=whole.step, log=whole.log)
+            )
+        case FloatDistribution() as real:
+            value = trial.suggest_float(key, real.low, real.high, step=real.step, log=real.log)
+            return known.rounded(value) if known.step else float(value)
+    chosen: Scalar = trial.suggest_categorical(key, known.choices)
+    return chosen
+
+
+def _optuna_distribution(known: Distribution) -> BaseDistribution:
+    if known.kind == "choice":
+        return CategoricalDistribution(known.choices)
+    if known.kind == "whole":
+        step = 1 if known.log else int(known.step or 1)
+        return IntDistribution(int(known.low), int(_top(known)), log=known.log, step=step)
+    return FloatDistribution(known.low, _top(known), log=known.log, step=known.step)
+
+
+def _top(known: Distribution) -> float:
+    """The highest value that steps from `low` reach."""
+    points: Any = known.points()
+    return float(points[-1]) if points else known.high
+
+
+def _seed(seed: int, group: str, number: int) -> int:
+    text = f"{seed}/{group}/{number}/suggestion"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -1,0 +1,1 @@
+"""One trial in one process: assembly, steps, checkpoints, memory and threads."""

@@ -1,0 +1,159 @@
+"""Runs one trial epoch by epoch, with a checkpoint to go on from; knows no scheduler."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynaloss.config.trial import TrialConfig
+from dynaloss.execution.trial.assembly import AssembledTrial, assemble_trial, trial_device
+from dynaloss.execution.trial.checkpoints import CheckpointFile
+from dynaloss.execution.trial.memory import keep_freed_memory, peak_mib, reset_peak
+from dynaloss.studies.trial_record import Outcome
+
+if TYPE_CHECKING:
+    from dynaloss.data.sources.loading import Source
+    from dynaloss.learning.trainer import EpochReport
+
+__all__ = ["StepResult", "TrialOrder", "TrialRunner"]
+
+CHECKPOINT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialOrder:
+    """What a runner has to know of a trial; plain values, fit to be sent to another process.
+
+    Attributes:
+        key: Key of the trial.
+        config: The resolved configuration, as plain values.
+        seed: Trial seed.
+        base_seed: Study seed.
+        checkpoints: Folder of the study's checkpoints.
+        fresh: Whether an existing checkpoint is ignored.
+    """
+
+    key: str
+    config: dict[str, Any]
+    seed: int
+    base_seed: int
+    checkpoints: str
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """One epoch's report, or the end of the trial, or both.
+
+    Attributes:
+        reports: (epoch, metrics) pairs: the last epoch, and before it those of an earlier launch
+            when a trial goes on from a checkpoint.
+        outcome: How the trial ended, or None while it goes on.
+        message: Why it ended so, where that is not plain.
+        data: What was done to the data; only in the first result of a launch.
+        diagnostics: What the trial learned, by artifact name; only at the end.
+    """
+
+    reports: tuple[tuple[int, dict[str, float]], ...] = ()
+    outcome: Outcome | None = None
+    message: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+
+
+class TrialRunner:
+    """Runs one trial; every call of `step` is one epoch, and no error leaves it.
+
+    Args:
+        order: The trial.
+        source: Its data.
+        gpus: GPUs that the trial was given; 0 trains on the CPU.
+    """
+
+    def __init__(self, order: TrialOrder, source: Source, gpus: float) -> None:
+        self._order = order
+        self._source = source
+        self._device = trial_device(gpus)
+        self._checkpoint = CheckpointFile(Path(order.checkpoints), order.key)
+        self._written = time.monotonic()
+        self._history: list[tuple[int, dict[str, float]]] = []
+        self._trial: AssembledTrial | None = None
+
+    def step(self) -> StepResult:
+        """Trains an epoch; what goes wrong is returned as the trial's outcome."""
+        from dynaloss.learning.trainer import Diverged
+
+        try:
+            return self._step()
+        except Diverged as error:
+            return StepResult(outcome=Outcome.DIVERGED, message=str(error))
+        except Exception:  # the other trials go on, and the summary tells
+            return StepResult(outcome=Outcome.FAILED, message=traceback.format_exc())
+
+    def save(self) -> None:
+        """Writes the checkpoint, if an epoch has been trained and the state is a good one."""
+        if self._trial is not None and self._history and not self._trial.trainer.has_diverged:
+            self._checkpoint.write(self._state(self._trial))
+            self._written = time.monotonic()
+
+    def _step(self) -> StepResult:
+        first = self._trial is None
+        trial = self._trial = self._trial or self._assemble()
+        replayed = tuple(self._history) if first else ()
+        report = next(trial.trainer.epochs(), None)
+        if report is not None:
+            self._remember(trial, report)
+        result = StepResult(
+            reports=replayed + tuple(self._history[-1:] if report is not None else ()),
+            data=trial.data_record if first else {},
+        )
+        if _is_done(trial):
+            diagnostics = self._diagnostics(trial)
+            return replace(result, outcome=Outcome.COMPLETED, diagnostics=diagnostics)
+        if time.monotonic() - self._written > CHECKPOINT_SECONDS:
+            self.save()
+        return result
+
+    def _assemble(self) -> AssembledTrial:
+        keep_freed_memory()
+        reset_peak(self._device)
+        trial = assemble_trial(
+            TrialConfig.model_validate(self._order.config),
+            seed=self._order.seed,
+            base_seed=self._order.base_seed,
+            source=self._source,
+            device=self._device,
+        )
+        state = None if self._order.fresh else self._checkpoint.read()
+        if state is not None:
+            trial.trainer.load_state_dict(state["trainer"])
+            self._history = [(epoch, metrics) for epoch, metrics in state["history"]]
+        return trial
+
+    def _remember(self, trial: AssembledTrial, report: EpochReport) -> None:
+        """Adds what the trial has cost so far to the epoch's metrics."""
+        before = self._history[-1][1] if self._history else {}
+        seconds = before.get("time/trial_seconds", 0.0) + report.metrics["time/epoch_seconds"]
+        peak = max(before.get("memory/peak_mib", 0.0), peak_mib(self._device))
+        metrics = {**report.metrics, "time/trial_seconds": seconds, "memory/peak_mib": peak}
+        self._history.append((report.epoch, metrics))
+        if _is_done(trial):
+            size = self._checkpoint.size_of(self._state(trial))
+            metrics["disk/checkpoint_mib"] = size / 2**20
+
+    def _state(self, trial: AssembledTrial) -> dict[str, Any]:
+        return {"trainer": trial.trainer.state_dict(), "history": self._history}
+
+    def _diagnostics(self, trial: AssembledTrial) -> dict[str, Any]:
+        record = trial.data_record
+        diagnostics: dict[str, Any] = trial.trainer.diagnostics()
+        if "confusion" in diagnostics:
+            diagnostics["confusion"]["class_names"] = record["class_names"]
+        return diagnostics | {"data": record}
+
+
+def _is_done(trial: AssembledTrial) -> bool:
+    return trial.trainer.epoch >= trial.trainer.settings.epochs

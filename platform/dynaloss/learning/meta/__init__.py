@@ -1,0 +1,1 @@
+"""The outer level: metadata, ranks and hypergradients."""

@@ -1,0 +1,42 @@
+"""Which trials cost alike: an epoch of one tells what an epoch of the others takes."""
+
+from __future__ import annotations
+
+from dynaloss.config.losses import is_learned
+from dynaloss.config.trial import TrialConfig
+from dynaloss.studies.identity import digest_of, flatten
+
+__all__ = ["cost_group", "warmup_length"]
+
+# What is not named here counts as a size of its own: a probe too many is no harm.
+_COSTS_NOTHING = (
+    "data.noise.",
+    "meta.lr",
+    "optimizer.lr",
+    "optimizer.momentum",
+    "optimizer.weight_decay",
+    "schedule.epochs",
+    "schedule.warmup_epochs",
+    "schedule.ramp_epochs",
+    "loss.corrector.ranks",
+    "loss.corrector.per_class",
+    "loss.corrector.pseudo_labels",
+    "loss.corrector.warm_start_epochs",
+    "loss.margin.in_finetune",
+)
+
+
+def cost_group(config: TrialConfig) -> str:
+    """Text that two trials share if their epochs cost about the same time and memory.
+
+    Source, size of the training set, views, classifier and batch size tell trials apart, and of
+    the loss whether it is learned, with what parts. All losses that are not learned cost alike.
+    """
+    ignored = _COSTS_NOTHING if is_learned(config.loss) else (*_COSTS_NOTHING, "loss.")
+    values = flatten(config).items()
+    return digest_of({key: value for key, value in values if not key.startswith(ignored)})
+
+
+def warmup_length(config: TrialConfig) -> int:
+    """Epochs of warm-up, which cost less than the others; 0 where no loss is learned."""
+    return config.schedule.warmup_epochs if is_learned(config.loss) else 0

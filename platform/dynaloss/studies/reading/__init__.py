@@ -1,0 +1,1 @@
+"""Reads study files strictly and words what is wrong with them."""

@@ -1,0 +1,184 @@
+"""Problems of a study in plain sentences, with the key that each is about."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from dynaloss.config.registry import groups_of
+from dynaloss.config.settings import Settings, show
+from dynaloss.studies.reading.document import Document, KeyPath
+
+__all__ = [
+    "Problem",
+    "but_got",
+    "did_you_mean",
+    "listed",
+    "nearest",
+    "placed",
+    "problems_of",
+    "repeats",
+]
+
+_RULES = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_type": "must be a whole number",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "list_type": "must be a list",
+    "model_attributes_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One rule that does not hold.
+
+    Attributes:
+        path: Where, as keys from the top of the file.
+        text: The rule, the value and the remedy; reads on from the name of the key.
+    """
+
+    path: KeyPath
+    text: str
+
+    @property
+    def key(self) -> str:
+        """Dotted key of the path; positions in lists are left to the line number."""
+        return ".".join(part for part in self.path if isinstance(part, str))
+
+    def __str__(self) -> str:
+        return f"[{self.key}] {self.text}" if self.key else self.text
+
+
+def problems_of(model: type[Settings], values: Mapping[str, Any]) -> list[Problem]:
+    """Every reason for which `model` refuses `values`; none if it accepts them."""
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        return [_problem(detail, model) for detail in details]
+    return []
+
+
+def placed(problems: Iterable[Problem], document: Document) -> list[str]:
+    """The problems in order of their lines in the file; one met on several ways is told once."""
+    lines = {problem: document.line(problem.path) for problem in problems}
+    ordered = sorted(lines.items(), key=lambda entry: entry[1])
+    return [f"{document.path}:{line}: {problem}" for problem, line in ordered]
+
+
+def but_got(rule: str, value: object, remedy: str = "") -> str:
+    """The rule, the value that breaks it and, where known, the remedy."""
+    return f"{rule}, but got {show(value)}" + (f"; {remedy}" if remedy else "")
+
+
+def repeats(value: object) -> str:
+    """What is wrong with a list that holds `value` twice."""
+    return f"must hold distinct values, but got {show(value)} twice"
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Question that names the nearest known name, or nothing where none is near."""
+    found = nearest(str(name), known)
+    return f"did you mean '{found}'?" if found else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest to `name`; a last part such as `rate` finds its dotted key."""
+    options = list(known)
+    close = difflib.get_close_matches(name, options, n=1)
+    ends = [option for option in options if option.endswith(f".{name}")]
+    return next(iter(close + ends), None)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in quotes, separated by commas."""
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _problem(detail: ErrorDetails, root: type[Settings]) -> Problem:
+    path, models, tag = _walk(detail["loc"], root)
+    match detail["type"]:
+        case "extra_forbidden":
+            return Problem(path, _unknown_key(str(path[-1]), models, tag))
+        case "missing":
+            return Problem(path, "is missing")
+        case "union_tag_invalid":
+            choices = _quoted(detail["ctx"]["expected_tags"])
+            return Problem((*path, "name"), _choice(choices, detail["input"].get("name")))
+        case "unknown_kind":
+            tag = detail["ctx"]["tag"]
+            return Problem((*path, tag), _choice(detail["ctx"]["known"], detail["input"].get(tag)))
+        case _:
+            return Problem(path, _sentence(detail))
+
+
+def _walk(loc: KeyPath, root: type[Settings]) -> tuple[KeyPath, tuple[type[Settings], ...], str]:
+    """Path in the file, the models that may hold its last key, and the tag passed last.
+
+    Pydantic puts the tag of a union's member into the location; the file has no such key.
+    """
+    path: KeyPath = ()
+    tag = ""
+    models: tuple[type[Settings], ...] = (root,)
+    inner = models
+    for part in loc:
+        models = inner or models
+        fields = [m.model_fields[part] for m in inner if part in m.model_fields]
+        if inner and not fields and part != loc[-1]:
+            tag = str(part)
+            continue
+        path = (*path, part)
+        inner = tuple(model for f in fields for model in groups_of(f))
+    return path, models, tag
+
+
+def _unknown_key(key: str, models: Iterable[type[Settings]], tag: str) -> str:
+    known = [name for model in models for name in model.model_fields]
+    if key in known:
+        return f"is not a setting of '{tag}'"
+    question = did_you_mean(key, known)
+    return "is not a known key; " + (question or f"known: {listed(dict.fromkeys(known))}")
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    match kind:
+        case "rule":
+            return but_got(context["rule"], value, context["remedy"])
+        case "refusal":
+            return str(context["text"])
+        case "choice":
+            return _choice(context["choices"], value)
+        case "literal_error":
+            return _choice(_quoted(context["expected"]), value)
+        case "repeated":
+            return repeats(context["value"])
+        case "empty":
+            return "must hold at least one value, but is empty"
+    shown = {name: show(bound) for name, bound in context.items()}
+    return but_got(_RULES.get(kind, "must be of another kind").format_map(shown), value)
+
+
+def _choice(choices: Collection[str], value: object) -> str:
+    one = "must be" if len(choices) == 1 else "must be one of"
+    return but_got(f"{one} {listed(choices)}", value, did_you_mean(value, choices))
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r"'([^']*)'", text)

@@ -1,0 +1,1 @@
+"""Searches: spaces, objectives, rungs and plans."""

@@ -1,0 +1,217 @@
+"""From a search to its groups: what each may spend, and where its rungs are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dynaloss.config.settings import Scalar
+from dynaloss.config.trial import TrialConfig
+from dynaloss.studies.identity import digest_of, effective_config, trial_key
+from dynaloss.studies.overrides import override
+from dynaloss.studies.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
+from dynaloss.studies.search.rungs import rungs
+from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.search.space import grid_points, is_active
+
+__all__ = ["Group", "SearchPlan", "make_search_plan", "search_plan_as_json", "search_trial"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """One condition x arm: it has an Optuna study and a budget of its own.
+
+    Attributes:
+        name: `arm · condition`, unique in the study.
+        condition: Label of the condition.
+        condition_values: Value of each varied key, those of the first of equal conditions.
+        arm: Name of the arm.
+        config: The trial with condition and arm applied; suggestions come on top.
+        trials: Number of trials to run.
+        rungs: Epochs at which trials are compared.
+        pool: Trials compete with those of an equal pool.
+        parameters: Keys of the space that can exist here.
+        data_digest: Digest of the content of the data source.
+    """
+
+    name: str
+    condition: str
+    condition_values: Mapping[str, Scalar]
+    arm: str
+    config: TrialConfig
+    trials: int
+    rungs: tuple[int, ...]
+    pool: str
+    parameters: tuple[str, ...]
+    data_digest: str
+
+    @property
+    def epochs(self) -> int:
+        """Length of a trial that is not stopped."""
+        return self.config.schedule.epochs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlan:
+    """What a search runs.
+
+    Attributes:
+        study: The search.
+        groups: Every condition and arm, conditions first.
+        notes: What is worth knowing before it runs, one sentence each.
+    """
+
+    study: SearchStudy
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """Hash of what was planned: groups, space, search and scheduler."""
+        study = self.study.model_dump(mode="json", exclude={"resources", "confirm", "study"})
+        groups = [[g.name, effective_config(g.config), g.data_digest] for g in self.groups]
+        return digest_of({"study": study, "groups": groups})
+
+    @property
+    def num_trials(self) -> int:
+        """Trials of all groups."""
+        return sum(group.trials for group in self.groups)
+
+    @property
+    def most_epochs(self) -> int:
+        """Epochs of the whole search if nothing were stopped."""
+        return sum(group.trials * group.epochs for group in self.groups)
+
+
+def make_search_plan(study: SearchStudy, data_digests: DataDigests) -> SearchPlan:
+    """Groups of `study`, in order; conditions that are equal in effect have one group an arm.
+
+    Args:
+        study: A search that was loaded, hence checked.
+        data_digests: Digest of the content of each data source.
+    """
+    distinct: dict[str, Condition] = {}
+    for condition in conditions_of(study):
+        distinct.setdefault(condition.label, condition)
+    groups = []
+    for condition in distinct.values():
+        for arm, overrides in study.arm_overrides().items():
+            config = override(study.trial, {**condition.values, **overrides})
+            digest = digest_of_data(data_digests, config.data)
+            groups.append(_group(study, config, condition, arm, digest))
+    return SearchPlan(study=study, groups=tuple(groups), notes=tuple(_notes(study, groups)))
+
+
+def search_trial(
+    study: SearchStudy, group: Group, number: int, chosen: Mapping[str, Scalar]
+) -> Trial:
+    """The trial of a suggestion; equal suggestions are trials of their own.
+
+    Args:
+        study: The search.
+        group: The group that the suggestion is for.
+        number: Position of the trial in the group, from 0.
+        chosen: Suggested value by dotted key.
+    """
+    config = override(group.config, chosen)
+    content = trial_key(config, study.search.trial_seed, study.base_seed, group.data_digest)
+    return Trial(
+        key=digest_of({"content": content, "group": group.name, "number": number}),
+        condition=group.condition,
+        condition_values=group.condition_values,
+        arm=group.arm,
+        seed=study.search.trial_seed,
+        base_seed=study.base_seed,
+        config=config,
+    )
+
+
+def search_plan_as_json(plan: SearchPlan) -> dict[str, Any]:
+    """The plan as values for JSON."""
+    study = plan.study
+    return {
+        "study": study.study,
+        "kind": "search",
+        "hash": plan.hash,
+        "sampler": study.search.sampler,
+        "objectives": [list(objective) for objective in study.search.objectives()],
+        "scheduler": study.scheduler.name,
+        "trials": plan.num_trials,
+        "most_epochs": plan.most_epochs,
+        "groups": [
+            {
+                "group": group.name,
+                "condition": group.condition,
+                "arm": group.arm,
+                "trials": group.trials,
+                "epochs": group.epochs,
+                "rungs": list(group.rungs),
+                "parameters": list(group.parameters),
+            }
+            for group in plan.groups
+        ],
+        "notes": list(plan.notes),
+    }
+
+
+def _group(
+    study: SearchStudy, config: TrialConfig, condition: Condition, arm: str, digest: str
+) -> Group:
+    scheduler, label = study.scheduler, condition.label
+    trials = study.search.trials
+    if study.search.sampler == "grid":
+        trials = min(trials, sum(1 for _ in grid_points(study.space, config)))
+    pool = [label] * ("condition" in scheduler.group_by) + [arm] * ("arm" in scheduler.group_by)
+    return Group(
+        name=f"{arm} · {label}",
+        condition=label,
+        condition_values=condition.values,
+        arm=arm,
+        config=config,
+        trials=trials,
+        rungs=tuple(_rungs(study, config.schedule.epochs)),
+        pool=" · ".join(pool) or "all",
+        parameters=tuple(_possible(study, config)),
+        data_digest=digest,
+    )
+
+
+def _rungs(study: SearchStudy, epochs: int) -> list[int]:
+    scheduler = study.scheduler
+    if scheduler.name == "none":
+        return []
+    if scheduler.name == "median":
+        return list(range(scheduler.grace_epochs, epochs))
+    return rungs(scheduler.grace_epochs, scheduler.reduction_factor, epochs, scheduler.rungs)
+
+
+def _possible(study: SearchStudy, config: TrialConfig) -> list[str]:
+    """Keys that exist in this group, whatever the parameters that they depend on become."""
+    found: list[str] = []
+    for key, parameter in study.space.items():
+        outer = {k: v for k, v in parameter.when.items() if k not in study.space}
+        inner = set(parameter.when) - set(outer)
+        alone = parameter.model_copy(update={"when": outer})
+        if inner <= set(found) and is_active(alone, config, {}):
+            found.append(key)
+    return found
+
+
+def _notes(study: SearchStudy, groups: list[Group]) -> list[str]:
+    counts = Counter(condition.label for condition in conditions_of(study))
+    equal = {label: count for label, count in counts.items() if count > 1}
+    notes = [f"'{label}' is {count} conditions, searched as one" for label, count in equal.items()]
+    for group in groups:
+        if not group.parameters:
+            notes.append(f"'{group.name}' has no parameter to search: its trials are equal")
+        if group.trials < study.search.trials:
+            notes.append(f"'{group.name}' has {group.trials} combinations, and runs each once")
+    if study.scheduler.name == "hyperband":
+        most = 1 + max(len(group.rungs) for group in groups)
+        grace = study.scheduler.grace_epochs
+        notes.append(f"hyperband: {most} brackets, from {grace} epochs of grace to no rung")
+    if len({group.pool for group in groups}) < len(groups):
+        notes.append("trials of several conditions or arms compete: hard ones may lose them all")
+    return notes

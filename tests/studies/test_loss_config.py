@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynaloss.learning.losses import TRAINING_LOSSES
+from dynaloss.learning.models import MODELS as BUILT
+from dynaloss.studies import LOSSES, TrialConfig, effective_config, override, trial_key
+from dynaloss.studies.overrides import apply_overrides
+from dynaloss.studies.reading.problems import problems_of
+
+from dynaloss.studies import MODELS  # isort: skip
+
+
+def _key_of(overrides: dict[str, Any]) -> str:
+    return trial_key(override(TrialConfig(), overrides), 0, 0, "data")
+
+
+def test_every_loss_and_model_of_the_settings_can_be_built() -> None:
+    assert set(LOSSES) == {"dynamic", "meta_weight_net", *TRAINING_LOSSES}
+    assert set(MODELS) == set(BUILT)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "dynamic"])
+def test_every_loss_is_a_trial_of_its_own(name: str) -> None:
+    values = effective_config(override(TrialConfig(), {"loss.name": name}))
+    assert ("sampler" in values) is (name == "meta_weight_net")
+    assert _key_of({"loss.name": name}) != _key_of({})
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"loss.corrector.pseudo_labels": "soft"},
+        {"loss.corrector.warm_start_epochs": 2},
+        {"loss.margin.in_finetune": False},
+        {"sampler.kind": "fixed"},
+        {"sampler.every": 2},
+        {"sampler.keep_in_train": True},
+        {"meta.hypergradient": "head"},
+    ],
+    ids=str,
+)
+def test_switches_change_the_key(overrides: dict[str, Any]) -> None:
+    assert _key_of(overrides) != _key_of({})
+
+
+@pytest.mark.parametrize(
+    ("written", "otherwise"),
+    [
+        ({"loss.corrector.warm_start_epochs": 5}, {}),
+        ({"loss.corrector.warm_start_epochs": 9}, {}),
+        ({"loss.corrector.warm_start_epochs": 3, "loss.corrector.warm_start": False},
+         {"loss.corrector.warm_start": False}),
+        ({"schedule.warmup_epochs": 0, "loss.corrector.warm_start": False},
+         {"schedule.warmup_epochs": 0}),
+        ({"loss.finetune": False, "loss.margin.in_finetune": False}, {"loss.finetune": False}),
+        ({"sampler.kind": "fixed", "sampler.every": 3}, {"sampler.kind": "fixed"}),
+        ({"sampler.path": "unused.npy"}, {}),
+        ({"loss.name": "ldam", "loss.drw_epoch": 260}, {"loss.name": "ldam"}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_has_no_effect_leaves_the_key(
+    written: dict[str, Any], otherwise: dict[str, Any]
+) -> None:
+    assert _key_of(written) == _key_of(otherwise)
+
+
+def test_a_clean_set_counts_by_its_content(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{name}.npy") for name in "abc"]
+    for path, indices in zip(paths, [[1, 2], [1, 2], [1, 3]], strict=True):
+        np.save(path, np.array(indices))
+    first, same, other = (_key_of({"sampler.kind": "clean", "sampler.path": p}) for p in paths)
+    assert first == same != other
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"sampler.kind": "clean"},
+         "[sampler.path] must name a file of indices where sampler.kind is 'clean', but got null"),
+        ({"model.name": "torchvision/resnet5"},
+         "[model.name] must be the name of a classifier of torchvision, but got "
+         "'torchvision/resnet5'; did you mean 'torchvision/resnet50'?"),
+        ({"loss.name": "gce", "loss.q": 0}, "[loss.q] must be greater than 0, but got 0"),
+        ({"data.views.mixup": 0.2},
+         "[loss] must be 'cross_entropy', 'balanced_softmax' or 'logit_adjustment' where "
+         "data.views.mixup is above 0: 'dynamic' has no target for a mixed image"),
+        ({"data.views.mixup": -1}, "[data.views.mixup] must be at least 0, but got -1"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_refused_in_plain_words(values: dict[str, Any], problem: str) -> None:
+    found = problems_of(TrialConfig, apply_overrides({}, values))
+    assert [str(p) for p in found] == [problem]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_mixup_goes_with_the_losses_that_accept_soft_targets(name: str) -> None:
+    accepted = name in TRAINING_LOSSES and TRAINING_LOSSES[name].accepts_soft_targets
+    values = apply_overrides({}, {"loss.name": name, "data.views.mixup": 0.2})
+    assert (not problems_of(TrialConfig, values)) is accepted
+
+
+def test_mixup_goes_with_a_dynamic_loss_that_is_cross_entropy() -> None:
+    off = {"loss.corrector.enabled": False, "loss.margin.enabled": False}
+    assert override(TrialConfig(), {**off, "data.views.mixup": 0.2})
+
+
+def test_a_torchvision_model_is_accepted() -> None:
+    assert override(TrialConfig(), {"model.name": "torchvision/vgg19_bn"})

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from dynaloss.errors import InputError
+from dynaloss.studies import TrialConfig, override, setting_keys
+
+
+def test_a_dotted_key_sets_one_setting_and_leaves_the_others() -> None:
+    trial = TrialConfig()
+    changed = override(trial, {"loss.corrector.ranks": 10})
+    assert changed.model_dump() != trial.model_dump()
+    assert override(changed, {"loss.corrector.ranks": 100}) == trial
+
+
+def test_another_loss_drops_the_settings_of_the_former() -> None:
+    changed = override(TrialConfig(), {"loss.name": "cross_entropy"})
+    assert changed.loss.model_dump() == {"name": "cross_entropy", "label_smoothing": 0.0}
+
+
+def test_the_name_of_the_loss_is_set_before_its_settings() -> None:
+    plain = override(TrialConfig(), {"loss.name": "cross_entropy"})
+    changed = override(plain, {"loss.corrector.ranks": 7, "loss.name": "dynamic"})
+    assert changed.model_dump()["loss"]["corrector"]["ranks"] == 7
+
+
+def test_every_setting_has_a_dotted_key() -> None:
+    assert {"data.noise.rate", "loss.corrector.ranks", "meta.batch_size"} <= set(setting_keys())
+    assert len(set(setting_keys())) == len(setting_keys())
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("meta.leraning", r"^\[meta.leraning\] is not a setting of the trial"),
+        ("rate", r"is not a setting of the trial; did you mean 'data.noise.rate'\?$"),
+        (
+            "loss.margin",
+            r"is a group of settings; .* such as 'loss.margin.enabled'$",
+        ),
+    ],
+)
+def test_a_key_that_is_no_setting_is_refused(key: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        override(TrialConfig(), {key: 1})
+
+
+def test_a_value_that_the_trial_refuses_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^\[meta.lr\] must be greater than 0, but got 0$"):
+        override(TrialConfig(), {"meta.lr": 0})

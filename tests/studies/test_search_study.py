@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from dynaloss.errors import InputError
+from dynaloss.studies.reading.bundled import find_study
+from dynaloss.studies.search.search_study import SearchStudy, load_any, load_search
+from dynaloss.studies.study import load_study
+
+WriteStudy = Callable[[str], Path]
+
+_PARTS = {
+    "study": "tiny",
+    "trial": "{data: {validation: {fraction: 0.2}}, schedule: {epochs: 10}}",
+    "space": "{meta.lr: {loguniform: [1e-4, 1e-2]}}",
+}
+
+
+@pytest.fixture
+def load_text(write_study: WriteStudy) -> Callable[[str], SearchStudy]:
+    """Loads a search from text; what `_PARTS` holds may be left out."""
+
+    def load(text: str) -> SearchStudy:
+        text = dedent(text).lstrip("\n")
+        for key, default in _PARTS.items():
+            if f"\n{key}:" not in f"\n{text}":
+                text += f"\n{key}: {default}"
+        return load_search(write_study(text))
+
+    return load
+
+
+def test_a_search_says_what_it_means(load_text: Callable[[str], SearchStudy]) -> None:
+    study = load_text("""
+        conditions: {data.noise.rate: [0.2, 0.4], data.imbalance_factor: [1, 10]}
+        arms: {full: {}, none: {loss.margin.enabled: false}}
+        search: {metrics: [{val/balanced_accuracy: max}, {time/trial_seconds: min}]}
+        """)
+    assert len(study.condition_grid()) == 4
+    assert list(study.arm_overrides()) == ["full", "none"]
+    assert study.search.objectives() == (
+        ("val/balanced_accuracy", "max"),
+        ("time/trial_seconds", "min"),
+    )
+    assert study.scheduler.group_by == ("condition", "arm")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        pytest.param(
+            "space: {meta.lr: {uniform: [1, 0.1]}}",
+            "1: [space.meta.lr.uniform] must be [low, high] with low below high, but got [1, 0.1]",
+            id="bounds",
+        ),
+        pytest.param(
+            "space: {meta.lr: {loguniform: [0, 1]}}",
+            "1: [space.meta.lr.loguniform] must start above 0, as its logarithm is drawn, "
+            "but got [0, 1]",
+            id="log of zero",
+        ),
+        pytest.param(
+            "space: {meta.rl: {uniform: [0.1, 1]}}",
+            "1: [space.meta.rl] is not a setting of the trial; did you mean 'meta.lr'?",
+            id="unknown key",
+        ),
+        pytest.param(
+            "space: {meta.lr: {unifrom: [0.1, 1], choice: [1]}}",
+            "1: [space.meta.lr.unifrom] is not a known key; did you mean 'uniform'?",
+            id="unknown distribution",
+        ),
+        pytest.param(
+            "space: {meta.lr: {uniform: [0.1, 1], choice: [1]}}",
+            "1: [space.meta.lr] must name exactly one of uniform, loguniform, integer, "
+            "loginteger, choice",
+            id="two distributions",
+        ),
+        pytest.param(
+            "space:\n  loss.corrector.ranks:\n    choice:\n    - 5\n    - 1",
+            "5: [space.loss.corrector.ranks.choice] must be at least 2, but got 1",
+            id="invalid choice",
+        ),
+        pytest.param(
+            "space: {sampler.random_ratio: {uniform: [0.1, 2]}}",
+            "1: [space.sampler.random_ratio.uniform] must be at most 1, but got 2",
+            id="range beyond the setting's",
+        ),
+        pytest.param(
+            "arms: {ce: {loss.name: cross_entropy}}\n"
+            "space: {loss.margin.enabled: {choice: [true]}}",
+            "2: [space.loss.margin.enabled] leads to loss.margin, which is not a setting of "
+            "'cross_entropy' in the arm 'ce': add `when`",
+            id="setting of another loss",
+        ),
+        pytest.param(
+            "space: {loss.corrector.ranks: {choice: [5], when: {loss.corector.enabled: true}}}",
+            "1: [space.loss.corrector.ranks.when.loss.corector.enabled] is not a setting of the "
+            "trial; did you mean 'loss.corrector.enabled'?",
+            id="unknown key in when",
+        ),
+        pytest.param(
+            "space:\n  meta.lr: {uniform: [1, 2], when: {meta.every: 1}}\n"
+            "  meta.every: {choice: [1, 2]}",
+            "2: [space.meta.lr.when.meta.every] must stand above the parameter that depends on it",
+            id="when further down",
+        ),
+        pytest.param(
+            "conditions: {meta.lr: [1, 2]}\nspace: {meta.lr: {uniform: [1, 2]}}",
+            "2: [space.meta.lr] is also varied by the conditions: keep it in one",
+            id="space and condition",
+        ),
+        pytest.param(
+            "arms: {a: {meta.lr: 1}}\nspace: {meta.lr: {uniform: [1, 2]}}",
+            "2: [space.meta.lr] is also set by the arm 'a': only space or arms may set it",
+            id="space and arm",
+        ),
+        pytest.param(
+            "space: {data.noise.rate: {uniform: [0.1, 0.2]}}",
+            "1: [space.data.noise.rate] is part of the data: what is compared would differ; "
+            "vary it by conditions",
+            id="data in the space",
+        ),
+        pytest.param(
+            "space:\n  meta.every: {choice: [1, 2]}\n"
+            "  meta.lr: {uniform: [1, 2], when: {meta.every: {one: 1}}}",
+            "3: [space.meta.lr.when.meta.every] must be a single value or a list of them",
+            id="when of a mapping",
+        ),
+        pytest.param(
+            "space: {meta.lr: {uniform: {low: 1, high: 2}}}",
+            "1: [space.meta.lr.uniform] must be a list, but got a mapping",
+            id="range of a mapping",
+        ),
+        pytest.param(
+            "space: {}", "1: [space] must name at least one setting to search", id="none"
+        ),
+        pytest.param(
+            "search: {trials: 0}", "1: [search.trials] must be at least 1, but got 0", id="trials"
+        ),
+        pytest.param(
+            "search: {metric: test/balanced_accuracy}",
+            "1: [search.metric] must be measured on validation: a choice made on the test set "
+            "makes its accuracy worthless as an estimate, but got 'test/balanced_accuracy'; did "
+            "you mean 'val/balanced_accuracy'?",
+            id="test metric",
+        ),
+        pytest.param(
+            "search: {metric: val/balanced_acuracy}",
+            "1: [search.metric] must be a metric that every trial reports, but got "
+            "'val/balanced_acuracy'; did you mean 'val/balanced_accuracy'?",
+            id="unknown metric",
+        ),
+        pytest.param(
+            "search: {metrics: [{time/trial_seconds: min}]}",
+            "1: [search.metrics] must be a validation metric, as pruning and "
+            "winners go by it, but got 'time/trial_seconds'",
+            id="cost first",
+        ),
+        pytest.param(
+            "search: {metrics: [{val/accuracy: max, time/trial_seconds: min}]}",
+            "1: [search.metrics] must list one {name: max} or {name: min} per entry",
+            id="two objectives in one entry",
+        ),
+        pytest.param(
+            "scheduler: {grace_epochs: 10}",
+            "1: [scheduler.grace_epochs] must be below schedule.epochs (10), where a trial ends "
+            "anyway, but got 10",
+            id="grace beyond epochs",
+        ),
+        pytest.param(
+            "scheduler: {grace_epochs: 1, rungs: 4}",
+            "1: [scheduler.rungs] must be at most 3: in 10 epochs the rungs are at [1, 3, 9], "
+            "but got 4",
+            id="more rungs than epochs",
+        ),
+        pytest.param(
+            "search: {sampler: grid}",
+            "4: [space.meta.lr] needs a `step` or a `choice`, as a grid counts it",
+            id="grid without steps",
+        ),
+        pytest.param(
+            "search: {metric: val_clean/accuracy}",
+            "1: [search.metric] must be measured by the labels that validation has; to select by "
+            "clean ones set data.validation.labels to clean, which counts them as used, and take "
+            "`val/...`, but got 'val_clean/accuracy'",
+            id="clean labels unasked",
+        ),
+        pytest.param(
+            "search: {sampler: cmaes}",
+            "1: [search.sampler] cmaes needs two parameters at least, but the arm 'full' has 1; "
+            "take 'tpe'",
+            id="cmaes in one dimension",
+        ),
+        pytest.param(
+            "space:\n  meta.lr: {uniform: [0.1, 1]}\n  meta.every: {choice: [1, 2]}\n"
+            "  optimizer.lr: {uniform: [0.1, 1]}\nsearch: {sampler: cmaes}",
+            "3: [space.meta.every] is a choice, which cmaes cannot search; take 'tpe'",
+            id="cmaes with a choice",
+        ),
+        pytest.param(
+            "space:\n  meta.every: {integer: [1, 2]}\n  optimizer.lr: {uniform: [0.1, 1]}\n"
+            "  meta.lr: {uniform: [0.1, 1], when: {meta.every: 1}}\nsearch: {sampler: cmaes}",
+            "4: [space.meta.lr] depends on another parameter, which cmaes cannot search; "
+            "take 'tpe'",
+            id="cmaes with a condition",
+        ),
+        pytest.param(
+            "space:\n  meta.lr: {uniform: [0.1, 1]}\narms:\n  a: {}\n  a-2: {meta.every: 2}\n"
+            "confirm: {top: 2}",
+            "5: [arms.a-2] is what the confirmation makes of the arm 'a': give it another name",
+            id="an arm called like a second winner",
+        ),
+        pytest.param(
+            "space:\n  meta.lr: {uniform: [0.1, 1]}\narms:\n  full: {}\n  untuned: "
+            "{meta.every: 2}\nconfirm: {untuned: true}",
+            "5: [arms.untuned] is what the confirmation makes of the arm 'full': "
+            "give it another name",
+            id="an arm called like an untuned one",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_searched_is_refused(
+    load_text: Callable[[str], SearchStudy], text: str, problem: str
+) -> None:
+    with pytest.raises(InputError, match=r"^study.yaml:") as caught:
+        load_text(text)
+    assert [p.removeprefix("study.yaml:") for p in caught.value.problems] == [problem]
+
+
+def test_selection_needs_a_validation_part(load_text: Callable[[str], SearchStudy]) -> None:
+    with pytest.raises(InputError, match=r"\[trial.data.validation.fraction\] must be greater"):
+        load_text("trial: {schedule: {epochs: 10}}")
+
+
+def test_all_problems_are_told_at_once(write_study: WriteStudy) -> None:
+    path = write_study("""
+        study: my search
+        trial: {data: {validation: {fraction: 0.2}}}
+        space:
+          meta.lr: {uniform: [1, 0.1]}
+          meta.rl: {choice: []}
+        search: {trials: 0, metric: test/accuracy}
+        """)
+    with pytest.raises(InputError) as caught:
+        load_search(path)
+    lines = [int(problem.split(":")[1]) for problem in caught.value.problems]
+    assert lines == [1, 4, 5, 5, 6, 6]
+
+
+def test_files_are_told_apart(load_text: Callable[[str], SearchStudy]) -> None:
+    assert isinstance(load_text(""), SearchStudy)
+    assert isinstance(load_any("study.yaml"), SearchStudy)
+    with pytest.raises(InputError, match="is a search; run it with `dynaloss search`"):
+        load_study("study.yaml")
+    with pytest.raises(InputError, match="is an ablation, as it has no `space`"):
+        load_search(find_study("quickstart"))

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dynaloss.studies import AblationStudy, make_plan
+
+LoadText = Callable[[str], AblationStudy]
+ProblemsOf = Callable[[str], list[str]]
+
+_STUDY = """
+conditions: {data.noise.rate: [0.2, 0.4], data.imbalance_factor: [1, 10]}
+arms: {full: {}, other: {}}
+tuned:
+- {arm: full, condition: {data.noise.rate: 0.2}, settings: {meta.lr: 0.5}}
+- arm: full
+  condition: {data.noise.rate: 0.2, data.imbalance_factor: 10}
+  settings: {meta.lr: 0.25, optimizer.lr: 0.01}
+"""
+
+
+def test_tuned_settings_hold_for_their_arm_and_conditions(load_text: LoadText) -> None:
+    plan = make_plan(load_text(_STUDY), {"digits": "d"})
+    found = {(t.arm, t.condition): (t.config.meta.lr, t.config.optimizer.lr) for t in plan.trials}
+    assert found["full", "symmetric 0.2 · IR 1"] == (0.5, 0.1)
+    assert found["full", "symmetric 0.2 · IR 10"] == (0.25, 0.01)
+    assert found["full", "symmetric 0.4 · IR 10"] == (0.003, 0.1)
+    assert found["other", "symmetric 0.2 · IR 10"] == (0.003, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        (
+            "{arm: ful, settings: {}}",
+            "[tuned.arm] must be one of the arms 'full', but got 'ful'; did you mean 'full'?",
+        ),
+        (
+            "{arm: full, condition: {data.noise.rate: 0.3}, settings: {}}",
+            "[tuned.condition.data.noise.rate] is no value of the conditions",
+        ),
+        (
+            "{arm: full, settings: {meta.rl: 1}}",
+            "[tuned.settings.meta.rl] is not a setting of the trial; did you mean 'meta.lr'?",
+        ),
+        (
+            "{arm: full, settings: {meta.lr: -1}}",
+            "[tuned.settings.meta.lr] must be greater than 0, but got -1",
+        ),
+    ],
+    ids=["arm", "condition", "setting", "value"],
+)
+def test_what_does_not_fit_is_refused(problems_of: ProblemsOf, entry: str, problem: str) -> None:
+    assert problems_of(f"tuned: [{entry}]") == [f"1: {problem}"]

@@ -1,0 +1,78 @@
+"""The search of each arm of an ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dynaloss.studies import AblationStudy, make_plan
+from dynaloss.studies.search.arm_tuning import tuning_search, with_tuned
+from dynaloss.studies.search.search_plan import make_search_plan
+
+LoadText = Callable[[str], AblationStudy]
+ProblemsOf = Callable[[str], list[str]]
+
+PER_ARM = """
+    conditions: {data.imbalance_factor: [1, 10]}
+    ablation: {components: [margin], baselines: [gce], tuning: per_arm}
+    tuning:
+      space:
+        optimizer.lr: {loguniform: [1e-3, 1]}
+        meta.lr: {loguniform: [1e-3, 1e-1], when: {loss.name: dynamic}}
+      search: {trials: 7}
+    seeds: [3, 4]
+    """
+
+
+def test_every_arm_is_searched_with_an_equal_budget(load_text: LoadText) -> None:
+    search = tuning_search(load_text(PER_ARM))
+    plan = make_search_plan(search, lambda data: data.source)
+    groups = {(g.arm, g.condition_values["data.imbalance_factor"]): g for g in plan.groups}
+    assert set(groups) == {(arm, ir) for arm in ("none", "full", "gce") for ir in (1, 10)}
+    assert {group.trials for group in plan.groups} == {7}
+    assert groups["gce", 1].parameters == ("optimizer.lr",)
+    assert groups["full", 1].parameters == ("optimizer.lr", "meta.lr")
+    assert search.study == "tiny-tuning"
+    assert search.trial.data.validation.fraction == 0.2
+
+
+def test_arms_are_compared_with_what_was_found_and_without_validation(
+    load_text: LoadText,
+) -> None:
+    study = load_text(PER_ARM)
+    assert "each arm is searched first" in make_plan(study, {"digits": "d"}).notes[0]
+    entry = {
+        "arm": "gce",
+        "condition": {"data.imbalance_factor": 10},
+        "settings": {"optimizer.lr": 0.02},
+    }
+    plan = make_plan(with_tuned(study, [entry]), {"digits": "d"})
+    rates = {
+        (t.arm, t.condition_values["data.imbalance_factor"]): t.config.optimizer.lr
+        for t in plan.trials
+    }
+    assert rates.pop(("gce", 10)) == 0.02
+    assert set(rates.values()) == {0.1}
+    assert {t.config.data.validation.fraction for t in plan.trials} == {0.0}
+    assert plan.notes == ()
+
+
+def test_a_frozen_study_ignores_its_search(load_text: LoadText) -> None:
+    assert not load_text(PER_ARM.replace("per_arm", "frozen")).is_tuned_per_arm
+
+
+def test_problems_of_the_search_stand_at_their_lines(problems_of: ProblemsOf) -> None:
+    assert problems_of("ablation: {components: [margin], tuning: per_arm}\n") == [
+        "1: [ablation.tuning] is 'per_arm', which needs [tuning.space]: the values to choose from"
+    ]
+    found = problems_of(
+        "ablation: {components: [margin], tuning: per_arm}\n"
+        "tuning:\n"
+        "  space:\n"
+        "    optimiser.lr: {loguniform: [1e-3, 1]}\n"
+        "  search:\n"
+        "    trials: 0\n"
+        "    metric: test/accuracy\n"
+    )
+    assert [problem[:2] for problem in found] == ["4:", "6:", "7:"]
+    assert "did you mean 'optimizer.lr'" in found[0]
+    assert found[1] == "6: [tuning.search.trials] must be at least 1, but got 0"
