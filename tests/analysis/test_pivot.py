@@ -9,6 +9,7 @@ import pytest
 from dynaloss.analysis import compare
 from dynaloss.analysis.pivot import fill_repeats, pivot, select
 from dynaloss.errors import InputError
+from dynaloss.studies.plan import Repeat
 from dynaloss.studies.trial_record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
@@ -82,8 +83,8 @@ def test_bad_demands_are_named(trials: list[TrialRecord], where: str, message: s
 def test_arm_that_runs_once_fills_its_other_conditions(record: MakeRecord) -> None:
     records = [record("ce", 0, 0.5, condition="A", key="k")]
     repeats = [
-        {"condition": "B", "arm": "ce", "seed": 0, "key": "k"},
-        {"condition": "B", "arm": "ce", "seed": 1, "key": "not run yet"},
+        Repeat(condition="B", arm="ce", seed=0, key="k"),
+        Repeat(condition="B", arm="ce", seed=1, key="not run yet"),
     ]
     comparison = compare(fill_repeats(records, repeats), METRIC)
     assert [comparison.cell(c, "ce").mean for c in ("A", "B")] == [0.5, 0.5]

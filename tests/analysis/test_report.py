@@ -14,6 +14,7 @@ import pytest
 
 from dynaloss.analysis import compare
 from dynaloss.analysis.report import write_report
+from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
@@ -191,7 +192,7 @@ def test_names_are_shown_as_they_are_wherever_they_stand(
         )
         for record in records[:12]
     ]
-    plan = {"hash": NASTY, "notes": [NASTY], "deviations": [NASTY]}
+    plan = StoredPlan(hash=NASTY, notes=(NASTY,), deviations=(NASTY,))
     path = write_report(
         trials,
         compare(trials, METRIC, NASTY),
@@ -220,7 +221,7 @@ def test_names_are_shown_as_they_are_wherever_they_stand(
 def test_without_a_plan_none_is_claimed(record: MakeRecord, tmp_path: Path) -> None:
     trials = [record("none"), record("full")]
     comparison = compare(trials, METRIC, "none")
-    path = write_report(trials, comparison, tmp_path / "r.html", plans={"s": {}})
+    path = write_report(trials, comparison, tmp_path / "r.html", plans={"s": StoredPlan()})
     page = Page(path.read_text("utf-8"))
     assert "Plan of s: not recorded." in page.text
     assert "stored before the first trial" not in page.text
@@ -230,7 +231,7 @@ def test_without_a_plan_none_is_claimed(record: MakeRecord, tmp_path: Path) -> N
 def test_two_studies_of_the_same_components_show_their_effects(
     records: Sequence[TrialRecord], tmp_path: Path
 ) -> None:
-    plan = {"components": ["corrector", "margin"]}
+    plan = StoredPlan(components=("corrector", "margin"))
     path = write_report(
         records,
         compare(records, METRIC, "none"),

@@ -13,6 +13,7 @@ import pytest
 
 from dynaloss.analysis import compare
 from dynaloss.analysis.report import write_report
+from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -56,7 +57,7 @@ PHONE = """<!doctype html>
 @pytest.fixture(scope="module")
 def page(records: Sequence[TrialRecord], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("browser") / "report.html"
-    plans = {"quickstart": {"hash": "abc", "deviations": ["seeds added: 3."], "notes": []}}
+    plans = {"quickstart": StoredPlan(hash="abc", deviations=("seeds added: 3.",))}
     write_report(records, compare(records, "test/accuracy", "none"), path, plans=plans)
     return path
 

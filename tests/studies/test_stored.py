@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from dynaloss.studies import AblationStudy
 from dynaloss.studies.plan import make_plan
-from dynaloss.studies.stored_plan import amended_plan, deviations, stored_plan
+from dynaloss.studies.stored_plan import StoredPlan, stored_plan
 
 LoadText = Callable[[str], AblationStudy]
 DIGESTS = {"digits": "d"}
@@ -15,8 +16,8 @@ BASE = "ablation: {components: [margin]}\nseeds: [0, 1]\n"
 
 def test_equal_plans_do_not_deviate(load_text: LoadText) -> None:
     plan = stored_plan(make_plan(load_text(BASE), DIGESTS))
-    assert deviations(plan, plan) == ()
-    assert deviations({}, plan) == ()
+    assert plan.deviations_from(plan) == ()
+    assert plan.deviations_from(StoredPlan()) == ()
 
 
 def test_every_kind_of_change_is_named(load_text: LoadText) -> None:
@@ -24,8 +25,8 @@ def test_every_kind_of_change_is_named(load_text: LoadText) -> None:
     text = BASE.replace("[0, 1]", "[0, 2]").replace("margin]", "margin], baseline: full")
     text += "report: {metric: test/worst_class_accuracy}\narms: {ce: {loss.name: cross_entropy}}"
     text += "\nconditions: {data.imbalance_factor: [10]}"
-    found = deviations(old, stored_plan(make_plan(load_text(text), DIGESTS)))
-    assert all(f"plan {old['hash']} became" in line for line in found)
+    found = stored_plan(make_plan(load_text(text), DIGESTS)).deviations_from(old)
+    assert all(f"plan {old.hash} became" in line for line in found)
     for part in (
         "metric 'test/accuracy' became 'test/worst_class_accuracy'",
         "baseline 'none' became 'full'",
@@ -41,7 +42,7 @@ def test_every_kind_of_change_is_named(load_text: LoadText) -> None:
 def test_changed_settings_of_equal_cells_are_named(load_text: LoadText) -> None:
     old = stored_plan(make_plan(load_text(BASE), DIGESTS))
     new = stored_plan(make_plan(load_text(BASE + "trial: {optimizer: {lr: 0.2}}"), DIGESTS))
-    (found,) = deviations(old, new)
+    (found,) = new.deviations_from(old)
     assert "changed in 4 cells: none · no noise · IR 1 · seed 0" in found
 
 
@@ -50,11 +51,11 @@ def test_deviations_add_up_over_launches(load_text: LoadText) -> None:
         make_plan(load_text(BASE.replace("[0, 1]", seeds)), DIGESTS)
         for seeds in ("[0, 1]", "[0, 1, 2]", "[0, 1, 2, 3]")
     )
-    stored = amended_plan(first, {})
-    stored = amended_plan(second, stored)
-    stored = amended_plan(third, stored)
-    assert stored["first_hash"] == first.hash
-    assert [text.partition(": ")[2] for text in stored["deviations"]] == [
+    stored = stored_plan(first).amending(StoredPlan())
+    stored = stored_plan(second).amending(stored)
+    stored = stored_plan(third).amending(stored)
+    assert stored.first_hash == first.hash
+    assert [text.partition(": ")[2] for text in stored.deviations] == [
         "seeds added: 2.",
         "seeds added: 3.",
     ]
@@ -66,7 +67,7 @@ def test_arm_that_ignores_a_condition_is_stored_as_a_repeat(load_text: LoadText)
         arms: {ce: {loss.name: cross_entropy}, full: {}}
         """
     plan = make_plan(load_text(text), DIGESTS)
-    (repeat,) = stored_plan(plan)["repeats"]
+    (repeat,) = stored_plan(plan).as_json()["repeats"]
     ce = next(trial for trial in plan.trials if trial.arm == "ce")
     assert repeat == {
         "condition": "no noise · IR 1 · meta.lr=0.002",
@@ -74,3 +75,15 @@ def test_arm_that_ignores_a_condition_is_stored_as_a_repeat(load_text: LoadText)
         "seed": 0,
         "key": ce.key,
     }
+
+
+def test_plan_survives_the_store(load_text: LoadText) -> None:
+    plan = stored_plan(make_plan(load_text(BASE), DIGESTS)).amending(StoredPlan())
+    assert StoredPlan.model_validate(json.loads(json.dumps(plan.as_json()))) == plan
+
+
+def test_plan_of_an_older_layout_is_compared_by_what_it_holds(load_text: LoadText) -> None:
+    new = stored_plan(make_plan(load_text(BASE), DIGESTS))
+    old = StoredPlan.model_validate({"hash": "abc", "keys": ["a", "b"], "further": 1})
+    (found,) = new.deviations_from(old)
+    assert found.endswith(": 2 trials have other settings, data or code.")

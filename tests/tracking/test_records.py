@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dynaloss.errors import InputError
+from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import (
     Store,
@@ -163,7 +164,7 @@ def test_one_run_is_read_alone(store: Store, told: StudyRun) -> None:
 
 def test_the_study_has_its_plan_and_tags(store: Store, told: StudyRun) -> None:
     told.log_dict(None, "plan.json", {"metric": "m"})
-    assert read_plan(store, "quickstart") == {"metric": "m"}
+    assert read_plan(store, "quickstart") == StoredPlan(metric="m")
     tags = read_tags(store, "quickstart")
     assert tags["mlflow.source.type"] == "LOCAL"
     assert not {"dynaloss.role", "dynaloss.study"} & tags.keys()

@@ -10,6 +10,8 @@ from typing import Any
 
 from dynaloss.analysis.wording import EMPTY
 from dynaloss.errors import InputError
+from dynaloss.studies.plan import Repeat
+from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
 
 __all__ = ["fill_repeats", "pivot", "planned", "planned_values", "select"]
@@ -23,20 +25,18 @@ _FIELDS: Mapping[str, Callable[[TrialRecord], str]] = {
 }
 
 
-def planned(records: Sequence[TrialRecord], plan: Mapping[str, Any]) -> list[TrialRecord]:
+def planned(records: Sequence[TrialRecord], plan: StoredPlan) -> list[TrialRecord]:
     """The trials of a stored plan; those of earlier plans of the study are another question."""
-    keys = {*plan.get("keys", (record.key for record in records))}
-    return fill_repeats([r for r in records if r.key in keys], plan.get("repeats", ()))
+    keys = None if plan.keys is None else {*plan.keys}
+    return fill_repeats([r for r in records if keys is None or r.key in keys], plan.repeats)
 
 
-def planned_values(plans: Iterable[Mapping[str, Any]], name: str) -> list[Any]:
+def planned_values(plans: Iterable[StoredPlan], name: str) -> list[Any]:
     """What the stored plans list under a name, such as `arms`: each value once, in order."""
-    return list(dict.fromkeys(value for plan in plans for value in plan.get(name, ())))
+    return list(dict.fromkeys(value for plan in plans for value in getattr(plan, name)))
 
 
-def fill_repeats(
-    records: Sequence[TrialRecord], repeats: Iterable[Mapping[str, str | int]]
-) -> list[TrialRecord]:
+def fill_repeats(records: Sequence[TrialRecord], repeats: Iterable[Repeat]) -> list[TrialRecord]:
     """The records, with one more for every cell that shares another cell's trial.
 
     An arm that ignores a setting the conditions vary computes the same under all of them, so it
@@ -44,18 +44,13 @@ def fill_repeats(
 
     Args:
         records: The trials of a study.
-        repeats: Per cell its `condition`, `arm`, `seed`, and the `key` of the trial it shares.
+        repeats: The cells that share the trial of another cell.
     """
     by_key = {record.key: record for record in records}
     copies = [
-        replace(
-            by_key[str(cell["key"])],
-            condition=str(cell["condition"]),
-            arm=str(cell["arm"]),
-            seed=int(cell["seed"]),
-        )
+        replace(by_key[cell.key], condition=cell.condition, arm=cell.arm, seed=cell.seed)
         for cell in repeats
-        if cell["key"] in by_key
+        if cell.key in by_key
     ]
     return [*records, *copies]
 

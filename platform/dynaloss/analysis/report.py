@@ -29,6 +29,7 @@ from dynaloss.analysis.wording import (
     unit_text,
     value_text,
 )
+from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 __all__ = ["write_report"]
@@ -43,7 +44,7 @@ def write_report(
     path: str | Path,
     *,
     command: str | None = None,
-    plans: Mapping[str, Mapping[str, Any]] | None = None,
+    plans: Mapping[str, StoredPlan] | None = None,
     study_tags: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Path:
     """Writes the comparison and its figures as one self-contained HTML file.
@@ -74,7 +75,7 @@ def _html(
     records: Sequence[TrialRecord],
     comparison: Comparison,
     command: str,
-    plans: Mapping[str, Mapping[str, Any]],
+    plans: Mapping[str, StoredPlan],
     study_tags: Mapping[str, Mapping[str, str]],
 ) -> str:
     environment = jinja2.Environment(
@@ -183,12 +184,12 @@ def _extra(table: Table) -> dict[str, Any]:
     }
 
 
-def _plan(name: str, plan: Mapping[str, Any]) -> dict[str, Any]:
+def _plan(name: str, plan: StoredPlan) -> dict[str, Any]:
     return {
         "study": name,
-        "hash": plan.get("hash"),
-        "notes": plan.get("notes", ()),
-        "deviations": plan.get("deviations", ()),
+        "hash": plan.hash,
+        "notes": plan.notes,
+        "deviations": plan.deviations,
     }
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -23,6 +22,7 @@ from dynaloss.analysis.selection import curves_of
 from dynaloss.analysis.tables import Table, extra_tables
 from dynaloss.analysis.wording import counted
 from dynaloss.errors import InputError
+from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking import (
     Store,
@@ -71,7 +71,7 @@ class Answer:
 
     records: list[TrialRecord]
     comparisons: list[Comparison]
-    plans: Mapping[str, Mapping[str, Any]]
+    plans: Mapping[str, StoredPlan]
     study_tags: Mapping[str, Mapping[str, str]]
 
     @property
@@ -109,7 +109,7 @@ def _answer(
     store = open_store(tracking_uri, storage, must_exist=True)
     known = list_studies(store)
     plans = dict(_compared_study(store, known, source) for source in question.studies)
-    own = str(next(iter(plans.values())).get("metric", "test/accuracy"))
+    own = next(iter(plans.values())).metric
     metrics = tuple(dict.fromkeys(question.metrics or (own,)))
     needs = _Needs.of(metrics, question.extras, len(plans), everything)
     records = {name: _planned(needs.read(store, name), plan) for name, plan in plans.items()}
@@ -166,7 +166,7 @@ def _compare(
     records: Sequence[TrialRecord],
     metric: str,
     question: Question,
-    plans: Mapping[str, Mapping[str, Any]],
+    plans: Mapping[str, StoredPlan],
     warnings: tuple[str, ...],
 ) -> Comparison:
     first = next(iter(plans.values()))
@@ -187,15 +187,14 @@ def _compare(
     return replace(comparison, warnings=(*warnings, *comparison.warnings), exact=question.exact)
 
 
-def _baseline(plan: Mapping[str, Any], records: Sequence[TrialRecord]) -> str | None:
+def _baseline(plan: StoredPlan, records: Sequence[TrialRecord]) -> str | None:
     """The study's own baseline, unless what is left of the trials has none of it."""
-    baseline = plan.get("baseline")
-    arms = {*plan.get("arms", ()), *(record.arm for record in records)}
-    return baseline if baseline in arms else None
+    arms = {*plan.arms, *(record.arm for record in records)}
+    return plan.baseline if plan.baseline in arms else None
 
 
 def _order(
-    plans: Mapping[str, Mapping[str, Any]],
+    plans: Mapping[str, StoredPlan],
     name: str,
     records: Sequence[TrialRecord],
     field: str,
@@ -208,9 +207,7 @@ def _order(
     return [value for value in values if not narrowed or value in present]
 
 
-def _compared_study(
-    store: Store, known: Sequence[str], source: str
-) -> tuple[str, Mapping[str, Any]]:
+def _compared_study(store: Store, known: Sequence[str], source: str) -> tuple[str, StoredPlan]:
     """Name and plan of what a file, a study or a bundled study stands for in the store.
 
     A search stands for the study of its winners, trained afresh: its own trials have one seed
@@ -222,7 +219,7 @@ def _compared_study(
     """
     name = _study_name(source, known)
     plan = read_plan(store, name)
-    if plan.get("kind") != "search":
+    if plan.kind != "search":
         return name, plan
     from dynaloss.studies.search.search_study import confirmed_name
 
@@ -249,7 +246,7 @@ def _study_name(source: str, known: Sequence[str]) -> str:
     return str(read_document(path).values.get("study", source))
 
 
-def _planned(records: list[TrialRecord], plan: Mapping[str, Any]) -> list[TrialRecord]:
+def _planned(records: list[TrialRecord], plan: StoredPlan) -> list[TrialRecord]:
     left = planned(records, plan)
     if others := len({*(r.key for r in records)} - {*(r.key for r in left)}):
         click.echo(f"note: without {counted(others, 'trial')} of earlier plans", err=True)

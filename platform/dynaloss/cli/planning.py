@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from dynaloss.cli.output import print_trials, terminal
 from dynaloss.execution.probe import probe_costs, trials_at_once
 from dynaloss.execution.progress import clock
 from dynaloss.studies.plan import Plan, plan_as_json
-from dynaloss.studies.stored_plan import deviations, stored_plan
+from dynaloss.studies.stored_plan import StoredPlan, stored_plan
 from dynaloss.studies.study import AblationStudy, ResourcesConfig
 from dynaloss.studies.trial_record import TrialRecord
 
@@ -57,7 +56,7 @@ def show_plan(
     if probe:
         probed = probe_costs(trials_left(plan, records), study.resources, terminal())
     known = forecast(plan, records, spread=spread, probed=probed)
-    changes = deviations(earlier, stored_plan(plan))
+    changes = stored_plan(plan).deviations_from(earlier)
     if format_ == "json":
         content = plan_as_json(plan) | _as_json(study, plan, known, changes)
         click.echo(json.dumps(content, indent=2, ensure_ascii=False))
@@ -73,17 +72,17 @@ def show_plan(
 
 def _known(
     study: str, storage: Path, tracking_uri: str | None
-) -> tuple[list[TrialRecord], Mapping[str, object]]:
+) -> tuple[list[TrialRecord], StoredPlan]:
     """The study's trials and its stored plan; nothing where there is no store or study yet."""
     from dynaloss.tracking import list_studies, open_store, read_plan, read_records
     from dynaloss.tracking.location import resolve_storage, resolve_tracking_uri, sqlite_path
 
     path = sqlite_path(resolve_tracking_uri(tracking_uri, resolve_storage(storage)))
     if path is not None and not path.is_file():
-        return [], {}
+        return [], StoredPlan()
     store = open_store(tracking_uri, storage, must_exist=True)
     if study not in list_studies(store):
-        return [], {}
+        return [], StoredPlan()
     return read_records(store, study), read_plan(store, study)
 
 

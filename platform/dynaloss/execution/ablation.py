@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -26,7 +26,7 @@ from dynaloss.execution.trial.runner import TrialOrder, TrialRunner
 from dynaloss.execution.trial.threads import trial_threads
 from dynaloss.execution.trial_writer import TrialWriter
 from dynaloss.studies.plan import Plan, Trial, make_plan
-from dynaloss.studies.stored_plan import amended_plan
+from dynaloss.studies.stored_plan import StoredPlan, stored_plan
 from dynaloss.studies.study import AblationStudy
 from dynaloss.studies.trial_record import Outcome
 
@@ -271,8 +271,8 @@ def _launch(
     store = workplace.open_store()
     with _study_run(store, plan) as run:
         earlier = read_plan(store, plan.study)
-        stored = amended_plan(plan, earlier)
-        run.log_dict(None, "plan.json", stored)
+        stored = stored_plan(plan).amending(earlier)
+        run.log_dict(None, "plan.json", stored.as_json())
         left = plan.trials if fresh else _trials_left(plan, run)
         run.mark_stale(keep=[trial.key for trial in left])
         endings: Mapping[str, Ending] = {}
@@ -283,7 +283,7 @@ def _launch(
             endings=endings,
             skipped=len(plan.trials) - len(left),
             seconds=time.monotonic() - started,
-            deviations=tuple(stored["deviations"][len(earlier.get("deviations", ())) :]),
+            deviations=stored.deviations[len(earlier.deviations) :],
         )
         is_news = endings or stored != earlier or not run.was_completed
         if is_news and not summary.interrupted:
@@ -292,7 +292,7 @@ def _launch(
     return summary
 
 
-def _publish(store: Store, run: StudyRun, plan: Mapping[str, Any], console: Console) -> None:
+def _publish(store: Store, run: StudyRun, plan: StoredPlan, console: Console) -> None:
     """Refreshes what MLflow's interface shows of the study; the trials are safe without it."""
     from dynaloss.execution.publish import publish_report
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dynaloss.analysis import costs
 from dynaloss.analysis.cells import Comparison, compare
@@ -14,6 +13,7 @@ from dynaloss.analysis.render import escape_markdown, render
 from dynaloss.analysis.selection import curves_of
 from dynaloss.analysis.summary import summarise
 from dynaloss.errors import InputError
+from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["describe", "publish_report"]
 
 
-def publish_report(store: Store, run: StudyRun, plan: Mapping[str, Any]) -> None:
+def publish_report(store: Store, run: StudyRun, plan: StoredPlan) -> None:
     """Refreshes the description, the report and the figures of a study, from the store alone.
 
     Args:
@@ -43,7 +43,7 @@ def publish_report(store: Store, run: StudyRun, plan: Mapping[str, Any]) -> None
         run.log_artifacts(None, folder)
 
 
-def describe(plan: Mapping[str, Any], comparison: Comparison | None, problem: str = "") -> str:
+def describe(plan: StoredPlan, comparison: Comparison | None, problem: str = "") -> str:
     """The study in Markdown, for the pages of its experiment and of its own run.
 
     Args:
@@ -51,11 +51,11 @@ def describe(plan: Mapping[str, Any], comparison: Comparison | None, problem: st
         comparison: The arms compared; None where there is nothing to compare yet.
         problem: Why there is nothing.
     """
-    name = escape_markdown(plan["study"])
-    trials, seeds = len(plan["keys"]), len(plan["seeds"])
+    name = escape_markdown(plan.study)
+    trials, seeds = len(plan.keys or ()), len(plan.seeds)
     head = (
-        f"**{name}**: {len(plan['arms'])} arms × {len(plan['conditions'])} conditions × "
-        f"{seeds} seeds, {trials} trials; plan `{plan['hash']}`."
+        f"**{name}**: {len(plan.arms)} arms × {len(plan.conditions)} conditions × "
+        f"{seeds} seeds, {trials} trials; plan `{plan.hash}`."
     )
     if comparison is None:
         return f"{head}\n\n{escape_markdown(problem)}\n"
@@ -75,32 +75,32 @@ def _for_mlflow(markdown: str) -> str:
     return ended.replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
-def _planned_records(store: Store, plan: Mapping[str, Any]) -> list[TrialRecord]:
+def _planned_records(store: Store, plan: StoredPlan) -> list[TrialRecord]:
     from dynaloss.tracking import read_records
 
-    metric = plan["metric"]
+    metric = plan.metric
     curves = (metric, *curves_of(metric), *costs.CURVES)
-    records = read_records(store, plan["study"], history=curves, diagnostics=True)
+    records = read_records(store, plan.study, history=curves, diagnostics=True)
     return planned(records, plan)
 
 
-def _comparison(records: list[TrialRecord], plan: Mapping[str, Any]) -> Comparison:
+def _comparison(records: list[TrialRecord], plan: StoredPlan) -> Comparison:
     return compare(
         records,
-        plan["metric"],
-        plan["baseline"],
-        arm_order=plan["arms"],
-        condition_order=plan["conditions"],
-        seeds=plan["seeds"],
+        plan.metric,
+        plan.baseline,
+        arm_order=plan.arms,
+        condition_order=plan.conditions,
+        seeds=plan.seeds,
     )
 
 
 def _write_files(
-    records: list[TrialRecord], comparison: Comparison, plan: Mapping[str, Any], folder: Path
+    records: list[TrialRecord], comparison: Comparison, plan: StoredPlan, folder: Path
 ) -> None:
     from dynaloss.analysis.gallery import gallery, save_gallery
     from dynaloss.analysis.report import write_report
 
-    write_report(records, comparison, folder / "report.html", plans={plan["study"]: plan})
-    sections = gallery(records, comparison, plan["components"])
+    write_report(records, comparison, folder / "report.html", plans={plan.study: plan})
+    sections = gallery(records, comparison, plan.components)
     save_gallery(sections, folder / "figures", formats=("png",))

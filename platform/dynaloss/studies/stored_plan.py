@@ -1,101 +1,136 @@
-"""The plan as the tracking store keeps it, and how a later plan departs from it."""
+"""The plan as the tracking store keeps it, and its deviations from the plans before it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from dynaloss.studies.plan import Plan, Repeat, Trial
-
-__all__ = ["amended_plan", "deviations", "stored_plan"]
 
 _MOST_NAMED = 8
 
 
-def stored_plan(plan: Plan) -> dict[str, Any]:
-    """What a comparison has to know of the plan, as values for JSON."""
+class StoredPlan(BaseModel):
+    """What a comparison has to know of the last plan of a study.
+
+    `model_validate` reads the JSON of a store, that of older versions too: what it lacks is at
+    its default, and not in `model_fields_set`.
+
+    Attributes:
+        study: Name of the study; empty where the store holds no plan.
+        kind: Kind of the study.
+        hash: Hash of what was planned; None where it is not known.
+        metric: Metric that arms are compared by; of a search, its first objective.
+        baseline: Arm that the others are compared with.
+        arms: Names of the arms, in the order of the plan.
+        conditions: Labels of the conditions, likewise.
+        seeds: Trial seeds, likewise.
+        keys: Keys of the trials; None where the trials were not known beforehand.
+        cells: Condition, arm and seed of each of the keys.
+        repeats: Cells that share the trial of another cell.
+        components: Components that the design switches.
+        notes: What to know of the plan, one sentence each.
+        first_hash: Hash of the first plan of the study.
+        deviations: Changes since that plan, one sentence each.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    study: str = ""
+    kind: Literal["ablation", "search"] = "ablation"
+    hash: str | None = None
+    metric: str = "test/accuracy"
+    baseline: str | None = None
+    arms: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    keys: tuple[str, ...] | None = None
+    cells: tuple[tuple[str, str, int], ...] = ()
+    repeats: tuple[Repeat, ...] = ()
+    components: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    first_hash: str | None = None
+    deviations: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as values for JSON."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def amending(self, earlier: StoredPlan) -> StoredPlan:
+        """The plan with every deviation from the plans stored before it.
+
+        Args:
+            earlier: What is stored of the study so far; `StoredPlan()` before its first launch.
+        """
+        is_first = earlier == StoredPlan()
+        first = self.hash if is_first else earlier.first_hash or earlier.hash
+        changes = (*earlier.deviations, *self.deviations_from(earlier))
+        return self.model_copy(update={"first_hash": first, "deviations": changes})
+
+    def deviations_from(self, earlier: StoredPlan) -> tuple[str, ...]:
+        """Differences from the plan stored before, one sentence each; none from no plan at all."""
+        if earlier == StoredPlan() or earlier.hash == self.hash:
+            return ()
+        found = [
+            *_changed_values(earlier, self, "metric"),
+            *_changed_values(earlier, self, "baseline"),
+            *_changed_lists(earlier, self, "seeds"),
+            *_changed_lists(earlier, self, "arms"),
+            *_changed_lists(earlier, self, "conditions"),
+            *_changed_settings(earlier, self),
+        ]
+        change = f"plan {earlier.hash or 'unknown'} became {self.hash}"
+        return tuple(f"{change}: {text}." for text in found or [_other_change(earlier, self)])
+
+
+def stored_plan(plan: Plan) -> StoredPlan:
+    """What is stored of the plan of an ablation."""
     trials = plan.trials
     cells: list[Trial | Repeat] = [*trials, *plan.repeats]
-    return {
-        "study": plan.study,
-        "hash": plan.hash,
-        "metric": plan.metric,
-        "baseline": plan.baseline,
-        "arms": _distinct(cell.arm for cell in cells),
-        "conditions": _distinct(cell.condition for cell in cells),
-        "seeds": _distinct(cell.seed for cell in cells),
-        "keys": [trial.key for trial in trials],
-        "cells": [[trial.condition, trial.arm, trial.seed] for trial in trials],
-        "repeats": [asdict(repeat) for repeat in plan.repeats],
-        "components": list(plan.components),
-        "notes": list(plan.notes),
-    }
+    return StoredPlan(
+        study=plan.study,
+        hash=plan.hash,
+        metric=plan.metric,
+        baseline=plan.baseline,
+        arms=tuple(dict.fromkeys(cell.arm for cell in cells)),
+        conditions=tuple(dict.fromkeys(cell.condition for cell in cells)),
+        seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
+        keys=tuple(trial.key for trial in trials),
+        cells=tuple((trial.condition, trial.arm, trial.seed) for trial in trials),
+        repeats=plan.repeats,
+        components=plan.components,
+        notes=plan.notes,
+    )
 
 
-def amended_plan(plan: Plan, earlier: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan to store now, with every deviation from the plans stored before it.
-
-    Args:
-        plan: The present plan.
-        earlier: What is stored of the study so far; empty before its first launch.
-    """
-    stored = stored_plan(plan)
-    stored["first_hash"] = earlier.get("first_hash", earlier.get("hash", plan.hash))
-    stored["deviations"] = [*earlier.get("deviations", ()), *deviations(earlier, stored)]
-    return stored
-
-
-def deviations(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
-    """How a plan departs from the one stored before, one sentence each.
-
-    Args:
-        old: An earlier plan as `stored_plan` gives it; older layouts may lack entries, and what
-            both do not hold is not compared.
-        new: The present plan, likewise.
-
-    Returns:
-        The deviations; none where the plans agree, or there is no earlier one.
-    """
-    if not old or old.get("hash") == new.get("hash"):
-        return ()
-    found = [
-        *_changed_values(old, new, "metric"),
-        *_changed_values(old, new, "baseline"),
-        *_changed_lists(old, new, "seeds"),
-        *_changed_lists(old, new, "arms"),
-        *_changed_lists(old, new, "conditions"),
-        *_changed_settings(old, new),
-    ]
-    change = f"plan {old.get('hash', 'unknown')} became {new.get('hash', 'unknown')}"
-    return tuple(f"{change}: {text}." for text in found or [_otherwise(old, new)])
-
-
-def _otherwise(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def _other_change(old: StoredPlan, new: StoredPlan) -> str:
     """What differs where no list does: keys without cells, as older plans were stored."""
-    gone = len({*old.get("keys", ())} - {*new.get("keys", ())})
+    gone = len({*(old.keys or ())} - {*(new.keys or ())})
     return f"{gone} trials have other settings, data or code" if gone else "the order changed"
 
 
-def _changed_values(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> list[str]:
-    if name not in old or old[name] == new.get(name):
+def _changed_values(old: StoredPlan, new: StoredPlan, name: str) -> list[str]:
+    before, after = getattr(old, name), getattr(new, name)
+    if name not in old.model_fields_set or before == after:
         return []
-    return [f"{name} '{old[name]}' became '{new.get(name)}'"]
+    return [f"{name} '{before}' became '{after}'"]
 
 
-def _changed_lists(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> list[str]:
-    if name not in old:
+def _changed_lists(old: StoredPlan, new: StoredPlan, name: str) -> list[str]:
+    if name not in old.model_fields_set:
         return []
-    before, after = old[name], new.get(name, [])
+    before, after = getattr(old, name), getattr(new, name)
     added = [value for value in after if value not in before]
     dropped = [value for value in before if value not in after]
     texts = [("added", added), ("dropped", dropped)]
     return [f"{name} {verb}: {_named(values)}" for verb, values in texts if values]
 
 
-def _changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _changed_settings(old: StoredPlan, new: StoredPlan) -> list[str]:
     """Cells whose trial has another key than before: settings, data or results version changed."""
-    before, after = (_keys_by_cell(plan) for plan in (old, new))
+    before, after = (dict(zip(p.cells, p.keys or (), strict=False)) for p in (old, new))
     changed = [cell for cell in after if cell in before and before[cell] != after[cell]]
     if not changed:
         return []
@@ -105,19 +140,8 @@ def _changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[st
     ]
 
 
-def _keys_by_cell(plan: Mapping[str, Any]) -> dict[tuple[str, str, int], str]:
-    cells = [
-        (str(condition), str(arm), int(seed)) for condition, arm, seed in plan.get("cells", ())
-    ]
-    return dict(zip(cells, plan.get("keys", ()), strict=False))
-
-
 def _named(values: Sequence[Any]) -> str:
     shown = [str(value) for value in values[:_MOST_NAMED]]
     if len(values) > _MOST_NAMED:
         shown.append(f"and {len(values) - _MOST_NAMED} more")
     return ", ".join(shown)
-
-
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    return list(dict.fromkeys(values))

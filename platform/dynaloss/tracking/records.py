@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from dynaloss.errors import InputError
+from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking.client import Client
 from dynaloss.tracking.location import redacted
@@ -32,16 +33,15 @@ def list_studies(store: Store) -> tuple[str, ...]:
     return tuple(store.studies())
 
 
-def read_plan(store: Store, study: str) -> dict[str, Any]:
-    """What the study's last launch had planned, its `plan.json`; empty where there is none.
+def read_plan(store: Store, study: str) -> StoredPlan:
+    """Plan of the study's last launch; `StoredPlan()` where the store holds none.
 
     Raises:
         InputError: If the store has no such study.
     """
     row = _study_row(store, study)
     content = {} if row is None else _artifacts(store.client, row, ("plan",))
-    plan: dict[str, Any] = content.get("plan", {})
-    return plan
+    return StoredPlan.model_validate(content.get("plan", {}))
 
 
 def read_tags(store: Store, study: str) -> dict[str, str]:

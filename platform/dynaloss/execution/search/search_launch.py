@@ -32,7 +32,11 @@ from dynaloss.execution.trial.threads import trial_threads
 from dynaloss.execution.trial_writer import TrialWriter
 from dynaloss.studies.identity import RESULTS_VERSION, digest_of
 from dynaloss.studies.overrides import override
-from dynaloss.studies.search.search_plan import SearchPlan, make_search_plan
+from dynaloss.studies.search.search_plan import (
+    SearchPlan,
+    make_search_plan,
+    stored_search_plan,
+)
 from dynaloss.studies.search.search_study import SearchStudy
 from dynaloss.studies.study import load_study
 from dynaloss.studies.trial_record import Outcome
@@ -158,7 +162,7 @@ class _Launch:
         """Runs the trials that are left."""
         suggesters = self._suggesters(parallel=not sequential)
         with self._study_run() as run:
-            run.log_dict(None, "plan.json", _stored_plan(self._plan))
+            run.log_dict(None, "plan.json", stored_search_plan(self._plan).as_json())
             progress = self._progress()
             recorder = SearchRecorder(TrialWriter(run, self._checkpoints), progress)
             director = Director(self._plan, self._journal, suggesters, recorder)
@@ -257,20 +261,6 @@ def _frozen(study: SearchStudy) -> Mapping[str, str]:
     parts = {key: values[key] for key in ("trial", "space", "scheduler", "base_seed")}
     frozen = {name: digest_of(part) for name, part in {**parts, "search": search}.items()}
     return {**frozen, "version of the results": str(RESULTS_VERSION)}
-
-
-def _stored_plan(plan: SearchPlan) -> dict[str, Any]:
-    """What a comparison has to know of the plan."""
-    study = plan.study
-    return {
-        "study": study.study,
-        "kind": "search",
-        "hash": plan.hash,
-        "metric": study.search.objectives()[0][0],
-        "arms": list(dict.fromkeys(group.arm for group in plan.groups)),
-        "conditions": list(dict.fromkeys(group.condition for group in plan.groups)),
-        "seeds": [study.search.trial_seed],
-    }
 
 
 def _write_best(summary: SearchSummary, folder: Path) -> Path | None:

@@ -15,8 +15,7 @@ from dynaloss.studies.plan import Condition, DataDigests, Trial, conditions_of, 
 from dynaloss.studies.search.rungs import rungs
 from dynaloss.studies.search.search_study import SearchStudy
 from dynaloss.studies.search.space import grid_points, is_active
-
-__all__ = ["Group", "SearchPlan", "make_search_plan", "search_plan_as_json", "search_trial"]
+from dynaloss.studies.stored_plan import StoredPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +153,20 @@ def search_plan_as_json(plan: SearchPlan) -> dict[str, Any]:
         ],
         "notes": list(plan.notes),
     }
+
+
+def stored_search_plan(plan: SearchPlan) -> StoredPlan:
+    """What is stored of the plan of a search."""
+    study = plan.study
+    return StoredPlan(
+        study=study.study,
+        kind="search",
+        hash=plan.hash,
+        metric=study.search.objectives()[0][0],
+        arms=tuple(dict.fromkeys(group.arm for group in plan.groups)),
+        conditions=tuple(dict.fromkeys(group.condition for group in plan.groups)),
+        seeds=(study.search.trial_seed,),
+    )
 
 
 def _group(
