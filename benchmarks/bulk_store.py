@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 from uuid import uuid4
 
 from dynaloss.studies.trial_record import TrialRecord
-from dynaloss.tracking import open_store
+from dynaloss.tracking import Workspace
 from dynaloss.tracking.vocabulary import (
     ARM,
     CONDITION,
@@ -51,7 +51,7 @@ def write_records(
         plan: What `plan.json` of the study holds; none is written without.
         tags: Tags of the study's own run.
     """
-    with open_store(None, folder).start_study(study, tags=tags) as started:
+    with Workspace(folder).open_store().start_study(study, tags=tags) as started:
         experiment, parent = started.experiment_id, started.run_id
         if plan is not None:
             started.log_dict(None, "plan.json", plan)

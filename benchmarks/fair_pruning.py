@@ -110,16 +110,16 @@ def record() -> None:
 
 def _search(scheduler: str, *, seed: int = 0, sequential: bool) -> tuple[SearchTrial, ...]:
     """Every trial of `dynaloss search` on the study, under one of its schedulers."""
-    from dynaloss.execution.ablation import Workplace
     from dynaloss.execution.search.search_launch import launch_search
+    from dynaloss.tracking import Workspace
 
     rungs = {"name": scheduler, "grace_epochs": GRACE, "reduction_factor": FACTOR}
     search = {**STUDY["search"], "seed": seed}
     study = SearchStudy.model_validate({**STUDY, "scheduler": rungs, "search": search})
     with tempfile.TemporaryDirectory() as folder:
-        workplace = Workplace(storage=Path(folder), tracking_uri=f"sqlite:///{folder}/mlflow.db")
+        workspace = Workspace(storage=Path(folder), tracking_uri=f"sqlite:///{folder}/mlflow.db")
         console = Console(stderr=True)
-        return launch_search(study, workplace, console, sequential=sequential).trials
+        return launch_search(study, workspace, console, sequential=sequential).trials
 
 
 def ray_pooled() -> Ask:

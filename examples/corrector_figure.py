@@ -6,15 +6,18 @@ python examples/corrector_figure.py quickstart corrector.png [STORAGE]
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from dynaloss.analysis.figures import corrector_curves
 from dynaloss.analysis.panels import save_figure
-from dynaloss.tracking import open_store, read_records
+from dynaloss.tracking import Workspace, read_records
 
 
-def main(study: str, path: str, storage: str | None = None) -> None:
+def main(study: str, path: str, storage: str = "results") -> None:
     """Draws the learned weight by loss rank, mean over the seeds, one panel per condition."""
-    records = read_records(open_store(storage=storage, must_exist=True), study, diagnostics=True)
+    records = read_records(
+        Workspace(Path(storage)).open_store(must_exist=True), study, diagnostics=True
+    )
     figure = corrector_curves(records)
     if figure is None:
         sys.exit(f"study {study} has no trial with a corrector")

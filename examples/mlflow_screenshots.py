@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from dynaloss.tracking import open_store
+from dynaloss.tracking import Workspace
 
 WIDTH, HEIGHT = 1280, 800
 PATIENCE_SECONDS = 300.0
@@ -278,7 +278,7 @@ HARD = "tags.`dynaloss.condition` = 'symmetric 0.4 · IR 10'"
 def main(storage: str = "results", folder: str = "docs/images") -> None:
     """Makes every picture."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    store = open_store(storage=storage, must_exist=True)
+    store = Workspace(Path(storage)).open_store(must_exist=True)
     experiment = store.studies()["quickstart"]
     where = "tags.`dynaloss.role` = 'trial'"
     trials = store.client.search_runs([experiment], where, max_results=1000)

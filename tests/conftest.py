@@ -10,8 +10,8 @@ import pytest
 @pytest.fixture(scope="session")
 def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A storage folder with an empty database, which takes MLflow seconds to make."""
-    from dynaloss.tracking import open_store
+    from dynaloss.tracking import Workspace
 
     storage = tmp_path_factory.mktemp("empty")
-    open_store(f"sqlite:///{storage / 'mlflow.db'}", storage)
+    Workspace(storage, f"sqlite:///{storage / 'mlflow.db'}").open_store()
     return storage

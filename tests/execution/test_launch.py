@@ -14,7 +14,6 @@ from rich.console import Console
 
 from dynaloss.errors import InputError
 from dynaloss.execution.ablation import (
-    Workplace,
     launch_ablation,
     launch_trial,
     plan_study,
@@ -24,7 +23,7 @@ from dynaloss.execution.backends.ray_cluster import _reason, _slots, cluster
 from dynaloss.execution.trial.runner import StepResult, TrialRunner
 from dynaloss.studies import AblationStudy, ResourcesConfig, load_study
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking import open_store, read_records
+from dynaloss.tracking import Workspace, read_records
 
 
 @pytest.fixture
@@ -43,9 +42,9 @@ def study(tmp_path: Path) -> AblationStudy:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Workplace(storage=tmp_path / "results")
+    return Workspace(storage=tmp_path / "results")
 
 
 @pytest.fixture
@@ -54,19 +53,17 @@ def console() -> Console:
 
 
 def test_one_trial_is_recorded_with_artifacts(
-    study: AblationStudy, workplace: Workplace, console: Console
+    study: AblationStudy, workspace: Workspace, console: Console
 ) -> None:
     trial = single_trial(study, arm="full")
-    ending = launch_trial(study, trial, workplace, console)
+    ending = launch_trial(study, trial, workspace, console)
     assert ending.outcome is Outcome.COMPLETED
-    (record,) = read_records(
-        open_store(None, workplace.storage), "small", history=True, diagnostics=True
-    )
+    (record,) = read_records(workspace.open_store(), "small", history=True, diagnostics=True)
     assert record.key == trial.key
     assert record.metrics["test/accuracy"] == ending.metrics["test/accuracy"]
     assert [epoch for epoch, _ in record.history["test/accuracy"]] == [1, 2]
     assert set(record.diagnostics) == {"corrector", "margins", "confusion", "data"}
-    artifacts = workplace.storage / "artifacts" / "small" / record.run_id / "artifacts"
+    artifacts = workspace.storage / "artifacts" / "small" / record.run_id / "artifacts"
     assert {path.name for path in artifacts.iterdir()} == {
         "config.json",
         "corrector.json",
@@ -77,15 +74,15 @@ def test_one_trial_is_recorded_with_artifacts(
         "confusion.png",
         "data.json",
     }
-    assert not list(workplace.checkpoints("small").glob("*.pt"))
+    assert not list(workspace.checkpoints("small").glob("*.pt"))
 
 
 def test_a_report_that_a_kill_prevented_is_made_by_the_next_launch(
-    study: AblationStudy, workplace: Workplace, console: Console
+    study: AblationStudy, workspace: Workspace, console: Console
 ) -> None:
     alone = study.model_copy(update={"ablation": None})
-    launch_trial(alone, single_trial(alone, arm="full"), workplace, console)
-    store = open_store(None, workplace.storage)
+    launch_trial(alone, single_trial(alone, arm="full"), workspace, console)
+    store = workspace.open_store()
 
     def parent() -> Any:
         (found,) = store.client.search_runs(
@@ -94,7 +91,7 @@ def test_a_report_that_a_kill_prevented_is_made_by_the_next_launch(
         return found
 
     def launch() -> str:
-        assert launch_ablation(alone, workplace, console).skipped == 1
+        assert launch_ablation(alone, workspace, console).skipped == 1
         return str(parent().data.tags["mlflow.note.content"])
 
     told = launch()
@@ -108,7 +105,7 @@ def test_a_report_that_a_kill_prevented_is_made_by_the_next_launch(
 
 def test_a_trial_computes_with_the_threads_of_its_cores(
     study: AblationStudy,
-    workplace: Workplace,
+    workspace: Workspace,
     console: Console,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -122,7 +119,7 @@ def test_a_trial_computes_with_the_threads_of_its_cores(
     monkeypatch.setattr(TrialRunner, "step", watched)
     before = torch.get_num_threads()
     wide = study.model_copy(update={"resources": ResourcesConfig(cpu=before + 2)})
-    launch_trial(wide, single_trial(wide, arm="full"), workplace, console)
+    launch_trial(wide, single_trial(wide, arm="full"), workspace, console)
     assert set(seen) == {before + 2}
     assert torch.get_num_threads() == before
 
@@ -134,10 +131,10 @@ def test_a_trial_as_in_the_plan_has_the_key_of_the_plan(study: AblationStudy) ->
 
 
 def test_a_second_launch_of_a_study_is_kept_out(
-    study: AblationStudy, workplace: Workplace, console: Console
+    study: AblationStudy, workspace: Workspace, console: Console
 ) -> None:
-    with workplace.locked("small"), pytest.raises(InputError, match="another process"):
-        launch_trial(study, single_trial(study), workplace, console)
+    with workspace.locked("small"), pytest.raises(InputError, match=r"Another process .*small"):
+        launch_trial(study, single_trial(study), workspace, console)
 
 
 def test_resources_that_the_machine_lacks_are_refused_together(study: AblationStudy) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dynaloss.execution.ablation import Workplace, launch_trial, plan_study
+from dynaloss.execution.ablation import launch_trial, plan_study
 from dynaloss.execution.publish import _for_mlflow, describe, publish_report
 from dynaloss.studies import AblationStudy, load_study
 from dynaloss.studies.plan import Plan
 from dynaloss.studies.stored_plan import stored_plan
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking import Store, open_store
+from dynaloss.tracking import Store, Workspace
 
 NOTE = "mlflow.note.content"
 
@@ -46,9 +46,9 @@ def store(study: AblationStudy, plan: Plan, tmp_path_factory: pytest.TempPathFac
     storage = tmp_path_factory.mktemp("results")
     uri = f"sqlite:///{storage / 'mlflow.db'}"
     for trial in plan.trials:
-        workplace = Workplace(storage=storage, tracking_uri=uri)
-        launch_trial(study, trial, workplace, Console(file=io.StringIO()))
-    return open_store(uri, storage)
+        workspace = Workspace(storage, uri)
+        launch_trial(study, trial, workspace, Console(file=io.StringIO()))
+    return Workspace(storage, uri).open_store()
 
 
 def test_the_study_shows_its_table_its_report_and_its_figures(store: Store, plan: Plan) -> None:

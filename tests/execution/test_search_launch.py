@@ -18,13 +18,12 @@ import pytest
 from rich.console import Console
 
 from dynaloss.errors import InputError
-from dynaloss.execution.ablation import Workplace
 from dynaloss.execution.search.search_launch import SearchSummary, launch_search
 from dynaloss.studies.plan import make_plan
 from dynaloss.studies.search.search_study import load_search
 from dynaloss.studies.study import load_study
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking import open_store, read_records
+from dynaloss.tracking import Workspace, read_records
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +58,7 @@ def write_study(folder: Path, **replaced: str) -> Path:
 def make_storage(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Storage folders with an empty database, which takes MLflow seconds to make."""
     empty = tmp_path_factory.mktemp("empty")
-    open_store(f"sqlite:///{empty}/mlflow.db", empty)
+    Workspace(empty, f"sqlite:///{empty}/mlflow.db").open_store()
 
     def make(name: str) -> Path:
         storage = tmp_path_factory.mktemp(name)
@@ -80,9 +79,9 @@ def finished(
 
 def run_here(path: Path, storage: Path, *, sequential: bool = True) -> SearchSummary:
     study = load_search(path)
-    workplace = Workplace(storage=storage, tracking_uri=f"sqlite:///{storage}/mlflow.db")
+    workspace = Workspace(storage, f"sqlite:///{storage}/mlflow.db")
     return launch_search(
-        study, workplace, Console(quiet=True), sequential=sequential, confirm=False
+        study, workspace, Console(quiet=True), sequential=sequential, confirm=False
     )
 
 
@@ -140,7 +139,7 @@ def outline(summary: SearchSummary) -> dict[str, Any]:
 
 
 def outcomes_by_key(storage: Path) -> list[tuple[str, Outcome]]:
-    store = open_store(f"sqlite:///{storage}/mlflow.db", storage)
+    store = Workspace(storage, f"sqlite:///{storage}/mlflow.db").open_store()
     return [(record.key, record.outcome) for record in read_records(store, "tiny-search")]
 
 
@@ -189,7 +188,7 @@ def test_pruned_trials_are_killed_with_epoch_and_rung(
     finished: tuple[SearchSummary, Path],
 ) -> None:
     summary, storage = finished
-    store = open_store(f"sqlite:///{storage}/mlflow.db", storage)
+    store = Workspace(storage, f"sqlite:///{storage}/mlflow.db").open_store()
     records = {record.key: record for record in read_records(store, "tiny-search")}
     pruned = [trial for trial in summary.trials if trial.outcome is Outcome.PRUNED]
     assert pruned
@@ -207,7 +206,7 @@ def test_a_trial_names_its_data_and_holds_its_files(
     finished: tuple[SearchSummary, Path],
 ) -> None:
     summary, storage = finished
-    store = open_store(f"sqlite:///{storage}/mlflow.db", storage)
+    store = Workspace(storage, f"sqlite:///{storage}/mlflow.db").open_store()
     run_ids = {record.key: record.run_id for record in read_records(store, "tiny-search")}
     digests: dict[str, set[str]] = {}
     for trial in summary.trials:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dynaloss.execution.ablation import Workplace, plan_study
+from dynaloss.execution.ablation import plan_study
 from dynaloss.execution.search.tuning_launch import tune_arms, with_stored_tuning
 from dynaloss.studies import load_study
+from dynaloss.tracking import Workspace
 
 STUDY = """
 study: tiny
@@ -31,9 +32,9 @@ def test_each_arm_gets_the_settings_that_won_its_own_search(tmp_path: Path) -> N
     path = tmp_path / "tiny.yaml"
     path.write_text(STUDY)
     study = load_study(path)
-    workplace = Workplace(storage=tmp_path, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
-    assert with_stored_tuning(study, tmp_path) == study
-    summary = tune_arms(study, workplace, Console(quiet=True), sequential=True)
+    workspace = Workspace(storage=tmp_path, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    assert with_stored_tuning(study, workspace) == study
+    summary = tune_arms(study, workspace, Console(quiet=True), sequential=True)
     assert summary.exit_status == 0
     best = {
         arm: max(
@@ -42,7 +43,7 @@ def test_each_arm_gets_the_settings_that_won_its_own_search(tmp_path: Path) -> N
         )
         for arm in ("none", "full")
     }
-    plan = plan_study(with_stored_tuning(study, tmp_path))
+    plan = plan_study(with_stored_tuning(study, workspace))
     assert len(plan.trials) == 4
     for trial in plan.trials:
         assert trial.config.optimizer.lr == best[trial.arm].trial.config.optimizer.lr

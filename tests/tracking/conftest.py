@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dynaloss.tracking import Store, StudyRun, open_store
+from dynaloss.tracking import Store, StudyRun, Workspace
 
 Begin = Callable[..., str]
 
@@ -34,7 +34,7 @@ def storage(empty_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def store(storage: Path) -> Store:
-    return open_store(None, storage)
+    return Workspace(storage).open_store()
 
 
 @pytest.fixture

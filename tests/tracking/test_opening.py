@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from dynaloss.errors import InputError
-from dynaloss.tracking import Store, StoreError, open_store, serve_ui
+from dynaloss.tracking import Store, StoreError, Workspace, serve_ui
 
 
 def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database " * 100)
     with pytest.raises(InputError, match=r"mlflow\.db cannot be opened: .*not a database"):
-        open_store(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+        Workspace(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}").open_store()
 
 
 def test_a_damaged_database_is_one_clear_error(storage: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_damaged_database_is_one_clear_error(storage: Path) -> None:
     content[4096 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4096)
     database.write_bytes(content)
     with pytest.raises(InputError, match=r"cannot be opened: .*malformed"):
-        open_store(None, storage)
+        Workspace(storage).open_store()
 
 
 def test_an_outdated_database_names_the_upgrade(storage: Path) -> None:
@@ -31,7 +31,7 @@ def test_an_outdated_database_names_the_upgrade(storage: Path) -> None:
         database.execute("update alembic_version set version_num = '451aebb31d03'")
     database.close()
     with pytest.raises(InputError, match="mlflow db upgrade sqlite:"):
-        open_store(None, storage)
+        Workspace(storage).open_store()
 
 
 def test_an_unreachable_server_is_one_clear_error_soon(unused_port: int) -> None:

@@ -19,7 +19,6 @@ from dynaloss.tracking import (
     StoreError,
     StudyRun,
     list_studies,
-    open_store,
     read_plan,
     read_records,
     read_tags,
@@ -172,8 +171,8 @@ def test_the_study_has_its_plan_and_tags(store: Store, told: StudyRun) -> None:
 
 READ = """
 import sys
-from dynaloss.tracking import list_studies, open_store, read_plan, read_records
-store = open_store(None, sys.argv[1], must_exist=True)
+from dynaloss.tracking import Workspace, list_studies, read_plan, read_records
+store = Workspace(sys.argv[1]).open_store(must_exist=True)
 print(*list_studies(store), len(read_records(store, "quickstart", history=True)))
 read_plan(store, "quickstart")
 assert "mlflow" not in sys.modules
@@ -204,7 +203,7 @@ def test_a_store_that_fails_while_it_is_read_is_one_line(
     store: Store, told: StudyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dynaloss.tracking.client.time.sleep", lambda seconds: None)
-    reading = open_store(store.tracking_uri, must_exist=True)
+    reading = Store(store.tracking_uri, must_exist=True)
     database = sqlite3.connect(sqlite_path(store.tracking_uri))
     database.execute("alter table params rename to away")
     with pytest.raises(StoreError, match=r"failed `read runs`: .*no such table: params\.$"):

@@ -9,7 +9,7 @@ import pytest
 
 from dynaloss.errors import InputError
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking import Store, StudyRun, TrialState, open_store
+from dynaloss.tracking import Store, StudyRun, TrialState, Workspace
 
 Begin = Callable[..., str]
 
@@ -34,7 +34,7 @@ def test_a_relaunch_takes_up_the_runs_of_a_killed_launch(
     killed.log_report("k1", 1, {"loss": 1.0})
     killed._writer.flush(run_id)
     killed.log_report("k1", 2, {"loss": 0.5})  # never written
-    with open_store(None, storage).start_study("quickstart") as again:
+    with Workspace(storage).open_store().start_study("quickstart") as again:
         assert again.run_id == killed.run_id
         assert again.trials() == {"k1": TrialState(run_id, Outcome.RUNNING, 1)}
         assert begin(again) == run_id

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dynaloss.cli.options import figures_option, storage_option, uri_option
+from dynaloss.cli.options import figures_option, workspace_options
+
+if TYPE_CHECKING:
+    from dynaloss.tracking import Workspace
 
 __all__ = ["EXTRAS", "compare", "diff", "show"]
 
@@ -80,8 +84,7 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
     help="Also write a report with all figures, one self-contained HTML file.",
 )
 @figures_option("Also write every figure as PNG and PDF.")
-@storage_option
-@uri_option
+@workspace_options
 def compare(
     studies: tuple[str, ...],
     metrics: tuple[str, ...],
@@ -96,8 +99,7 @@ def compare(
     exact: bool,
     report: Path | None,
     figures: Path | None,
-    storage: Path,
-    tracking_uri: str | None,
+    workspace: Workspace,
 ) -> None:
     """Compare the arms of each STUDY from the tracking store.
 
@@ -126,8 +128,7 @@ def compare(
         format_=format_,
         report=report,
         figures=figures,
-        storage=storage,
-        tracking_uri=tracking_uri,
+        workspace=workspace,
     )
     click.echo(text, nl=False)
 
@@ -135,28 +136,26 @@ def compare(
 @click.command()
 @click.argument("one", metavar="RUN")
 @click.argument("other", metavar="RUN")
-@storage_option
-@uri_option
-def diff(one: str, other: str, storage: Path, tracking_uri: str | None) -> None:
+@workspace_options
+def diff(one: str, other: str, workspace: Workspace) -> None:
     """Show what differs between two runs: settings, data, environment and metrics.
 
     RUN is the key of a trial or the id of its run, or the beginning of either.
     """
     from dynaloss.cli.inspecting import diff_runs
 
-    click.echo(diff_runs(one, other, storage, tracking_uri), nl=False)
+    click.echo(diff_runs(one, other, workspace), nl=False)
 
 
 @click.command()
 @click.argument("run", metavar="RUN")
 @figures_option("Write the figures of the run there, as PNG, instead of drawing in the terminal.")
-@storage_option
-@uri_option
-def show(run: str, figures: Path | None, storage: Path, tracking_uri: str | None) -> None:
+@workspace_options
+def show(run: str, figures: Path | None, workspace: Workspace) -> None:
     """Show one run: corrector curve, margins, confusion matrix and learning curves.
 
     RUN is the key of a trial or the id of its run, or the beginning of either.
     """
     from dynaloss.cli.inspecting import show_run
 
-    click.echo(show_run(run, figures, storage, tracking_uri), nl=False)
+    click.echo(show_run(run, figures, workspace), nl=False)

@@ -26,8 +26,8 @@ from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking import (
     Store,
+    Workspace,
     list_studies,
-    open_store,
     read_plan,
     read_records,
     read_tags,
@@ -85,8 +85,7 @@ def compare_studies(
     *,
     format_: str,
     report: Path | None,
-    storage: Path,
-    tracking_uri: str | None,
+    workspace: Workspace,
     figures: Path | None = None,
 ) -> str:
     """Answers a question from the store, and writes report and figures where wanted.
@@ -95,7 +94,7 @@ def compare_studies(
         The tables as text; empty where they went to the terminal already.
     """
     everything = report is not None or figures is not None
-    answer = _answer(question, storage, tracking_uri, everything)
+    answer = _answer(question, workspace, everything)
     if report is not None:
         _write_report(answer, report)
     if figures is not None:
@@ -103,10 +102,8 @@ def compare_studies(
     return _rendered(answer, question, format_)
 
 
-def _answer(
-    question: Question, storage: Path, tracking_uri: str | None, everything: bool
-) -> Answer:
-    store = open_store(tracking_uri, storage, must_exist=True)
+def _answer(question: Question, workspace: Workspace, everything: bool) -> Answer:
+    store = workspace.open_store(must_exist=True)
     known = list_studies(store)
     plans = dict(_compared_study(store, known, source) for source in question.studies)
     own = next(iter(plans.values())).metric

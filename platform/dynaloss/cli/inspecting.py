@@ -8,23 +8,23 @@ from dynaloss.analysis.render_extra import render_extra
 from dynaloss.analysis.single import difference_tables, run_tables
 from dynaloss.errors import InputError
 from dynaloss.studies.trial_record import TrialRecord
-from dynaloss.tracking import list_studies, open_store, read_records
+from dynaloss.tracking import Workspace, list_studies, read_records
 
 __all__ = ["diff_runs", "show_run"]
 
 
-def diff_runs(one: str, other: str, storage: Path, tracking_uri: str | None) -> str:
+def diff_runs(one: str, other: str, workspace: Workspace) -> str:
     """What differs between two runs, as text."""
-    left, right = _find([one, other], storage, tracking_uri)
+    left, right = _find([one, other], workspace)
     tables = difference_tables(left, right)
     if not tables:
         return "The two runs do not differ.\n"
     return "\n".join(render_extra(table) for table in tables)
 
 
-def show_run(run: str, figures: Path | None, storage: Path, tracking_uri: str | None) -> str:
+def show_run(run: str, figures: Path | None, workspace: Workspace) -> str:
     """One run as text; with a folder its figures are written there instead."""
-    (record,) = _find([run], storage, tracking_uri)
+    (record,) = _find([run], workspace)
     head = (
         f"{record.arm} · {record.condition} · seed {record.seed} ({record.key}): "
         f"{record.outcome}\n"
@@ -48,9 +48,9 @@ def _write_figures(record: TrialRecord, folder: Path) -> str:
     return "".join(f"{path}\n" for path in paths)
 
 
-def _find(names: list[str], storage: Path, tracking_uri: str | None) -> list[TrialRecord]:
+def _find(names: list[str], workspace: Workspace) -> list[TrialRecord]:
     """The runs whose key or id starts so, with their history and diagnostics."""
-    store = open_store(tracking_uri, storage, must_exist=True)
+    store = workspace.open_store(must_exist=True)
     found: dict[str, list[tuple[str, str]]] = {name: [] for name in names}
     for study in list_studies(store):
         for record in read_records(store, study, metrics=()):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dynaloss import __version__
 from dynaloss.cli.compare import compare, diff, show
-from dynaloss.cli.options import format_option, storage_option, uri_option
+from dynaloss.cli.options import format_option, workspace_options
 from dynaloss.cli.search import search
 from dynaloss.errors import DynalossError, InputError
 
 if TYPE_CHECKING:
-    from dynaloss.execution.ablation import LaunchSummary, Workplace
+    from dynaloss.execution.ablation import LaunchSummary
     from dynaloss.studies.study import AblationStudy
+    from dynaloss.tracking import Workspace
 
 __all__ = ["main"]
 
@@ -67,8 +67,7 @@ def main() -> None:
     "from earlier runs unless given. Nothing of it is recorded.",
 )
 @click.option("--fresh", is_flag=True, help="Run trials again that have ended before.")
-@storage_option
-@uri_option
+@workspace_options
 def ablate(
     study: str,
     plan_only: bool,
@@ -76,8 +75,7 @@ def ablate(
     probe: bool,
     spread: float | None,
     fresh: bool,
-    storage: Path,
-    tracking_uri: str | None,
+    workspace: Workspace,
 ) -> None:
     """Run the trials of STUDY that have not ended yet.
 
@@ -94,7 +92,7 @@ def ablate(
 
     loaded = load_study(study)
     if loaded.is_tuned_per_arm:
-        loaded = _tuned(loaded, _workplace(storage, tracking_uri), run=not plan_only)
+        loaded = _tuned(loaded, workspace, run=not plan_only)
     if plan_only:
         from dynaloss.cli.planning import show_plan
 
@@ -102,15 +100,14 @@ def ablate(
             loaded,
             plan_study(loaded),
             format_=format_,
-            storage=storage,
-            tracking_uri=tracking_uri,
+            workspace=workspace,
             spread=spread,
             probe=probe,
         )
         return
     if probe or spread is not None:
         raise InputError("--probe and --spread tell about a plan: give --plan as well")
-    summary = launch_ablation(loaded, _workplace(storage, tracking_uri), terminal(), fresh=fresh)
+    summary = launch_ablation(loaded, workspace, terminal(), fresh=fresh)
     print_summary(summary)
     sys.exit(_exit_status(summary))
 
@@ -120,15 +117,13 @@ def ablate(
 @click.option("--arm", help="Arm of the study; the trial as it is written unless given.")
 @click.option("--seed", type=click.IntRange(min=0), help="Trial seed; the study's first.")
 @click.option("--fresh", is_flag=True, help="Run the trial again if it has ended before.")
-@storage_option
-@uri_option
+@workspace_options
 def train(
     study: str,
     arm: str | None,
     seed: int | None,
     fresh: bool,
-    storage: Path,
-    tracking_uri: str | None,
+    workspace: Workspace,
 ) -> None:
     """Train one trial of STUDY in this process, without Ray, and record it like the others.
 
@@ -140,9 +135,7 @@ def train(
 
     loaded = load_study(study)
     trial = single_trial(loaded, arm, seed)
-    ending = launch_trial(
-        loaded, trial, _workplace(storage, tracking_uri), terminal(), fresh=fresh
-    )
+    ending = launch_trial(loaded, trial, workspace, terminal(), fresh=fresh)
     sys.exit(print_ending(trial, ending))
 
 
@@ -162,35 +155,31 @@ def list_() -> None:
 
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
-@storage_option
-@uri_option
-def ui(port: int, storage: Path, tracking_uri: str | None) -> None:
+@workspace_options
+def ui(port: int, workspace: Workspace) -> None:
     """Open MLflow's own interface on the tracking store, on this machine only."""
-    from dynaloss.tracking import resolve_artifact_root, resolve_tracking_uri, serve_ui
+    from dynaloss.tracking import serve_ui
 
-    uri = resolve_tracking_uri(tracking_uri, storage.resolve())
-    root = resolve_artifact_root(uri, storage.resolve())
-    serve_ui(uri, root, port=port, announce=lambda page: click.echo(f"Open {page}"))
-
-
-def _workplace(storage: Path, tracking_uri: str | None) -> Workplace:
-    from dynaloss.execution.ablation import Workplace
-
-    return Workplace(storage=storage, tracking_uri=tracking_uri)
+    serve_ui(
+        workspace.store_uri,
+        workspace.artifact_root,
+        port=port,
+        announce=lambda page: click.echo(f"Open {page}"),
+    )
 
 
-def _tuned(study: AblationStudy, workplace: Workplace, *, run: bool) -> AblationStudy:
+def _tuned(study: AblationStudy, workspace: Workspace, *, run: bool) -> AblationStudy:
     """The study with what the search of its arms finds, or has found so far."""
     from dynaloss.cli.output import terminal
     from dynaloss.cli.search_output import print_search_summary
     from dynaloss.execution.search.tuning_launch import tune_arms, with_stored_tuning
 
     if run:
-        summary = tune_arms(study, workplace, terminal())
+        summary = tune_arms(study, workspace, terminal())
         print_search_summary(summary, "table")
         if summary.exit_status:
             sys.exit(summary.exit_status)
-    return with_stored_tuning(study, workplace.storage)
+    return with_stored_tuning(study, workspace)
 
 
 def _exit_status(summary: LaunchSummary) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
-
-__all__ = ["figures_option", "format_option", "storage_option", "uri_option"]
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
@@ -43,7 +42,7 @@ def format_option(of: str) -> Callable[[_Command], _Command]:
     )
 
 
-storage_option = click.option(
+_storage_option = click.option(
     "--storage",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="DYNALOSS_STORAGE",
@@ -52,10 +51,24 @@ storage_option = click.option(
     show_envvar=True,
     help="Folder of the tracking store, artifacts and checkpoints.",
 )
-uri_option = click.option(
+_uri_option = click.option(
     "--tracking-uri",
     metavar="URI",
     envvar="MLFLOW_TRACKING_URI",
     show_envvar=True,
     help="MLflow tracking store; SQLite under the storage folder unless given.",
 )
+
+
+def workspace_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--storage` and `--tracking-uri`, passed on as one `workspace`."""
+
+    @wraps(command)
+    def with_workspace(
+        *args: object, storage: Path, tracking_uri: str | None, **options: object
+    ) -> object:
+        from dynaloss.tracking import Workspace
+
+        return command(*args, workspace=Workspace(storage, tracking_uri), **options)
+
+    return _storage_option(_uri_option(with_workspace))

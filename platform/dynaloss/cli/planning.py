@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,6 +22,7 @@ from dynaloss.studies.plan import Plan, plan_as_json
 from dynaloss.studies.stored_plan import StoredPlan, stored_plan
 from dynaloss.studies.study import AblationStudy, ResourcesConfig
 from dynaloss.studies.trial_record import TrialRecord
+from dynaloss.tracking import Workspace, list_studies, read_plan, read_records
 
 __all__ = ["show_plan"]
 
@@ -32,8 +32,7 @@ def show_plan(
     plan: Plan,
     *,
     format_: str,
-    storage: Path,
-    tracking_uri: str | None,
+    workspace: Workspace,
     spread: float | None = None,
     probe: bool = False,
 ) -> None:
@@ -43,15 +42,14 @@ def show_plan(
         study: The study.
         plan: Its plan.
         format_: `table` or `json`.
-        storage: Folder of the default store.
-        tracking_uri: Tracking store; None for the environment's or the default one.
+        workspace: Where earlier trials are recorded.
         spread: Standard deviation of an arm over the seeds; from earlier trials unless given.
         probe: Whether the cost is measured; from earlier trials unless it is.
 
     Raises:
         InputError: If a probe finds no data, or the store cannot be opened.
     """
-    records, earlier = _known(plan.study, storage, tracking_uri)
+    records, earlier = _known(plan.study, workspace)
     probed: dict[str, TrialCost] | None = None
     if probe:
         probed = probe_costs(trials_left(plan, records), study.resources, terminal())
@@ -70,17 +68,11 @@ def show_plan(
         click.echo(f"deviation: {text}")
 
 
-def _known(
-    study: str, storage: Path, tracking_uri: str | None
-) -> tuple[list[TrialRecord], StoredPlan]:
+def _known(study: str, workspace: Workspace) -> tuple[list[TrialRecord], StoredPlan]:
     """The study's trials and its stored plan; nothing where there is no store or study yet."""
-    from dynaloss.tracking import list_studies, open_store, read_plan, read_records
-    from dynaloss.tracking.location import resolve_storage, resolve_tracking_uri, sqlite_path
-
-    path = sqlite_path(resolve_tracking_uri(tracking_uri, resolve_storage(storage)))
-    if path is not None and not path.is_file():
+    if not workspace.has_store:
         return [], StoredPlan()
-    store = open_store(tracking_uri, storage, must_exist=True)
+    store = workspace.open_store(must_exist=True)
     if study not in list_studies(store):
         return [], StoredPlan()
     return read_records(store, study), read_plan(store, study)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dynaloss.cli.options import format_option, storage_option, uri_option
+from dynaloss.cli.options import format_option, workspace_options
+
+if TYPE_CHECKING:
+    from dynaloss.tracking import Workspace
 
 __all__ = ["search"]
 
@@ -22,16 +25,14 @@ __all__ = ["search"]
     help="One trial at a time, in this process, without Ray: the same suggestions every time.",
 )
 @click.option("--no-confirm", is_flag=True, help="Stop before the winners are trained afresh.")
-@storage_option
-@uri_option
+@workspace_options
 def search(
     study: str,
     plan_only: bool,
     format_: str,
     sequential: bool,
     no_confirm: bool,
-    storage: Path,
-    tracking_uri: str | None,
+    workspace: Workspace,
 ) -> None:
     """Search hyper-parameters for each condition of STUDY, and confirm the winners.
 
@@ -58,7 +59,6 @@ def search(
     """  # noqa: D301 - \b is click's mark for lines to be left as they are
     from dynaloss.cli.output import terminal
     from dynaloss.cli.search_output import print_search_plan, print_search_summary
-    from dynaloss.execution.ablation import Workplace
     from dynaloss.execution.search.search_launch import launch_search, plan_search
     from dynaloss.studies.search.search_study import load_search
 
@@ -68,18 +68,18 @@ def search(
         return
     summary = launch_search(
         loaded,
-        Workplace(storage=storage, tracking_uri=tracking_uri),
+        workspace,
         terminal(),
         sequential=sequential,
         confirm=not no_confirm,
     )
     print_search_summary(summary, format_)
     if summary.confirmed is not None and format_ == "table":
-        _print_confirmation(loaded.study, storage, tracking_uri)
+        _print_confirmation(loaded.study, workspace)
     sys.exit(summary.exit_status)
 
 
-def _print_confirmation(study: str, storage: Path, tracking_uri: str | None) -> None:
+def _print_confirmation(study: str, workspace: Workspace) -> None:
     """Prints the comparison of the winners, trained afresh."""
     from dynaloss.cli.comparing import Question, compare_studies
 
@@ -88,7 +88,6 @@ def _print_confirmation(study: str, storage: Path, tracking_uri: str | None) -> 
         Question(studies=(study,)),
         format_="table",
         report=None,
-        storage=storage,
-        tracking_uri=tracking_uri,
+        workspace=workspace,
     )
     click.echo(table, nl=False)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from dynaloss.config.trial import DataConfig, TrialConfig
@@ -32,12 +30,11 @@ from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
     from dynaloss.data.sources.loading import Source
-    from dynaloss.tracking import Store, StudyRun
+    from dynaloss.tracking import Store, StudyRun, Workspace
 
 __all__ = [
     "LaunchSummary",
     "Sources",
-    "Workplace",
     "launch_ablation",
     "launch_trial",
     "order_of",
@@ -115,51 +112,6 @@ class Sources:
             raise InputError(problems)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
-    """Where a launch keeps things.
-
-    Attributes:
-        storage: Folder of the default tracking store, of checkpoints and locks.
-        tracking_uri: MLflow tracking URI, or None for the environment's or the default store.
-    """
-
-    storage: Path
-    tracking_uri: str | None = None
-
-    def folder(self, study: str) -> Path:
-        """Folder of the study."""
-        return self.storage.resolve() / study
-
-    def checkpoints(self, study: str) -> Path:
-        """Folder of the study's checkpoints."""
-        return self.folder(study) / "checkpoints"
-
-    def open_store(self) -> Store:
-        """The tracking store."""
-        from dynaloss.tracking import open_store
-
-        return open_store(self.tracking_uri, self.storage)
-
-    @contextmanager
-    def locked(self, study: str) -> Iterator[None]:
-        """Keeps a second launch of the same study out."""
-        path = self.folder(study) / "launch.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise InputError(
-                f"study '{study}' is being run by another process on {self.storage}; "
-                "wait for it, or stop it first"
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
-
-
 def plan_study(study: AblationStudy) -> Plan:
     """Plans a study without loading its data, of which only the digest is needed.
 
@@ -178,13 +130,13 @@ def plan_study(study: AblationStudy) -> Plan:
 
 
 def launch_ablation(
-    study: AblationStudy, workplace: Workplace, console: Console, *, fresh: bool = False
+    study: AblationStudy, workspace: Workspace, console: Console, *, fresh: bool = False
 ) -> LaunchSummary:
     """Runs the trials of a study that have not ended yet, with Ray Tune.
 
     Args:
         study: The study.
-        workplace: Where things are kept.
+        workspace: Where things are kept.
         console: Where progress is shown.
         fresh: Whether trials that have ended are run again.
 
@@ -195,8 +147,8 @@ def launch_ablation(
     sources = Sources()
     plan = make_plan(study, sources.digest)
     sources.check((t.config, t.seed, t.base_seed) for t in plan.trials)
-    with workplace.locked(study.study):
-        return _launch(study, plan, sources, workplace, console, fresh)
+    with workspace.locked(study.study):
+        return _launch(study, plan, sources, workspace, console, fresh)
 
 
 def single_trial(study: AblationStudy, arm: str | None = None, seed: int | None = None) -> Trial:
@@ -227,7 +179,7 @@ def single_trial(study: AblationStudy, arm: str | None = None, seed: int | None 
 def launch_trial(
     study: AblationStudy,
     trial: Trial,
-    workplace: Workplace,
+    workspace: Workspace,
     console: Console,
     *,
     fresh: bool = False,
@@ -238,11 +190,11 @@ def launch_trial(
     sources.check([(trial.config, trial.seed, trial.base_seed)])
     source = sources.of(trial.config.data)
     with (
-        workplace.locked(study.study),
-        _study_run(workplace.open_store(), plan) as run,
+        workspace.locked(study.study),
+        _study_run(workspace.open_store(), plan) as run,
         trial_threads(study.resources),
     ):
-        folder = workplace.checkpoints(study.study)
+        folder = workspace.checkpoints(study.study)
         with Progress(console, [trial], done=0, slots=1, metric=plan.metric) as progress:
             recorder = Recorder(TrialWriter(run, folder), [trial], progress, fresh=fresh)
             runner = TrialRunner(order_of(trial, folder, fresh=fresh), source, study.resources.gpu)
@@ -261,14 +213,14 @@ def _launch(
     study: AblationStudy,
     plan: Plan,
     sources: Sources,
-    workplace: Workplace,
+    workspace: Workspace,
     console: Console,
     fresh: bool,
 ) -> LaunchSummary:
     from dynaloss.tracking import read_plan
 
     started = time.monotonic()
-    store = workplace.open_store()
+    store = workspace.open_store()
     with _study_run(store, plan) as run:
         earlier = read_plan(store, plan.study)
         stored = stored_plan(plan).amending(earlier)
@@ -277,7 +229,7 @@ def _launch(
         run.mark_stale(keep=[trial.key for trial in left])
         endings: Mapping[str, Ending] = {}
         if left:
-            endings = _run_with_ray(study, plan, left, run, sources, workplace, console, fresh)
+            endings = _run_with_ray(study, plan, left, run, sources, workspace, console, fresh)
         summary = LaunchSummary(
             plan=plan,
             endings=endings,
@@ -358,13 +310,13 @@ def _run_with_ray(
     left: tuple[Trial, ...],
     run: StudyRun,
     sources: Sources,
-    workplace: Workplace,
+    workspace: Workspace,
     console: Console,
     fresh: bool,
 ) -> Mapping[str, Ending]:
     from dynaloss.execution.backends.ray_cluster import cluster, run_trials
 
-    folder = workplace.checkpoints(study.study)
+    folder = workspace.checkpoints(study.study)
     with cluster(study.resources) as slots:
         progress = Progress(
             console,

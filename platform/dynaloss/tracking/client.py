@@ -111,7 +111,7 @@ def connect(tracking_uri: str, *, must_exist: bool = False) -> Client:
     """A client of the store at the URI, which is made where it is SQLite and not there yet.
 
     Args:
-        tracking_uri: As `resolve_tracking_uri` gives it.
+        tracking_uri: Address of the store.
         must_exist: Refuse a SQLite file that is not there instead of making it. An SQL store is
             then read without opening MLflow.
 

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynaloss.errors import InputError
 from dynaloss.tracking.client import StoreError, connect
 from dynaloss.tracking.limits import MAX_NAME, MAX_PAGE
-from dynaloss.tracking.location import (
-    redacted,
-    resolve_artifact_root,
-    resolve_storage,
-    resolve_tracking_uri,
-)
+from dynaloss.tracking.location import redacted
 from dynaloss.tracking.study import StudyRun
 from dynaloss.tracking.vocabulary import EXPERIMENT_TAGS, STUDY
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
-__all__ = ["Store", "open_store"]
-
 
 class Store:
     """A tracking store, open.
 
     Args:
-        tracking_uri: As `resolve_tracking_uri` gives it.
+        tracking_uri: Address of the store.
         artifact_root: Folder of the artifacts of new studies, as a URI; None leaves it to the
             server.
         must_exist: Refuse a SQLite file that is not there instead of making it.
@@ -128,15 +120,3 @@ class Store:
             f"`MLFLOW_TRACKING_URI={redacted(self.tracking_uri)} mlflow experiments restore "
             f"--experiment-id {experiment_id}`, or give the study another name."
         )
-
-
-def open_store(
-    tracking_uri: str | None = None,
-    storage: str | Path | None = None,
-    *,
-    must_exist: bool = False,
-) -> Store:
-    """The store at the address that the arguments, the environment or the default give."""
-    folder = resolve_storage(storage)
-    uri = resolve_tracking_uri(tracking_uri, folder)
-    return Store(uri, resolve_artifact_root(uri, folder), must_exist=must_exist)

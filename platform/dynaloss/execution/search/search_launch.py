@@ -13,7 +13,7 @@ from rich.console import Console
 
 from dynaloss.config.trial import DataConfig, TrialConfig
 from dynaloss.errors import InputError
-from dynaloss.execution.ablation import Sources, Workplace, launch_ablation, order_of
+from dynaloss.execution.ablation import Sources, launch_ablation, order_of
 from dynaloss.execution.backends.interrupts import sigterm_as_sigint
 from dynaloss.execution.search.confirmation import BEST, best_study, write_best
 from dynaloss.execution.search.director import Director
@@ -42,7 +42,7 @@ from dynaloss.studies.study import load_study
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
-    from dynaloss.tracking import StudyRun
+    from dynaloss.tracking import StudyRun, Workspace
 
 __all__ = ["SearchSummary", "launch_search", "plan_search"]
 
@@ -100,7 +100,7 @@ def _equal_images_note(
 
 def launch_search(
     study: SearchStudy,
-    workplace: Workplace,
+    workspace: Workspace,
     console: Console,
     *,
     sequential: bool = False,
@@ -110,7 +110,7 @@ def launch_search(
 
     Args:
         study: The search.
-        workplace: Where things are kept.
+        workspace: Where things are kept.
         console: Where progress is shown.
         sequential: Run one trial at a time, in this process, without Ray.
         confirm: Whether winners are trained afresh.
@@ -122,17 +122,17 @@ def launch_search(
     started = time.monotonic()
     sources = Sources()
     plan = _planned(study, sources)
-    folder = workplace.folder(study.study)
+    folder = workspace.folder(study.study)
     # Ray, once started, serves the confirmation too.
     with ExitStack() as stack:
-        with workplace.locked(study.study), Journal(folder / "journal.jsonl") as journal:
+        with workspace.locked(study.study), Journal(folder / "journal.jsonl") as journal:
             journal.claim(_frozen(study))
-            launch = _Launch(plan, sources, workplace, console, journal, stack)
+            launch = _Launch(plan, sources, workspace, console, journal, stack)
             summary = launch.run(sequential=sequential)
         path = _write_best(summary, folder)
         confirmed = None
         if path is not None and study.confirm is not None and confirm and not summary.interrupted:
-            confirmed = launch_ablation(load_study(path), workplace, console)
+            confirmed = launch_ablation(load_study(path), workspace, console)
     seconds = time.monotonic() - started
     return dataclasses.replace(summary, best=path, confirmed=confirmed, seconds=seconds)
 
@@ -144,19 +144,19 @@ class _Launch:
         self,
         plan: SearchPlan,
         sources: Sources,
-        workplace: Workplace,
+        workspace: Workspace,
         console: Console,
         journal: Journal,
         stack: ExitStack,
     ) -> None:
         self._plan = plan
         self._sources = sources
-        self._workplace = workplace
+        self._workspace = workspace
         self._console = console
         self._journal = journal
         self._stack = stack
-        self._folder = workplace.folder(plan.study.study)
-        self._checkpoints = workplace.checkpoints(plan.study.study)
+        self._folder = workspace.folder(plan.study.study)
+        self._checkpoints = workspace.checkpoints(plan.study.study)
 
     def run(self, *, sequential: bool) -> SearchSummary:
         """Runs the trials that are left."""
@@ -241,13 +241,13 @@ class _Launch:
             one = Suggester(storage, study, group, parallel=parallel)
             suggesters[group.name] = one
             if study.search.start_from is not None and not one.optuna_study.trials:
-                earlier = self._workplace.folder(study.search.start_from)
+                earlier = self._workspace.folder(study.search.start_from)
                 one.begin_with(earlier_best(earlier, group))
         return suggesters
 
     def _study_run(self) -> StudyRun:
         tags = {"dynaloss.plan_hash": self._plan.hash, "dynaloss.kind": "search"}
-        return self._workplace.open_store().start_study(self._plan.study.study, tags=tags)
+        return self._workspace.open_store().start_study(self._plan.study.study, tags=tags)
 
     def _progress(self) -> SearchProgress:
         metric = self._plan.study.search.objectives()[0][0]

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.console import Console
 
-from dynaloss.execution.ablation import Workplace
 from dynaloss.execution.search.confirmation import BEST
 from dynaloss.execution.search.search_launch import SearchSummary, launch_search
 from dynaloss.studies.reading.document import read_document
 from dynaloss.studies.search.arm_tuning import tuning_search, with_tuned
 from dynaloss.studies.study import AblationStudy
+from dynaloss.tracking import Workspace
 
 __all__ = ["tune_arms", "with_stored_tuning"]
 
 
 def tune_arms(
-    study: AblationStudy, workplace: Workplace, console: Console, *, sequential: bool = False
+    study: AblationStudy, workspace: Workspace, console: Console, *, sequential: bool = False
 ) -> SearchSummary:
     """Runs what is left of the search of a study's arms; `with_stored_tuning` then applies it.
 
     Args:
         study: A study whose `ablation.tuning` is `per_arm`.
-        workplace: Where things are kept; the search is a study of its own there.
+        workspace: Where things are kept; the search is a study of its own there.
         console: Where progress is shown.
         sequential: Run one trial at a time, in this process, without Ray.
 
@@ -31,12 +29,12 @@ def tune_arms(
         InputError: As `launch_search` does.
     """
     search = tuning_search(study)
-    return launch_search(search, workplace, console, sequential=sequential, confirm=False)
+    return launch_search(search, workspace, console, sequential=sequential, confirm=False)
 
 
-def with_stored_tuning(study: AblationStudy, storage: Path) -> AblationStudy:
+def with_stored_tuning(study: AblationStudy, workspace: Workspace) -> AblationStudy:
     """The study with the settings that its search has found so far; as it is without any."""
-    path = Workplace(storage=storage).folder(tuning_search(study).study) / BEST
+    path = workspace.folder(tuning_search(study).study) / BEST
     if not path.is_file():
         return study
     arms = study.arm_overrides()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.tracking import resolve_artifact_root, resolve_storage, resolve_tracking_uri
+from dynaloss.tracking import Workspace
 from dynaloss.tracking.location import redacted, sqlite_path
 
 
@@ -20,26 +20,26 @@ def test_storage_is_the_argument_then_the_environment_then_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert resolve_storage(None) == tmp_path / "results"
+    assert Workspace().storage == tmp_path / "results"
     monkeypatch.setenv("DYNALOSS_STORAGE", "elsewhere")
-    assert resolve_storage(None) == tmp_path / "elsewhere"
-    assert resolve_storage(tmp_path / "given") == tmp_path / "given"
+    assert Workspace().storage == tmp_path / "elsewhere"
+    assert Workspace(tmp_path / "given").storage == tmp_path / "given"
 
 
 def test_the_store_is_the_argument_then_the_environment_then_sqlite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert resolve_tracking_uri(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert Workspace(tmp_path).store_uri == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
-    assert resolve_tracking_uri(None, tmp_path) == "http://server:5000"
-    assert resolve_tracking_uri("postgresql://db/x", tmp_path) == "postgresql://db/x"
+    assert Workspace(tmp_path).store_uri == "http://server:5000"
+    assert Workspace(tmp_path, "postgresql://db/x").store_uri == "postgresql://db/x"
 
 
 def test_a_relative_sqlite_path_is_made_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    uri = resolve_tracking_uri("sqlite:///a/b.db?timeout=9", tmp_path)
+    uri = Workspace(tmp_path, "sqlite:///a/b.db?timeout=9").store_uri
     assert uri == f"sqlite:///{tmp_path}/a/b.db?timeout=9"
     assert sqlite_path(uri) == tmp_path / "a" / "b.db"
 
@@ -59,7 +59,7 @@ def test_a_relative_sqlite_path_is_made_absolute(
 )
 def test_a_server_keeps_its_own_artifacts(uri: str, own: bool, tmp_path: Path) -> None:
     expected = (tmp_path / "artifacts").as_uri() if own else None
-    assert resolve_artifact_root(uri, tmp_path) == expected
+    assert Workspace(tmp_path, uri).artifact_root == expected
 
 
 def test_a_shown_address_holds_no_password() -> None:

@@ -1,0 +1,99 @@
+"""Where studies keep their results: the storage folder and the tracking store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dynaloss.errors import InputError
+from dynaloss.tracking.location import absolute_uri, is_sql, sqlite_path, sqlite_uri
+from dynaloss.tracking.store import Store
+
+
+def _default_storage() -> Path:
+    return Path(os.environ.get("DYNALOSS_STORAGE") or "results")
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where studies keep their results.
+
+    Attributes:
+        storage: Folder of checkpoints, locks, artifacts and the default tracking store, made
+            absolute; by default that of the variable DYNALOSS_STORAGE, then `results`.
+        tracking_uri: MLflow tracking URI; None for that of the variable MLFLOW_TRACKING_URI, then
+            SQLite in the storage folder.
+    """
+
+    storage: Path = field(default_factory=_default_storage)
+    tracking_uri: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "storage", Path(self.storage).expanduser().resolve())
+
+    @property
+    def store_uri(self) -> str:
+        """Address of the tracking store.
+
+        A relative SQLite path is made absolute, so that the interface and the workers, which may
+        run in other folders, open the same file.
+        """
+        uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        return absolute_uri(uri) if uri else sqlite_uri(self.storage / "mlflow.db")
+
+    @property
+    def artifact_root(self) -> str | None:
+        """File URI of the artifacts; None where the server or the file store decides."""
+        return (self.storage / "artifacts").as_uri() if is_sql(self.store_uri) else None
+
+    @property
+    def has_store(self) -> bool:
+        """Whether the store may hold something: only a SQLite file is known to be absent."""
+        path = sqlite_path(self.store_uri)
+        return path is None or path.is_file()
+
+    def folder(self, study: str) -> Path:
+        """Folder of the study."""
+        return self.storage / study
+
+    def checkpoints(self, study: str) -> Path:
+        """Folder of the study's checkpoints."""
+        return self.folder(study) / "checkpoints"
+
+    def open_store(self, *, must_exist: bool = False) -> Store:
+        """The tracking store, opened.
+
+        Args:
+            must_exist: Refuse a SQLite file that is not there instead of making it.
+
+        Raises:
+            InputError: If the store is absent, cannot be reached or is damaged.
+        """
+        return Store(self.store_uri, self.artifact_root, must_exist=must_exist)
+
+    @contextmanager
+    def locked(self, study: str) -> Iterator[None]:
+        """Keeps a second launch of the same study out.
+
+        Raises:
+            InputError: If another process runs the study in this workspace.
+        """
+        path = self.folder(study) / "launch.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"Another process is running study '{study}' in {self.storage}: "
+                "wait for it, or stop it first."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
