@@ -304,8 +304,8 @@ def ray_live(trials: Sequence[SearchTrial]) -> Tally:
     import ray
     from ray import tune
 
+    from dynaloss.data.sources import load_source
     from dynaloss.execution.backends.ray_trainable import RESULT_KEY, TrialTrainable
-    from dynaloss.execution.trial.assembly import load_source_of, source_key
     from dynaloss.execution.trial.runner import TrialOrder
 
     class Reporting(TrialTrainable):
@@ -332,7 +332,7 @@ def ray_live(trials: Sequence[SearchTrial]) -> Tally:
             self.curves[key].append((result[METRIC], result[TEST]))
 
     data = trials[0].trial.config.data
-    sources = {source_key(data): ray.put(load_source_of(data))}
+    sources = {data.source_key: ray.put(load_source(data))}
     with tempfile.TemporaryDirectory() as folder:
         configs = [
             {
@@ -345,7 +345,7 @@ def ray_live(trials: Sequence[SearchTrial]) -> Tally:
                         checkpoints=folder,
                     )
                 ),
-                "source": source_key(data),
+                "source": data.source_key,
                 "cpu": 1,
                 "gpu": 0,
             }

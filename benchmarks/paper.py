@@ -25,11 +25,10 @@ from typing import Any
 import torch
 from machine import describe
 
-from dynaloss.data.bias.bias_settings import BiasSettings
-from dynaloss.data.sources.loading import Source, SourceSettings, load_source
-from dynaloss.data.splits.roles import make_splits
-from dynaloss.data.splits.streamed import make_split
-from dynaloss.data.views.weak_and_strong import Views, ViewSettings
+from dynaloss.config.data import DataConfig, NoiseConfig, SourceSettings, ViewsConfig
+from dynaloss.data.sources import Source, load_source
+from dynaloss.data.splits import make_splits, open_split
+from dynaloss.data.views.weak_and_strong import Views
 from dynaloss.errors import DynalossError
 from dynaloss.learning.losses.cross_entropy import CrossEntropy
 from dynaloss.learning.losses.dynamic import DynamicLoss, LabelCorrector, MarginGenerator
@@ -82,7 +81,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def load_cifar10(folder: Path) -> Source:
     """CIFAR-10 in either layout."""
     name = "parquet" if (folder / "train.parquet").exists() else "cifar10"
-    return load_source(SourceSettings(name=name, root=folder))
+    return load_source(SourceSettings(source=name, root=str(folder)))
 
 
 def build_trainer(options: argparse.Namespace, source: Source) -> tuple[Trainer, dict[str, Any]]:
@@ -90,7 +89,7 @@ def build_trainer(options: argparse.Namespace, source: Source) -> tuple[Trainer,
     device, C = torch.device(options.device), source.num_classes
     streams = Streams(base_seed=0, seed=options.seed)
     splits = make_splits(source, _bias(options), streams)
-    views = Views.of_source(source, device, ViewSettings(augment="autoaugment", cutout=16))
+    views = Views.of_source(source, device, ViewsConfig(augment="autoaugment", cutout=16))
     model = build_model(
         options.model,
         input_shape=source.input_shape,
@@ -100,8 +99,8 @@ def build_trainer(options: argparse.Namespace, source: Source) -> tuple[Trainer,
     trainer = Trainer(
         model=model.to(device),
         loss=_loss(options.loss, C, streams).to(device),
-        train=make_split(splits.train, views, device),
-        evaluations={"test": make_split(splits.test, views, device)},
+        train=open_split(splits.train, views, device),
+        evaluations={"test": open_split(splits.test, views, device)},
         num_classes=C,
         settings=_trainer_settings(options),
         clean_set=None,
@@ -112,20 +111,11 @@ def build_trainer(options: argparse.Namespace, source: Source) -> tuple[Trainer,
     return trainer, splits.record
 
 
-def _bias(options: argparse.Namespace) -> BiasSettings:
-    return BiasSettings(
-        noise_kind="symmetric",
-        noise_rate=options.rate,
-        noise_map=None,
-        noise_path=None,
-        noise_key=None,
-        imbalance="exponential",
+def _bias(options: argparse.Namespace) -> DataConfig:
+    return DataConfig(
+        noise=NoiseConfig(rate=options.rate),
         imbalance_factor=options.imbalance,
         n_max=options.n_max,
-        test_fraction=0.0,
-        validation_fraction=0.0,
-        validation_labels="observed",
-        equal_images="keep",
     )
 
 

@@ -64,7 +64,7 @@ def test_mean_of_the_last_epochs_is_defined_by_its_metric() -> None:
 
 @pytest.mark.parametrize("loss", ["dynamic", "cross_entropy"])
 def test_every_metric_that_a_trial_reports_is_defined(loss: str, tmp_path: Path) -> None:
-    from dynaloss.execution.trial.assembly import load_source_of
+    from dynaloss.data.sources import load_source
     from dynaloss.execution.trial.runner import TrialOrder, TrialRunner
     from dynaloss.studies import DataConfig, TrialConfig
 
@@ -83,7 +83,7 @@ def test_every_metric_that_a_trial_reports_is_defined(loss: str, tmp_path: Path)
     order = TrialOrder(
         key="k", config=config.model_dump(), seed=0, base_seed=0, checkpoints=str(tmp_path)
     )
-    runner = TrialRunner(order, load_source_of(DataConfig()), gpus=0)
+    runner = TrialRunner(order, load_source(DataConfig()), gpus=0)
     reported: set[str] = set()
     while (result := runner.step()).outcome is None:
         reported |= {name for _, metrics in result.reports for name in metrics}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynaloss.data.sources.loading import ImageArrays, Source
+from dynaloss.data.sources import ImageArrays, Source
 
 
 def _arrays(first: int, sizes: tuple[int, ...]) -> ImageArrays:

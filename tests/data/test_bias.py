@@ -8,13 +8,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
 
-from dynaloss.data.bias.imbalance import (
-    draw_observed_labels,
-    long_tail_counts,
-    realised_transition_matrix,
-    symmetric_transition_matrix,
-    take_per_class,
-)
+from dynaloss.data.bias.imbalance import long_tail_counts, take_per_class
+from dynaloss.data.bias.noise.symmetric import symmetric_transition_matrix
+from dynaloss.data.bias.transitions import draw_observed_labels, realised_transition_matrix
 
 Labels = NDArray[np.int64]
 

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable
+from hashlib import md5
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet as pq
+from torchvision import datasets
 
-from dynaloss.config import plugins as user_sources
-from dynaloss.data.sources import loading
-from dynaloss.data.sources.image_files import ImageFiles
-from dynaloss.data.sources.loading import (
+from dynaloss.config import plugins
+from dynaloss.data.sources import (
     DataNotFound,
     Source,
     SourceSettings,
     load_source,
     source_status,
 )
+from dynaloss.data.sources.image_files import ImageFiles
 from dynaloss.errors import InputError
 
 SIDE = 8
@@ -93,7 +94,8 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
 
 def _settings(name: str, root: Path, **changes: object) -> SourceSettings:
     size = None if name == "parquet" else SIDE
-    return SourceSettings(**{"name": name, "root": root, "image_size": size, **changes})  # type: ignore[arg-type]
+    values = {"source": name, "root": str(root), "image_size": size, **changes}
+    return SourceSettings.model_validate(values)
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -146,10 +148,10 @@ def test_digest_follows_the_content_alone(settings: SourceSettings, tmp_path: Pa
     assert load_source(settings).digest == digest
     assert settings.root is not None
     moved = tmp_path / "moved"
-    settings.root.rename(moved)
-    there = _settings(settings.name, moved)
+    Path(settings.root).rename(moved)
+    there = _settings(settings.source, moved)
     assert source_status(there).digest == digest
-    if settings.name == "parquet":
+    if settings.source == "parquet":
         _write_parquet(moved / "test.parquet", [1, 8, 10])
     else:
         _png(77, next(path for path in sorted(moved.rglob("*.png"))))
@@ -165,15 +167,15 @@ def test_decoding_happens_once(settings: SourceSettings, monkeypatch: pytest.Mon
 
 
 def test_classes_can_be_a_subset(settings: SourceSettings) -> None:
-    source = load_source(_settings(settings.name, Path(str(settings.root)), num_classes=2))
+    source = load_source(_settings(settings.source, Path(str(settings.root)), num_classes=2))
     assert sorted(source.pool.labels.tolist()) == [0, 0, 1, 1]
     assert source.num_classes == 2
 
 
 def test_missing_data_say_what_to_fetch(settings: SourceSettings, tmp_path: Path) -> None:
-    nowhere = _settings(settings.name, tmp_path / "nowhere")
+    nowhere = _settings(settings.source, tmp_path / "nowhere")
     status = source_status(nowhere)
-    assert status.digest == f"missing:{settings.name}"
+    assert status.digest == f"missing:{settings.source}"
     assert f"'{tmp_path / 'nowhere'}' does not exist; fetch " in str(status.missing)
     with pytest.raises(DataNotFound, match="data not found"):
         load_source(nowhere)
@@ -206,6 +208,24 @@ def test_a_malformed_line_is_named(tmp_path: Path) -> None:
 # -- CIFAR ----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SourceSettings]:
+    """Writes a small data set in CIFAR's layout; its files are the known ones to torchvision."""
+
+    def write(name: str) -> SourceSettings:
+        _cifar(tmp_path, name)
+        dataset = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+        known = {path.name: md5(path.read_bytes()).hexdigest() for path in tmp_path.glob("*/*")}
+        for files in ("train_list", "test_list"):
+            ours = [[name, known[name]] for name, _ in getattr(dataset, files)]
+            monkeypatch.setattr(dataset, files, ours)
+        meta = dataset.meta | {"md5": known[dataset.meta["filename"]]}
+        monkeypatch.setattr(dataset, "meta", meta)
+        return SourceSettings(source=name, root=str(tmp_path))
+
+    return write
+
+
 def _cifar(root: Path, name: str) -> None:
     ten = name == "cifar10"
     folder = root / ("cifar-10-batches-py" if ten else "cifar-100-python")
@@ -220,9 +240,10 @@ def _cifar(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "number"), [("cifar10", 20), ("cifar100", 4)])
-def test_cifar_in_its_own_layout(name: str, number: int, tmp_path: Path) -> None:
-    _cifar(tmp_path, name)
-    settings = SourceSettings(name=name, root=tmp_path)
+def test_cifar_in_its_own_layout(
+    name: str, number: int, cifar: Callable[[str], SourceSettings]
+) -> None:
+    settings = cifar(name)
     source = load_source(settings)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 3072)).astype(np.uint8)
     assert source.pool.images.shape == (number, 3, 32, 32)
@@ -232,16 +253,18 @@ def test_cifar_in_its_own_layout(name: str, number: int, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04broken", pickle.dumps(Path("x"))], ids=len)
-def test_a_corrupt_batch_of_cifar_is_named(content: bytes, tmp_path: Path) -> None:
-    _cifar(tmp_path, "cifar10")
+def test_a_corrupt_batch_of_cifar_is_named(
+    content: bytes, cifar: Callable[[str], SourceSettings], tmp_path: Path
+) -> None:
+    settings = cifar("cifar10")
     (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(content)
     with pytest.raises(InputError, match="data_batch_3' is corrupt: delete it, then fetch"):
-        load_source(SourceSettings(name="cifar10", root=tmp_path))
+        load_source(settings)
 
 
 def test_missing_cifar_tells_of_the_download(tmp_path: Path) -> None:
     with pytest.raises(DataNotFound, match=r"or set \[data.download\] to true"):
-        load_source(SourceSettings(name="cifar10", root=tmp_path))
+        load_source(SourceSettings(source="cifar10", root=str(tmp_path)))
 
 
 # -- sources of others ----------------------------------------------------------------------
@@ -261,23 +284,21 @@ def test_another_package_adds_a_source(
     make_source: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_source(name="mine")
-    monkeypatch.setattr(
-        "dynaloss.data.sources.loading.user_sources", lambda: {"mine": _Entry(source)}
-    )
-    assert load_source(SourceSettings(name="mine")) is source
-    assert source_status(SourceSettings(name="mine")).digest == source.digest
+    monkeypatch.setattr(plugins, "user_sources", lambda: {"mine": _Entry(source)})
+    assert load_source(SourceSettings(source="mine")) is source
+    assert source_status(SourceSettings(source="mine")).digest == source.digest
 
 
 def test_a_source_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "user_sources", lambda: {"mine": _Entry(3)})
+    monkeypatch.setattr(plugins, "user_sources", lambda: {"mine": _Entry(3)})
     with pytest.raises(InputError, match=r"must return a .*Source, but"):
-        load_source(SourceSettings(name="mine"))
+        load_source(SourceSettings(source="mine"))
 
 
 def test_no_package_adds_a_source_here() -> None:
-    assert user_sources.user_source_names() == ()
+    assert plugins.user_source_names() == ()
 
 
 def test_a_setting_that_means_nothing_is_refused() -> None:
     with pytest.raises(InputError, match=r"\[data.image_size\] is not a setting of 'digits'"):
-        load_source(SourceSettings(name="digits", image_size=4))
+        load_source(SourceSettings(source="digits", image_size=4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynaloss.data.bias.label_files import read_observed_labels
+from dynaloss.data.bias.noise.file import read_observed_labels
 from dynaloss.errors import InputError
 
 TRUE = np.array([0, 1, 2, 1, 0])

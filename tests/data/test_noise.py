@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dynaloss.data.bias.noise import (
+from dynaloss.data.bias.noise.asymmetric import (
     CIFAR10_CLASSES,
     CIFAR100_SUPERCLASSES,
     asymmetric_transition_matrix,
     class_map,
     default_class_map,
-    flip_labels,
-    instance_labels,
-    uniform_transition_matrix,
 )
+from dynaloss.data.bias.noise.flip import flip_labels
+from dynaloss.data.bias.noise.instance import instance_labels
+from dynaloss.data.bias.noise.uniform import uniform_transition_matrix
 from dynaloss.errors import InputError
 
 CIFAR100 = tuple(sorted(name for group in CIFAR100_SUPERCLASSES for name in group))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
+from dynaloss.config.families import AUGMENTATIONS
 from dynaloss.data.views.operations import OPERATIONS
 from dynaloss.data.views.policies import (
     _AUTO,
@@ -11,13 +12,13 @@ from dynaloss.data.views.policies import (
     _IMAGENET,
     _RAND,
     _TRIVIAL,
-    POLICIES,
     augment,
     magnitude_table,
     sub_policies,
 )
 
 NAMES = list(OPERATIONS)
+POLICIES = [name for name in AUGMENTATIONS if name != "none"]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_a_policy_follows_its_stream(policy: str) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_operation_of_a_policy_is_drawn(policy: str) -> None:
     images = torch.zeros(5000, 3, 8, 8, dtype=torch.uint8)
-    steps = POLICIES[policy](images, torch.Generator().manual_seed(0))
+    steps = AUGMENTATIONS[policy].steps(images, torch.Generator().manual_seed(0))
     drawn = {NAMES[number] for operations, _ in steps for number in operations.tolist()}
     names = {
         "autoaugment": set(NAMES) - {"ShearX"},

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dynaloss.data.sources.loading import Source
-from dynaloss.data.splits.resident import ResidentSplit
+from dynaloss.data.sources import Source
+from dynaloss.data.splits.batched import ResidentSplit
 from dynaloss.data.splits.roles import LabelledImages
 from dynaloss.data.views.weak_and_strong import Views
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from dynaloss.data.sources.loading import ImageArrays, Source, SourceSettings, load_source
+from dynaloss.data.sources import ImageArrays, Source, SourceSettings, load_source
 
 MakeSource = Callable[..., Source]
 
-DIGITS = SourceSettings(name="digits")
+DIGITS = SourceSettings(source="digits")
 
 
 @pytest.mark.parametrize("name", ["digits"])
 def test_source_holds_what_it_promises(name: str) -> None:
-    source = load_source(SourceSettings(name=name))
+    source = load_source(SourceSettings(source=name))
     images, labels = source.pool.images, source.pool.labels
     assert source.name == name
     assert (images.dtype, labels.dtype) == (np.uint8, np.int64)
@@ -27,7 +27,7 @@ def test_source_holds_what_it_promises(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["digits"])
 def test_mean_and_std_are_those_of_the_pool(name: str) -> None:
-    source = load_source(SourceSettings(name=name))
+    source = load_source(SourceSettings(source=name))
     scaled = source.pool.images / 255
     assert scaled.mean(axis=(0, 2, 3)) == pytest.approx(source.mean, abs=1e-3)
     assert scaled.std(axis=(0, 2, 3)) == pytest.approx(source.std, abs=1e-3)

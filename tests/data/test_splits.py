@@ -12,40 +12,41 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dynaloss.data.bias.bias_settings import NOISE_KINDS, BiasSettings
-from dynaloss.data.sources.loading import Source
-from dynaloss.data.splits.roles import (
+from dynaloss.config.data import DataConfig
+from dynaloss.config.families import NOISES
+from dynaloss.data.sources import Source
+from dynaloss.data.splits import (
     LabelledImages,
     TrialSplits,
+    assign_roles,
     check_bias,
     make_splits,
-    rows_by_role,
 )
 from dynaloss.errors import InputError
 from dynaloss.learning.streams import Streams
 
 MakeSource = Callable[..., Source]
 
-PLAIN = BiasSettings(
-    noise_kind="none",
-    noise_rate=0.0,
-    noise_map=None,
-    noise_path=None,
-    noise_key=None,
-    imbalance="exponential",
-    imbalance_factor=1.0,
-    n_max=None,
-    test_fraction=0.2,
-    validation_fraction=0.0,
-    validation_labels="observed",
-    equal_images="keep",
-)
-BIASED = replace(
+
+def _changed(config: DataConfig, **changes: object) -> DataConfig:
+    """`config` with other settings; `noise_rate` is `noise.rate`."""
+    values = config.model_dump()
+    for name, value in changes.items():
+        group, _, key = name.partition("_")
+        if group in ("noise", "validation"):
+            values[group][key] = value
+        else:
+            values[name] = value
+    return DataConfig.model_validate(values)
+
+
+PLAIN = _changed(DataConfig(test_fraction=0.2), noise_kind="none")
+BIASED = _changed(
     PLAIN, noise_kind="symmetric", noise_rate=0.4, imbalance_factor=5.0, validation_fraction=0.25
 )
 
 
-def _make(source: Source, settings: BiasSettings, seed: int = 0) -> TrialSplits:
+def _make(source: Source, settings: DataConfig, seed: int = 0) -> TrialSplits:
     return make_splits(source, settings, Streams(base_seed=0, seed=seed))
 
 
@@ -81,7 +82,7 @@ def test_roles_share_no_sample_and_keep_true_labels(
     seed: int,
 ) -> None:
     source = make_source()
-    chosen = replace(
+    chosen = _changed(
         BIASED,
         imbalance_factor=imbalance_factor,
         noise_rate=rate,
@@ -118,7 +119,7 @@ def test_long_tail_of_the_pool(
     n_max: int | None, counts: list[int], make_source: MakeSource
 ) -> None:
     """floor(n_max * 5^(-c / 3))."""
-    splits = _make(make_source(), replace(PLAIN, n_max=n_max, imbalance_factor=5.0))
+    splits = _make(make_source(), _changed(PLAIN, n_max=n_max, imbalance_factor=5.0))
     assert np.bincount(splits.train.true).tolist() == counts
 
 
@@ -143,7 +144,7 @@ def test_validation_is_stratified_by_observed_label(make_source: MakeSource) -> 
 def test_validation_is_scored_against_the_labels_asked_for(
     kind: str, make_source: MakeSource
 ) -> None:
-    splits = _make(make_source(), replace(BIASED, validation_labels=kind))
+    splits = _make(make_source(), _changed(BIASED, validation_labels=kind))
     other = _make(make_source(), BIASED)
     assert splits.validation is not None
     assert np.array_equal(_numbers(splits.validation), _numbers(other.validation))
@@ -170,7 +171,7 @@ def test_same_seed_same_splits_other_seed_others(make_source: MakeSource) -> Non
 def test_conditions_of_a_seed_share_the_test_split(
     change: dict[str, float], make_source: MakeSource
 ) -> None:
-    one, other = (_make(make_source(), s) for s in (BIASED, replace(BIASED, **change)))
+    one, other = (_make(make_source(), s) for s in (BIASED, _changed(BIASED, **change)))
     assert np.array_equal(one.test.images, other.test.images)
 
 
@@ -190,7 +191,7 @@ def test_every_step_draws_from_a_stream_of_its_own(
 
 
 def test_noise_does_not_move_the_tail(make_source: MakeSource) -> None:
-    one, other = (_make(make_source(), replace(BIASED, noise_rate=r)) for r in (0.1, 0.7))
+    one, other = (_make(make_source(), _changed(BIASED, noise_rate=r)) for r in (0.1, 0.7))
     assert one.record["tail_digest"] == other.record["tail_digest"]
     assert one.record["noise_digest"] != other.record["noise_digest"]
 
@@ -228,18 +229,18 @@ FLIP_RATES = {"symmetric": 0.3, "uniform": 0.3, "flip": 0.4, "asymmetric": 0.4, 
 @pytest.mark.parametrize("kind", FLIP_RATES)
 def test_each_kind_of_noise_flips_its_share(kind: str, make_source: MakeSource) -> None:
     source = make_source((400, 400, 400, 400), test=True)
-    splits = _make(source, replace(PLAIN, noise_kind=kind, noise_rate=0.4))
+    splits = _make(source, _changed(PLAIN, noise_kind=kind, noise_rate=0.4))
     assert splits.record["flip_rate"] == pytest.approx(FLIP_RATES[kind], abs=0.05)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in NOISE_KINDS if kind != "file"])
+@pytest.mark.parametrize("kind", [kind for kind in NOISES if kind != "file"])
 def test_no_noise_at_rate_zero(kind: str, make_source: MakeSource) -> None:
-    splits = _make(make_source(), replace(PLAIN, noise_kind=kind))
+    splits = _make(make_source(), _changed(PLAIN, noise_kind=kind))
     assert splits.record["flip_rate"] == 0
 
 
 def test_asymmetric_noise_follows_the_map(make_source: MakeSource) -> None:
-    noisy = replace(PLAIN, noise_kind="asymmetric", noise_rate=0.4, noise_map="a<>b, 2>3")
+    noisy = _changed(PLAIN, noise_kind="asymmetric", noise_rate=0.4, noise_map="a<>b, 2>3")
     matrix = np.array(_make(make_source(), noisy).record["transition_matrix"])
     assert {(i, j) for i, j in np.argwhere(matrix > 0).tolist() if i != j} == {
         (0, 1), (1, 0), (2, 3),
@@ -250,7 +251,7 @@ def test_labels_of_a_file_go_with_their_images(make_source: MakeSource, tmp_path
     source = make_source()
     in_file = np.roll(source.pool.labels, 1)
     np.save(tmp_path / "a.npy", in_file)
-    settings = replace(
+    settings = _changed(
         BIASED, noise_kind="file", noise_rate=0.0, noise_path=str(tmp_path / "a.npy")
     )
     splits = _make(source, settings)
@@ -264,15 +265,15 @@ def test_labels_of_a_file_go_with_their_images(make_source: MakeSource, tmp_path
     ("imbalance", "counts"), [("step", [50, 50, 10, 10]), ("none", [50, 50, 50, 50])]
 )
 def test_other_imbalances(imbalance: str, counts: list[int], make_source: MakeSource) -> None:
-    settings = replace(PLAIN, imbalance=imbalance, imbalance_factor=5.0, n_max=50)
+    settings = _changed(PLAIN, imbalance=imbalance, imbalance_factor=5.0, n_max=50)
     assert np.bincount(_make(make_source(), settings).train.true).tolist() == counts
 
 
 @pytest.mark.parametrize("refuse", [check_bias, _make], ids=["check", "splits"])
 def test_a_class_left_empty_is_named(
-    refuse: Callable[[Source, BiasSettings], object], make_source: MakeSource
+    refuse: Callable[[Source, DataConfig], object], make_source: MakeSource
 ) -> None:
-    settings = replace(PLAIN, imbalance_factor=100.0)
+    settings = _changed(PLAIN, imbalance_factor=100.0)
     with pytest.raises(InputError, match=r"100 leaves none of class 'd' \(3\): lower "):
         refuse(make_source(), settings)
 
@@ -290,7 +291,7 @@ def test_a_bias_that_does_not_fit_is_refused_beforehand(
 ) -> None:
     check_bias(make_source(), PLAIN)
     with pytest.raises(InputError, match=problem):
-        check_bias(make_source(), replace(PLAIN, **change))
+        check_bias(make_source(), _changed(PLAIN, **change))
 
 
 def test_images_in_both_train_and_test_are_counted(make_source: MakeSource) -> None:
@@ -303,20 +304,20 @@ def test_images_in_both_train_and_test_are_counted(make_source: MakeSource) -> N
 def test_each_split_has_a_digest_of_its_images_and_labels(make_source: MakeSource) -> None:
     source = make_source()
 
-    def digests(settings: BiasSettings, seed: int = 0) -> dict[str, str]:
+    def digests(settings: DataConfig, seed: int = 0) -> dict[str, str]:
         found: dict[str, str] = _make(source, settings, seed).record["split_digests"]
         return found
 
     plain = digests(PLAIN)
     assert plain == digests(PLAIN)
     assert plain.keys() == {"train", "test"}
-    noisy = digests(replace(PLAIN, noise_kind="symmetric", noise_rate=0.4))
+    noisy = digests(_changed(PLAIN, noise_kind="symmetric", noise_rate=0.4))
     assert noisy["train"] != plain["train"]
     assert noisy["test"] == plain["test"]
     other_seed = digests(PLAIN, seed=1)
     assert other_seed["train"] != plain["train"]
     assert other_seed["test"] != plain["test"]
-    held_out = digests(replace(PLAIN, validation_fraction=0.2))
+    held_out = digests(_changed(PLAIN, validation_fraction=0.2))
     assert held_out.keys() == {"train", "validation", "test"}
     assert held_out["train"] != plain["train"]
 
@@ -343,7 +344,7 @@ def test_equal_images_across_roles_are_counted_by_their_content(make_source: Mak
 def test_training_on_what_equals_validation_or_test_can_be_left_out(
     make_source: MakeSource,
 ) -> None:
-    source, dropped = _with_twins(make_source()), replace(BIASED, equal_images="drop")
+    source, dropped = _with_twins(make_source()), _changed(BIASED, equal_images="drop")
     splits = _make(source, dropped)
     train, validation, test = (set(_numbers(part).tolist()) for part in _roles(splits))
     assert not train & validation
@@ -353,7 +354,7 @@ def test_training_on_what_equals_validation_or_test_can_be_left_out(
 
 def test_without_equal_images_there_is_nothing_to_drop(make_source: MakeSource) -> None:
     kept, dropped = (
-        _make(make_source(), replace(BIASED, equal_images=choice)) for choice in ("keep", "drop")
+        _make(make_source(), _changed(BIASED, equal_images=choice)) for choice in ("keep", "drop")
     )
     assert kept.record == dropped.record
 
@@ -369,17 +370,17 @@ def test_without_equal_images_there_is_nothing_to_drop(make_source: MakeSource) 
 def test_a_class_that_training_would_not_observe_is_refused(
     change: dict[str, Any], make_source: MakeSource
 ) -> None:
-    changed = replace(PLAIN, **change)
+    changed = _changed(PLAIN, **change)
     name = "'b' (1)" if "noise_map" in change else "'d' (3)"
     message = rf"must leave every class an observed training label, .* class {re.escape(name)}: "
     check_bias(make_source(), changed)
     with pytest.raises(InputError, match=message):
-        rows_by_role(make_source(), changed, Streams(base_seed=0, seed=0))
+        assign_roles(make_source(), changed, Streams(base_seed=0, seed=0))
 
 
 def test_roles_are_drawn_as_the_trial_draws_them(make_source: MakeSource) -> None:
-    settings = replace(BIASED, validation_fraction=0.2)
-    rows = rows_by_role(make_source(), settings, Streams(base_seed=0, seed=3))
+    settings = _changed(BIASED, validation_fraction=0.2)
+    rows = assign_roles(make_source(), settings, Streams(base_seed=0, seed=3)).positions
     splits = _make(make_source(), settings, 3)
     assert rows.keys() == splits.by_role.keys() == {"train", "validation", "test"}
     for role, samples in splits.by_role.items():

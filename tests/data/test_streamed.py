@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dynaloss.data.sources import Source
 from dynaloss.data.sources.image_files import ImageFiles
-from dynaloss.data.sources.source import Source
-from dynaloss.data.splits.resident import ResidentSplit
+from dynaloss.data.splits import open_split
+from dynaloss.data.splits.batched import ResidentSplit
 from dynaloss.data.splits.roles import LabelledImages
-from dynaloss.data.splits.streamed import StreamedSplit, make_split, random_box
+from dynaloss.data.splits.streamed import StreamedSplit, random_box
 from dynaloss.data.views.weak_and_strong import Views
 
 CPU = torch.device("cpu")
@@ -108,5 +109,5 @@ def test_files_stream_and_arrays_do_not(
 ) -> None:
     pool = make_source().pool
     arrays = LabelledImages(images=pool.images, observed=pool.labels, true=pool.labels)
-    assert isinstance(make_split(samples, views, CPU), StreamedSplit)
-    assert isinstance(make_split(arrays, views, CPU, "stream"), ResidentSplit)
+    assert isinstance(open_split(samples, views, CPU), StreamedSplit)
+    assert isinstance(open_split(arrays, views, CPU, "stream"), ResidentSplit)

@@ -8,8 +8,9 @@ from scipy import stats
 from torch import Tensor
 from torchvision.transforms import functional as TF
 
-from dynaloss.data.sources.loading import Source
-from dynaloss.data.views.weak_and_strong import Views, ViewSettings, random_crop, random_flip
+from dynaloss.config.data import ViewsConfig
+from dynaloss.data.sources import Source
+from dynaloss.data.views.weak_and_strong import Views, random_crop, random_flip
 
 MakeSource = Callable[..., Source]
 
@@ -92,7 +93,7 @@ def test_same_stream_same_view(make_source: MakeSource) -> None:
 
 
 def test_settings_come_before_what_suits_the_source(make_source: MakeSource) -> None:
-    settings = ViewSettings(augment="randaugment", cutout=3, crop_padding=0, flip=False)
+    settings = ViewsConfig(augment="randaugment", cutout=3, crop_padding=0, flip=False)
     views = Views.of_source(make_source(flip=True), torch.device("cpu"), settings)
     assert (views.crop_padding, views.flip) == (0, False)
     assert (views.augment, views.cutout) == ("randaugment", 3)
@@ -101,7 +102,7 @@ def test_settings_come_before_what_suits_the_source(make_source: MakeSource) -> 
 def test_cutout_comes_last(make_source: MakeSource, generator: torch.Generator) -> None:
     """Nothing after it may fill the black square, not even the inversion of a policy."""
     source = make_source(mean=(0.0,) * 3, std=(1.0,) * 3)
-    settings = ViewSettings(augment="autoaugment", cutout=4, crop_padding=0)
+    settings = ViewsConfig(augment="autoaugment", cutout=4, crop_padding=0)
     views = Views.of_source(source, torch.device("cpu"), settings)
     strong = views.strong(_images(300), generator)
     assert (strong == 0).all(dim=1).flatten(1).any(dim=1).all()

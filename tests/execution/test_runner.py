@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dynaloss.data.sources.loading import Source
+from dynaloss.data.sources import Source, load_source
 from dynaloss.execution.trial import runner as runner_module
-from dynaloss.execution.trial.assembly import load_source_of
 from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
 from dynaloss.studies import DataConfig, TrialConfig
 from dynaloss.studies.trial_record import Outcome
@@ -17,7 +16,7 @@ from dynaloss.studies.trial_record import Outcome
 
 @pytest.fixture(scope="module")
 def source() -> Source:
-    return load_source_of(DataConfig())
+    return load_source(DataConfig())
 
 
 @pytest.fixture

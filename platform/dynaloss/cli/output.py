@@ -82,7 +82,7 @@ def print_catalogue() -> None:
     models = {**MODELS, "torchvision/NAME": "any classifier of torchvision, such as resnet50"}
     for title, entries in (
         ("studies", studies),
-        ("data sources", SOURCES),
+        ("data sources", {name: kind.description for name, kind in SOURCES.items()}),
         ("models", models),
         ("losses", LOSSES),
     ):

@@ -7,42 +7,26 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from dynaloss.config.plugins import user_source_names
+from dynaloss.config import plugins
+from dynaloss.config.families import AUGMENTATIONS, IMBALANCES, NOISES, SOURCES
+from dynaloss.config.registry import OneOf
 from dynaloss.config.settings import PathText, Real, Settings, one_of, rule_error, show
 
-__all__ = ["SOURCES", "DataConfig", "NoiseConfig", "ValidationConfig", "ViewsConfig"]
-
-SOURCES = {
-    "digits": "1,797 real 8 x 8 images of ten digits, part of scikit-learn: no download",
-    "cifar10": "CIFAR-10 as torchvision keeps it; data.download: true fetches it",
-    "cifar100": "CIFAR-100 as torchvision keeps it; data.download: true fetches it",
-    "parquet": "parquet files with images in their rows, as Hugging Face ships data sets",
-    "image_folder": "a folder of images per class, below train/ and test/",
-    "image_list": "text files of `path label` lines, as ImageNet-LT and WebVision ship them",
-    "animal10n": "Animal-10N: training/ and testing/ with the label in front of each file name",
-}
-"""Every data source of our own by name; those that other packages add are accepted, too."""
-
-_WITH_TEST_SPLIT = frozenset(SOURCES) - {"digits"}
 _PAIRS = re.compile(r"[^,<>]+<?>[^,<>]+(,[^,<>]+<?>[^,<>]+)*")
 
 
 def _known_source(name: str) -> str:
-    return one_of([*SOURCES, *user_source_names()])(name)
+    return one_of([*SOURCES, *plugins.user_source_names()])(name)
 
 
 class NoiseConfig(Settings):
-    """How observed labels come to differ from true ones."""
+    """How observed labels come to differ from true ones.
 
-    kind: Literal["symmetric", "uniform", "flip", "asymmetric", "instance", "file", "none"] = (
-        Field(
-            default="symmetric",
-            description="Law of the label noise. symmetric: a noisy label is drawn by class "
-            "frequency, and may be the true one. uniform: likewise, each class equally often. "
-            "flip: exactly this share of the labels changes. asymmetric: to one similar class. "
-            "instance: depends on the image. file: labels from data.noise.path. none: labels "
-            "stay as they are, whatever the rate.",
-        )
+    A kind with settings of its own derives its class from this one.
+    """
+
+    kind: Annotated[str, AfterValidator(one_of(NOISES))] = Field(
+        default="symmetric", description="Law of the label noise."
     )
     rate: Real = Field(
         default=0.0, ge=0, le=1, description="Share of labels that are redrawn, in [0, 1]."
@@ -59,21 +43,23 @@ class NoiseConfig(Settings):
     )
     key: str | None = Field(
         default=None,
-        description="For file: the array or column to take, such as 'worse_label'; null where "
+        description="For file: the array or column to use, such as 'worse_label'; null where "
         "there is only one.",
     )
 
     @property
     def is_off(self) -> bool:
         """Whether every label stays as it is."""
-        return self.kind == "none" or (self.kind != "file" and self.rate == 0)
+        uses = NOISES[self.kind].uses
+        return not uses or ("rate" in uses and self.rate == 0)
 
     @property
     def label(self) -> str:
         """The noise in words, such as `symmetric 0.4`."""
         if self.is_off:
             return "no noise"
-        return f"{self.kind} {self.key or 'labels' if self.kind == 'file' else show(self.rate)}"
+        has_rate = "rate" in NOISES[self.kind].uses
+        return f"{self.kind} {show(self.rate) if has_rate else self.key or 'labels'}"
 
     @field_validator("map")
     @classmethod
@@ -84,9 +70,10 @@ class NoiseConfig(Settings):
 
     @field_validator("path")
     @classmethod
-    def _given_for_a_file(cls, path: str | None, info: ValidationInfo) -> str | None:
-        if path is None and info.data.get("kind") == "file":
-            raise rule_error("must be a label file where data.noise.kind is 'file'")
+    def _given_where_used(cls, path: str | None, info: ValidationInfo) -> str | None:
+        kind = NOISES.get(info.data.get("kind", ""))
+        if path is None and kind is not None and "path" in kind.uses:
+            raise rule_error(f"must be a label file where data.noise.kind is '{kind.name}'")
         return path
 
 
@@ -106,12 +93,8 @@ class ValidationConfig(Settings):
 class ViewsConfig(Settings):
     """How the strong view is made of an image; the weak view is the image, normalised."""
 
-    augment: Literal[
-        "none", "autoaugment", "autoaugment_imagenet", "randaugment", "trivialaugment"
-    ] = Field(
-        default="none",
-        description="Policy of the strong view. autoaugment: that of CIFAR-10. "
-        "autoaugment_imagenet: that of ImageNet.",
+    augment: Annotated[str, AfterValidator(one_of(AUGMENTATIONS))] = Field(
+        default="none", description="Policy of the strong view."
     )
     cutout: int = Field(
         default=0, ge=0, description="Side of the square that is cut out, in pixels; 0 for none."
@@ -133,8 +116,8 @@ class ViewsConfig(Settings):
     )
 
 
-class DataConfig(Settings):
-    """Source of the data and the bias put on its training part: long tail first, then noise."""
+class SourceSettings(Settings):
+    """Which source, and where its files are; what sources are loaded by."""
 
     source: Annotated[str, AfterValidator(_known_source)] = Field(
         default="digits", description="Name of the data source."
@@ -170,11 +153,19 @@ class DataConfig(Settings):
         description="resident: decoded once, and kept on the device. stream: read batch by "
         "batch. auto: resident up to 4 GiB.",
     )
-    noise: NoiseConfig = NoiseConfig()
-    imbalance: Literal["exponential", "step", "none"] = Field(
-        default="exponential",
-        description="How class sizes fall from n_max to n_min. exponential: evenly on a log "
-        "scale. step: the later half of the classes is small. none: whatever the factor, not.",
+
+    @property
+    def source_key(self) -> str:
+        """Text that two settings share if and only if they name the same source and files."""
+        return self.model_dump_json(include=set(SourceSettings.model_fields))
+
+
+class DataConfig(SourceSettings):
+    """Source of the data and the bias put on its training part: long tail first, then noise."""
+
+    noise: Annotated[NoiseConfig, OneOf(NOISES, tag="kind", default="symmetric")] = NoiseConfig()
+    imbalance: Annotated[str, AfterValidator(one_of(IMBALANCES))] = Field(
+        default="exponential", description="How class sizes fall from n_max to n_min."
     )
     imbalance_factor: Real = Field(
         default=1.0,
@@ -204,7 +195,8 @@ class DataConfig(Settings):
     @property
     def has_test_split(self) -> bool:
         """Whether the source is known to have a test split of its own."""
-        return self.source in _WITH_TEST_SPLIT and self.test != ""
+        kind = SOURCES.get(self.source)
+        return kind is not None and kind.has_test_split and self.test != ""
 
     @property
     def is_imbalanced(self) -> bool:
@@ -214,8 +206,10 @@ class DataConfig(Settings):
     @property
     def imbalance_label(self) -> str:
         """The imbalance in words, such as `IR 10`."""
-        step = "step " if self.imbalance == "step" and self.is_imbalanced else ""
-        return f"{step}IR {show(self.imbalance_factor if self.is_imbalanced else 1)}"
+        if not self.is_imbalanced:
+            return "IR 1"
+        kind = "" if self.imbalance == "exponential" else f"{self.imbalance} "
+        return f"{kind}IR {show(self.imbalance_factor)}"
 
     @field_validator("imbalance_factor")
     @classmethod

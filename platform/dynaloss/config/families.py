@@ -13,27 +13,10 @@ from typing import TYPE_CHECKING, Any
 from dynaloss.config.registry import Kind, Registry, SettingsKind
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor, nn
-
-__all__ = [
-    "AUGMENTATIONS",
-    "LOSSES",
-    "MODELS",
-    "NOISES",
-    "OPTUNA_SAMPLERS",
-    "PRUNERS",
-    "SAMPLERS",
-    "SOURCES",
-    "AugmentationKind",
-    "LossKind",
-    "ModelKind",
-    "NoiseKind",
-    "OptunaSamplerKind",
-    "PrunerKind",
-    "SamplerKind",
-    "SourceKind",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +48,29 @@ class NoiseKind(SettingsKind):
     """A law of label noise.
 
     Attributes:
-        observe: Observed labels of true ones.
-        uses: Settings that have an effect, beside the kind.
+        observe: Observed labels, int64, given the settings, the source, the positions in its pool
+            of the N samples to label, and a NumPy generator.
+        uses: Settings that have an effect, beside the kind. A kind that uses the rate is off at
+            rate 0, and one that uses none is always off.
+        check: Refuses a source that it cannot be put on, whatever the seed; None accepts all.
+        is_costly: Whether its labels are drawn in the trial alone, not in the checks before it.
     """
 
-    observe: Callable[..., Any]
-    uses: tuple[str, ...]
+    observe: Callable[..., NDArray[np.int64]]
+    uses: tuple[str, ...] = ("rate",)
+    check: Callable[..., object] | None = None
+    is_costly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImbalanceKind(Kind):
+    """A shape of class sizes.
+
+    Attributes:
+        class_sizes: Samples per class, int64, shape (C,), given n_max, C and n_max / n_min.
+    """
+
+    class_sizes: Callable[[int, int, float], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +89,8 @@ class SourceKind(Kind):
     """A data source.
 
     Attributes:
-        load: Reads it whole.
-        digest: Digest of its content, without decoding it.
+        load: Reads it whole, given its `SourceSettings`; decodes or downloads where needed.
+        digest: Digest of its content, given the same, without decoding it.
         ignores: Settings of the source that mean nothing to it, and are refused.
         has_test_split: Whether it has a test split of its own.
     """
@@ -140,6 +140,7 @@ LOSSES: Registry[LossKind] = Registry("loss", "dynaloss.learning.losses")
 SAMPLERS: Registry[SamplerKind] = Registry("metadata sampler", "dynaloss.learning.meta.samplers")
 MODELS: Registry[ModelKind] = Registry("model", "dynaloss.learning.models.catalogue")
 NOISES: Registry[NoiseKind] = Registry("label noise", "dynaloss.data.bias.noise")
+IMBALANCES: Registry[ImbalanceKind] = Registry("imbalance", "dynaloss.data.bias.imbalance")
 SOURCES: Registry[SourceKind] = Registry("data source", "dynaloss.data.sources.kinds")
 AUGMENTATIONS: Registry[AugmentationKind] = Registry(
     "augmentation", "dynaloss.data.views.policies"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-__all__ = ["GROUP", "user_source_names", "user_sources"]
-
 GROUP = "dynaloss.sources"
 """Entry point group: name of a source, and a callable that takes `SourceSettings`."""
 

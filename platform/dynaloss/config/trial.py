@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from dynaloss.config.data import SOURCES, DataConfig
+from dynaloss.config.data import DataConfig
+from dynaloss.config.families import SOURCES
 from dynaloss.config.losses import (
     LOSSES,
     DynamicLossConfig,

@@ -14,12 +14,7 @@ from dynaloss.config.trial import DataConfig, TrialConfig
 from dynaloss.errors import InputError
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.recording import Ending, Recorder
-from dynaloss.execution.trial.assembly import (
-    checks_of,
-    load_source_of,
-    source_key,
-    source_status_of,
-)
+from dynaloss.execution.trial.assembly import checks_of
 from dynaloss.execution.trial.runner import TrialOrder, TrialRunner
 from dynaloss.execution.trial.threads import trial_threads
 from dynaloss.execution.trial_writer import TrialWriter
@@ -29,7 +24,7 @@ from dynaloss.studies.study import AblationStudy
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
-    from dynaloss.data.sources.loading import Source
+    from dynaloss.data.sources import Source
     from dynaloss.tracking import Store, StudyRun, Workspace
 
 __all__ = [
@@ -79,9 +74,11 @@ class Sources:
 
     def of(self, config: DataConfig) -> Source:
         """The source of the settings."""
-        key = source_key(config)
+        from dynaloss.data.sources import load_source
+
+        key = config.source_key
         if key not in self._loaded:
-            self._loaded[key] = load_source_of(config)
+            self._loaded[key] = load_source(config)
         return self._loaded[key]
 
     def digest(self, config: DataConfig) -> str:
@@ -117,10 +114,12 @@ def plan_study(study: AblationStudy) -> Plan:
 
     Where the data are not there, the keys are provisional and a note says what to fetch.
     """
+    from dynaloss.data.sources import source_status
+
     missing: dict[str, None] = {}
 
     def digest(config: DataConfig) -> str:
-        status = source_status_of(config)
+        status = source_status(config)
         if status.missing:
             missing[f"data not found, so the keys are provisional: {status.missing}"] = None
         return status.digest
@@ -301,7 +300,7 @@ def _begun_orders(
     """Each trial's order with the name of its source; a trial begins when its order is taken."""
     for trial in left:
         recorder.begin(trial.key)
-        yield order_of(trial, folder, fresh=fresh), source_key(trial.config.data)
+        yield order_of(trial, folder, fresh=fresh), trial.config.data.source_key
 
 
 def _run_with_ray(
@@ -330,7 +329,7 @@ def _run_with_ray(
             try:
                 run_trials(
                     _begun_orders(left, recorder, folder, fresh),
-                    {source_key(t.config.data): sources.of(t.config.data) for t in left},
+                    {t.config.data.source_key: sources.of(t.config.data) for t in left},
                     study.resources,
                     recorder,
                     most=len(left),

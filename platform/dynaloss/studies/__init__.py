@@ -2,12 +2,12 @@
 
 from dynaloss.config.ablation import AblationConfig, ReportConfig
 from dynaloss.config.data import (
-    SOURCES,
     DataConfig,
     NoiseConfig,
     ValidationConfig,
     ViewsConfig,
 )
+from dynaloss.config.families import SOURCES
 from dynaloss.config.losses import (
     LOSSES,
     BalancedSoftmaxConfig,

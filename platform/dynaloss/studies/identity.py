@@ -11,7 +11,7 @@ from dynaloss.config.data import DataConfig, NoiseConfig
 from dynaloss.config.losses import DynamicLossConfig, LDAMConfig, is_learned
 from dynaloss.config.settings import Scalar, Settings
 from dynaloss.config.trial import SamplerConfig, ScheduleConfig, TrialConfig
-from dynaloss.data.sources.digests import file_digest
+from dynaloss.data.digests import file_digest
 
 __all__ = ["RESULTS_VERSION", "digest_of", "effective_config", "flatten", "trial_key"]
 

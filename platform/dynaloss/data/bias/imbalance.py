@@ -1,18 +1,11 @@
-"""Puts a long tail, then label noise, on a data set. C: number of classes."""
+"""Class sizes by kind of imbalance, and their draw. C: number of classes."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "draw_observed_labels",
-    "long_tail_counts",
-    "realised_transition_matrix",
-    "step_counts",
-    "symmetric_transition_matrix",
-    "take_per_class",
-]
+from dynaloss.config.families import IMBALANCES, ImbalanceKind
 
 
 def long_tail_counts(n_max: int, num_classes: int, imbalance_factor: float) -> NDArray[np.int64]:
@@ -60,54 +53,26 @@ def take_per_class(
     return np.sort(grouped[positions < np.repeat(counts, sizes)])
 
 
-def symmetric_transition_matrix(
-    class_counts: NDArray[np.int64], rate: float
-) -> NDArray[np.float64]:
-    """T = (1 - r) I + r 1 p^T with p the class frequencies, shape (C, C).
-
-    Noise kind `symmetric` (arXiv 2211.12506): a hit sample takes a label drawn by frequency,
-    which may be its own, so fewer than r of the labels are wrong.
-
-    Args:
-        class_counts: Samples of each true class, shape (C,).
-        rate: r in [0, 1].
-    """
-    frequencies = class_counts / class_counts.sum()
-    matrix: NDArray[np.float64] = (1 - rate) * np.eye(len(class_counts)) + rate * frequencies
-    return matrix
-
-
-def draw_observed_labels(
-    true_labels: NDArray[np.int64],
-    transition_matrix: NDArray[np.float64],
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """Draws an observed label for each sample from its row of the transition matrix.
-
-    Args:
-        true_labels: int64, shape (N,).
-        transition_matrix: T[i, j] in proportion to P(observed j | true i), shape (C, C).
-        rng: Random stream; one number a sample, so a higher rate of `symmetric` noise on the
-            same stream changes other labels, too.
-    """
-    cumulative = np.cumsum(transition_matrix, axis=1)
-    draws = rng.random(len(true_labels)) * cumulative[true_labels, -1]
-    observed: NDArray[np.int64] = (draws[:, None] >= cumulative[true_labels]).sum(
-        axis=1, dtype=np.int64
+IMBALANCES.add(
+    ImbalanceKind(
+        name="exponential",
+        description="class sizes fall evenly on a log scale",
+        source="Cui et al., CVPR 2019",
+        class_sizes=long_tail_counts,
     )
-    return observed
-
-
-def realised_transition_matrix(
-    true_labels: NDArray[np.int64], observed_labels: NDArray[np.int64], num_classes: int
-) -> NDArray[np.float64]:
-    """Shares of observed labels by true class, as counted, shape (C, C); rows sum to 1.
-
-    The row of a class without a sample is that of no noise.
-    """
-    counts: NDArray[np.float64] = np.zeros((num_classes, num_classes))
-    np.add.at(counts, (true_labels, observed_labels), 1)
-    empty = counts.sum(axis=1) == 0
-    counts[empty] = np.eye(num_classes)[empty]
-    counts /= counts.sum(axis=1, keepdims=True)
-    return counts
+)
+IMBALANCES.add(
+    ImbalanceKind(
+        name="step",
+        description="the later half of the classes is small",
+        source="Buda et al., Neural Networks 106, 2018",
+        class_sizes=step_counts,
+    )
+)
+IMBALANCES.add(
+    ImbalanceKind(
+        name="none",
+        description="equal class sizes, whatever the factor",
+        class_sizes=lambda n_max, num_classes, _: np.full(num_classes, n_max, dtype=np.int64),
+    )
+)

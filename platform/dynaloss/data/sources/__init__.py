@@ -1,1 +1,81 @@
-"""Data sources: what they hold, where their files are, and their digests."""
+"""Data sources: what they hold, whether their files are there, and their digests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dynaloss.config import plugins
+from dynaloss.config.data import SourceSettings
+from dynaloss.config.families import SOURCES, SourceKind
+from dynaloss.data.sources.source import DataNotFound, ImageArrays, Source
+from dynaloss.errors import InputError
+
+__all__ = [
+    "DataNotFound",
+    "ImageArrays",
+    "Source",
+    "SourceSettings",
+    "SourceStatus",
+    "load_source",
+    "source_status",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """Whether the data of a source are there.
+
+    Attributes:
+        digest: Digest of its content, or a placeholder that no content has.
+        missing: What to fetch and where to put it; None where the data are there.
+    """
+
+    digest: str
+    missing: str | None
+
+
+def load_source(settings: SourceSettings) -> Source:
+    """Loads a source; decodes or downloads where needed.
+
+    Raises:
+        DataNotFound: If its files are missing.
+        InputError: If they cannot be read.
+    """
+    kind = _kind_of(settings)
+    source = kind.load(settings) if kind else _load_user_source(settings)
+    # Found once here: it goes with the source to the processes of the trials.
+    source.image_ids  # noqa: B018
+    return source
+
+
+def source_status(settings: SourceSettings) -> SourceStatus:
+    """Whether the data of a source are there, and their digest; decodes nothing.
+
+    Raises:
+        InputError: If the files are there but cannot be read.
+    """
+    kind = _kind_of(settings)
+    try:
+        digest = kind.digest(settings) if kind else _load_user_source(settings).digest
+    except DataNotFound as error:
+        return SourceStatus(digest=f"missing:{settings.source}", missing=str(error))
+    return SourceStatus(digest=digest, missing=None)
+
+
+def _kind_of(settings: SourceSettings) -> SourceKind | None:
+    """How a source of our own is read; None for that of another package."""
+    kind = SOURCES.get(settings.source)
+    given = [n for n in (kind.ignores if kind else ()) if getattr(settings, n) is not None]
+    if given:
+        raise InputError([f"[data.{n}] is not a setting of '{settings.source}'" for n in given])
+    return kind
+
+
+def _load_user_source(settings: SourceSettings) -> Source:
+    source = plugins.user_sources()[settings.source].load()(settings)
+    if not isinstance(source, Source):
+        raise InputError(
+            f"entry point '{settings.source}' of group '{plugins.GROUP}' must return a "
+            f"dynaloss.data.sources.Source, but returned {type(source).__name__}"
+        )
+    return source

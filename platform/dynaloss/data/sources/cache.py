@@ -15,8 +15,6 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-__all__ = ["Decoded", "cache_folder", "cached_decoding", "cached_facts"]
-
 # Raise this when decoding changes, so that former folders are left alone.
 _LAYOUT = "1"
 

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from dynaloss.data.sources.digests import file_digest
+from dynaloss.data.digests import file_digest
 from dynaloss.errors import InputError
 
-__all__ = ["ImageFiles", "as_planes", "centre_crop", "in_threads"]
+RESIDENT_BYTES = 4 << 30
+"""Decoded images up to this size are kept on the device where `memory` is `auto`."""
 
 # Images for evaluation are cut from the middle 7/8, as is usual for ImageNet (256 to 224).
 EVALUATION_MARGIN = 8 / 7
@@ -66,7 +67,7 @@ class ImageFiles:
             with Image.open(path) as image:
                 return image.convert("RGB")
         except (OSError, UnidentifiedImageError) as error:
-            raise InputError(f"'{path}' cannot be read as an image: fetch it anew") from error
+            raise InputError(f"'{path}' cannot be read as an image: fetch it again") from error
 
     def decoded(self, position: int) -> NDArray[np.uint8]:
         """The middle square of an image, uint8, shape (3, size, size)."""

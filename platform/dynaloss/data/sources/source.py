@@ -11,18 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dynaloss.config.data import SourceSettings
 from dynaloss.data.sources.image_files import ImageFiles
 from dynaloss.errors import InputError
-
-__all__ = [
-    "DataNotFound",
-    "ImageArrays",
-    "Images",
-    "Source",
-    "SourceSettings",
-    "equal_entries",
-    "equal_images",
-]
 
 Images = NDArray[np.uint8] | ImageFiles
 """Images in memory, uint8, shape (N, channels, height, width), or files to read them from."""
@@ -32,63 +23,42 @@ class DataNotFound(InputError):  # noqa: N818 - a state that planning goes on fr
     """The files of a source are not there; the message says what to fetch, and where to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceSettings:
-    """Which source, and where its files are.
+def data_folder(settings: SourceSettings, fetch: str) -> Path:
+    """The folder `root` of a source.
 
-    Attributes:
-        name: A key of `SOURCES`, or that of another package's source.
-        root: Folder of the data; None where the source needs none.
-        train: Training file or folder below `root`; None for the usual name.
-        test: Likewise; empty for no test split.
-        download: Whether to fetch missing files, where the source can.
-        image_size: Side of the images in pixels; None for what is usual.
-        num_classes: Keep the classes below this number; None for all.
-        memory: `auto`, `resident` or `stream`: whether files are decoded once or as needed.
+    Args:
+        settings: Name the folder.
+        fetch: What to fetch where there is none, for the error.
+
+    Raises:
+        DataNotFound: If `root` is not given or does not exist.
     """
+    if settings.root is None:
+        raise DataNotFound(
+            f"[data.root] must be given for source '{settings.source}': fetch "
+            f"{fetch}, and give the folder that holds it"
+        )
+    root = Path(settings.root)
+    if not root.is_dir():
+        raise DataNotFound(
+            f"[data.root] data not found for source '{settings.source}': folder '{root}' does "
+            f"not exist; fetch {fetch} and put it there"
+        )
+    return root
 
-    name: str
-    root: Path | None = None
-    train: str | None = None
-    test: str | None = None
-    download: bool = False
-    image_size: int | None = None
-    num_classes: int | None = None
-    memory: str = "auto"
 
-    def folder(self, fetch: str) -> Path:
-        """`root`, which has to be there.
+def existing(path: Path, settings: SourceSettings, fetch: str) -> Path:
+    """`path` itself.
 
-        Args:
-            fetch: What to fetch where it is not, for the error.
-
-        Raises:
-            DataNotFound: If `root` is not given or does not exist.
-        """
-        if self.root is None:
-            raise DataNotFound(
-                f"[data.root] must be given for source '{self.name}': fetch "
-                f"{fetch}, and give the folder that holds it"
-            )
-        if not self.root.is_dir():
-            raise DataNotFound(
-                f"[data.root] data not found for source '{self.name}': folder '{self.root}' does "
-                f"not exist; fetch {fetch} and put it there"
-            )
-        return self.root
-
-    def found(self, path: Path, fetch: str) -> Path:
-        """`path`, which has to be there.
-
-        Raises:
-            DataNotFound: If it is not.
-        """
-        if not path.exists():
-            raise DataNotFound(
-                f"[data.root] data not found for source '{self.name}': '{path}' does not exist; "
-                f"fetch {fetch} and put it there"
-            )
-        return path
+    Raises:
+        DataNotFound: If it does not exist; see `data_folder`.
+    """
+    if not path.exists():
+        raise DataNotFound(
+            f"[data.root] data not found for source '{settings.source}': '{path}' does not exist; "
+            f"fetch {fetch} and put it there"
+        )
+    return path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,26 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaloss.data.bias.bias_settings import BiasSettings
-from dynaloss.data.bias.imbalance import (
-    long_tail_counts,
-    realised_transition_matrix,
-    step_counts,
-    take_per_class,
-)
-from dynaloss.data.bias.observed import check_noise, observed_labels
+from dynaloss.config.data import DataConfig
+from dynaloss.config.families import IMBALANCES
+from dynaloss.data.bias.imbalance import take_per_class
+from dynaloss.data.bias.noise import check_noise, observed_labels
+from dynaloss.data.bias.transitions import realised_transition_matrix
 from dynaloss.data.sources.source import Images, Source
 from dynaloss.errors import InputError
 from dynaloss.learning.streams import Streams
-
-__all__ = [
-    "LabelledImages",
-    "TrialSplits",
-    "check_bias",
-    "count_equal_images",
-    "make_splits",
-    "rows_by_role",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +44,16 @@ class TrialSplits:
         train: The biased training set.
         validation: Taken from the biased pool, or None.
         test: Clean and as balanced as the source.
+        positions: Of the images of each role in the pool; see `Roles.positions`.
         record: Plain values: sizes, class counts, realised flip rate and transition matrix,
             digests of the tail, of the noise and of each split, and equal images across roles
-            as `count_equal_images` has them.
+            as `Roles.equal_images` counts them.
     """
 
     train: LabelledImages
     validation: LabelledImages | None
     test: LabelledImages
+    positions: dict[str, NDArray[np.int64]]
     record: dict[str, Any]
 
     @property
@@ -74,18 +64,20 @@ class TrialSplits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Roles:
+class Roles:
     """Which images of a source play which role, as positions in its pool.
 
     Attributes:
+        source: The source.
         in_test: Marks the samples of the pool that are kept for the test.
-        kept: What the long tail left, as positions among those it could take.
+        kept: What the long tail left, as positions among those that it could draw.
         rows: The same, as positions in the pool.
         observed: Observed label of each of them.
         held_out: Marks those of them that validate.
         in_train: Marks those of them that train.
     """
 
+    source: Source
     in_test: NDArray[np.bool_]
     kept: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -93,19 +85,74 @@ class _Roles:
     held_out: NDArray[np.bool_]
     in_train: NDArray[np.bool_]
 
+    @property
+    def positions(self) -> dict[str, NDArray[np.int64]]:
+        """Positions in the pool of the images of each role, int64.
 
-def make_splits(source: Source, settings: BiasSettings, streams: Streams) -> TrialSplits:
+        None are in the test where the source has a test set of its own.
+        """
+        return {
+            "train": self.rows[self.in_train],
+            "validation": self.rows[self.held_out],
+            "test": np.flatnonzero(self.in_test),
+        }
+
+    @property
+    def equal_images(self) -> dict[str, int]:
+        """Counts of the images of one role that equal one of another, by content.
+
+        `train_test`, `train_validation`, `validation_test`: images of the first role that are in
+        the second, too; `source`: images that are repetitions, whatever their role.
+        """
+        ids, test = self.source.image_ids, _test_ids(self.source, self.in_test)
+        train, validation = ids[self.rows[self.in_train]], ids[self.rows[self.held_out]]
+        return {
+            "train_test": int(np.isin(train, test).sum()),
+            "train_validation": int(np.isin(train, validation).sum()),
+            "validation_test": int(np.isin(validation, test).sum()),
+            "source": len(ids) - len(np.unique(ids)),
+        }
+
+    def samples(self, chosen: NDArray[np.bool_]) -> LabelledImages:
+        """The samples that are marked among those that the long tail left."""
+        rows = self.rows[chosen]
+        return LabelledImages(
+            images=self.source.pool.images[rows],
+            observed=self.observed[chosen],
+            true=self.source.pool.labels[rows],
+            indices=rows,
+        )
+
+
+def check_bias(source: Source, config: DataConfig) -> None:
+    """Refuses a bias that cannot be put on `source`, whatever the seed.
+
+    Raises:
+        InputError: If a class would be left without a sample, or the class map or the label
+            file does not fit the source.
+    """
+    labels = source.pool.labels
+    if source.test is not None and config.equal_images == "drop":
+        labels = labels[~_equal_to_test(source, np.zeros(len(labels), dtype=bool))]
+    sizes = np.bincount(labels, minlength=source.num_classes)
+    if source.test is None:
+        sizes = sizes - _share(sizes, config.test_fraction)
+    _class_sizes(sizes, config, source)
+    check_noise(config.noise, source)
+
+
+def make_splits(source: Source, config: DataConfig, streams: Streams) -> TrialSplits:
     """Splits and biases a source; each step draws from a stream of its own.
 
     Trials of one seed share the split, and those of one condition and seed the tail and noise.
     """
-    roles = _assign_roles(source, settings, streams)
-    validation = _samples(source, roles, roles.held_out)
-    if settings.validation_labels == "clean":
+    roles = assign_roles(source, config, streams)
+    validation = roles.samples(roles.held_out)
+    if config.validation.labels == "clean":
         validation = replace(validation, observed=validation.true)
     test = source.test or source.pool.take(roles.in_test)
     splits = TrialSplits(
-        train=_samples(source, roles, roles.in_train),
+        train=roles.samples(roles.in_train),
         validation=validation if roles.held_out.any() else None,
         test=LabelledImages(
             images=test.images,
@@ -113,43 +160,29 @@ def make_splits(source: Source, settings: BiasSettings, streams: Streams) -> Tri
             true=test.labels,
             indices=np.flatnonzero(roles.in_test) if source.test is None else None,
         ),
+        positions=roles.positions,
         record={},
     )
-    return replace(splits, record=_record(source, splits, roles))
+    return replace(splits, record=_record(splits, roles))
 
 
-def _samples(source: Source, roles: _Roles, chosen: NDArray[np.bool_]) -> LabelledImages:
-    """The samples that are marked among those that the long tail left."""
-    rows = roles.rows[chosen]
-    return LabelledImages(
-        images=source.pool.images[rows],
-        observed=roles.observed[chosen],
-        true=source.pool.labels[rows],
-        indices=rows,
-    )
+def assign_roles(source: Source, config: DataConfig, streams: Streams) -> Roles:
+    """Draws the roles of a trial, and copies no image.
 
-
-def count_equal_images(source: Source, settings: BiasSettings, streams: Streams) -> dict[str, int]:
-    """Counts the images of one role that equal one of another, by content.
-
-    Returns:
-        `train_test`, `train_validation`, `validation_test`: images of the first role that are in
-        the second, too; `source`: images that are repetitions, whatever their role.
+    Raises:
+        InputError: If a class would not be observed in training.
     """
-    return _equal_images(source, _assign_roles(source, settings, streams))
-
-
-def _assign_roles(source: Source, settings: BiasSettings, streams: Streams) -> _Roles:
-    in_test = _test_part(source, settings, streams)
-    drop, ids = settings.equal_images == "drop", source.image_ids
+    in_test = _test_part(source, config, streams)
+    drop, ids = config.equal_images == "drop", source.image_ids
     pool_rows = np.flatnonzero(~(_equal_to_test(source, in_test) if drop else in_test))
-    kept = _long_tail(source.pool.labels[pool_rows], settings, source, streams)
+    kept = _long_tail(source.pool.labels[pool_rows], config, source, streams)
     rows = pool_rows[kept]
-    observed = observed_labels(rows, settings, source, streams)
-    held_out = _stratified(observed, settings.validation_fraction, source, streams, "validation")
+    observed = observed_labels(config.noise, source, rows, streams)
+    held_out = _stratified(observed, config.validation.fraction, source, streams, "validation")
     twins = np.isin(ids[rows], ids[rows[held_out]]) if drop else held_out
     _refuse_empty_classes(observed[~twins], source)
-    return _Roles(
+    return Roles(
+        source=source,
         in_test=in_test,
         kept=kept,
         rows=rows,
@@ -187,59 +220,11 @@ def _test_ids(source: Source, in_test: NDArray[np.bool_]) -> NDArray[np.int64]:
     return ids[n:] if source.test is not None else ids[:n][in_test]
 
 
-def _equal_images(source: Source, roles: _Roles) -> dict[str, int]:
-    ids, test = source.image_ids, _test_ids(source, roles.in_test)
-    train, validation = ids[roles.rows[roles.in_train]], ids[roles.rows[roles.held_out]]
-    return {
-        "train_test": int(np.isin(train, test).sum()),
-        "train_validation": int(np.isin(train, validation).sum()),
-        "validation_test": int(np.isin(validation, test).sum()),
-        "source": len(ids) - len(np.unique(ids)),
-    }
-
-
-def check_bias(source: Source, settings: BiasSettings) -> None:
-    """Refuses a bias that cannot be put on `source`, whatever the seed.
-
-    Raises:
-        InputError: If a class would be left without a sample, or the class map or the label
-            file does not fit the source.
-    """
-    labels = source.pool.labels
-    if source.test is not None and settings.equal_images == "drop":
-        labels = labels[~_equal_to_test(source, np.zeros(len(labels), dtype=bool))]
-    sizes = np.bincount(labels, minlength=source.num_classes)
-    if source.test is None:
-        sizes = sizes - _share(sizes, settings.test_fraction)
-    _class_sizes(sizes, settings, source)
-    check_noise(source, settings)
-
-
-def rows_by_role(
-    source: Source, settings: BiasSettings, streams: Streams
-) -> dict[str, NDArray[np.int64]]:
-    """Draws the roles as `make_splits` does, and copies no image.
-
-    Returns:
-        Positions in the pool of the images of `train`, `validation` and `test`, int64; none are
-        in the test where the source has a test set of its own.
-
-    Raises:
-        InputError: If a class would not be observed in training.
-    """
-    roles = _assign_roles(source, settings, streams)
-    return {
-        "train": roles.rows[roles.in_train],
-        "validation": roles.rows[roles.held_out],
-        "test": np.flatnonzero(roles.in_test),
-    }
-
-
-def _test_part(source: Source, settings: BiasSettings, streams: Streams) -> NDArray[np.bool_]:
+def _test_part(source: Source, config: DataConfig, streams: Streams) -> NDArray[np.bool_]:
     """Marks the samples of the pool that are kept for the test."""
     if source.test is not None:
         return np.zeros(len(source.pool.labels), dtype=bool)
-    return _stratified(source.pool.labels, settings.test_fraction, source, streams, "split")
+    return _stratified(source.pool.labels, config.test_fraction, source, streams, "split")
 
 
 def _stratified(
@@ -258,20 +243,20 @@ def _share(sizes: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
 
 
 def _long_tail(
-    labels: NDArray[np.int64], settings: BiasSettings, source: Source, streams: Streams
+    labels: NDArray[np.int64], config: DataConfig, source: Source, streams: Streams
 ) -> NDArray[np.int64]:
     sizes = np.bincount(labels, minlength=source.num_classes)
-    counts = _class_sizes(sizes, settings, source)
+    counts = _class_sizes(sizes, config, source)
     return take_per_class(labels, counts, streams.numpy("tail"))
 
 
 def _class_sizes(
-    sizes: NDArray[np.int64], settings: BiasSettings, source: Source
+    sizes: NDArray[np.int64], config: DataConfig, source: Source
 ) -> NDArray[np.int64]:
     """Samples wanted of each class, of which there are `sizes`."""
-    counts_of = step_counts if settings.imbalance == "step" else long_tail_counts
-    factor = 1.0 if settings.imbalance == "none" else settings.imbalance_factor
-    counts = counts_of(settings.n_max or int(sizes.max()), source.num_classes, factor)
+    factor = config.imbalance_factor if config.is_imbalanced else 1.0
+    n_max = config.n_max or int(sizes.max())
+    counts = IMBALANCES[config.imbalance].class_sizes(n_max, source.num_classes, factor)
     empty = np.flatnonzero(np.minimum(sizes, counts) == 0)
     if len(empty):
         missing = not sizes[empty].all()
@@ -283,8 +268,8 @@ def _class_sizes(
     return counts
 
 
-def _record(source: Source, splits: TrialSplits, roles: _Roles) -> dict[str, Any]:
-    train, C = splits.train, source.num_classes
+def _record(splits: TrialSplits, roles: Roles) -> dict[str, Any]:
+    source, train, C = roles.source, splits.train, roles.source.num_classes
     return {
         "source": source.name,
         "digest": source.digest,
@@ -301,7 +286,7 @@ def _record(source: Source, splits: TrialSplits, roles: _Roles) -> dict[str, Any
         },
         "true_class_counts": np.bincount(train.true, minlength=C).tolist(),
         "observed_class_counts": np.bincount(train.observed, minlength=C).tolist(),
-        "equal_images": _equal_images(source, roles),
+        "equal_images": roles.equal_images,
         "flip_rate": float((train.true != train.observed).mean()),
         "transition_matrix": realised_transition_matrix(train.true, train.observed, C).tolist(),
     }

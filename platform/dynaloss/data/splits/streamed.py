@@ -16,14 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as TF
 
 from dynaloss.data.sources.image_files import EVALUATION_MARGIN, ImageFiles, as_planes, centre_crop
-from dynaloss.data.sources.image_trees import RESIDENT_BYTES
-from dynaloss.data.splits.resident import ResidentSplit
-from dynaloss.data.splits.role_split import Pixels, RoleSplit
+from dynaloss.data.splits.batched import BatchedSplit, Pixels
 from dynaloss.data.splits.roles import LabelledImages
 from dynaloss.data.views.weak_and_strong import Views
-from dynaloss.learning.batches import Split
-
-__all__ = ["StreamedSplit", "make_split", "random_box"]
 
 _Item = tuple[int, int | None, bool]
 _Cuts = tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]
@@ -32,25 +27,7 @@ _Cuts = tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]
 _AREA, _RATIO, _TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
 
 
-def make_split(
-    samples: LabelledImages, views: Views, device: torch.device, memory: str = "auto"
-) -> Split:
-    """The samples of one role where they fit: on the device, in host memory, or in their files.
-
-    Args:
-        samples: Images and labels.
-        views: Makes the weak and the strong view.
-        device: Where the trial trains.
-        memory: `auto`, `resident` or `stream`.
-    """
-    if isinstance(samples.images, ImageFiles):
-        return StreamedSplit(samples, views, device)
-    large = samples.images.nbytes > RESIDENT_BYTES
-    on_host = memory == "stream" or (memory == "auto" and large)
-    return ResidentSplit(samples, views, device, on_host=on_host)
-
-
-class StreamedSplit(RoleSplit):
+class StreamedSplit(BatchedSplit):
     """The samples of one role, read as they are needed; see `dynaloss.learning.batches.Split`.
 
     Workers decode and cut; mirroring, policies, cutout and normalising are those of `Views`, in

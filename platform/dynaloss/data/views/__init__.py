@@ -1,1 +1,1 @@
-"""The weak and the strong view of images, made in batches."""
+"""Weak and strong views: augmentation policies and batched operations."""

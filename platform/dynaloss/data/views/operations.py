@@ -8,13 +8,12 @@ pixels takes the nearest one, and zeros come in.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as TF
+from dynaloss.lazy import F, torch
 
-__all__ = ["OPERATIONS", "apply_operations", "cutout"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _GREY = (0.2989, 0.587, 0.114)
 
@@ -119,13 +118,17 @@ def solarize(images: Tensor, magnitudes: Tensor) -> Tensor:
 
 def autocontrast(images: Tensor, magnitudes: Tensor) -> Tensor:
     """Stretches each channel to the full range."""
-    stretched: Tensor = TF.autocontrast(images)
+    from torchvision.transforms.v2.functional import autocontrast
+
+    stretched: Tensor = autocontrast(images)
     return stretched
 
 
 def equalize(images: Tensor, magnitudes: Tensor) -> Tensor:
     """Evens out the histogram of each channel."""
-    even: Tensor = TF.equalize(images)
+    from torchvision.transforms.v2.functional import equalize
+
+    even: Tensor = equalize(images)
     return even
 
 

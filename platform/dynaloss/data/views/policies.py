@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from dynaloss.config.families import AUGMENTATIONS, AugmentationKind
 from dynaloss.data.views.operations import OPERATIONS, apply_operations
+from dynaloss.lazy import torch
 
-__all__ = ["POLICIES", "augment"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-_Step = tuple[Tensor, Tensor]
+    _Step = tuple[Tensor, Tensor]
+
 _NUMBERS = {name: number for number, name in enumerate(OPERATIONS)}
 _SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color",
            "Contrast", "Sharpness")  # fmt: skip
@@ -67,10 +69,10 @@ def augment(images: Tensor, policy: str, generator: torch.Generator) -> Tensor:
 
     Args:
         images: uint8, shape (N, channels, height, width).
-        policy: A key of `POLICIES`.
+        policy: A key of `AUGMENTATIONS`.
         generator: Random stream, on the device of `images`.
     """
-    for operations, magnitudes in POLICIES[policy](images, generator):
+    for operations, magnitudes in AUGMENTATIONS[policy].steps(images, generator):
         images = apply_operations(images, operations, magnitudes)
     return images
 
@@ -161,10 +163,33 @@ def magnitude_table(ranges: _Ranges, height: int, width: int) -> Tensor:
     return torch.stack([rows.get(name, zeros) for name in OPERATIONS]).double()
 
 
-POLICIES: Mapping[str, Callable[[Tensor, torch.Generator], Iterator[_Step]]] = {
-    "autoaugment": lambda images, generator: _auto(images, generator, _CIFAR10),
-    "autoaugment_imagenet": lambda images, generator: _auto(images, generator, _IMAGENET),
-    "randaugment": _rand,
-    "trivialaugment": _trivial,
-}
-"""Every policy by name: yields the operations and magnitudes of a batch, step by step."""
+for _kind in (
+    AugmentationKind(
+        name="none", description="no further change", steps=lambda images, generator: iter(())
+    ),
+    AugmentationKind(
+        name="autoaugment",
+        description="one of 25 pairs of operations per image, found on CIFAR-10",
+        source="Cubuk et al., arXiv 1805.09501",
+        steps=lambda images, generator: _auto(images, generator, _CIFAR10),
+    ),
+    AugmentationKind(
+        name="autoaugment_imagenet",
+        description="one of 25 pairs of operations per image, found on ImageNet",
+        source="Cubuk et al., arXiv 1805.09501",
+        steps=lambda images, generator: _auto(images, generator, _IMAGENET),
+    ),
+    AugmentationKind(
+        name="randaugment",
+        description="2 operations per image at magnitude 9 of 30",
+        source="Cubuk et al., arXiv 1909.13719",
+        steps=_rand,
+    ),
+    AugmentationKind(
+        name="trivialaugment",
+        description="1 operation per image at any magnitude of the wide space",
+        source="Mueller and Hutter, ICCV 2021",
+        steps=_trivial,
+    ),
+):
+    AUGMENTATIONS.add(_kind)

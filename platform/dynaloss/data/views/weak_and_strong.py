@@ -8,28 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dynaloss.config.data import ViewsConfig
 from dynaloss.data.sources.source import Source
 from dynaloss.data.views.operations import cutout
 from dynaloss.data.views.policies import augment
-
-__all__ = ["ViewSettings", "Views", "random_crop", "random_flip"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ViewSettings:
-    """What the strong view is made of.
-
-    Attributes:
-        augment: `none` or a key of `POLICIES`.
-        cutout: Side of the square that is cut out, in pixels; 0 for none.
-        crop_padding: Pixels of padding of the random crop; None for what suits the source.
-        flip: Whether half of the images are mirrored; None for what suits the source.
-    """
-
-    augment: str = "none"
-    cutout: int = 0
-    crop_padding: int | None = None
-    flip: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +23,7 @@ class Views:
         std: Likewise.
         crop_padding: Pixels of padding of the random crop; 0 for no crop.
         flip: Whether half of the strong views are mirrored.
-        augment: `none` or a key of `POLICIES`.
+        augment: A key of `AUGMENTATIONS`.
         cutout: Side of the square that is cut out of strong views, in pixels; 0 for none.
     """
 
@@ -54,10 +36,10 @@ class Views:
 
     @classmethod
     def of_source(
-        cls, source: Source, device: torch.device, settings: ViewSettings | None = None
+        cls, source: Source, device: torch.device, config: ViewsConfig | None = None
     ) -> Views:
-        """The views that fit the images of `source`, but for what `settings` says."""
-        chosen = settings or ViewSettings()
+        """The views that `config` asks for, with the source's own crop and flip by default."""
+        chosen = config or ViewsConfig()
         padding, flip = chosen.crop_padding, chosen.flip
         return cls(
             mean=torch.tensor(source.mean, device=device).view(1, -1, 1, 1),
@@ -81,8 +63,7 @@ class Views:
             images = random_crop(images, self.crop_padding, generator)
         if self.flip:
             images = random_flip(images, generator)
-        if self.augment != "none":
-            images = augment(images, self.augment, generator)
+        images = augment(images, self.augment, generator)
         if self.cutout:
             images = cutout(images, self.cutout, generator)
         return self.weak(images)

@@ -32,7 +32,7 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from dynaloss.data.sources.loading import Source
+from dynaloss.data.sources import Source
 from dynaloss.errors import InputError
 from dynaloss.execution.backends.interrupts import sigterm_as_sigint
 from dynaloss.execution.backends.ray_trainable import RESULT_KEY, TrialTrainable

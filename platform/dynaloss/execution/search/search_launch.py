@@ -26,7 +26,6 @@ from dynaloss.execution.search.suggestions import (
     earlier_best,
     open_storage,
 )
-from dynaloss.execution.trial.assembly import count_equal_images_of, source_key
 from dynaloss.execution.trial.runner import TrialOrder, TrialRunner
 from dynaloss.execution.trial.threads import trial_threads
 from dynaloss.execution.trial_writer import TrialWriter
@@ -86,9 +85,11 @@ _CROSSINGS = {
 def _equal_images_note(
     study: SearchStudy, condition: str, data: DataConfig, sources: Sources
 ) -> str | None:
-    counts = count_equal_images_of(
-        data, sources.of(data), seed=study.search.trial_seed, base_seed=study.base_seed
-    )
+    from dynaloss.data.splits import assign_roles
+    from dynaloss.learning.streams import Streams
+
+    streams = Streams(base_seed=study.base_seed, seed=study.search.trial_seed)
+    counts = assign_roles(sources.of(data), data, streams).equal_images
     crossing = [f"{counts[name]} {told}" for name, told in _CROSSINGS.items() if counts[name]]
     if not crossing:
         return None
@@ -199,7 +200,7 @@ class _Launch:
 
         study = self._plan.study
         configs = [group.config.data for group in self._plan.groups]
-        sources = {source_key(config): self._sources.of(config) for config in configs}
+        sources = {config.source_key: self._sources.of(config) for config in configs}
         slots = self._stack.enter_context(cluster(study.resources))
         run_trials(
             self._orders(director),
@@ -212,7 +213,7 @@ class _Launch:
 
     def _orders(self, director: Director) -> Iterator[tuple[TrialOrder, str]]:
         while (trial := director.next()) is not None:
-            yield order_of(trial.trial, self._checkpoints), source_key(trial.trial.config.data)
+            yield order_of(trial.trial, self._checkpoints), trial.trial.config.data.source_key
 
     def _one_by_one(self, director: Director) -> None:
         resources = self._plan.study.resources

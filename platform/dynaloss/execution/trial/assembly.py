@@ -15,24 +15,12 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from dynaloss.data.bias.bias_settings import BiasSettings
-    from dynaloss.data.sources.loading import Source, SourceSettings, SourceStatus
-    from dynaloss.data.splits.roles import LabelledImages
+    from dynaloss.data.sources import Source
+    from dynaloss.data.splits import LabelledImages
     from dynaloss.learning.losses import LearnedLoss, TrainingLoss
     from dynaloss.learning.losses.dynamic import DynamicLoss
     from dynaloss.learning.streams import Streams
     from dynaloss.learning.trainer import Trainer, TrainerSettings
-
-__all__ = [
-    "AssembledTrial",
-    "assemble_trial",
-    "checks_of",
-    "count_equal_images_of",
-    "load_source_of",
-    "source_key",
-    "source_status_of",
-    "trial_device",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +34,6 @@ class AssembledTrial:
 
     trainer: Trainer
     data_record: dict[str, Any]
-
-
-def load_source_of(config: DataConfig) -> Source:
-    """Loads the data source that a trial trains on."""
-    from dynaloss.data.sources.loading import load_source
-
-    return load_source(_source_settings(config))
 
 
 def trial_device(gpus: float) -> torch.device:
@@ -71,12 +52,11 @@ def assemble_trial(
         config: The resolved configuration.
         seed: Trial seed.
         base_seed: Study seed.
-        source: What `load_source_of(config.data)` returns.
+        source: What `load_source(config.data)` returns.
         device: Where to train.
     """
-    from dynaloss.data.splits.roles import make_splits
-    from dynaloss.data.splits.streamed import make_split
-    from dynaloss.data.views.weak_and_strong import Views, ViewSettings
+    from dynaloss.data.splits import make_splits, open_split
+    from dynaloss.data.views.weak_and_strong import Views
     from dynaloss.learning.models import build_model
     from dynaloss.learning.models.heads import make_head_cosine
     from dynaloss.learning.models.pretrained import load_pretrained
@@ -84,12 +64,10 @@ def assemble_trial(
     from dynaloss.learning.trainer import Trainer
 
     streams = Streams(base_seed=base_seed, seed=seed)
-    splits = make_splits(source, _bias_settings(config.data), streams)
-    # Mixup is of batches, not of images: it belongs to the trainer.
-    settings = ViewSettings(**config.data.views.model_dump(exclude={"mixup"}))
-    views = Views.of_source(source, device, settings)
+    splits = make_splits(source, config.data, streams)
+    views = Views.of_source(source, device, config.data.views)
     roles = {
-        role: make_split(samples, views, device, config.data.memory)
+        role: open_split(samples, views, device, config.data.memory)
         for role, samples in (("val", splits.validation), ("test", splits.test))
         if samples is not None
     }
@@ -99,7 +77,7 @@ def assemble_trial(
         num_classes=source.num_classes,
         seed=streams.derive("initialisation"),
     )
-    train = make_split(splits.train, views, device, config.data.memory)
+    train = open_split(splits.train, views, device, config.data.memory)
     if config.model.pretrained_path is not None:
         load_pretrained(model, Path(config.model.pretrained_path))
     if isinstance(config.loss, LDAMConfig) and config.loss.cosine_head:
@@ -113,11 +91,7 @@ def assemble_trial(
         settings=_trainer_settings(config),
         clean_set=_load_clean_set(
             config.sampler,
-            {
-                role: samples.indices
-                for role, samples in splits.by_role.items()
-                if samples.indices is not None
-            },
+            splits.positions,
             source,
             seed,
         ),
@@ -128,13 +102,6 @@ def assemble_trial(
     return AssembledTrial(trainer=trainer, data_record=splits.record)
 
 
-def source_status_of(config: DataConfig) -> SourceStatus:
-    """Whether the data that a trial trains on are there, and their digest; decodes nothing."""
-    from dynaloss.data.sources.loading import source_status
-
-    return source_status(_source_settings(config))
-
-
 def checks_of(
     config: TrialConfig, *, seed: int, base_seed: int
 ) -> dict[Hashable, Callable[[Source], object]]:
@@ -143,22 +110,20 @@ def checks_of(
     Returns:
         Checks, which raise `InputError`, by all that each depends on: equal ones need no repeat.
     """
-    from dynaloss.data.splits.roles import check_bias, rows_by_role
+    from dynaloss.config.families import NOISES
+    from dynaloss.data.splits import assign_roles, check_bias
     from dynaloss.learning.streams import Streams
 
-    where, bias = source_key(config.data), _bias_settings(config.data)
-    streams = Streams(base_seed=base_seed, seed=seed)
+    data, streams = config.data, Streams(base_seed=base_seed, seed=seed)
     checks: dict[Hashable, Callable[[Source], object]] = {
-        ("bias", where, bias): lambda source: check_bias(source, bias),
-        ("model", where, config.model): lambda source: _check_model(config, source),
+        ("bias", data): lambda source: check_bias(source, data),
+        ("model", data.source_key, config.model): lambda source: _check_model(config, source),
     }
-    # Noise by the image costs as much as the trial's own; the trial says so itself.
-    if bias.noise_kind != "instance":
-        checks["labels", where, bias, streams] = lambda source: rows_by_role(source, bias, streams)
+    if not NOISES[data.noise.kind].is_costly:
+        checks["labels", data, streams] = lambda source: assign_roles(source, data, streams)
     if config.sampler.kind == "clean":
-        what = "clean set", where, bias, streams, config.sampler.path
-        checks[what] = lambda source: _load_clean_set(
-            config.sampler, rows_by_role(source, bias, streams), source, seed
+        checks["clean set", data, streams, config.sampler.path] = lambda source: _load_clean_set(
+            config.sampler, assign_roles(source, data, streams).positions, source, seed
         )
     return checks
 
@@ -172,56 +137,6 @@ def _check_model(config: TrialConfig, source: Source) -> None:
         input_shape=source.input_shape,
         num_classes=source.num_classes,
         pretrained=None if pretrained is None else Path(pretrained),
-    )
-
-
-def count_equal_images_of(
-    config: DataConfig, source: Source, *, seed: int, base_seed: int
-) -> dict[str, int]:
-    """Equal images across the roles of a trial; see `count_equal_images`."""
-    from dynaloss.data.splits.roles import count_equal_images
-    from dynaloss.learning.streams import Streams
-
-    streams = Streams(base_seed=base_seed, seed=seed)
-    return count_equal_images(source, _bias_settings(config), streams)
-
-
-def source_key(config: DataConfig) -> str:
-    """Text that two settings share if and only if they name the same source and files."""
-    return repr(_source_settings(config))
-
-
-def _source_settings(data: DataConfig) -> SourceSettings:
-    from dynaloss.data.sources.source import SourceSettings
-
-    return SourceSettings(
-        name=data.source,
-        root=None if data.root is None else Path(data.root),
-        train=data.train,
-        test=data.test,
-        download=data.download,
-        image_size=data.image_size,
-        num_classes=data.num_classes,
-        memory=data.memory,
-    )
-
-
-def _bias_settings(data: DataConfig) -> BiasSettings:
-    from dynaloss.data.bias.bias_settings import BiasSettings
-
-    return BiasSettings(
-        noise_kind=data.noise.kind,
-        noise_rate=data.noise.rate,
-        noise_map=data.noise.map,
-        noise_path=data.noise.path,
-        noise_key=data.noise.key,
-        imbalance=data.imbalance,
-        imbalance_factor=data.imbalance_factor,
-        n_max=data.n_max,
-        test_fraction=data.test_fraction,
-        validation_fraction=data.validation.fraction,
-        validation_labels=data.validation.labels,
-        equal_images=data.equal_images,
     )
 
 

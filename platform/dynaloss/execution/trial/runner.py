@@ -15,7 +15,7 @@ from dynaloss.execution.trial.memory import keep_freed_memory, peak_mib, reset_p
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
-    from dynaloss.data.sources.loading import Source
+    from dynaloss.data.sources import Source
     from dynaloss.learning.trainer import EpochReport
 
 __all__ = ["StepResult", "TrialOrder", "TrialRunner"]

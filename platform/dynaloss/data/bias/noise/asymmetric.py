@@ -1,4 +1,4 @@
-"""Label noise by kind. N: samples, C: classes; every kind draws from the stream it is given."""
+"""Asymmetric noise: each class is mistaken for one other. C: number of classes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaloss.data.bias.imbalance import draw_observed_labels
+from dynaloss.config.data import NoiseConfig
+from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.bias.transitions import draw_observed_labels
+from dynaloss.data.sources.source import Source
 from dynaloss.errors import InputError
-
-__all__ = [
-    "CIFAR10_CLASSES",
-    "CIFAR100_SUPERCLASSES",
-    "asymmetric_transition_matrix",
-    "class_map",
-    "default_class_map",
-    "flip_labels",
-    "instance_labels",
-    "uniform_transition_matrix",
-]
 
 CIFAR10_CLASSES = tuple(
     "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905
@@ -51,15 +43,6 @@ CIFAR100_SUPERCLASSES = tuple(
     )
 )
 """The classes of CIFAR-100 by superclass, alphabetically, as its labels are numbered."""
-
-# Spread of the flip rate over samples in Xia et al., NeurIPS 2020.
-_INSTANCE_STD = 0.1
-
-
-def uniform_transition_matrix(num_classes: int, rate: float) -> NDArray[np.float64]:
-    """T = (1 - r) I + r / C, shape (C, C): a hit label is any of the classes, its own too."""
-    matrix: NDArray[np.float64] = (1 - rate) * np.eye(num_classes) + rate / num_classes
-    return matrix
 
 
 def asymmetric_transition_matrix(mapping: NDArray[np.int64], rate: float) -> NDArray[np.float64]:
@@ -128,66 +111,27 @@ def _class_number(name: str, class_names: Sequence[str]) -> int:
     )
 
 
-def flip_labels(
-    true_labels: NDArray[np.int64], num_classes: int, rate: float, rng: np.random.Generator
+def _observe(
+    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Changes the class of exactly floor(r N) samples, by frequency among the other classes.
-
-    Noise kind `flip`, as in RoLT (Wei et al., arXiv 2108.11569).
-    """
-    # The small term keeps r N on its integer where the product is one rounding below it.
-    number = int(np.floor(rate * len(true_labels) + 1e-9))
-    chosen = rng.permutation(len(true_labels))[:number]
-    true = true_labels[chosen]
-    weights = np.tile(np.bincount(true_labels, minlength=num_classes), (num_classes, 1))
-    np.fill_diagonal(weights, 0)
-    if not weights[true].any(axis=1).all():
-        raise InputError("[data.noise.kind] 'flip' needs images of at least 2 classes")
-    observed = true_labels.copy()
-    observed[chosen] = draw_observed_labels(true, weights.astype(np.float64), rng)
-    return observed
+    matrix = asymmetric_transition_matrix(_class_map_of(noise, source), noise.rate)
+    return draw_observed_labels(source.pool.labels[rows], matrix, rng)
 
 
-def instance_labels(
-    images: NDArray[np.uint8],
-    true_labels: NDArray[np.int64],
-    num_classes: int,
-    rate: float,
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """Labels that depend on the image: part-dependent noise of Xia et al., NeurIPS 2020.
-
-    Each sample has a flip rate q from a normal around r (standard deviation 0.1), cut to [0, 1].
-    Each class has a random projection of the flattened image to C scores; q times the softmax of
-    the scores of the other classes is the law of the flip. Deviation: images are scaled to [0, 1].
-
-    Args:
-        images: uint8, shape (N, channels, height, width).
-        true_labels: int64, shape (N,).
-        num_classes: C.
-        rate: r, the mean flip rate before the cut.
-        rng: Random stream.
-    """
-    rates = _truncated_normal(rate, len(true_labels), rng)
-    draws = rng.random(len(true_labels))
-    observed = true_labels.copy()
-    for label in range(num_classes):
-        rows = np.flatnonzero(true_labels == label)
-        num_pixels = int(np.prod(images.shape[1:]))
-        flat = images[rows].reshape(len(rows), num_pixels).astype(np.float64) / 255
-        scores = flat @ rng.standard_normal((num_pixels, num_classes))
-        scores[:, label] = -np.inf
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        law = rates[rows, None] * scores / scores.sum(axis=1, keepdims=True)
-        law[:, label] = 1 - rates[rows]
-        cumulative = np.cumsum(law, axis=1)
-        hits = draws[rows, None] * cumulative[:, -1:] >= cumulative
-        observed[rows] = hits.sum(axis=1)
-    return observed
+def _class_map_of(noise: NoiseConfig, source: Source) -> NDArray[np.int64]:
+    if noise.map is None:
+        return default_class_map(source.class_names)
+    return class_map(noise.map, source.class_names)
 
 
-def _truncated_normal(mean: float, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    values = rng.normal(mean, _INSTANCE_STD, size)
-    while (outside := (values < 0) | (values > 1)).any():
-        values[outside] = rng.normal(mean, _INSTANCE_STD, int(outside.sum()))
-    return values
+NOISES.add(
+    NoiseKind(
+        name="asymmetric",
+        description="a noisy label is that of one similar class",
+        source="Patrini et al., CVPR 2017",
+        settings=NoiseConfig,
+        observe=_observe,
+        uses=("rate", "map"),
+        check=_class_map_of,
+    )
+)

@@ -7,8 +7,6 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["file_digest", "values_digest"]
-
 
 def file_digest(path: str | Path) -> str:
     """SHA-256 of the content of a file, hexadecimal; read again only where the file changed.

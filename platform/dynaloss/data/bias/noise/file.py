@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from dynaloss.config.data import NoiseConfig
+from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.sources.source import Source
 from dynaloss.errors import InputError
-
-__all__ = ["read_observed_labels"]
+from dynaloss.lazy import torch
 
 CLEAN_KEYS = ("clean_label", "clean_labels", "true_label", "true_labels")
 """Names under which a file carries the labels without noise."""
@@ -170,3 +171,26 @@ def _check_agreement(
             f"{clean[first]} in the file, {true_labels[first]} in the source; are they in the "
             "same order?"
         )
+
+
+def _observe(
+    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], _: np.random.Generator
+) -> NDArray[np.int64]:
+    return _labels_of(noise, source)[rows]
+
+
+def _labels_of(noise: NoiseConfig, source: Source) -> NDArray[np.int64]:
+    path = noise.path or ""
+    return read_observed_labels(path, noise.key, source.pool.labels, source.num_classes)
+
+
+NOISES.add(
+    NoiseKind(
+        name="file",
+        description="labels from the file data.noise.path, whatever the rate",
+        settings=NoiseConfig,
+        observe=_observe,
+        uses=("path", "key"),
+        check=_labels_of,
+    )
+)

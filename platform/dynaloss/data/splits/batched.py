@@ -1,4 +1,4 @@
-"""What the splits of a role have in common: labels, and views made in batches on the device."""
+"""Splits that make their views in batches on the device; the images of one in memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from dynaloss.data.splits.roles import LabelledImages
 from dynaloss.data.views.weak_and_strong import Views
 from dynaloss.learning.batches import Batch
 
-__all__ = ["Pixels", "RoleSplit"]
-
 Pixels = tuple[Tensor | None, Tensor | None]
 """uint8 images of a batch for the weak and for the strong view; None where not asked for."""
 
 
-class RoleSplit:
+class BatchedSplit:
     """Labels of one role on the trial's device, copied; see `dynaloss.learning.batches.Split`.
 
     Args:
@@ -74,3 +72,32 @@ class RoleSplit:
     ) -> Iterator[Pixels]:
         """Yields the images of each batch; those for the strong view if there is a generator."""
         raise NotImplementedError
+
+
+class ResidentSplit(BatchedSplit):
+    """The samples of one role in memory; see `dynaloss.learning.batches.Split`.
+
+    Args:
+        samples: Images and labels in host memory; copied.
+        views: Makes the weak and the strong view.
+        device: Where the tensors live.
+        on_host: Whether the images stay in host memory, and go to the device batch by batch.
+    """
+
+    def __init__(
+        self,
+        samples: LabelledImages,
+        views: Views,
+        device: torch.device,
+        *,
+        on_host: bool = False,
+    ) -> None:
+        super().__init__(samples, views, device)
+        self._images = torch.tensor(samples.images, device="cpu" if on_host else device)
+
+    def _pixels(
+        self, indices: Sequence[Tensor], weak: bool, generator: torch.Generator | None
+    ) -> Iterator[Pixels]:
+        for chosen in indices:
+            images = self._images[chosen.to(self._images.device)].to(self._device)
+            yield images if weak else None, images if generator is not None else None

@@ -12,29 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from dynaloss.config.data import SourceSettings
+from dynaloss.config.families import SOURCES, SourceKind
+from dynaloss.data.digests import file_digest, values_digest
 from dynaloss.data.sources.cache import Decoded, cached_decoding
-from dynaloss.data.sources.digests import file_digest, values_digest
 from dynaloss.data.sources.image_files import as_planes, centre_crop, in_threads
-from dynaloss.data.sources.source import ImageArrays, Source, SourceSettings
+from dynaloss.data.sources.source import ImageArrays, Source, data_folder, existing
 from dynaloss.errors import InputError
-
-__all__ = ["load_parquet", "parquet_digest"]
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "fine_label", "labels")
 _FETCH = "the data set's parquet files"
 
 
-def parquet_digest(settings: SourceSettings) -> str:
+def _digest(settings: SourceSettings) -> str:
     """SHA-256 over the content of the files and the settings that change the images."""
     digests = [None if path is None else file_digest(path) for path in _paths(settings)]
     known = ["parquet", digests, settings.image_size, settings.num_classes]
     return values_digest(known)
 
 
-def load_parquet(settings: SourceSettings) -> Source:
+def _load(settings: SourceSettings) -> Source:
     """The images of `train.parquet` and `test.parquet`, decoded once per node."""
-    digest = parquet_digest(settings)
+    digest = _digest(settings)
     decoded = cached_decoding(digest, lambda: _decode(settings))
     arrays, facts = decoded.arrays, decoded.facts
     size = arrays["train_images"].shape[2]
@@ -42,7 +42,7 @@ def load_parquet(settings: SourceSettings) -> Source:
     if "test_labels" in arrays:
         test = ImageArrays(images=arrays["test_images"], labels=arrays["test_labels"])
     return Source(
-        name=settings.name,
+        name=settings.source,
         class_names=tuple(facts["class_names"]),
         pool=ImageArrays(images=arrays["train_images"], labels=arrays["train_labels"]),
         test=test,
@@ -55,11 +55,11 @@ def load_parquet(settings: SourceSettings) -> Source:
 
 
 def _paths(settings: SourceSettings) -> tuple[Path, Path | None]:
-    folder = settings.folder(_FETCH)
-    train = settings.found(folder / (settings.train or "train.parquet"), _FETCH)
+    folder = data_folder(settings, _FETCH)
+    train = existing(folder / (settings.train or "train.parquet"), settings, _FETCH)
     if settings.test == "":
         return train, None
-    test = settings.found(folder / (settings.test or "test.parquet"), _FETCH)
+    test = existing(folder / (settings.test or "test.parquet"), settings, _FETCH)
     if test.samefile(train):
         raise InputError(f"[data.test] must be another file than data.train, but got '{test}'")
     return train, test
@@ -174,3 +174,13 @@ def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> list[str]:
         return []
     features = json.loads(text).get("info", {}).get("features", {})
     return [str(name) for name in features.get(label, {}).get("names") or []]
+
+
+SOURCES.add(
+    SourceKind(
+        name="parquet",
+        description="parquet files with images in their rows, as Hugging Face ships data sets",
+        load=_load,
+        digest=_digest,
+    )
+)

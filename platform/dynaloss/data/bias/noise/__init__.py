@@ -1,0 +1,37 @@
+"""Label noise, a file a kind, and what splits need of it; the home of `NOISES`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynaloss.config.data import NoiseConfig
+from dynaloss.config.families import NOISES
+from dynaloss.data.sources.source import Source
+
+if TYPE_CHECKING:
+    from dynaloss.learning.streams import Streams
+
+__all__ = ["check_noise", "observed_labels"]
+
+
+def check_noise(noise: NoiseConfig, source: Source) -> None:
+    """Refuses noise that cannot be put on `source`, whatever the seed.
+
+    Raises:
+        InputError: If the label file or the class map does not fit, or the images are not at hand.
+    """
+    check = NOISES[noise.kind].check
+    if check is not None:
+        check(noise, source)
+
+
+def observed_labels(
+    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], streams: Streams
+) -> NDArray[np.int64]:
+    """Observed labels, int64, of the N samples at `rows` of the pool, shape (N,)."""
+    if noise.is_off:
+        return source.pool.labels[rows]
+    return NOISES[noise.kind].observe(noise, source, rows, streams.numpy("noise"))

@@ -1,0 +1,89 @@
+"""Instance-dependent noise: which class is mistaken for which depends on the image."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynaloss.config.data import NoiseConfig
+from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.sources.image_files import ImageFiles
+from dynaloss.data.sources.source import Source
+from dynaloss.errors import InputError
+
+# Spread of the flip rate over samples in Xia et al., NeurIPS 2020.
+_STD = 0.1
+
+
+def instance_labels(
+    images: NDArray[np.uint8],
+    true_labels: NDArray[np.int64],
+    num_classes: int,
+    rate: float,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Labels that depend on the image: part-dependent noise of Xia et al., NeurIPS 2020.
+
+    Each sample has a flip rate q from a normal around r (standard deviation 0.1), cut to [0, 1].
+    Each class has a random projection of the flattened image to C scores; q times the softmax of
+    the scores of the other classes is the law of the flip. Deviation: images are scaled to [0, 1].
+
+    Args:
+        images: uint8, shape (N, channels, height, width).
+        true_labels: int64, shape (N,).
+        num_classes: C.
+        rate: r, the mean flip rate before the cut.
+        rng: Random stream.
+    """
+    rates = _truncated_normal(rate, len(true_labels), rng)
+    draws = rng.random(len(true_labels))
+    observed = true_labels.copy()
+    for label in range(num_classes):
+        rows = np.flatnonzero(true_labels == label)
+        num_pixels = int(np.prod(images.shape[1:]))
+        flat = images[rows].reshape(len(rows), num_pixels).astype(np.float64) / 255
+        scores = flat @ rng.standard_normal((num_pixels, num_classes))
+        scores[:, label] = -np.inf
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        law = rates[rows, None] * scores / scores.sum(axis=1, keepdims=True)
+        law[:, label] = 1 - rates[rows]
+        cumulative = np.cumsum(law, axis=1)
+        hits = draws[rows, None] * cumulative[:, -1:] >= cumulative
+        observed[rows] = hits.sum(axis=1)
+    return observed
+
+
+def _truncated_normal(mean: float, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    values = rng.normal(mean, _STD, size)
+    while (outside := (values < 0) | (values > 1)).any():
+        values[outside] = rng.normal(mean, _STD, int(outside.sum()))
+    return values
+
+
+def _observe(
+    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    images, labels = _images(noise, source)[rows], source.pool.labels[rows]
+    return instance_labels(images, labels, source.num_classes, noise.rate, rng)
+
+
+def _images(_: NoiseConfig, source: Source) -> NDArray[np.uint8]:
+    if isinstance(source.pool.images, ImageFiles):
+        raise InputError(
+            "[data.noise.kind] 'instance' needs the images in memory: set [data.memory] to "
+            "'resident', or a smaller [data.image_size]"
+        )
+    return source.pool.images
+
+
+NOISES.add(
+    NoiseKind(
+        name="instance",
+        description="flip rate and noisy label depend on the image",
+        source="Xia et al., NeurIPS 2020",
+        settings=NoiseConfig,
+        observe=_observe,
+        check=_images,
+        is_costly=True,
+    )
+)

@@ -1,0 +1,47 @@
+"""Symmetric noise: a noisy label is drawn by class frequency. C: number of classes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynaloss.config.data import NoiseConfig
+from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.bias.transitions import draw_observed_labels
+from dynaloss.data.sources.source import Source
+
+
+def symmetric_transition_matrix(
+    class_counts: NDArray[np.int64], rate: float
+) -> NDArray[np.float64]:
+    """T = (1 - r) I + r 1 p^T with p the class frequencies, shape (C, C).
+
+    Noise kind `symmetric` (arXiv 2211.12506): a hit sample takes a label drawn by frequency,
+    which may be its own, so fewer than r of the labels are wrong.
+
+    Args:
+        class_counts: Samples of each true class, shape (C,).
+        rate: r in [0, 1].
+    """
+    frequencies = class_counts / class_counts.sum()
+    matrix: NDArray[np.float64] = (1 - rate) * np.eye(len(class_counts)) + rate * frequencies
+    return matrix
+
+
+def _observe(
+    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    labels = source.pool.labels[rows]
+    counts = np.bincount(labels, minlength=source.num_classes)
+    return draw_observed_labels(labels, symmetric_transition_matrix(counts, noise.rate), rng)
+
+
+NOISES.add(
+    NoiseKind(
+        name="symmetric",
+        description="a noisy label is drawn by class frequency, and may be the true one",
+        source="arXiv 2211.12506",
+        settings=NoiseConfig,
+        observe=_observe,
+    )
+)

@@ -1,0 +1,1 @@
+"""The data sources, a file a family of layouts; the home of `SOURCES`."""

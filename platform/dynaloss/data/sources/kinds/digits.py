@@ -1,0 +1,38 @@
+"""scikit-learn's bundled digits: 1,797 real 8 x 8 images of ten classes, values 0 to 16."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynaloss.config.data import SourceSettings
+from dynaloss.config.families import SOURCES, SourceKind
+from dynaloss.data.sources.source import ImageArrays, Source
+
+
+def _load(settings: SourceSettings) -> Source:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = (digits.images[:, None] * (255 / 16)).round().astype(np.uint8)
+    return Source(
+        name=settings.source,
+        class_names=tuple(str(name) for name in digits.target_names),
+        pool=ImageArrays(images=images, labels=digits.target.astype(np.int64)),
+        test=None,
+        mean=(0.305,),
+        std=(0.376,),
+        crop_padding=1,
+        flip=False,
+    )
+
+
+SOURCES.add(
+    SourceKind(
+        name="digits",
+        description="1,797 real 8 x 8 images of ten digits, part of scikit-learn: no download",
+        load=_load,
+        digest=lambda settings: _load(settings).digest,
+        ignores=("train", "test", "image_size", "num_classes"),
+        has_test_split=False,
+    )
+)
