@@ -9,7 +9,7 @@ import pytest
 
 from dynaloss.config.losses import ClassBalancedConfig, FocalConfig, LDAMConfig
 from dynaloss.errors import InputError
-from dynaloss.studies import COMPONENTS, AblationStudy, load_study, make_plan
+from dynaloss.studies import COMPONENTS, SOURCES, AblationStudy, load_study, make_plan
 from dynaloss.studies.reading.problems import listed
 
 WriteStudy = Callable[[str], Path]
@@ -109,8 +109,7 @@ def test_all_problems_of_a_file_are_reported_at_once(write_study: WriteStudy) ->
     name = "must be letters, digits and _ {} only, with a letter, digit or _ first, but got "
     assert str(caught.value).splitlines() == [
         f"study.yaml:1: [study] {name.format('. -')}'my study'",
-        "study.yaml:3: [trial.data.source] must be one of 'digits', 'cifar10', 'cifar100', "
-        "'parquet', 'image_folder', 'image_list', 'animal10n', but got 'digit'; "
+        f"study.yaml:3: [trial.data.source] must be one of {listed(SOURCES)}, but got 'digit'; "
         "did you mean 'digits'?",
         "study.yaml:3: [trial.data.imbalance_factor] must be at least 1, but got 0.1; it is "
         "n_max / n_min, the inverse of what the released code writes: did you mean 10?",
