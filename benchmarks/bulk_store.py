@@ -18,16 +18,7 @@ from uuid import uuid4
 
 from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking import Workspace
-from dynaloss.tracking.vocabulary import (
-    ARM,
-    CONDITION,
-    KEY,
-    OUTCOME,
-    ROLE,
-    SEED,
-    STATUS,
-    STUDY,
-)
+from dynaloss.tracking.schema import STATUS, Tag
 
 __all__ = ["write_records"]
 
@@ -76,13 +67,13 @@ def _write(
         "artifact_uri": str(template["artifact_uri"]).replace(template["run_uuid"], run_id),
     }
     identity = {
-        STUDY: study,
-        ROLE: "trial",
-        KEY: record.key,
-        CONDITION: record.condition,
-        ARM: record.arm,
-        SEED: str(record.seed),
-        OUTCOME: str(record.outcome),
+        Tag.STUDY: study,
+        Tag.ROLE: "trial",
+        Tag.KEY: record.key,
+        Tag.CONDITION: record.condition,
+        Tag.ARM: record.arm,
+        Tag.SEED: str(record.seed),
+        Tag.OUTCOME: str(record.outcome),
     }
     _insert(database, "runs", [template | run])
     _insert(database, "tags", _pairs(run_id, {**identity, **record.tags}))

@@ -1,10 +1,10 @@
 """MLflow: the store, the batching writer, lineage and the records of trials."""
 
 from dynaloss.tracking.client import StoreError
-from dynaloss.tracking.records import list_studies, read_plan, read_records, read_tags
+from dynaloss.tracking.interface import serve_ui
+from dynaloss.tracking.retrieval import list_studies, read_plan, read_records, read_tags
 from dynaloss.tracking.store import Store
-from dynaloss.tracking.study import StudyRun, TrialState
-from dynaloss.tracking.ui import serve_ui
+from dynaloss.tracking.study_run import StudyRun, TrialState
 from dynaloss.tracking.workspace import Workspace
 
 __all__ = [

@@ -1,22 +1,20 @@
-"""The connection to MLflow: quiet, patient with a busy store, and clear about a broken one."""
+"""The connection to MLflow: silent, retries a busy store, one clear error for a broken one."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.tracking import internals
-from dynaloss.tracking.location import is_server, is_sql, redacted, sqlite_path
+from dynaloss.tracking.addresses import is_server, is_sql, redacted, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-__all__ = ["Client", "StoreError", "connect", "prepare_environment"]
 
 _ENVIRONMENT: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -50,8 +48,11 @@ class StoreError(DynalossError):
 class Client:
     """MLflow's client, whose calls wait for a busy store and raise a `StoreError`.
 
-    Every method of `mlflow.MlflowClient` is there under its own name. MLflow itself, which takes
-    seconds to import, is opened when the first of them is used.
+    Has every method of `mlflow.MlflowClient` under its own name. MLflow, which takes seconds to
+    import, is opened by the first call of one of them.
+
+    Args:
+        tracking_uri: Address of the store.
     """
 
     def __init__(self, tracking_uri: str) -> None:
@@ -72,21 +73,29 @@ class Client:
         try:
             return _open(self.tracking_uri)
         except Exception as error:
-            raise InputError(_unopened(self.tracking_uri, error)) from error
+            raise InputError(_not_opened(self.tracking_uri, error)) from error
 
     @cached_property
     def reader(self) -> internals.SqlReader | None:
-        """The direct way to the tables of an SQL store; None where there is none."""
+        """Direct access to the tables of an SQL store; None for any other store."""
         return internals.sql_reader(self.tracking_uri)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return partial(self.attempt, name, getattr(self.raw, name))
 
-    def attempt(self, what: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The call's result, tried again while the store is busy.
+    def pages(self, search: str, **kwargs: object) -> Iterator[Any]:
+        """The results of one of MLflow's searches, page by page."""
+        page = getattr(self, search)(**kwargs)
+        yield from page
+        while page.token:
+            page = getattr(self, search)(**kwargs, page_token=page.token)
+            yield from page
 
-        Trying again is safe: a busy store has written nothing, and a metric written twice with
-        the same time stamp is one metric to MLflow.
+    def attempt(self, what: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The call's result, retried while the store is busy.
+
+        A retry is safe: a busy store has written nothing, and a metric written twice with the
+        same time stamp is one metric to MLflow. `what` names the call in the error.
         """
         attempt = partial(call, *args, **kwargs)
         for wait in _WAITS:
@@ -108,7 +117,7 @@ class Client:
 
 
 def connect(tracking_uri: str, *, must_exist: bool = False) -> Client:
-    """A client of the store at the URI, which is made where it is SQLite and not there yet.
+    """A client of the store; a SQLite store that is not there yet is made.
 
     Args:
         tracking_uri: Address of the store.
@@ -122,8 +131,7 @@ def connect(tracking_uri: str, *, must_exist: bool = False) -> Client:
     if must_exist and path is not None and not path.is_file():
         raise InputError(f"There is no tracking store at {path} yet: no study was run there.")
     client = Client(tracking_uri)
-    reads = must_exist and client.reader is not None
-    return client if reads else client.open()
+    return client if must_exist and client.reader is not None else client.open()
 
 
 def prepare_environment() -> None:
@@ -136,7 +144,7 @@ def prepare_environment() -> None:
 
 
 def _store_errors() -> tuple[type[Exception], ...]:
-    """What a store raises: MLflow's errors too, which nothing raises before it is imported."""
+    """What a store may raise; MLflow's own errors only once MLflow is imported."""
     from sqlalchemy.exc import SQLAlchemyError
 
     if "mlflow" not in sys.modules:
@@ -147,7 +155,7 @@ def _store_errors() -> tuple[type[Exception], ...]:
 
 
 def _code(error: Exception) -> str:
-    """MLflow's error code; it calls a database busy that fails to operate, and so do we."""
+    """MLflow's error code; as MLflow does, an operational error of a database counts as busy."""
     from sqlalchemy.exc import OperationalError
 
     return _BUSY if isinstance(error, OperationalError) else str(getattr(error, "error_code", ""))
@@ -167,7 +175,7 @@ def _open(tracking_uri: str) -> MlflowClient:
 
 
 def _check_server(tracking_uri: str) -> None:
-    status = internals.knock(tracking_uri, timeout=10, retries=1)
+    status = internals.health_status(tracking_uri, timeout=10, retries=1)
     if status in {401, 403}:
         raise PermissionError(f"the server refused the credentials (HTTP {status})")
     if status >= 500:
@@ -187,7 +195,7 @@ def _check_database(tracking_uri: str) -> None:
         engine.dispose()
 
 
-def _unopened(tracking_uri: str, error: Exception) -> str:
+def _not_opened(tracking_uri: str, error: Exception) -> str:
     where = redacted(tracking_uri)
     if is_server(tracking_uri):
         remedy = "Check that the server runs and that the address and the credentials are right."

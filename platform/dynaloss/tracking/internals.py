@@ -14,33 +14,31 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dynaloss.tracking.location import is_sql
+from dynaloss.tracking.addresses import is_sql
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Engine, TableClause
 
-__all__ = ["TABLES", "Point", "SqlReader", "knock", "sql_reader", "unbounded"]
-
-Match = Mapping[str, str]
+    _Conditions = tuple[ColumnElement[bool], ...]
 
 _LARGEST: Final = sys.float_info.max
 _AT_ONCE: Final = 10_000
+_PAIR: Final = ("run_uuid", "key", "value")
+_POINT: Final = (*_PAIR, "is_nan", "step", "timestamp")
+_RUN: Final = ("run_uuid", "name", "status", "artifact_uri")
 
-TABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+# The tables of MLflow's SQL store with the columns that are read.
+_TABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "experiments": ("experiment_id", "name", "lifecycle_stage", "last_update_time"),
         "experiment_tags": ("experiment_id", "key", "value"),
-        "runs": (
-            *("run_uuid", "name", "status", "start_time", "artifact_uri"),
-            *("experiment_id", "lifecycle_stage"),
-        ),
-        "tags": ("run_uuid", "key", "value"),
-        "params": ("run_uuid", "key", "value"),
-        "latest_metrics": ("run_uuid", "key", "value", "is_nan", "step", "timestamp"),
-        "metrics": ("run_uuid", "key", "value", "is_nan", "step", "timestamp"),
+        "runs": (*_RUN, "start_time", "experiment_id", "lifecycle_stage"),
+        "tags": _PAIR,
+        "params": _PAIR,
+        "latest_metrics": _POINT,
+        "metrics": _POINT,
     }
 )
-"""The tables of MLflow's SQL store with those of their columns that are read."""
 
 
 class Point(NamedTuple):
@@ -52,8 +50,8 @@ class Point(NamedTuple):
     value: float
 
 
-def knock(tracking_uri: str, *, timeout: float, retries: int) -> int:
-    """The status with which a tracking server answers, credentials and proxies as MLflow's.
+def health_status(tracking_uri: str, *, timeout: float, retries: int) -> int:
+    """HTTP status of a tracking server's health check, with MLflow's credentials and proxies.
 
     The client itself would retry an unreachable server for minutes.
     """
@@ -73,11 +71,11 @@ def knock(tracking_uri: str, *, timeout: float, retries: int) -> int:
 
 
 def sql_reader(tracking_uri: str) -> SqlReader | None:
-    """The direct way to the tables of an SQL store.
+    """Direct access to the tables of an SQL store.
 
     Returns:
         The reader; None for a server or another store, and for a database that cannot be opened
-        or has other tables: about these MLflow itself knows more.
+        or has other tables, for which MLflow has the better message.
     """
     if not is_sql(tracking_uri):
         return None
@@ -103,7 +101,7 @@ class SqlReader:
         self._engine = engine
 
     def check(self) -> None:
-        """Raise an `SQLAlchemyError` where a table or a column is not as known."""
+        """Raise an `SQLAlchemyError` where a table or a column is not as expected."""
         from sqlalchemy import select
 
         with self._engine.connect() as connection:
@@ -121,26 +119,27 @@ class SqlReader:
         order = (it.c.last_update_time.desc(), it.c.experiment_id)
         return self._select((it.c.name, it.c.experiment_id), where, order)
 
-    def runs(self, experiment_id: str, match: Match) -> Iterator[Sequence[Any]]:
+    def runs(self, experiment_id: str, match: Mapping[str, str]) -> Iterator[Sequence[Any]]:
         """Run id, name, status and artifact URI in order of start."""
         run = self._tables["runs"]
-        columns = (run.c.run_uuid, run.c.name, run.c.status, run.c.artifact_uri)
         where = self._active(experiment_id, match)
-        return self._select(columns, where, (run.c.start_time, run.c.run_uuid))
+        order = (run.c.start_time, run.c.run_uuid)
+        return self._select([run.c[name] for name in _RUN], where, order)
 
-    def tags(self, experiment_id: str, match: Match) -> Iterator[Sequence[Any]]:
+    def tags(self, experiment_id: str, match: Mapping[str, str]) -> Iterator[Sequence[Any]]:
         """Run id, name and value of every tag."""
         return self._pairs("tags", experiment_id, match)
 
-    def parameters(self, experiment_id: str, match: Match) -> Iterator[Sequence[Any]]:
+    def parameters(self, experiment_id: str, match: Mapping[str, str]) -> Iterator[Sequence[Any]]:
         """Run id, name and value of every parameter."""
         return self._pairs("params", experiment_id, match)
 
     def metrics(
-        self, experiment_id: str, match: Match, names: Collection[str] | None
+        self, experiment_id: str, match: Mapping[str, str], names: Collection[str] | None
     ) -> Iterator[Point]:
         """The latest value of each metric, or of those named."""
-        return self._points("latest_metrics", experiment_id, match, names)
+        table = self._tables["latest_metrics"]
+        return self._points(table, self._of(table, experiment_id, match), names)
 
     def history(
         self, experiment_id: str, names: Collection[str] | None, run_id: str | None = None
@@ -149,47 +148,46 @@ class SqlReader:
 
         Of all runs, or of one.
         """
-        order = ("step", "timestamp")
-        return self._points("metrics", experiment_id, {}, names, order=order, run_id=run_id)
+        table = self._tables["metrics"]
+        where = self._of(table, experiment_id, {})
+        if run_id is not None:
+            where = (*where, table.c.run_uuid == run_id)
+        return self._points(table, where, names, order=(table.c.step, table.c.timestamp))
 
     @cached_property
     def _tables(self) -> dict[str, TableClause]:
         from sqlalchemy import column, table
 
-        return {name: table(name, *map(column, columns)) for name, columns in TABLES.items()}
+        return {name: table(name, *map(column, columns)) for name, columns in _TABLES.items()}
 
-    def _pairs(self, table: str, experiment_id: str, match: Match) -> Iterator[Sequence[Any]]:
+    def _pairs(
+        self, table: str, experiment_id: str, match: Mapping[str, str]
+    ) -> Iterator[Sequence[Any]]:
         it = self._tables[table]
-        columns = (it.c.run_uuid, it.c.key, it.c.value)
-        for run_id, name, value in self._select(columns, self._of(it, experiment_id, match)):
+        where = self._of(it, experiment_id, match)
+        for run_id, name, value in self._select([it.c[name] for name in _PAIR], where):
             yield run_id, sys.intern(name), value
 
     def _points(
         self,
-        table: str,
-        experiment_id: str,
-        match: Match,
+        table: TableClause,
+        where: _Conditions,
         names: Collection[str] | None,
-        order: Sequence[str] = (),
-        run_id: str | None = None,
+        order: Sequence[Any] = (),
     ) -> Iterator[Point]:
-        it = self._tables[table]
-        columns = (it.c.run_uuid, it.c.key, it.c.step, it.c.value, it.c.is_nan)
-        named = () if names is None else (it.c.key.in_([*names]),)
-        chosen = () if run_id is None else (it.c.run_uuid == run_id,)
-        where = (*self._of(it, experiment_id, match), *named, *chosen)
-        rows = self._select(columns, where, [it.c[name] for name in order])
-        for run, name, step, value, is_nan in rows:
+        it = table.c
+        if names is not None:
+            where = (*where, it.key.in_([*names]))
+        columns = (it.run_uuid, it.key, it.step, it.value, it.is_nan)
+        for run_id, name, step, value, is_nan in self._select(columns, where, order):
             number = math.nan if is_nan else unbounded(value)
-            yield Point(run, sys.intern(name), step, number)
+            yield Point(run_id, sys.intern(name), step, number)
 
-    def _of(
-        self, table: TableClause, experiment_id: str, match: Match
-    ) -> tuple[ColumnElement[bool], ...]:
+    def _of(self, table: TableClause, experiment_id: str, match: Mapping[str, str]) -> _Conditions:
         run = self._tables["runs"]
         return (table.c.run_uuid == run.c.run_uuid, *self._active(experiment_id, match))
 
-    def _active(self, experiment_id: str, match: Match) -> tuple[ColumnElement[bool], ...]:
+    def _active(self, experiment_id: str, match: Mapping[str, str]) -> _Conditions:
         from sqlalchemy import select
 
         run, tag = self._tables["runs"], self._tables["tags"].alias("matched")
@@ -204,10 +202,7 @@ class SqlReader:
         )
 
     def _select(
-        self,
-        columns: Sequence[Any],
-        where: Sequence[ColumnElement[bool]],
-        order: Sequence[Any] = (),
+        self, columns: Sequence[Any], where: _Conditions, order: Sequence[Any] = ()
     ) -> Iterator[Sequence[Any]]:
         from sqlalchemy import select
 

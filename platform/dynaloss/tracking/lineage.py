@@ -1,26 +1,32 @@
-"""Where a run came from: user, program and git commit, under the tags that MLflow's UI reads.
-
-And what it ran on: system, Python and the versions of the packages that decide its numbers.
-"""
+"""Origin of a run: user, program, commit and versions, and its data as MLflow's dataset inputs."""
 
 from __future__ import annotations
 
 import getpass
+import json
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["source_tags"]
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
 
 _ENVIRONMENT: Final = "dynaloss.environment"
+# Packages that decide the numbers of a run.
 _PACKAGES: Final = ("dynaloss", "torch", "torchvision", "numpy", "ray", "mlflow")
+_DIGEST: Final = 16  # MLflow accepts up to 36 characters
 
 
 def source_tags(folder: Path | None = None) -> dict[str, str]:
-    """The tags of origin of a launch from `folder`, by default the current one."""
+    """Tags of origin, as MLflow's interface reads them, and of the versions in use.
+
+    Args:
+        folder: Where to look for a git repository; the current folder by default.
+    """
     name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "dynaloss"
     origin = {
         "mlflow.user": _user(),
@@ -28,6 +34,38 @@ def source_tags(folder: Path | None = None) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
     }
     return origin | _git_tags(folder or Path.cwd()) | _environment_tags()
+
+
+def dataset_inputs(record: Mapping[str, Any]) -> list[DatasetInput]:
+    """One input per role, with a digest of its images and labels, tail and noise included.
+
+    Args:
+        record: Description of the data, as `TrialSplits.record` gives it.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    return [
+        DatasetInput(
+            Dataset(
+                name=record["source"],
+                digest=digest[:_DIGEST],
+                source_type="dynaloss",
+                source=json.dumps({"source": record["source"], "digest": record["digest"]}),
+                profile=json.dumps(dict(_profile(record, role))),
+            ),
+            [InputTag("mlflow.data.context", role)],
+        )
+        for role, digest in record["split_digests"].items()
+    ]
+
+
+def _profile(record: Mapping[str, Any], role: str) -> Iterator[tuple[str, Any]]:
+    yield "num_rows", record["splits"][role]
+    if role == "train":
+        for name in ("flip_rate", "true_class_counts", "observed_class_counts"):
+            yield name, record[name]
+        for name in ("tail_digest", "noise_digest"):
+            yield name, record[name][:_DIGEST]
 
 
 def _environment_tags() -> dict[str, str]:
@@ -52,7 +90,7 @@ def _git_tags(folder: Path) -> dict[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """What git answers; empty without git, without a repository or without a commit."""
+    """Output of a git command; empty without git, without a repository or without a commit."""
     command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

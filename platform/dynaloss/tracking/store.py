@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dynaloss.errors import InputError
+from dynaloss.tracking.addresses import redacted
 from dynaloss.tracking.client import StoreError, connect
-from dynaloss.tracking.limits import MAX_NAME, MAX_PAGE
-from dynaloss.tracking.location import redacted
-from dynaloss.tracking.study import StudyRun
-from dynaloss.tracking.vocabulary import EXPERIMENT_TAGS, STUDY
+from dynaloss.tracking.schema import EXPERIMENT_TAGS, MAX_NAME, MAX_PAGE, Tag
+from dynaloss.tracking.study_run import StudyRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -50,16 +49,16 @@ class Store:
         description: str = "",
         interval: float = 2.0,
     ) -> StudyRun:
-        """Start or take up again a study: its experiment and its parent run, each made once.
+        """Start or resume a study: its experiment and its parent run, each made once.
 
         Args:
             name: Name of the study, which is that of the experiment.
             tags: Tags of the parent run, such as the hash of the plan.
             description: Markdown for the page of the experiment and of the parent run.
-            interval: Seconds for which metrics are gathered before they are written.
+            interval: Seconds between two writes of queued metrics.
 
         Raises:
-            InputError: If the name does not serve, or the experiment was deleted.
+            InputError: If the name is empty or too long, or the experiment was deleted.
         """
         experiment_id = self._experiment(name)
         study = StudyRun(self.client, name, experiment_id, tags=tags or {}, interval=interval)
@@ -71,20 +70,12 @@ class Store:
         """The identifiers of the studies' experiments by name, the latest used first."""
         reader = self.client.reader
         if reader is None:
-            return dict(self._search_studies())
-        rows = self.client.attempt("read studies", lambda: list(reader.experiments(STUDY)))
-        return {name: str(experiment_id) for name, experiment_id in rows}
-
-    def _search_studies(self) -> Iterator[tuple[str, str]]:
-        token: str | None = None
-        while True:
-            page = self.client.search_experiments(
-                max_results=MAX_PAGE, order_by=["last_update_time DESC"], page_token=token
+            pages = self.client.pages(
+                "search_experiments", max_results=MAX_PAGE, order_by=["last_update_time DESC"]
             )
-            yield from ((it.name, it.experiment_id) for it in page if STUDY in it.tags)
-            token = page.token
-            if not token:
-                return
+            return {it.name: it.experiment_id for it in pages if Tag.STUDY in it.tags}
+        rows = self.client.attempt("read studies", lambda: list(reader.experiments(Tag.STUDY)))
+        return {name: str(experiment_id) for name, experiment_id in rows}
 
     def _experiment(self, name: str) -> str:
         if not name.strip() or len(name) > MAX_NAME:
@@ -94,14 +85,14 @@ class Store:
         found = self.client.get_experiment_by_name(name) or self._create_experiment(name)
         if found.lifecycle_stage != "active":
             raise InputError(self._deleted(name, found.experiment_id))
-        if STUDY not in found.tags:
-            self.client.set_experiment_tag(found.experiment_id, STUDY, name)
+        if Tag.STUDY not in found.tags:
+            self.client.set_experiment_tag(found.experiment_id, Tag.STUDY, name)
         return str(found.experiment_id)
 
     def _create_experiment(self, name: str) -> Experiment:
         try:
             location = self._artifact_location(name)
-            tags = {STUDY: name} | EXPERIMENT_TAGS
+            tags = {Tag.STUDY: name} | EXPERIMENT_TAGS
             self.client.create_experiment(name, artifact_location=location, tags=tags)
         except StoreError as error:  # another launch made it at the same moment
             if error.code != "RESOURCE_ALREADY_EXISTS":
@@ -116,7 +107,7 @@ class Store:
 
     def _deleted(self, name: str, experiment_id: str) -> str:
         return (
-            f"The experiment {name!r} was deleted in MLflow. Bring it back with "
+            f"The experiment {name!r} was deleted in MLflow. Restore it with "
             f"`MLFLOW_TRACKING_URI={redacted(self.tracking_uri)} mlflow experiments restore "
             f"--experiment-id {experiment_id}`, or give the study another name."
         )

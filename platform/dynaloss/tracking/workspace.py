@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dynaloss.errors import InputError
-from dynaloss.tracking.location import absolute_uri, is_sql, sqlite_path, sqlite_uri
+from dynaloss.tracking.addresses import absolute_uri, is_sql, sqlite_path, sqlite_uri
 from dynaloss.tracking.store import Store
 
 

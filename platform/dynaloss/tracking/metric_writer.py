@@ -1,4 +1,4 @@
-"""Gathers the metrics of many trials and writes them in batches, beside the work."""
+"""Queues the metrics of many trials, and writes them in batches in a thread of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from dynaloss.tracking.client import Client
-from dynaloss.tracking.limits import MAX_METRICS, clean_name
-from dynaloss.tracking.vocabulary import EPOCH
-
-__all__ = ["MetricWriter"]
+from dynaloss.tracking.schema import EPOCH, MAX_METRICS, clean_name
 
 _NEVER: Final = -(2**63)
 
@@ -24,12 +21,12 @@ class MetricWriter:
     """Writes each value of a (run, metric, epoch) once, a moment after it was added.
 
     A report goes into one batch, so that the stored `epoch` never claims more than is stored.
-    What a failed write could not store waits for the next one, and the error is raised by the
-    next call about that run, or by `close`.
+    Metrics of a failed write stay queued for the next one, and the next call for that run, or
+    `close`, raises the error.
 
     Args:
-        client: The connection to the store.
-        interval: Seconds for which metrics are gathered before they are written.
+        client: Connection to the store.
+        interval: Seconds between two writes.
     """
 
     def __init__(self, client: Client, *, interval: float = 2.0) -> None:
@@ -53,7 +50,7 @@ class MetricWriter:
             self._stored[run_id] = _NEVER if last_epoch is None else last_epoch
 
     def add(self, run_id: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Take the metrics of one epoch; returns at once.
+        """Queue the metrics of one epoch; returns at once.
 
         Raises:
             RuntimeError: If the writer is closed.
@@ -75,12 +72,12 @@ class MetricWriter:
             raise error
 
     def flush(self, run_id: str) -> None:
-        """Return when everything added for the run is stored; raise where that fails."""
+        """Return when all metrics of the run are stored; raise where that fails."""
         with self._writing:
             self._write(run_id)
 
     def close(self) -> None:
-        """Write what is left and end the thread; raise the first error that stays."""
+        """Write what is queued and end the thread; raise the first error that remains."""
         self._closed = True
         self._wake.set()
         self._thread.join()
@@ -114,7 +111,7 @@ class MetricWriter:
                         self._errors[run_id] = error
 
     def _write(self, run_id: str) -> None:
-        """Write the run's reports, batch by batch; what a failure leaves stays pending."""
+        """Write the run's reports, batch by batch; after a failure the rest stays pending."""
         with self._lock:
             reports = self._pending.pop(run_id, [])
         try:
@@ -143,9 +140,9 @@ def _entities(epoch: int, metrics: Mapping[str, float]) -> Report:
 
 
 def _batches(reports: list[Report]) -> Iterator[tuple[Report, int]]:
-    """Batches of whole reports, each with the number of reports that it ends.
+    """Batches of whole reports, each with the number of reports that it completes.
 
-    A report beyond the limit of a batch is cut; only its last part ends it.
+    A report beyond the limit of a batch is split; only its last part completes it.
     """
     pending = list(reports)
     while pending:

@@ -185,7 +185,7 @@ def test_labels_follow_the_plan(
     assert (run.info.run_name, run.data.tags["dynaloss.arm"]) == ("new", "only-margin")
     with monkeypatch.context() as patched:
         patched.setattr(study, "_client", None)  # nothing differs: nothing may be written
-        patched.setattr("dynaloss.tracking.runs._write_pairs", lambda *pairs: None)
+        patched.setattr("dynaloss.tracking.run_writing._write_pairs", lambda *pairs: None)
         study.update_tags("k1", condition="c", arm="only-margin", seed=0, name="new")
 
 

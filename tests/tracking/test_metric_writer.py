@@ -9,7 +9,7 @@ import pytest
 
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Store, StoreError, StudyRun
-from dynaloss.tracking.writer import MetricWriter
+from dynaloss.tracking.metric_writer import MetricWriter
 
 Begin = Callable[..., str]
 

@@ -1,4 +1,4 @@
-"""The trials of a study as records, for the comparison."""
+"""Reading studies back: their names, plans, tags and trials."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from urllib.request import url2pathname
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
+from dynaloss.tracking.addresses import redacted
+from dynaloss.tracking.bulk_reading import StoredRun, concurrently, read_history, read_trials
 from dynaloss.tracking.client import Client
-from dynaloss.tracking.location import redacted
-from dynaloss.tracking.rows import RunRow, concurrently, read_history, trial_rows
-from dynaloss.tracking.runs import find_run
+from dynaloss.tracking.run_writing import find_run
+from dynaloss.tracking.schema import RECORD_FIELDS, Tag, outcome_of
 from dynaloss.tracking.store import Store
-from dynaloss.tracking.vocabulary import ARM, CONDITION, IDENTITY, ROLE, SEED, outcome_of
-
-__all__ = ["list_studies", "read_plan", "read_records", "read_tags"]
 
 _DIAGNOSTICS: Final = ("corrector", "margins", "confusion", "data")
 
@@ -39,8 +37,8 @@ def read_plan(store: Store, study: str) -> StoredPlan:
     Raises:
         InputError: If the store has no such study.
     """
-    row = _study_row(store, study)
-    content = {} if row is None else _artifacts(store.client, row, ("plan",))
+    run = _study_run(store, study)
+    content = {} if run is None else _artifacts(store.client, run, ("plan",))
     return StoredPlan.model_validate(content.get("plan", {}))
 
 
@@ -50,8 +48,8 @@ def read_tags(store: Store, study: str) -> dict[str, str]:
     Raises:
         InputError: If the store has no such study.
     """
-    row = _study_row(store, study)
-    return {} if row is None else _further_tags(row)
+    run = _study_run(store, study)
+    return {} if run is None else _further_tags(run)
 
 
 def read_records(
@@ -78,20 +76,20 @@ def read_records(
         InputError: If the store has no such study.
     """
     experiment_id = _experiment_id(store, study)
-    rows = trial_rows(store.client, experiment_id, metrics=metrics)
+    runs = read_trials(store.client, experiment_id, metrics=metrics)
     if run_id is not None:
-        rows = {key: row for key, row in rows.items() if row.run_id == run_id}
+        runs = {key: run for key, run in runs.items() if run.run_id == run_id}
     curves: Mapping[str, Curves] = {}
     if history:
         names = None if history is True else history
-        curves = read_history(store.client, experiment_id, rows.values(), names)
-    contents: Sequence[dict[str, Any]] = [{}] * len(rows)
+        curves = read_history(store.client, experiment_id, runs.values(), names)
+    contents: Sequence[dict[str, Any]] = [{}] * len(runs)
     if diagnostics:
         stems = _DIAGNOSTICS if diagnostics is True else tuple(diagnostics)
-        contents = concurrently(lambda row: _artifacts(store.client, row, stems), rows.values())
+        contents = concurrently(lambda run: _artifacts(store.client, run, stems), runs.values())
     return [
-        _record(study, key, row, curves.get(row.run_id, {}), content)
-        for (key, row), content in zip(rows.items(), contents, strict=True)
+        _record(study, key, run, curves.get(run.run_id, {}), content)
+        for (key, run), content in zip(runs.items(), contents, strict=True)
     ]
 
 
@@ -107,41 +105,41 @@ def _experiment_id(store: Store, study: str) -> str:
 
 
 def _record(
-    study: str, key: str, row: RunRow, curves: Curves, diagnostics: Mapping[str, Any]
+    study: str, key: str, run: StoredRun, curves: Curves, diagnostics: Mapping[str, Any]
 ) -> TrialRecord:
     return TrialRecord(
         study=study,
         key=key,
-        run_id=row.run_id,
-        condition=row.tags.get(CONDITION, ""),
-        arm=row.tags.get(ARM, ""),
-        seed=int(row.tags.get(SEED, 0)),
-        outcome=outcome_of(row.tags, row.status),
-        parameters=row.parameters,
-        metrics=row.metrics,
+        run_id=run.run_id,
+        condition=run.tags.get(Tag.CONDITION, ""),
+        arm=run.tags.get(Tag.ARM, ""),
+        seed=int(run.tags.get(Tag.SEED, 0)),
+        outcome=outcome_of(run.tags, run.status),
+        parameters=run.parameters,
+        metrics=run.metrics,
         history={name: tuple(sorted(curve.items())) for name, curve in sorted(curves.items())},
         diagnostics=diagnostics,
-        tags=_further_tags(row),
+        tags=_further_tags(run),
     )
 
 
-def _study_row(store: Store, study: str) -> RunRow | None:
-    return find_run(store.client, _experiment_id(store, study), {ROLE: "study"})
+def _study_run(store: Store, study: str) -> StoredRun | None:
+    return find_run(store.client, _experiment_id(store, study), {Tag.ROLE: "study"})
 
 
-def _further_tags(row: RunRow) -> dict[str, str]:
-    return {name: value for name, value in row.tags.items() if name not in IDENTITY}
+def _further_tags(run: StoredRun) -> dict[str, str]:
+    return {name: value for name, value in run.tags.items() if name not in RECORD_FIELDS}
 
 
-def _artifacts(client: Client, row: RunRow, stems: Sequence[str]) -> dict[str, Any]:
+def _artifacts(client: Client, run: StoredRun, stems: Sequence[str]) -> dict[str, Any]:
     """The JSON artifacts of a run by stem, those that there are."""
-    address = urlsplit(row.artifact_uri)
+    address = urlsplit(run.artifact_uri)
     if address.scheme == "file":
         return _read_folder(Path(url2pathname(address.path)), stems)
-    present = {item.path for item in client.list_artifacts(row.run_id)}
+    present = {item.path for item in client.list_artifacts(run.run_id)}
     with tempfile.TemporaryDirectory() as folder:
         for name in present & {f"{stem}.json" for stem in stems}:
-            client.download_artifacts(row.run_id, name, folder)
+            client.download_artifacts(run.run_id, name, folder)
         return _read_folder(Path(folder), stems)
 
 

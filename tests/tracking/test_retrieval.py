@@ -23,10 +23,10 @@ from dynaloss.tracking import (
     read_records,
     read_tags,
 )
+from dynaloss.tracking.addresses import sqlite_path
+from dynaloss.tracking.bulk_reading import read_history, read_runs, search_runs
 from dynaloss.tracking.internals import sql_reader
-from dynaloss.tracking.location import sqlite_path
-from dynaloss.tracking.rows import read_history, read_rows, search_rows
-from dynaloss.tracking.vocabulary import KEY, STUDY
+from dynaloss.tracking.schema import Tag, outcome_of
 
 Begin = Callable[..., str]
 
@@ -100,8 +100,6 @@ def test_an_empty_store_says_so(store: Store) -> None:
     [("odd", "FINISHED", "completed"), ("", "KILLED", "interrupted"), ("pruned", "x", "pruned")],
 )
 def test_an_edited_outcome_falls_back_on_the_status(tag: str, status: str, outcome: str) -> None:
-    from dynaloss.tracking.vocabulary import outcome_of
-
     assert outcome_of({"dynaloss.outcome": tag}, status) == outcome
 
 
@@ -114,8 +112,8 @@ def test_the_tables_and_the_search_give_the_same(store: Store, told: StudyRun) -
     """The contract with MLflow's private names: its own search is the independent truth."""
 
     assert store.client.reader is not None
-    tables = read_rows(store.client, told.experiment_id)
-    searched = list(search_rows(store.client, told.experiment_id))
+    tables = read_runs(store.client, told.experiment_id)
+    searched = list(search_runs(store.client, told.experiment_id))
     assert len(tables) == 4
     for table, search in zip(tables, searched, strict=True):
         for field in ("tags", "parameters", "metrics"):
@@ -136,14 +134,16 @@ def test_the_tables_and_the_search_find_the_same_studies_and_runs(
     with store.start_study("another"):
         pass
     store.client.create_experiment("somebody else's")
-    store.client.delete_experiment(store.client.create_experiment("gone", tags={STUDY: "gone"}))
-    match = {KEY: "k1"}
-    direct = store.studies(), read_rows(store.client, told.experiment_id, match=match)
+    store.client.delete_experiment(
+        store.client.create_experiment("gone", tags={Tag.STUDY: "gone"})
+    )
+    match = {Tag.KEY: "k1"}
+    direct = store.studies(), read_runs(store.client, told.experiment_id, match=match)
     monkeypatch.setattr(store.client, "reader", None)
-    asked = store.studies(), read_rows(store.client, told.experiment_id, match=match)
+    asked = store.studies(), read_runs(store.client, told.experiment_id, match=match)
     assert repr(direct) == repr(asked)
     assert list(direct[0]) == ["another", "quickstart"]
-    assert [row.tags[KEY] for row in direct[1]] == ["k1"]
+    assert [row.tags[Tag.KEY] for row in direct[1]] == ["k1"]
 
 
 def test_only_the_metrics_asked_for_are_read(store: Store, told: StudyRun) -> None:
@@ -215,7 +215,7 @@ def test_a_store_that_fails_while_it_is_read_is_one_line(
 def test_the_tables_and_the_client_give_the_same_history(
     store: Store, told: StudyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = read_rows(store.client, told.experiment_id)
+    rows = read_runs(store.client, told.experiment_id)
     for names in (None, ["test/accuracy"]):
         direct = read_history(store.client, told.experiment_id, rows, names)
         with monkeypatch.context() as patched:
@@ -229,7 +229,7 @@ def test_the_search_turns_every_page(store: Store, study: StudyRun) -> None:
         store.client.create_run(study.experiment_id, start_time=i + 1).info.run_id
         for i in range(25)
     ]
-    rows = search_rows(store.client, study.experiment_id, page_size=4)
+    rows = search_runs(store.client, study.experiment_id, page_size=4)
     assert [row.run_id for row in islice(rows, 25)] == made
 
 

@@ -1,0 +1,112 @@
+"""Making runs, each once, and writing their parameters and tags within MLflow's limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from dynaloss.tracking.bulk_reading import StoredRun, read_runs
+from dynaloss.tracking.client import Client
+from dynaloss.tracking.schema import (
+    MAX_NAME,
+    MAX_PAIRS,
+    MAX_PARAMETER,
+    Tag,
+    clean_name,
+    cut,
+    tag_values,
+)
+
+
+def find_run(client: Client, experiment_id: str, match: Mapping[str, str]) -> StoredRun | None:
+    """The first started active run with these tags, or None.
+
+    Raises:
+        ValueError: If a value holds characters that MLflow's search cannot quote.
+    """
+    for value in match.values():
+        if not re.fullmatch(r"[\w.:+\-]+", value):
+            raise ValueError(
+                f"A key must consist of letters, digits and `_.:+-`, but got {value!r}."
+            )
+    return next(iter(read_runs(client, experiment_id, match=match)), None)
+
+
+def make_run(
+    client: Client, experiment_id: str, *, name: str, tags: Mapping[str, Any], match: str
+) -> StoredRun:
+    """A new run with these tags, or the equal one that another process made at the same moment.
+
+    MLflow has no unique tags: the run is made, then looked up; of two the first one stays.
+
+    Args:
+        client: Connection to the store.
+        experiment_id: Identifier of the experiment.
+        name: Name of the run.
+        tags: Its tags, including those that identify it.
+        match: Name of the tag whose value no other run of the experiment may have.
+    """
+    values = tag_values(tags)
+    made = client.create_run(experiment_id, tags=values, run_name=cut(name, MAX_NAME))
+    first = find_run(client, experiment_id, {match: values[match]})
+    if first is None or first.run_id == made.info.run_id:
+        return StoredRun.of(made)
+    client.delete_run(made.info.run_id)
+    return first
+
+
+def reopen_run(client: Client, run: StoredRun, *, name: str, tags: Mapping[str, Any]) -> None:
+    """Set the run back to RUNNING under this name, with these tags added to its own."""
+    name = cut(name, MAX_NAME)
+    if (run.status, run.name) != ("RUNNING", name):
+        client.update_run(run.run_id, status="RUNNING", name=name)
+        run.status, run.name = "RUNNING", name
+    write_tags(client, run, tags)
+    if run.tags.pop(Tag.MESSAGE, None) is not None:  # belongs to the earlier end of the run
+        client.delete_tag(run.run_id, Tag.MESSAGE)
+
+
+def write_tags(client: Client, run: StoredRun, tags: Mapping[str, Any]) -> None:
+    """Write the tags that differ from the run's."""
+    changed = dict(tag_values(tags).items() - run.tags.items())
+    _write_pairs(client, run.run_id, {}, changed)
+    run.tags.update(changed)
+
+
+def write_parameters(client: Client, run: StoredRun, parameters: Mapping[str, Any]) -> None:
+    """Write the parameters that the run lacks; tags name those that were cut or have changed.
+
+    MLflow refuses another value for a parameter: the first value stays.
+    """
+    values = {clean_name(name): str(value) for name, value in parameters.items()}
+    short = {name: cut(value, MAX_PARAMETER) for name, value in values.items()}
+    new = {name: value for name, value in short.items() if name not in run.parameters}
+    notes = {
+        Tag.CUT: [name for name in values if short[name] != values[name]],
+        Tag.CHANGED: [
+            name for name in short if run.parameters.get(name, short[name]) != short[name]
+        ],
+    }
+    tags = tag_values({tag: ", ".join(names) for tag, names in notes.items() if names})
+    _write_pairs(client, run.run_id, new, tags)
+    run.parameters.update(new)
+    run.tags.update(tags)
+
+
+def _write_pairs(
+    client: Client, run_id: str, parameters: Mapping[str, str], tags: Mapping[str, str]
+) -> None:
+    from mlflow.entities import Param, RunTag
+
+    for pairs in _batches(parameters):
+        client.log_batch(run_id, params=[Param(*pair) for pair in pairs])
+    for pairs in _batches(tags):
+        client.log_batch(run_id, tags=[RunTag(*pair) for pair in pairs])
+
+
+def _batches(mapping: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
+    pairs = iter(mapping.items())
+    while batch := list(islice(pairs, MAX_PAIRS)):
+        yield batch

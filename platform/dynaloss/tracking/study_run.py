@@ -1,0 +1,278 @@
+"""One launch of a study in the tracking store: a parent run, and one child run per trial."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dynaloss.studies.trial_record import Outcome
+from dynaloss.tracking.bulk_reading import StoredRun, read_trials
+from dynaloss.tracking.client import Client
+from dynaloss.tracking.lineage import dataset_inputs, source_tags
+from dynaloss.tracking.metric_writer import MetricWriter
+from dynaloss.tracking.run_writing import (
+    find_run,
+    make_run,
+    reopen_run,
+    write_parameters,
+    write_tags,
+)
+from dynaloss.tracking.schema import EPOCH, MAX_NAME, MAX_TAG, STATUS, Tag, cut, outcome_of
+
+
+@dataclass(frozen=True, slots=True)
+class TrialState:
+    """What the store holds of a trial.
+
+    Attributes:
+        run_id: Identifier of its run.
+        outcome: How it ended, or `running`.
+        last_epoch: The last epoch whose metrics are stored; None before the first.
+    """
+
+    run_id: str
+    outcome: Outcome
+    last_epoch: int | None
+
+
+class StudyRun:
+    """A launch of a study: writes its trials, each into the one run that its key names.
+
+    As a context manager it ends the study as interrupted or failed where an exception leaves the
+    block, and does nothing where the study was finished within the block.
+
+    Attributes:
+        name: Name of the study and of its experiment.
+        experiment_id: Identifier of the experiment.
+        run_id: Identifier of the parent run.
+        was_completed: Whether the previous launch ended normally.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        experiment_id: str,
+        *,
+        tags: Mapping[str, Any],
+        interval: float = 2.0,
+    ) -> None:
+        self.name = name
+        self.experiment_id = experiment_id
+        self._client = client
+        self._source = source_tags()
+        self._parent, self.was_completed = self._open_parent(tags)
+        self.run_id = self._parent.run_id
+        self._runs = read_trials(client, experiment_id, metrics=(EPOCH,))
+        self._begun: set[str] = set()
+        self._finished = False
+        self._writer = MetricWriter(client, interval=interval)
+
+    def __enter__(self) -> StudyRun:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._finished:
+            return
+        failed = isinstance(error, Exception)  # Ctrl-C and SystemExit are none
+        outcome = Outcome.FAILED if failed else Outcome.INTERRUPTED
+        self.finish(outcome, "" if error is None else f"{type(error).__name__}: {error}")
+
+    def trials(self) -> dict[str, TrialState]:
+        """The trials by key, in order of start, as the store held them when the study started.
+
+        Includes what this launch has begun, ended or marked since.
+        """
+        return {key: _state(run) for key, run in self._runs.items()}
+
+    def begin_trial(
+        self,
+        *,
+        key: str,
+        name: str,
+        condition: str,
+        arm: str,
+        seed: int,
+        parameters: Mapping[str, Any],
+        tags: Mapping[str, Any] | None = None,
+        fresh: bool = False,
+    ) -> str:
+        """Start or resume the trial's run.
+
+        Args:
+            key: Identity of the trial; an existing run with this key is resumed.
+            name: Name of the run.
+            condition: Label of the data bias.
+            arm: Name of the setting of the components.
+            seed: Trial seed.
+            parameters: Flattened resolved configuration.
+            tags: Further tags.
+            fresh: Replace an existing run of the trial by a new one; the old one is deleted, and
+                can be restored.
+
+        Returns:
+            The run's identifier.
+        """
+        wanted = self._source | dict(tags or {}) | _labels(condition, arm, seed)
+        wanted |= {Tag.STUDY: self.name, Tag.ROLE: "trial", Tag.KEY: key, Tag.PARENT: self.run_id}
+        wanted |= {Tag.OUTCOME: Outcome.RUNNING}
+        run = self._find(key)
+        if run is not None and fresh:
+            self._client.delete_run(run.run_id)
+            run = None
+        if run is None:
+            run = make_run(self._client, self.experiment_id, name=name, tags=wanted, match=Tag.KEY)
+        reopen_run(self._client, run, name=name, tags=wanted)
+        write_parameters(self._client, run, parameters)
+        self._runs[key] = run
+        self._begun.add(key)
+        self._writer.resume(run.run_id, _state(run).last_epoch)
+        return run.run_id
+
+    def log_report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Queue all the metrics of one epoch, to be written a moment later.
+
+        Skips epochs that the run holds already, so a resumed trial may replay them. NaN is stored
+        as such; an SQL store holds an infinity as the largest float, read back as infinity.
+
+        Raises:
+            StoreError: If earlier metrics of this trial could not be written yet.
+        """
+        run = self._run(key)
+        self._writer.add(run.run_id, epoch, metrics)
+        run.metrics[EPOCH] = max(float(epoch), run.metrics.get(EPOCH, float(epoch)))
+
+    def log_text(self, key: str | None, name: str, text: str) -> None:
+        """Store a text file with the trial, or with the study where the key is None."""
+        self._client.log_text(self._run_id(key), text, name)
+
+    def log_dict(self, key: str | None, name: str, mapping: Mapping[str, Any]) -> None:
+        """Store a JSON file; arrays and tensors become lists."""
+        self.log_text(key, name, json.dumps(mapping, indent=1, default=_plain))
+
+    def log_artifacts(self, key: str | None, folder: Path) -> None:
+        """Store the content of a folder with the trial, or with the study for the key None."""
+        self._client.log_artifacts(self._run_id(key), str(folder))
+
+    def log_study_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Store a file, such as the report, with the study's own run."""
+        self._client.log_artifact(self.run_id, str(path), folder)
+
+    def log_data(self, key: str, record: Mapping[str, Any]) -> None:
+        """Store the trial's data as its inputs, one per role, each with a digest of its content.
+
+        Args:
+            key: Identity of the trial.
+            record: Description of the data, as `TrialSplits.record` gives it.
+        """
+        self._client.log_inputs(self._run_id(key), dataset_inputs(record))
+
+    def set_description(self, markdown: str) -> None:
+        """Show this text on the page of the experiment and on that of the parent run."""
+        note = cut(markdown, MAX_TAG)
+        self._client.set_experiment_tag(self.experiment_id, Tag.NOTE, note)
+        write_tags(self._client, self._parent, {Tag.NOTE: note})
+
+    def update_tags(self, key: str, *, condition: str, arm: str, seed: int, name: str) -> None:
+        """Match a trial's labels and name to the plan; writes only what differs."""
+        run = self._run(key)
+        write_tags(self._client, run, _labels(condition, arm, seed))
+        name = cut(name, MAX_NAME)
+        if run.name != name:
+            self._client.update_run(run.run_id, name=name)
+            run.name = name
+
+    def tag_trial(self, key: str, tags: Mapping[str, Any]) -> None:
+        """Set tags of a trial; writes only what differs."""
+        write_tags(self._client, self._run(key), tags)
+
+    def end_trial(self, key: str, outcome: Outcome, message: str = "") -> None:
+        """Write the trial's queued metrics, then its outcome.
+
+        Raises:
+            StoreError: If its metrics could not be written; the outcome is written all the same.
+        """
+        run = self._run(key)
+        try:
+            self._writer.flush(run.run_id)
+        finally:
+            self._end(run, outcome, message)
+
+    def mark_stale(self, keep: Collection[str] = ()) -> tuple[str, ...]:
+        """Mark as interrupted the trials that a killed launch left running; returns their keys.
+
+        Args:
+            keep: Keys of trials to leave as they are, because this launch continues them.
+        """
+        current = self._begun | set(keep)
+        stale = tuple(
+            key
+            for key, run in self._runs.items()
+            if _state(run).outcome is Outcome.RUNNING and key not in current
+        )
+        for key in stale:
+            self._end(self._runs[key], Outcome.INTERRUPTED, "The launch ended before the trial.")
+        return stale
+
+    def finish(self, outcome: Outcome, message: str = "") -> None:
+        """Write all queued metrics, then the outcome of the study's run.
+
+        Raises:
+            StoreError: If metrics could not be written; the outcome is written all the same.
+        """
+        self._finished = True
+        try:
+            self._writer.close()
+        finally:
+            self._end(self._parent, outcome, message)
+
+    def _open_parent(self, tags: Mapping[str, Any]) -> tuple[StoredRun, bool]:
+        wanted = self._source | dict(tags) | {Tag.STUDY: self.name, Tag.ROLE: "study"}
+        wanted |= {Tag.OUTCOME: Outcome.RUNNING}
+        run = find_run(self._client, self.experiment_id, {Tag.ROLE: "study"}) or make_run(
+            self._client, self.experiment_id, name=self.name, tags=wanted, match=Tag.ROLE
+        )
+        was_completed = run.tags.get(Tag.OUTCOME) == Outcome.COMPLETED
+        reopen_run(self._client, run, name=self.name, tags=wanted)
+        return run, was_completed
+
+    def _end(self, run: StoredRun, outcome: Outcome, message: str) -> None:
+        reason = {Tag.MESSAGE: message} if message else {}
+        write_tags(self._client, run, {Tag.OUTCOME: outcome} | reason)
+        self._client.set_terminated(run.run_id, STATUS[outcome])
+        run.status = STATUS[outcome]
+
+    def _find(self, key: str) -> StoredRun | None:
+        """The trial's run; another launch may have made it since this one started."""
+        return self._runs.get(key) or find_run(self._client, self.experiment_id, {Tag.KEY: key})
+
+    def _run(self, key: str) -> StoredRun:
+        if key not in self._runs:
+            raise ValueError(f"`key` must be that of a trial of the study, but got {key!r}.")
+        return self._runs[key]
+
+    def _run_id(self, key: str | None) -> str:
+        return self.run_id if key is None else self._run(key).run_id
+
+
+def _labels(condition: str, arm: str, seed: int) -> dict[str, Any]:
+    return {Tag.CONDITION: condition, Tag.ARM: arm, Tag.SEED: seed}
+
+
+def _state(run: StoredRun) -> TrialState:
+    epoch = run.metrics.get(EPOCH)
+    last_epoch = None if epoch is None else int(epoch)
+    return TrialState(run.run_id, outcome_of(run.tags, run.status), last_epoch)
+
+
+def _plain(value: object) -> object:
+    return getattr(value, "tolist", value.__str__)()
