@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dynaloss.analysis.figures import corrector_curves
-from dynaloss.analysis.panels import save_figure
+from dynaloss.analysis.figures.panels import save_figure
+from dynaloss.analysis.figures.training import corrector_curves
 from dynaloss.tracking import Workspace, read_records
 
 

@@ -9,13 +9,13 @@ import pytest
 from scipy import stats
 
 from dynaloss.analysis import compare
-from dynaloss.analysis.aggregates import (
+from dynaloss.analysis.figures.overview import performance_profiles
+from dynaloss.analysis.statistics.aggregates import (
     aggregate,
     optimality_gap,
     performance_profile,
     probability_of_improvement,
 )
-from dynaloss.analysis.maps import performance_profiles
 from dynaloss.studies.trial_record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]

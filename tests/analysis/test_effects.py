@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dynaloss.analysis import compare
-from dynaloss.analysis.effects import POOLED, Effect, effects, infer_components
+from dynaloss.analysis.statistics.effects import POOLED, Effect, effects, infer_components
 from dynaloss.studies.arms import arm_name
 from dynaloss.studies.trial_record import TrialRecord
 

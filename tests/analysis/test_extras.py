@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.analysis import compare
-from dynaloss.analysis.costs import costs
-from dynaloss.analysis.gallery import gallery, save_gallery
-from dynaloss.analysis.render import FORMATS
-from dynaloss.analysis.render_extra import render_extra
-from dynaloss.analysis.selection import pick, rankings
-from dynaloss.analysis.single import difference_tables, run_tables
-from dynaloss.analysis.tables import EXTRAS, extra_tables
+from dynaloss.analysis import FORMATS, compare, render
+from dynaloss.analysis.figures.gallery import gallery, save_gallery
+from dynaloss.analysis.selection import SELECTION_RULES, rankings
+from dynaloss.analysis.statistics.costs import costs
+from dynaloss.analysis.tables.extras import EXTRAS, extra_tables
+from dynaloss.analysis.tables.single_run import difference_tables, run_tables
 from dynaloss.studies.trial_record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
@@ -26,13 +24,17 @@ def curve(*values: float) -> tuple[tuple[int, float], ...]:
     return tuple(enumerate(values, start=1))
 
 
+def pick(record: TrialRecord, rule: str) -> float | None:
+    return SELECTION_RULES[rule].value(record, METRIC)
+
+
 def test_rules_pick_by_hand(record: MakeRecord) -> None:
     history = {METRIC: curve(0.2, 0.9, 0.5, 0.4), "val/accuracy": curve(0.1, 0.3, 0.6, 0.6)}
     trial = record(history=history)
-    found = {rule: pick(trial, METRIC, rule) for rule in ("last", "validation", "oracle")}
+    found = {rule: pick(trial, rule) for rule in ("last", "validation", "oracle")}
     assert found == {"last": 0.4, "validation": 0.5, "oracle": 0.9}
-    assert pick(trial, METRIC, "last ten") == pytest.approx(0.5)
-    assert pick(record(), METRIC, "last") is None
+    assert pick(trial, "last ten") == pytest.approx(0.5)
+    assert pick(record(), "last") is None
 
 
 def test_rules_may_rank_the_arms_differently(record: MakeRecord) -> None:
@@ -50,14 +52,14 @@ def test_rules_may_rank_the_arms_differently(record: MakeRecord) -> None:
 def test_rules_without_finite_values_are_not_shown(record: MakeRecord) -> None:
     nan = float("nan")
     trial = record("a", history={METRIC: curve(0.9, nan), "val/accuracy": curve(nan, nan)})
-    found = {rule: pick(trial, METRIC, rule) for rule in ("last", "validation", "oracle")}
+    found = {rule: pick(trial, rule) for rule in ("last", "validation", "oracle")}
     assert found == {"last": None, "validation": None, "oracle": 0.9}
     trials = [record("a", history={METRIC: curve(0.9, 0.8)})]
     (table,) = extra_tables(["rules"], trials, compare(trials, METRIC))
     assert "Not every arm has the curves for: validation." in table.notes
 
 
-def test_cost_stands_next_to_gain(record: MakeRecord) -> None:
+def test_cost_is_shown_next_to_gain(record: MakeRecord) -> None:
     seconds = {"none": 1.0, "full": 3.0}
     trials = [
         record(arm, s, 0.5 + 0.1 * (arm == "full"), history={"time/epoch_seconds": curve(t, t)})
@@ -75,7 +77,7 @@ def test_extras_render_in_every_format(records: Sequence[TrialRecord], name: str
     tables = extra_tables([*EXTRAS], records, compare(records, METRIC, "none"))
     assert len(tables) == 7  # five kinds of effects, rules, aggregates; no time was recorded
     for table in tables:
-        text = render_extra(table, name)
+        text = render(table, name)
         assert text.endswith("\n")
         if name == "json":
             assert len(json.loads(text)["rows"]) == len(table.rows)
@@ -104,7 +106,7 @@ def test_difference_of_two_runs_names_only_what_differs(record: MakeRecord) -> N
         parameters={"lr": "2", "same": "x"},
         diagnostics={"data": {"digest": "q"}},
     )
-    tables = {table.title: table.rows for table in difference_tables(one, two)}
+    tables = {table.title: table.texts for table in difference_tables(one, two)}
     assert tables["Settings"] == (("lr", "1", "2"),)
     assert tables["Data"] == (("digest", "p", "q"),)
     assert tables["Metrics, last values"] == ((METRIC, "0.8", "0.9", "+0.1"),)
@@ -114,7 +116,7 @@ def test_difference_of_two_runs_names_only_what_differs(record: MakeRecord) -> N
 def test_a_difference_late_in_a_long_list_is_found(record: MakeRecord) -> None:
     counts = [[100] * 99 + [last] for last in (1, 2)]
     runs = [record(diagnostics={"data": {"true_class_counts": c}}) for c in counts]
-    ((name, one, other),) = difference_tables(*runs)[0].rows
+    ((name, one, other),) = difference_tables(*runs)[0].texts
     assert name == "true_class_counts"
     assert one == other  # as much of it as a line holds
     assert one.endswith("...")
@@ -133,7 +135,7 @@ def test_captions_follow_the_metric_and_the_arms(record: MakeRecord) -> None:
 
 def test_one_run_in_the_terminal(records: Sequence[TrialRecord]) -> None:
     full = next(record for record in records if record.arm == "full")
-    text = "".join(render_extra(table) for table in run_tables(full))
+    text = "".join(render(table) for table in run_tables(full))
     for part in ("Curves over the epochs", "▁", "Label corrector", "Margins", "Confusion"):
         assert part in text
 
@@ -144,4 +146,4 @@ def test_one_class_one_seed_and_nothing_else(record: MakeRecord) -> None:
     comparison = compare(trials, METRIC, "none")
     assert all(table.rows for table in extra_tables([*EXTRAS], trials, comparison))
     assert gallery(trials, comparison)
-    assert "only" in render_extra(run_tables(trials[0])[0])
+    assert "only" in render(run_tables(trials[0])[0])

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from dynaloss.analysis import figures
-from dynaloss.analysis.panels import MAX_ARMS, arm_styles, figure_bytes, save_figure
-from dynaloss.analysis.series import align, corrector_table, recalls, spread
+from dynaloss.analysis.figures import training as figures
+from dynaloss.analysis.figures.panels import MAX_ARMS, arm_styles, figure_bytes, save_figure
+from dynaloss.analysis.statistics.series import align, corrector_table, recalls, spread
 from dynaloss.errors import InputError
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 

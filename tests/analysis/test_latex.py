@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.analysis import compare, render
-from dynaloss.analysis.latex import escape_latex, latex_number
-from dynaloss.analysis.render_extra import render_extra
-from dynaloss.analysis.tables import extra_tables
+from dynaloss.analysis import compare, comparison_table, render
+from dynaloss.analysis.tables.extras import extra_tables
+from dynaloss.analysis.tables.latex import escape_latex, latex_number
 from dynaloss.studies.trial_record import TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
@@ -65,7 +64,7 @@ def tables(record: MakeRecord) -> list[str]:
     comparison = compare(trials, "train/loss", "none")
     extras = extra_tables(["effects", "cost", "aggregates"], trials, comparison)
     assert len(extras) == 7
-    return [render(comparison, "latex"), *(render_extra(table, "latex") for table in extras)]
+    return [render(table, "latex") for table in (comparison_table(comparison), *extras)]
 
 
 def as_shown(latex: str) -> str:

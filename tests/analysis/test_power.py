@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from dynaloss.analysis.power import paired_power, seed_warnings, smallest_difference
+from dynaloss.analysis.statistics.power import paired_power, seed_warnings, smallest_difference
 
 
 def test_power_without_an_effect_is_the_level() -> None:

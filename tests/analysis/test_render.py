@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from dynaloss.analysis import FORMATS, Comparison, compare, render
-from dynaloss.analysis.render import escape_markdown
+from dynaloss.analysis import FORMATS, Comparison, compare, comparison_table
+from dynaloss.analysis import render as render_table
+from dynaloss.analysis.tables.formats import escape_markdown
 from dynaloss.errors import InputError
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
@@ -26,6 +27,10 @@ def comparison(record: MakeRecord) -> Comparison:
     trials = [record(arm, seed, v) for arm, row in values.items() for seed, v in enumerate(row)]
     trials[-1] = record("full", 2, None, outcome=Outcome.PRUNED)
     return compare(trials, METRIC, "none")
+
+
+def render(comparison: Comparison, *form: str, **options: int) -> str:
+    return render_table(comparison_table(comparison), *form, **options)
 
 
 def refuse_constant(name: str) -> Any:

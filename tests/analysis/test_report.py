@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from dynaloss.analysis import compare
+from dynaloss.analysis import Comparison, Result, compare
 from dynaloss.analysis.report import write_report
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import Outcome, TrialRecord
@@ -103,9 +104,19 @@ def check_image_closed(svg: bytes) -> None:
     assert "script" not in {element.tag.rpartition("}")[2] for element in root.iter()}
 
 
+def page_of(
+    records: Sequence[TrialRecord],
+    comparison: Comparison,
+    path: Path,
+    command: str | None = None,
+    **known: Any,
+) -> Page:
+    result = Result(records=records, comparisons=[comparison], **known)
+    return Page(write_report(result, path / "report.html", command=command).read_text("utf-8"))
+
+
 def write(records: Sequence[TrialRecord], path: Path, baseline: str | None = "none") -> Page:
-    comparison = compare(records, METRIC, baseline)
-    return Page(write_report(records, comparison, path / "report.html").read_text("utf-8"))
+    return page_of(records, compare(records, METRIC, baseline), path)
 
 
 @pytest.fixture(scope="module")
@@ -193,15 +204,14 @@ def test_names_are_shown_as_they_are_wherever_they_stand(
         for record in records[:12]
     ]
     plan = StoredPlan(hash=NASTY, notes=(NASTY,), deviations=(NASTY,))
-    path = write_report(
+    page = page_of(
         trials,
         compare(trials, METRIC, NASTY),
-        tmp_path / "r.html",
+        tmp_path,
         command=NASTY,
         plans={NASTY: plan},
         study_tags={NASTY: {"mlflow.source.git.commit": NASTY}},
     )
-    page = Page(path.read_text("utf-8"))
     check_closed(page)
     assert page.texts.count(NASTY) >= 15
     for text in (
@@ -221,8 +231,7 @@ def test_names_are_shown_as_they_are_wherever_they_stand(
 def test_without_a_plan_none_is_claimed(record: MakeRecord, tmp_path: Path) -> None:
     trials = [record("none"), record("full")]
     comparison = compare(trials, METRIC, "none")
-    path = write_report(trials, comparison, tmp_path / "r.html", plans={"s": StoredPlan()})
-    page = Page(path.read_text("utf-8"))
+    page = page_of(trials, comparison, tmp_path, plans={"s": StoredPlan()})
     assert "Plan of s: not recorded." in page.text
     assert "stored before the first trial" not in page.text
     assert "2 arms · 1 condition ·" in page.text
@@ -232,13 +241,8 @@ def test_two_studies_of_the_same_components_show_their_effects(
     records: Sequence[TrialRecord], tmp_path: Path
 ) -> None:
     plan = StoredPlan(components=("corrector", "margin"))
-    path = write_report(
-        records,
-        compare(records, METRIC, "none"),
-        tmp_path / "r.html",
-        plans={"one": plan, "other": plan},
-    )
-    page = Page(path.read_text("utf-8"))
+    plans = {"one": plan, "other": plan}
+    page = page_of(records, compare(records, METRIC, "none"), tmp_path, plans=plans)
     assert "Shapley values of the components" in page.text
     assert ("alt", "Effect of each component at all conditions") in page.attributes
 
@@ -246,7 +250,7 @@ def test_two_studies_of_the_same_components_show_their_effects(
 def test_exact_shows_every_digit_throughout(record: MakeRecord, tmp_path: Path) -> None:
     third = 1 / 3
     comparison = replace(compare([record(accuracy=third)], METRIC), exact=True)
-    page = Page(write_report([], comparison, tmp_path / "r.html").read_text("utf-8"))
+    page = page_of([], comparison, tmp_path)
     assert f"1 of 1 {third!r} – – 0: {third!r}" in page.text
     assert "test/accuracy · 1 arm · 1 condition" in page.text
 

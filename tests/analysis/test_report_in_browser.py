@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.analysis import compare
+from dynaloss.analysis import Result, compare
 from dynaloss.analysis.report import write_report
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
@@ -58,7 +58,8 @@ PHONE = """<!doctype html>
 def page(records: Sequence[TrialRecord], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("browser") / "report.html"
     plans = {"quickstart": StoredPlan(hash="abc", deviations=("seeds added: 3.",))}
-    write_report(records, compare(records, "test/accuracy", "none"), path, plans=plans)
+    comparison = compare(records, "test/accuracy", "none")
+    write_report(Result(records=records, comparisons=[comparison], plans=plans), path)
     return path
 
 

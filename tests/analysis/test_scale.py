@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dynaloss.analysis import FORMATS, compare, render
-from dynaloss.analysis.render_extra import render_extra
-from dynaloss.analysis.tables import EXTRAS, extra_tables
+from dynaloss.analysis import FORMATS, compare, comparison_table, render
+from dynaloss.analysis.tables.extras import EXTRAS, extra_tables
 from dynaloss.analysis.wording import notes
 from dynaloss.studies.trial_record import TrialRecord
 
@@ -28,7 +27,7 @@ def test_two_hundred_arms_with_everything_beside_them(record: MakeRecord) -> Non
     comparison = compare(trials, METRIC, "arm-0")
     tables = extra_tables([*EXTRAS], trials, comparison)
     assert [len(table.rows) for table in tables] == [200]
-    assert all(render(comparison, name) for name in FORMATS)
+    assert all(render(comparison_table(comparison), name) for name in FORMATS)
     assert time.perf_counter() - started < 30
 
 
@@ -45,4 +44,4 @@ def test_markup_in_names_stays_text(record: MakeRecord, name: str) -> None:
     comparison = compare(trials, METRIC, "none")
     (table,) = extra_tables(["aggregates"], trials, comparison)
     shown = {"latex": r"50\%\_a \& \textless{}b", "markdown": r"50%\_a & \<b\>"}
-    assert shown.get(name, "50%_a & <b>") in render_extra(table, name)
+    assert shown.get(name, "50%_a & <b>") in render(table, name)

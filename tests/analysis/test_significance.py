@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dynaloss.analysis.significance import holm, sign_flip_floor, sign_flip_p, signed_rank_floor
+from dynaloss.analysis.statistics.significance import holm, sign_flip_floor, sign_flip_p
 
 
 def test_sign_flip_of_a_hand_counted_example() -> None:
@@ -45,11 +45,11 @@ def test_sign_flip_without_pairs_and_without_effect() -> None:
 def test_floors_are_reached_by_the_tests_themselves(n: int) -> None:
     values = [1.0 + i for i in range(n)]
     assert sign_flip_p(values) == sign_flip_floor(n)
-    assert stats.wilcoxon(values).pvalue == pytest.approx(signed_rank_floor(n))
+    assert stats.wilcoxon(values).pvalue == pytest.approx(sign_flip_floor(n))
 
 
 def test_five_seeds_cannot_reach_five_percent() -> None:
-    assert signed_rank_floor(5) == 0.0625
+    assert sign_flip_floor(5) == 0.0625
 
 
 def test_holm_of_a_hand_counted_example() -> None:

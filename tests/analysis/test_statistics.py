@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dynaloss.analysis.statistics import (
+from dynaloss.analysis.statistics.intervals import (
     BOOTSTRAP_FROM,
     bootstrap_interval,
     iqm,

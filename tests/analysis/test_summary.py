@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dynaloss.analysis import compare
-from dynaloss.analysis.summary import summarise
+from dynaloss.analysis.report.summary import summarise
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
@@ -31,21 +31,21 @@ def test_clear_difference(record: MakeRecord) -> None:
     )
 
 
-def test_interval_over_zero_is_called_unclear(record: MakeRecord) -> None:
-    assert "which cannot be told from zero" in sentence(record, [0.5, 0.75], [0.75, 0.625])
+def test_interval_over_zero_is_inconclusive(record: MakeRecord) -> None:
+    assert "], inconclusive, n =" in sentence(record, [0.5, 0.75], [0.75, 0.625])
 
 
-def test_one_seed_is_called_chance(record: MakeRecord) -> None:
+def test_one_seed_is_inconclusive(record: MakeRecord) -> None:
     text = sentence(record, [0.5], [0.75])
-    assert "which one shared seed cannot tell from chance, n = 1 seed." in text
+    assert "inconclusive with one shared seed, n = 1 seed." in text
 
 
 def test_baseline_may_be_the_best(record: MakeRecord) -> None:
     text = sentence(record, [0.75], [0.5])
-    told = "the baseline itself, from which no other arm can be told, n = 1 seed."
-    assert text == f"At C, none has the best mean, 75.0 %, {told}"
+    end = "the baseline itself, with a clear difference to no other arm, n = 1 seed."
+    assert text == f"At C, none has the best mean, 75.0 %, {end}"
     text = sentence(record, [0.75, 0.75, 0.75], [0.5, 0.5625, 0.5])
-    assert "the baseline itself, from which 1 of the 1 other can be told, n = 3 seeds" in text
+    assert "the baseline itself, with a clear difference to 1 of the 1 other, n = 3 seeds" in text
 
 
 def test_a_shared_best_mean_is_called_so(record: MakeRecord) -> None:
@@ -61,7 +61,7 @@ def test_no_baseline(record: MakeRecord) -> None:
 def test_no_shared_seed(record: MakeRecord) -> None:
     trials = [record("none", 0, 0.5), record("full", 1, 0.75)]
     (text,) = summarise(compare(trials, "test/accuracy", "none"))
-    assert "not comparable with none for want of a shared seed, n = 1 seed" in text
+    assert "not comparable with none, no seed is shared, n = 1 seed" in text
 
 
 def test_missing_seeds_are_named(record: MakeRecord) -> None:

@@ -211,11 +211,11 @@ class TestOddStudies:
         write("study")
         assert "it has 'study'. Did you mean 'study'?" in refused(compare("stuyd"))
 
-    def test_one_seed_can_tell_nothing(self, compare: Compare, write: Write, trial: Trial) -> None:
+    def test_one_seed_is_inconclusive(self, compare: Compare, write: Write, trial: Trial) -> None:
         write("s", trial("none", 0, 0.5), trial("full", 0, 0.9))
         cell = cells(compare("s", "--baseline", "none", "--format", "json"))["full", "A"]
         assert (cell["n"], cell["std"], cell["ci95"]) == (1, None, None)
-        assert (cell["difference_ci95"], cell["verdict"]) == (None, "cannot tell")
+        assert (cell["difference_ci95"], cell["verdict"]) == (None, "inconclusive")
 
     def test_missing_cells_are_empty_and_marked(
         self, compare: Compare, write: Write, trial: Trial
@@ -269,7 +269,7 @@ class TestOddStudies:
 
 
 class TestSearches:
-    """A search is compared by its winners, trained afresh: its own trials are single draws."""
+    """A search is compared by its winners, trained again: its own trials are single draws."""
 
     @pytest.fixture
     def search(self, write: Write, trial: Trial) -> None:
@@ -279,7 +279,7 @@ class TestSearches:
     @pytest.mark.usefixtures("search")
     def test_before_its_winners_are_trained(self, compare: Compare) -> None:
         message = refused(compare("hunt"))
-        assert "`hunt` is a search whose winners have not been trained afresh yet" in message
+        assert "`hunt` is a search whose winners have not been trained again yet" in message
         assert "dynaloss search hunt" in message
 
     @pytest.mark.usefixtures("search")
@@ -294,7 +294,7 @@ class TestSearches:
 
     @pytest.mark.usefixtures("search")
     @pytest.mark.parametrize("is_terminal", [False, True])
-    def test_the_confirmation_stands_below_its_heading(
+    def test_the_confirmation_is_below_its_heading(
         self,
         write: Write,
         trial: Trial,

@@ -1,9 +1,23 @@
-"""What came out of a study: comparison, tables, figures, report.
+"""What came out of studies: comparisons, tables, figures, reports.
 
-Figures and the report are imported from their modules, so that a table needs no matplotlib.
+Figures and the report are imported from their packages, so that a table needs no matplotlib.
 """
 
-from dynaloss.analysis.cells import Cell, Comparison, Coverage, compare
-from dynaloss.analysis.render import FORMATS, render
+from dynaloss.analysis.query import Query, Result, StudyReader, run_query
+from dynaloss.analysis.statistics.comparison import Cell, Comparison, Coverage, compare
+from dynaloss.analysis.tables import FORMATS, render
+from dynaloss.analysis.tables.comparison_table import comparison_table
 
-__all__ = ["FORMATS", "Cell", "Comparison", "Coverage", "compare", "render"]
+__all__ = [
+    "FORMATS",
+    "Cell",
+    "Comparison",
+    "Coverage",
+    "Query",
+    "Result",
+    "StudyReader",
+    "compare",
+    "comparison_table",
+    "render",
+    "run_query",
+]

@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dynaloss.analysis.costs import trial_seconds
-from dynaloss.analysis.power import seed_warnings, smallest_difference
-from dynaloss.analysis.statistics import mean
+from dynaloss.analysis.statistics.costs import trial_seconds
+from dynaloss.analysis.statistics.intervals import mean
+from dynaloss.analysis.statistics.power import seed_warnings, smallest_difference
 from dynaloss.studies.plan import Plan, Trial
 from dynaloss.studies.trial_record import Outcome, TrialRecord
-
-__all__ = ["Forecast", "TrialCost", "curves_mib", "forecast", "paired_spread", "trials_left"]
 
 # Of one value of one metric at one epoch, with its share of the indices: the 22,590 values of a
 # quickstart take 6.7 MiB of its SQLite file.

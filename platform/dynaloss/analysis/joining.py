@@ -1,4 +1,4 @@
-"""Several studies in one table: only where they saw the same data."""
+"""Several studies in one table, only where they saw the same data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 from dynaloss.analysis.wording import shortened
 from dynaloss.errors import InputError
 from dynaloss.studies.trial_record import TrialRecord
-
-__all__ = ["data_conflicts", "join_studies"]
 
 _MOST_SHOWN = 5
 _Cell = tuple[str, int]
@@ -23,27 +21,27 @@ def join_studies(
 
     Args:
         studies: Trials by the name of their study, with the diagnostics `data`.
-        force: Whether to join in spite of a difference, and say so.
+        force: Whether to join in spite of a difference, with a warning.
 
     Returns:
-        The trials, study by study, and what the table has to warn of.
+        The trials, study by study, and the warnings of the table.
 
     Raises:
         InputError: If data differ or cannot be checked, unless forced.
     """
     records = [record for trials in studies.values() for record in trials]
-    conflicts = data_conflicts(studies) if len(studies) > 1 else []
+    conflicts = _data_conflicts(studies) if len(studies) > 1 else []
     if conflicts and not force:
-        raise InputError([*conflicts, "Give --force to join them all the same."])
+        raise InputError([*conflicts, "Give --force to join them nevertheless."])
     if not conflicts:
         return records, ()
     return records, (f"FORCED: the studies did not see the same data. {' '.join(conflicts)}",)
 
 
-def data_conflicts(studies: Mapping[str, Sequence[TrialRecord]]) -> list[str]:
-    """Each difference between the data of a study and those before it, one sentence each.
+def _data_conflicts(studies: Mapping[str, Sequence[TrialRecord]]) -> list[str]:
+    """The first few differences between the data of a study and those before it, as sentences.
 
-    The first few are given. A cell is held against the first study that has it.
+    A cell is compared with that of the first study that has it.
     """
     (first, records), *others = studies.items()
     known = {cell: (first, data) for cell, data in _data_by_cell(records).items()}
@@ -75,13 +73,13 @@ def _data_by_cell(records: Sequence[TrialRecord]) -> dict[_Cell, Mapping[str, An
 
 
 def _digests(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What identifies the data: digests, and the counts that follow from tail and noise."""
+    """Entries that identify the data: digests, and the counts that follow from tail and noise."""
     names = ("source", "splits", "true_class_counts", "observed_class_counts", "flip_rate")
     return {name: value for name, value in data.items() if "digest" in name or name in names}
 
 
 def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """What identifies the data and differs; empty where nothing does."""
+    """Differences in the entries that identify the data; empty without one."""
     left, right = _digests(one), _digests(other)
     texts = [
         f"{name} is {_shown(left.get(name))} in one, {_shown(right.get(name))} in the other"

@@ -1,4 +1,4 @@
-"""Which trials a comparison holds, and what its rows and columns are."""
+"""Trials of a comparison, and the keys of its rows and columns."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from dynaloss.analysis.wording import EMPTY
 from dynaloss.errors import InputError
 from dynaloss.studies.plan import Repeat
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
-
-__all__ = ["fill_repeats", "pivot", "planned", "planned_values", "select"]
 
 _FIELDS: Mapping[str, Callable[[TrialRecord], str]] = {
     "arm": lambda record: record.arm,
@@ -26,14 +23,9 @@ _FIELDS: Mapping[str, Callable[[TrialRecord], str]] = {
 
 
 def planned(records: Sequence[TrialRecord], plan: StoredPlan) -> list[TrialRecord]:
-    """The trials of a stored plan; those of earlier plans of the study are another question."""
+    """The trials of a stored plan, without those of earlier plans of the study."""
     keys = None if plan.keys is None else {*plan.keys}
     return fill_repeats([r for r in records if keys is None or r.key in keys], plan.repeats)
-
-
-def planned_values(plans: Iterable[StoredPlan], name: str) -> list[Any]:
-    """What the stored plans list under a name, such as `arms`: each value once, in order."""
-    return list(dict.fromkeys(value for plan in plans for value in getattr(plan, name)))
 
 
 def fill_repeats(records: Sequence[TrialRecord], repeats: Iterable[Repeat]) -> list[TrialRecord]:
@@ -85,7 +77,7 @@ def pivot(
     Args:
         records: The trials.
         rows: Keys whose values name the row: `arm`, `condition`, `seed`, `study`, `outcome`, a
-            tag or a parameter; the end or a group of a dotted key will do (`noise` stands for
+            tag or a parameter; the end or a group of a dotted key is enough (`noise` means
             those of `data.noise.kind`, `data.noise.rate` that differ between the trials).
         columns: Keys whose values name the column, likewise; none for a single column.
 
@@ -116,7 +108,7 @@ def _label(record: TrialRecord, keys: Sequence[str]) -> str:
 
 
 def _short(key: str, keys: Sequence[str]) -> str:
-    """Last part of a dotted key, or as many parts as tell it from the others."""
+    """Last part of a dotted key, or as many parts as distinguish it from the others."""
     parts = key.split(".")
     ends = [".".join(parts[i:]) for i in reversed(range(len(parts)))]
     others = [f".{other}" for other in keys if other != key]
@@ -137,7 +129,7 @@ def _the_key(records: Sequence[TrialRecord], name: str) -> str:
 
 
 def _keys(records: Sequence[TrialRecord], name: str) -> list[str]:
-    """The keys that a name means: itself, or else those that it is a part of and that vary."""
+    """The keys that a name means: itself, or otherwise those that contain it and vary."""
     known = [*_FIELDS, *_recorded(records)]
     if name in known:
         return [name]

@@ -1,28 +1,113 @@
-"""Rules that pick the epoch whose value counts, side by side, from stored curves."""
+"""Rules that choose the epoch, or the trial and its epoch, whose value counts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from dynaloss.analysis import metrics
-from dynaloss.analysis.statistics import mean
+from dynaloss.analysis import metric_names
+from dynaloss.analysis.statistics.intervals import mean
+from dynaloss.config.registry import Kind, Registry
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
-__all__ = ["RULES", "Ranking", "curves_of", "pick", "rankings"]
+_Point = tuple[int, float]
+"""An epoch, and the value of a metric there."""
 
-RULES: Mapping[str, str] = {
-    "last": "the value of the last epoch.",
-    "last ten": "the mean of the last ten epochs.",
-    "validation": "the value at the epoch that is best on the validation part, the earliest of "
-    "several.",
-    "oracle": "the best value of any epoch: chosen on the test set itself, an upper bound and "
-    "never a result.",
-}
-"""Rules by name, in the order shown, with their meaning."""
 
-_Curve = Sequence[tuple[int, float]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionRule(Kind):
+    """A rule.
+
+    Attributes:
+        chooses: Whether it chooses an epoch of each trial, or a trial of a search and its epoch.
+        role: Part of the data whose values decide, such as `val`; empty for the metric itself.
+        any_epoch: Whether it may choose any epoch; otherwise the last alone.
+        window: Number of epochs, up to the chosen one, whose mean is the value.
+    """
+
+    chooses: Literal["epoch", "trial"]
+    role: str = ""
+    any_epoch: bool = False
+    window: int = 1
+
+    def metric(self, metric: str) -> str:
+        """The metric that decides, where the value of `metric` counts."""
+        return f"{self.role}/{metric.partition('/')[2]}" if self.role else metric
+
+    def candidates(self, curve: Iterable[_Point], last_epoch: int) -> list[_Point]:
+        """Points of the curve that decides among which the rule chooses, finite ones alone."""
+        return [
+            (epoch, value)
+            for epoch, value in curve
+            if (self.any_epoch or epoch == last_epoch) and math.isfinite(value)
+        ]
+
+    def value(self, record: TrialRecord, metric: str) -> float | None:
+        """The value of the metric that counts in a trial; None where its curves do not allow it.
+
+        Of several best epochs the earliest is chosen.
+        """
+        curve = record.history.get(metric, ())
+        if not curve:
+            return None
+        choose = max if metric_names.higher_is_better(metric) else min
+        points = self.candidates(record.history.get(self.metric(metric), ()), curve[-1][0])
+        chosen, _ = choose(points, key=lambda point: point[1], default=(-1, math.nan))
+        value = mean([v for epoch, v in curve if epoch <= chosen][-self.window :])
+        return value if math.isfinite(value) and chosen in dict(curve) else None
+
+
+SELECTION_RULES: Registry[SelectionRule] = Registry("selection rule", __name__)
+for _rule in (
+    SelectionRule(name="last", description="the value of the last epoch.", chooses="epoch"),
+    SelectionRule(
+        name="last ten",
+        description="the mean of the last ten epochs.",
+        chooses="epoch",
+        window=10,
+    ),
+    SelectionRule(
+        name="validation",
+        description="the value at the epoch that is best on the validation part, the earliest of "
+        "several.",
+        chooses="epoch",
+        role="val",
+        any_epoch=True,
+    ),
+    SelectionRule(
+        name="oracle",
+        description="the best value of any epoch: chosen on the test set itself, an upper bound "
+        "and never a result.",
+        chooses="epoch",
+        any_epoch=True,
+    ),
+    *(
+        SelectionRule(
+            name=f"{labels} validation, {epoch} epoch",
+            description=f"the trial that is best by the {labels} validation labels at its "
+            f"{epoch} epoch.",
+            chooses="trial",
+            role=role,
+            any_epoch=epoch == "best",
+        )
+        for labels, role in (("noisy", "val"), ("clean", "val_clean"))
+        for epoch in ("last", "best")
+    ),
+    SelectionRule(
+        name="oracle on test (an upper bound, never a result)",
+        description="the trial and epoch that are best on the test set itself.",
+        chooses="trial",
+        any_epoch=True,
+    ),
+):
+    SELECTION_RULES.add(_rule)
+
+
+def epoch_rules() -> dict[str, SelectionRule]:
+    """The rules that choose an epoch of each trial, by name."""
+    return {name: rule for name, rule in SELECTION_RULES.items() if rule.chooses == "epoch"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,65 +119,38 @@ class Ranking:
         order: The arms from best to worst.
     """
 
-    means: tuple[tuple[str, float], ...]
+    means: Mapping[str, float]
     order: tuple[str, ...]
 
 
 def rankings(
     records: Sequence[TrialRecord], metric: str, arms: Sequence[str]
 ) -> dict[str, Ranking]:
-    """The ranking under every rule for which the curves are there; none without curves.
+    """The ranking under every rule that chooses an epoch; none without curves.
 
     A rule counts only where every arm that has a curve has a value under it.
     """
-    base = metrics.base(metric)
-    values: dict[str, dict[str, list[float]]] = {rule: {} for rule in RULES}
+    base = metric_names.base(metric)
+    rules = epoch_rules()
+    values: dict[str, dict[str, list[float]]] = {name: {} for name in rules}
     for record in records:
         if record.outcome is Outcome.COMPLETED:
-            for rule in RULES:
-                value = pick(record, base, rule)
+            for name, rule in rules.items():
+                value = rule.value(record, base)
                 if value is not None:
-                    values[rule].setdefault(record.arm, []).append(value)
+                    values[name].setdefault(record.arm, []).append(value)
     needed = values["last"].keys()
-    sign = -1 if metrics.higher_is_better(base) else 1
+    sign = -1 if metric_names.higher_is_better(base) else 1
     found = {}
-    for rule, by_arm in values.items():
+    for name, by_arm in values.items():
         if by_arm and by_arm.keys() == needed:
-            means = tuple((arm, mean(by_arm[arm])) for arm in arms if arm in by_arm)
-            ranked = sorted(means, key=lambda item: sign * item[1])
-            found[rule] = Ranking(means=means, order=tuple(arm for arm, _ in ranked))
+            means = {arm: mean(by_arm[arm]) for arm in arms if arm in by_arm}
+            ranked = sorted(means.items(), key=lambda item: sign * item[1])
+            found[name] = Ranking(means=means, order=tuple(arm for arm, _ in ranked))
     return found
 
 
-def curves_of(metric: str) -> tuple[str, str]:
-    """The metrics whose curves the rules look at: the metric's own, and its validation's."""
-    base = metrics.base(metric)
-    return base, f"val/{base.partition('/')[2]}"
-
-
-def pick(record: TrialRecord, metric: str, rule: str) -> float | None:
-    """The value of the metric under a rule of `RULES`; None where the curves do not allow it."""
-    curve = record.history.get(metric, ())
-    value = _PICKERS[rule](curve, record, metric) if curve else math.nan
-    return value if math.isfinite(value) else None
-
-
-def _by_validation(curve: _Curve, record: TrialRecord, metric: str) -> float:
-    _, validation = curves_of(metric)
-    epoch, _ = _best(record.history.get(validation, ()), metric)
-    return dict(curve).get(epoch, math.nan)
-
-
-def _best(curve: _Curve, metric: str) -> tuple[int, float]:
-    """The first of the best points; (-1, NaN) without a finite one."""
-    choose = max if metrics.higher_is_better(metric) else min
-    finite = [point for point in curve if math.isfinite(point[1])]
-    return choose(finite, key=lambda point: point[1], default=(-1, math.nan))
-
-
-_PICKERS: Mapping[str, Callable[[_Curve, TrialRecord, str], float]] = {
-    "last": lambda curve, _record, _metric: curve[-1][1],
-    "last ten": lambda curve, _record, _metric: mean([value for _, value in curve[-10:]]),
-    "validation": _by_validation,
-    "oracle": lambda curve, _record, metric: _best(curve, metric)[1],
-}
+def curves_of(metric: str) -> tuple[str, ...]:
+    """The metrics whose curves the rules that choose an epoch look at."""
+    base = metric_names.base(metric)
+    return tuple(dict.fromkeys(rule.metric(base) for rule in epoch_rules().values()))

@@ -1,34 +1,19 @@
-"""How a cell and a table are put in words, the same for every format."""
+"""Words for cells and comparisons, the same in every format."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from dynaloss.analysis import metrics
-from dynaloss.analysis.cells import Cell, Comparison
-from dynaloss.analysis.significance import LARGEST_EXACT, sign_flip_floor
-from dynaloss.analysis.statistics import BOOTSTRAP_FROM, Interval, PairedDifference
-
-__all__ = [
-    "CANNOT_TELL",
-    "EMPTY",
-    "MARK",
-    "counted",
-    "difference_text",
-    "interval_text",
-    "mean_text",
-    "notes",
-    "p_text",
-    "shortened",
-    "unit_text",
-    "value_text",
-]
+from dynaloss.analysis import metric_names
+from dynaloss.analysis.statistics.comparison import Cell, Comparison
+from dynaloss.analysis.statistics.intervals import BOOTSTRAP_FROM, Interval, PairedDifference
+from dynaloss.analysis.statistics.significance import LARGEST_EXACT, sign_flip_floor
 
 EMPTY = "–"
 MARK = "†"
 _NUM_INCOMPLETE_SHOWN = 12
-CANNOT_TELL = "cannot tell"
+INCONCLUSIVE = "inconclusive"
 
 
 def mean_text(comparison: Comparison, cell: Cell) -> str:
@@ -42,12 +27,12 @@ def mean_text(comparison: Comparison, cell: Cell) -> str:
 
 def unit_text(comparison: Comparison) -> str:
     """Name of the metric, with the unit in which the texts give it."""
-    return comparison.metric if comparison.exact else metrics.label(comparison.metric)
+    return comparison.metric if comparison.exact else metric_names.label(comparison.metric)
 
 
 def value_text(comparison: Comparison, value: float) -> str:
     """A value of the metric, with every digit where the comparison says so."""
-    return repr(value) if comparison.exact else metrics.format_value(comparison.metric, value)
+    return repr(value) if comparison.exact else metric_names.format_value(comparison.metric, value)
 
 
 def interval_text(comparison: Comparison, interval: Interval) -> str:
@@ -59,14 +44,16 @@ def interval_text(comparison: Comparison, interval: Interval) -> str:
 def difference_text(comparison: Comparison, cell: Cell) -> str:
     """`+6.2 [3.1, 9.0] p 0.03`, the paired difference to the baseline; empty where there is none.
 
-    Where the interval covers zero, or there is none, it reads `cannot tell` instead of p.
+    Where the interval covers zero, or there is none, it shows `inconclusive` instead of p.
     """
     if cell.difference is None:
         return ""
     found, metric = cell.difference, comparison.metric
-    shift = f"{found.mean:+}" if comparison.exact else metrics.format_signed(metric, found.mean)
+    shift = (
+        f"{found.mean:+}" if comparison.exact else metric_names.format_signed(metric, found.mean)
+    )
     interval = f" {interval_text(comparison, found.ci95)}" if found.ci95 else ""
-    verdict = p_text(found.p_holm) if found.clear else CANNOT_TELL
+    verdict = p_text(found.p_holm) if found.clear else INCONCLUSIVE
     return f"{shift}{interval} {verdict}"
 
 
@@ -76,7 +63,7 @@ def p_text(p: float) -> str:
 
 
 def notes(comparison: Comparison) -> tuple[str, ...]:
-    """What the numbers of the table are, and which of its cells are incomplete."""
+    """Meaning of the numbers of the table, and its incomplete cells, one sentence each."""
     lines = [
         *comparison.warnings,
         f"{unit_text(comparison)}: mean ± standard deviation over seeds, {_n(comparison)}.",
@@ -114,7 +101,7 @@ def _difference_notes(baseline: str, differences: Sequence[PairedDifference]) ->
         f"Second line: difference to {baseline}, paired by seed, "
         f"[95 % {' or '.join(kinds) or 't'} interval]; p: {exact}two-sided sign-flip test, "
         f"Holm-corrected over {counted(len(differences), 'difference')}; "
-        f"{CANNOT_TELL}: the interval covers zero, or one seed gives none."
+        f"{INCONCLUSIVE}: the interval covers zero, or one seed gives none."
     ]
     fewest = min(pairs, default=0)
     if fewest > 1 and sign_flip_floor(fewest) > 0.05:

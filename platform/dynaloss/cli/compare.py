@@ -1,7 +1,11 @@
-"""The commands that look at what came out: `compare`, `diff`, `show`."""
+"""`dynaloss compare`: arms of one or several studies in one table."""
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +14,9 @@ import click
 from dynaloss.cli.options import figures_option, workspace_options
 
 if TYPE_CHECKING:
+    from dynaloss.analysis import Result
+    from dynaloss.analysis.tables import Table
     from dynaloss.tracking import Workspace
-
-__all__ = ["EXTRAS", "compare", "diff", "show"]
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 EXTRAS = ("effects", "cost", "rules", "aggregates")
@@ -37,7 +41,7 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
     show_default=True,
     metavar="KEY,...",
     callback=_names,
-    help="What names the rows: arm, condition, seed, study, a parameter or a tag.",
+    help="Keys that name the rows: arm, condition, seed, study, a parameter or a tag.",
 )
 @click.option(
     "--cols",
@@ -46,7 +50,7 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
     show_default=True,
     metavar="KEY,...",
     callback=_names,
-    help="What names the columns, such as noise,imbalance; empty for one column.",
+    help="Keys that name the columns, such as noise,imbalance; empty for one column.",
 )
 @click.option(
     "--where",
@@ -103,15 +107,16 @@ def compare(
 ) -> None:
     """Compare the arms of each STUDY from the tracking store.
 
-    STUDY is the name of a study, or its file; a search stands for its winners, trained afresh.
-    Arms are rows, conditions are columns; a cell shows mean and standard deviation over the
-    seeds and the difference to the baseline, paired by seed, with its 95 % interval and a
-    corrected p value, or "cannot tell". Only completed trials count. Several studies share one
-    table where they saw the same data.
+    STUDY is the name of a study, or its file; a search means its winners, trained again. Arms are
+    rows, conditions are columns; a cell shows mean and standard deviation over the seeds and the
+    difference to the baseline, paired by seed, with its 95 % interval and a corrected p value, or
+    "inconclusive". Only completed trials count. Several studies share one table where they saw
+    the same data.
     """
-    from dynaloss.cli.comparing import Question, compare_studies
+    from dynaloss.analysis import Query, run_query
+    from dynaloss.tracking import StoreReader
 
-    question = Question(
+    query = Query(
         studies=studies,
         metrics=metrics,
         baseline=baseline,
@@ -122,40 +127,68 @@ def compare(
         force=force,
         exact=exact,
         extras=extras,
+        everything=report is not None or figures is not None,
     )
-    text = compare_studies(
-        question,
-        format_=format_,
-        report=report,
-        figures=figures,
-        workspace=workspace,
-    )
-    click.echo(text, nl=False)
+    result = run_query(query, StoreReader(workspace.open_store(must_exist=True)), note=_note)
+    if report is not None:
+        from dynaloss.analysis.report import write_report
+
+        write_report(result, report, command=shlex.join(["dynaloss", *sys.argv[1:]]))
+        click.echo(f"report: {report}", err=True)
+    if figures is not None:
+        from dynaloss.analysis.figures import gallery, save_gallery
+
+        sections = gallery(result.records, result.comparisons[0], result.components)
+        click.echo(f"figures: {len(save_gallery(sections, figures))} files in {figures}", err=True)
+    print_result(result, extras, format_)
 
 
-@click.command()
-@click.argument("one", metavar="RUN")
-@click.argument("other", metavar="RUN")
-@workspace_options
-def diff(one: str, other: str, workspace: Workspace) -> None:
-    """Show what differs between two runs: settings, data, environment and metrics.
+def _note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
 
-    RUN is the key of a trial or the id of its run, or the beginning of either.
+
+def print_result(result: Result, extras: Sequence[str] = (), format_: str = "table") -> None:
+    """Prints the tables of a result.
+
+    Args:
+        result: What to print.
+        extras: Tables beside the comparison, some of `EXTRAS`.
+        format_: One of `FORMATS`.
     """
-    from dynaloss.cli.inspecting import diff_runs
+    from dynaloss.analysis.tables import render
 
-    click.echo(diff_runs(one, other, workspace), nl=False)
+    found = result.tables(extras)
+    if format_ == "json":
+        click.echo(_as_json(found), nl=False)
+    elif format_ == "table" and sys.stdout.isatty():
+        _print_to_terminal(table for tables in found for table in tables)
+    else:
+        mains = [render(tables[0], format_) for tables in found]
+        if format_ == "csv":  # one table: the heading once, and no place for a warning
+            for text in dict.fromkeys(text for one in result.comparisons for text in one.warnings):
+                _note(text)
+            mains = ["".join([mains[0], *(table.partition("\n")[2] for table in mains[1:])])]
+        others = [render(table, format_) for tables in found for table in tables[1:]]
+        click.echo("\n".join([*mains, *others]), nl=False)
 
 
-@click.command()
-@click.argument("run", metavar="RUN")
-@figures_option("Write the figures of the run there, as PNG, instead of drawing in the terminal.")
-@workspace_options
-def show(run: str, figures: Path | None, workspace: Workspace) -> None:
-    """Show one run: corrector curve, margins, confusion matrix and learning curves.
+def _as_json(found: Sequence[Sequence[Table]]) -> str:
+    """The first metric's table at the top level, those of further metrics below it."""
+    from dynaloss.analysis.tables import as_json, table_values
 
-    RUN is the key of a trial or the id of its run, or the beginning of either.
-    """
-    from dynaloss.cli.inspecting import show_run
+    contents = []
+    for main, *extras in found:
+        beside = {"extras": [table_values(table) for table in extras]} if extras else {}
+        contents.append({**table_values(main), **beside})
+    first, *others = contents
+    return as_json({**first, "further": others} if others else first)
 
-    click.echo(show_run(run, figures, workspace), nl=False)
+
+def _print_to_terminal(tables: Iterable[Table]) -> None:
+    from rich.console import Console
+
+    from dynaloss.analysis.tables import terminal
+
+    console = Console(highlight=False)
+    for table in tables:
+        console.print(terminal(table, width=shutil.get_terminal_size().columns))

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from dynaloss import __version__
-from dynaloss.cli.compare import compare, diff, show
+from dynaloss.cli.compare import compare
+from dynaloss.cli.diff import diff
 from dynaloss.cli.options import format_option, workspace_options
 from dynaloss.cli.search import search
+from dynaloss.cli.show import show
 from dynaloss.errors import DynalossError, InputError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dynaloss.analysis.forecast import Forecast, TrialCost, forecast, trials_left
-from dynaloss.analysis.metrics import display_unit, format_value
+from dynaloss.analysis.metric_names import display_unit, format_value
 from dynaloss.cli.output import print_trials, terminal
 from dynaloss.execution.probe import probe_costs, trials_at_once
 from dynaloss.execution.progress import clock

@@ -80,14 +80,11 @@ def search(
 
 
 def _print_confirmation(study: str, workspace: Workspace) -> None:
-    """Prints the comparison of the winners, trained afresh."""
-    from dynaloss.cli.comparing import Question, compare_studies
+    """Prints the comparison of the winners, trained again."""
+    from dynaloss.analysis import Query, run_query
+    from dynaloss.cli.compare import print_result
+    from dynaloss.tracking import StoreReader
 
     click.echo("\nconfirmation, on train + validation:")
-    table = compare_studies(
-        Question(studies=(study,)),
-        format_="table",
-        report=None,
-        workspace=workspace,
-    )
-    click.echo(table, nl=False)
+    reader = StoreReader(workspace.open_store(must_exist=True))
+    print_result(run_query(Query(studies=(study,)), reader))

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from dynaloss.analysis.metrics import higher_is_better
+from dynaloss.analysis.metric_names import higher_is_better
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 

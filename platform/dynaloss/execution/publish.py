@@ -6,20 +6,16 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynaloss.analysis import costs
-from dynaloss.analysis.cells import Comparison, compare
-from dynaloss.analysis.pivot import planned
-from dynaloss.analysis.render import escape_markdown, render
-from dynaloss.analysis.selection import curves_of
-from dynaloss.analysis.summary import summarise
+from dynaloss.analysis import Comparison, Query, comparison_table, render, run_query
+from dynaloss.analysis.figures import gallery, save_gallery
+from dynaloss.analysis.report import summarise, write_report
+from dynaloss.analysis.tables import escape_markdown
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
-from dynaloss.studies.trial_record import TrialRecord
+from dynaloss.tracking import StoreReader
 
 if TYPE_CHECKING:
     from dynaloss.tracking import Store, StudyRun
-
-__all__ = ["describe", "publish_report"]
 
 
 def publish_report(store: Store, run: StudyRun, plan: StoredPlan) -> None:
@@ -28,18 +24,21 @@ def publish_report(store: Store, run: StudyRun, plan: StoredPlan) -> None:
     Args:
         store: The tracking store.
         run: The study in it; every trial's metrics are written.
-        plan: The plan as it is stored.
+        plan: Its stored plan.
     """
-    records = _planned_records(store, plan)
+    query = Query(studies=(plan.study,), everything=True)
     try:
-        comparison = _comparison(records, plan)
+        result = run_query(query, StoreReader(store), plans={plan.study: plan})
     except InputError as error:
         run.set_description(describe(plan, None, str(error)))
         return
+    (comparison,) = result.comparisons
     run.set_description(describe(plan, comparison))
     with tempfile.TemporaryDirectory(prefix="dynaloss-report-") as name:
         folder = Path(name)
-        _write_files(records, comparison, plan, folder)
+        write_report(result, folder / "report.html")
+        sections = gallery(result.records, comparison, result.components)
+        save_gallery(sections, folder / "figures", formats=("png",))
         run.log_artifacts(None, folder)
 
 
@@ -47,7 +46,7 @@ def describe(plan: StoredPlan, comparison: Comparison | None, problem: str = "")
     """The study in Markdown, for the pages of its experiment and of its own run.
 
     Args:
-        plan: The plan as it is stored.
+        plan: Its stored plan.
         comparison: The arms compared; None where there is nothing to compare yet.
         problem: Why there is nothing.
     """
@@ -59,11 +58,10 @@ def describe(plan: StoredPlan, comparison: Comparison | None, problem: str = "")
     )
     if comparison is None:
         return f"{head}\n\n{escape_markdown(problem)}\n"
+    table = render(comparison_table(comparison), "markdown").rstrip()
     sentences = "\n\n".join(map(escape_markdown, summarise(comparison)))
     foot = "Figures and every number: `report.html` among the artifacts of the study's own run."
-    return _for_mlflow(
-        f"{head}\n\n{render(comparison, 'markdown').rstrip()}\n\n{sentences}\n\n{foot}\n"
-    )
+    return _for_mlflow(f"{head}\n\n{table}\n\n{sentences}\n\n{foot}\n")
 
 
 def _for_mlflow(markdown: str) -> str:
@@ -73,34 +71,3 @@ def _for_mlflow(markdown: str) -> str:
     """
     ended = markdown.replace("<br>\n\n", "\n\n")
     return ended.replace("\\<", "&lt;").replace("\\>", "&gt;")
-
-
-def _planned_records(store: Store, plan: StoredPlan) -> list[TrialRecord]:
-    from dynaloss.tracking import read_records
-
-    metric = plan.metric
-    curves = (metric, *curves_of(metric), *costs.CURVES)
-    records = read_records(store, plan.study, history=curves, diagnostics=True)
-    return planned(records, plan)
-
-
-def _comparison(records: list[TrialRecord], plan: StoredPlan) -> Comparison:
-    return compare(
-        records,
-        plan.metric,
-        plan.baseline,
-        arm_order=plan.arms,
-        condition_order=plan.conditions,
-        seeds=plan.seeds,
-    )
-
-
-def _write_files(
-    records: list[TrialRecord], comparison: Comparison, plan: StoredPlan, folder: Path
-) -> None:
-    from dynaloss.analysis.gallery import gallery, save_gallery
-    from dynaloss.analysis.report import write_report
-
-    write_report(records, comparison, folder / "report.html", plans={plan.study: plan})
-    sections = gallery(records, comparison, plan.components)
-    save_gallery(sections, folder / "figures", formats=("png",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -91,6 +92,38 @@ def read_records(
         _record(study, key, run, curves.get(run.run_id, {}), content)
         for (key, run), content in zip(runs.items(), contents, strict=True)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReader:
+    """The studies of a store, as a query reads them."""
+
+    store: Store
+
+    def studies(self) -> tuple[str, ...]:
+        """See `list_studies`."""
+        return list_studies(self.store)
+
+    def plan(self, study: str) -> StoredPlan:
+        """See `read_plan`."""
+        return read_plan(self.store, study)
+
+    def tags(self, study: str) -> dict[str, str]:
+        """See `read_tags`."""
+        return read_tags(self.store, study)
+
+    def records(
+        self,
+        study: str,
+        *,
+        metrics: Collection[str] | None = None,
+        history: Collection[str] | bool = False,
+        diagnostics: Collection[str] | bool = False,
+    ) -> list[TrialRecord]:
+        """See `read_records`."""
+        return read_records(
+            self.store, study, metrics=metrics, history=history, diagnostics=diagnostics
+        )
 
 
 def _experiment_id(store: Store, study: str) -> str:

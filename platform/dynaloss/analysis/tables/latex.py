@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-__all__ = ["escape_latex", "latex_number", "latex_row", "latex_table"]
+from dynaloss.analysis.tables.content import Entry, Table
 
 _SHOWN: Final = {
     "\\": r"\textbackslash{}",
@@ -37,7 +37,7 @@ _MINUS: Final = re.compile(r"(?<![\w.-])-(?=\d)")
 
 
 def escape_latex(text: str) -> str:
-    """The text as LaTeX that shows it as it is, on one line.
+    """The text as LaTeX that shows it unchanged, on one line.
 
     Scripts other than Latin and Greek need an engine and a font that have them.
     """
@@ -50,34 +50,56 @@ def latex_number(text: str) -> str:
     return _MINUS.sub("$-$", escape_latex(text))
 
 
-def latex_row(cells: Sequence[str]) -> str:
-    """A row of cells that are LaTeX already."""
-    return " & ".join(cells) + r" \\"
-
-
-def latex_table(header: Sequence[str], rows: Sequence[str], caption: str) -> str:
+def latex(table: Table) -> str:
     """A floating table, scaled down where it is wider than the line.
 
-    Args:
-        header: Names of the columns, as plain text; the first column is flush left.
-        rows: Rows as `latex_row` gives them.
-        caption: Text below, as plain text.
+    Second lines form a row of their own, in small type; what is inconclusive is grey.
     """
+    rows = [line for row in table.rows for line in _rows(row)]
+    sentences = [*table.notes]
+    if any(entry.place for row in table.rows for entry in row):
+        sentences.append("Bold: best mean of the column; underlined: second best.")
+    title = [f"{table.title}."] if table.title else []
     return "\n".join(
         [
             "% Needs the packages booktabs, graphicx and xcolor.",
             r"\begin{table}",
             r"\centering",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
             r"\toprule",
-            latex_row([escape_latex(name) for name in header]),
+            _row(map(escape_latex, table.header)),
             r"\midrule",
             *rows,
             r"\bottomrule",
             r"\end{tabular}}",
-            rf"\caption{{{escape_latex(caption)}}}",
+            rf"\caption{{{escape_latex(' '.join([*title, *sentences]))}}}",
             r"\end{table}",
             "",
         ]
     )
+
+
+def _rows(entries: Sequence[Entry]) -> Iterator[str]:
+    name, *others = entries
+    yield _row([escape_latex(name.text), *map(_entry, others)])
+    if any(entry.below for entry in others):
+        yield _row(["", *map(_below, others)])
+
+
+def _row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _entry(entry: Entry) -> str:
+    text = latex_number(entry.text)
+    if entry.place:
+        return rf"\textbf{{{text}}}" if entry.place == 1 else rf"\underline{{{text}}}"
+    return rf"{{\color{{gray}} {text}}}" if entry.unclear and not entry.below else text
+
+
+def _below(entry: Entry) -> str:
+    if not entry.below:
+        return ""
+    grey = r"\color{gray}" if entry.unclear else ""
+    return rf"{{\footnotesize{grey} {latex_number(entry.below)}}}"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import difflib
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
-from dynaloss.analysis.metrics import higher_is_better
-from dynaloss.analysis.significance import holm
-from dynaloss.analysis.statistics import (
+from dynaloss.analysis.metric_names import higher_is_better
+from dynaloss.analysis.statistics.intervals import (
     Interval,
     PairedDifference,
     iqm,
@@ -21,10 +19,9 @@ from dynaloss.analysis.statistics import (
     paired_difference,
     std,
 )
+from dynaloss.analysis.statistics.significance import holm
 from dynaloss.errors import InputError
 from dynaloss.studies.trial_record import Outcome, TrialRecord
-
-__all__ = ["Cell", "Comparison", "Coverage", "compare"]
 
 _SeedRecords = Mapping[int, TrialRecord]
 _COMPLETED = frozenset({Outcome.COMPLETED})
@@ -33,7 +30,7 @@ _WITH_PRUNED = frozenset({Outcome.COMPLETED, Outcome.PRUNED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How much of a cell has finished.
+    """Progress of the trials of a cell.
 
     Attributes:
         completed: Seeds whose trial completed.
@@ -61,14 +58,14 @@ class Cell:
         ci95: Interval of the mean, see `mean_interval`; None with fewer than two seeds.
         difference: Paired difference to the baseline; None for the baseline itself, without a
             baseline, or without a shared seed.
-        coverage: How much has finished.
+        coverage: How many of the trials have finished.
         incomplete: Whether the mean rests on fewer seeds than planned, or a trial has not
             completed. An arm that never has the metric (as `corrector/auc` without a
             corrector) is not incomplete, only empty.
         best: Whether this is the best mean of its condition.
         second: Whether this is the second best mean of its condition.
         iqm: Interquartile mean over the seeds; NaN without any.
-        best_seed: Best value of a seed, which says what luck can do; NaN without any.
+        best_seed: Best value of a seed, which shows the part of luck; NaN without any.
     """
 
     condition: str
@@ -101,9 +98,9 @@ class Comparison:
         baseline: Arm that differences refer to, if any.
         arms: Rows, in order.
         conditions: Columns, in order.
-        cells: Every condition with every arm, condition by condition.
-        warnings: What a reader must know before any number, one sentence each.
-        exact: Whether texts hold every digit.
+        cells: One per condition and arm, condition by condition.
+        warnings: Caveats on all of the numbers, one sentence each.
+        exact: Whether texts show every digit.
     """
 
     study: str
@@ -128,7 +125,7 @@ class Comparison:
         return tuple(self._index[condition, arm] for arm in self.arms)
 
     def best(self, condition: str) -> Cell | None:
-        """The first cell with the best mean of the condition; None where nothing is finished."""
+        """The first cell with the best mean of the condition; None without a finished trial."""
         return next((cell for cell in self.column(condition) if cell.best), None)
 
 
@@ -161,17 +158,16 @@ def compare(
         InputError: If no trial has completed, the metric or the baseline is unknown, or a cell
             holds two different completed trials of one seed.
     """
-    arms = _ordered((record.arm for record in records), arm_order)
-    conditions = _ordered((record.condition for record in records), condition_order)
+    arms = tuple(dict.fromkeys([*arm_order, *(r.arm for r in records)]))
+    conditions = tuple(dict.fromkeys([*condition_order, *(r.condition for r in records)]))
     counted = _WITH_PRUNED if include_pruned else _COMPLETED
     _check(records, metric, baseline, arms, counted)
     table = _group(records)
     planned = max([len(set(seeds)), *(len(trials) for trials in table.values())])
-    cells = [
-        cell
-        for condition in conditions
-        for cell in _column(table, condition, arms, metric, baseline, planned, counted)
-    ]
+    cells: list[Cell] = []
+    for condition in conditions:
+        trials = {arm: table.get((condition, arm), {}) for arm in arms}
+        cells += _column(condition, trials, metric, baseline, planned, counted)
     pruned = "Pruned trials are included, with the last value that each reported."
     return Comparison(
         study=" + ".join(dict.fromkeys(record.study for record in records)),
@@ -191,10 +187,6 @@ def _corrected(cells: Sequence[Cell]) -> tuple[Cell, ...]:
         replace(cell, difference=cell.difference and replace(cell.difference, p_holm=p))
         for cell, p in zip(cells, adjusted, strict=True)
     )
-
-
-def _ordered(seen: Iterable[str], first: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*first, *seen]))
 
 
 def _check(
@@ -269,29 +261,35 @@ def _differing(one: TrialRecord, other: TrialRecord) -> str:
 
 
 def _column(
-    table: Mapping[tuple[str, str], _SeedRecords],
     condition: str,
-    arms: Sequence[str],
+    trials: Mapping[str, _SeedRecords],
     metric: str,
     baseline: str | None,
     planned: int,
     counted: Collection[Outcome],
-) -> list[Cell]:
-    trials = {arm: table.get((condition, arm), {}) for arm in arms}
-    values = {arm: _values(trials[arm], metric, counted) for arm in arms}
+) -> Iterator[Cell]:
+    values = {arm: _values(by_seed, metric, counted) for arm, by_seed in trials.items()}
     means = {mean([*seeds.values()]) for seeds in values.values() if seeds}
     leaders = sorted(means, reverse=higher_is_better(metric))[:2]
     reference = values[baseline] if baseline is not None else {}
-    return [
-        _cell(
-            condition,
-            arm,
-            trials[arm],
-            _summary(values[arm], {} if arm == baseline else reference, metric, leaders),
-            planned=planned,
+    for arm, seeds in values.items():
+        found, average = [*seeds.values()], mean([*seeds.values()])
+        coverage = _coverage(trials[arm], planned)
+        yield Cell(
+            condition=condition,
+            arm=arm,
+            seeds=seeds,
+            mean=average,
+            std=std(found),
+            ci95=mean_interval(found),
+            difference=None if arm == baseline else paired_difference(seeds, reference),
+            coverage=coverage,
+            incomplete=coverage.completed < planned or 0 < len(seeds) < planned,
+            best=average in leaders[:1],
+            second=average in leaders[1:],
+            iqm=iqm(found),
+            best_seed=(max if higher_is_better(metric) else min)(found, default=math.nan),
         )
-        for arm in arms
-    ]
 
 
 def _values(trials: _SeedRecords, metric: str, counted: Collection[Outcome]) -> dict[int, float]:
@@ -302,49 +300,8 @@ def _values(trials: _SeedRecords, metric: str, counted: Collection[Outcome]) -> 
     }
 
 
-def _summary(
-    seeds: Mapping[int, float],
-    reference: Mapping[int, float],
-    metric: str,
-    leaders: Sequence[float],
-) -> dict[str, Any]:
-    """The fields of a cell that are made from its values."""
-    values = [*seeds.values()]
-    average = mean(values)
-    return {
-        "seeds": seeds,
-        "mean": average,
-        "std": std(values),
-        "ci95": mean_interval(values),
-        "difference": paired_difference(seeds, reference),
-        "best": average in leaders[:1],
-        "second": average in leaders[1:],
-        "iqm": iqm(values),
-        "best_seed": (max if higher_is_better(metric) else min)(values, default=math.nan),
-    }
-
-
-def _cell(
-    condition: str, arm: str, trials: _SeedRecords, summary: dict[str, Any], *, planned: int
-) -> Cell:
-    coverage = _coverage(trials, planned)
-    return Cell(
-        condition=condition,
-        arm=arm,
-        coverage=coverage,
-        incomplete=coverage.completed < planned or 0 < len(summary["seeds"]) < planned,
-        **summary,
-    )
-
-
 def _coverage(trials: _SeedRecords, planned: int) -> Coverage:
     counts = Counter(record.outcome for record in trials.values())
-    return Coverage(
-        completed=counts[Outcome.COMPLETED],
-        planned=planned,
-        outcomes={
-            outcome: counts[outcome]
-            for outcome in Outcome
-            if counts[outcome] and outcome is not Outcome.COMPLETED
-        },
-    )
+    ended = {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
+    completed = ended.pop(Outcome.COMPLETED, 0)
+    return Coverage(completed=completed, planned=planned, outcomes=ended)

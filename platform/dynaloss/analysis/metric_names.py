@@ -5,19 +5,6 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = [
-    "base",
-    "definition",
-    "display_unit",
-    "format_interval",
-    "format_mean",
-    "format_signed",
-    "format_value",
-    "higher_is_better",
-    "is_percent",
-    "label",
-]
-
 _WINDOW = re.compile(r"_last(\d+)$")
 _LOWER_IS_BETTER = frozenset({"loss", "error", "regret"})
 _LOWER_BY_NAME = frozenset({"corrector/weight_noisy", "memorisation/observed_fit_noisy"})

@@ -8,13 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynaloss.analysis import metrics
-from dynaloss.analysis.aggregates import complete_scores, performance_profile
-from dynaloss.analysis.cells import Comparison
-from dynaloss.analysis.effects import KINDS, POOLED, Effect
-from dynaloss.analysis.panels import arm_styles, legend, panels, plain
-
-__all__ = ["effects_heatmap", "performance_profiles"]
+from dynaloss.analysis import metric_names
+from dynaloss.analysis.figures.panels import arm_styles, legend, panels, plain
+from dynaloss.analysis.statistics.aggregates import complete_scores, performance_profile
+from dynaloss.analysis.statistics.comparison import Comparison
+from dynaloss.analysis.statistics.effects import KINDS, POOLED, Effect
 
 _NUM_THRESHOLDS = 201
 
@@ -27,7 +25,7 @@ def effects_heatmap(metric: str, found: Sequence[Effect]) -> Figure | None:
         return None
     names = list(dict.fromkeys(name for name, _ in chosen))
     conditions = list(dict.fromkeys(condition for _, condition in chosen))
-    scale = 100 if metrics.is_percent(metric) else 1
+    scale = 100 if metric_names.is_percent(metric) else 1
     values = np.array(
         [[_mean(chosen.get((n, c))) * scale for c in conditions] for n in names], dtype=np.float64
     )
@@ -36,9 +34,9 @@ def effects_heatmap(metric: str, found: Sequence[Effect]) -> Figure | None:
     )
     axes = figure.subplots()
     largest = float(np.nanmax(np.abs(values))) or 1.0
-    colors = "RdBu" if metrics.higher_is_better(metric) else "RdBu_r"
+    colors = "RdBu" if metric_names.higher_is_better(metric) else "RdBu_r"
     image = axes.imshow(values, cmap=colors, vmin=-largest, vmax=largest, aspect="auto")
-    figure.colorbar(image, ax=axes, label=plain(f"{kind}: {metrics.label(metric)}"))
+    figure.colorbar(image, ax=axes, label=plain(f"{kind}: {metric_names.label(metric)}"))
     axes.set_yticks(range(len(names)), [plain(name) for name in names])
     axes.set_xticks(range(len(conditions)), [_wrapped(name) for name in conditions])
     axes.tick_params(length=0, labelsize="small")
@@ -61,7 +59,7 @@ def _write(
     dark = abs(effect.mean) > 0.6 * largest
     color = "white" if dark else ("black" if effect.clear else "0.45")
     style = "normal" if effect.clear else "italic"
-    text = metrics.format_signed(metric, effect.mean)
+    text = metric_names.format_signed(metric, effect.mean)
     axes.text(*place, text, ha="center", va="center", color=color, style=style, size=9)
 
 
@@ -76,9 +74,9 @@ def performance_profiles(comparison: Comparison, arms: Sequence[str]) -> Figure 
         return None
     every = np.concatenate([x for values in complete.values() for x in values])
     thresholds = np.linspace(every.min(), every.max(), _NUM_THRESHOLDS)
-    scale = 100 if metrics.is_percent(comparison.metric) else 1
+    scale = 100 if metric_names.is_percent(comparison.metric) else 1
     figure, (axes,) = panels(
-        [POOLED], x=metrics.label(comparison.metric), y="share of trials above"
+        [POOLED], x=metric_names.label(comparison.metric), y="share of trials above"
     )
     styles = {arm: style for arm, style in arm_styles(arms).items() if arm in complete}
     for arm, style in styles.items():

@@ -1,12 +1,10 @@
-"""What a number of seeds can show: power of the paired t test, and warnings for a plan."""
+"""Power of the paired t test, and warnings on the number of seeds of a plan."""
 
 from __future__ import annotations
 
 import math
 
-from dynaloss.analysis.significance import sign_flip_floor, signed_rank_floor
-
-__all__ = ["paired_power", "seed_warnings", "smallest_difference"]
+from dynaloss.analysis.statistics.significance import sign_flip_floor
 
 _LEVEL = 0.05
 
@@ -22,7 +20,7 @@ def paired_power(effect: float, n: int, *, level: float = _LEVEL) -> float:
         n: Number of pairs, at least 2.
         level: Level of the test, in (0, 1).
     """
-    from scipy import stats  # takes half a second to import, and only plans need it
+    from scipy import stats  # takes a second to import, and only plans need it
 
     if n < 2:
         raise ValueError(f"`n` must be at least 2, but got {n}.")
@@ -60,7 +58,7 @@ def smallest_difference(
 
 
 def seed_warnings(n: int, comparisons: int, *, level: float = _LEVEL) -> tuple[str, ...]:
-    """What n paired seeds cannot show, one sentence each.
+    """Limits of n paired seeds, one sentence each.
 
     Args:
         n: Number of seeds.
@@ -70,13 +68,13 @@ def seed_warnings(n: int, comparisons: int, *, level: float = _LEVEL) -> tuple[s
     if n < 2:
         return ("1 seed gives no spread: no interval and no test.",)
     warnings = []
-    floor = signed_rank_floor(n)
+    floor = sign_flip_floor(n)
     if floor >= level:
         warnings.append(
             f"{n} seeds cannot reach p < {level:.2g} in a two-sided signed-rank or sign-flip "
             f"test: the smallest p is {floor:.3g}."
         )
-    elif comparisons > 1 and comparisons * sign_flip_floor(n) >= level:
+    elif comparisons > 1 and comparisons * floor >= level:
         needed = math.floor(1 - math.log2(level / comparisons)) + 1
         warnings.append(
             f"{n} seeds cannot reach a Holm-corrected p < {level:.2g} for any of "

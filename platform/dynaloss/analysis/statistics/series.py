@@ -13,22 +13,6 @@ from numpy.typing import NDArray
 
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
-__all__ = [
-    "Array",
-    "Diagnostics",
-    "Series",
-    "align",
-    "centred_margins",
-    "class_counts",
-    "class_names",
-    "collect",
-    "corrector_table",
-    "curve",
-    "recalls",
-    "row_shares",
-    "spread",
-]
-
 Array = NDArray[np.float64]
 Diagnostics = Mapping[str, Any]
 Series = dict[tuple[str, str], list[Array]]

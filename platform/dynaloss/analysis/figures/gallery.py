@@ -9,15 +9,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from dynaloss.analysis import figures, maps, metrics
-from dynaloss.analysis.cells import Comparison
-from dynaloss.analysis.effects import POOLED, effects
-from dynaloss.analysis.panels import MAX_ARMS, save_figure
-from dynaloss.analysis.statistics import mean
+from dynaloss.analysis import metric_names
+from dynaloss.analysis.figures import overview, training
+from dynaloss.analysis.figures.panels import MAX_ARMS, save_figure
+from dynaloss.analysis.statistics.comparison import Comparison
+from dynaloss.analysis.statistics.effects import POOLED, effects
+from dynaloss.analysis.statistics.intervals import mean
 from dynaloss.analysis.wording import counted
 from dynaloss.studies.trial_record import TrialRecord
-
-__all__ = ["Section", "gallery", "save_gallery", "shown_arms"]
 
 _Draw = Callable[[Sequence[TrialRecord]], Figure | None]
 
@@ -67,9 +66,9 @@ def save_gallery(
 def _of_table(
     comparison: Comparison, components: Sequence[str], arms: Sequence[str]
 ) -> list[Section]:
-    heatmap = maps.effects_heatmap(comparison.metric, effects(comparison, components))
-    profile = maps.performance_profiles(comparison, arms)
-    better = "above" if metrics.higher_is_better(comparison.metric) else "below"
+    heatmap = overview.effects_heatmap(comparison.metric, effects(comparison, components))
+    profile = overview.performance_profiles(comparison, arms)
+    better = "above" if metric_names.higher_is_better(comparison.metric) else "below"
     return [
         Section(
             stem="effects",
@@ -96,28 +95,28 @@ def _of_trials(
         (
             "curves",
             "Learning curves",
-            f"{metrics.label(metric)} by epoch. Line: mean over seeds; band: from min to max.",
-            lambda chosen: figures.learning_curves(chosen, metric, arms=arms),
+            f"{metric_names.label(metric)} by epoch. Line: mean over seeds; band: min to max.",
+            lambda chosen: training.learning_curves(chosen, metric, arms=arms),
         ),
         (
             "corrector",
             "Label corrector",
             "How far the corrector trusts the observed label, by the rank of the sample's loss. "
             "Solid: learned weight; dashed: the share of labels that are in fact true.",
-            lambda chosen: figures.corrector_curves(chosen, arms=arms),
+            lambda chosen: training.corrector_curves(chosen, arms=arms),
         ),
         (
             "margins",
             "Margins",
             "Learned margin per class minus the mean over the classes, because a constant shift "
             "changes nothing. Marker: mean over seeds; bar: from min to max.",
-            lambda chosen: figures.margins_by_class(chosen, arms=arms),
+            lambda chosen: training.margins_by_class(chosen, arms=arms),
         ),
         (
             "classes",
             "Accuracy per class",
             "Test accuracy within each class. Marker: mean over seeds; bar: from min to max.",
-            lambda chosen: figures.per_class_accuracy(chosen, arms=arms),
+            lambda chosen: training.per_class_accuracy(chosen, arms=arms),
         ),
     ]
     return [
@@ -158,7 +157,7 @@ def shown_arms(comparison: Comparison) -> list[str]:
 def _badness(comparison: Comparison, arm: str) -> float:
     """Mean over the conditions, larger for a worse arm; infinite without a value."""
     means = [cell.mean for cell in comparison.cells if cell.arm == arm and cell.n]
-    sign = -1 if metrics.higher_is_better(comparison.metric) else 1
+    sign = -1 if metric_names.higher_is_better(comparison.metric) else 1
     return sign * mean(means) if means else math.inf
 
 

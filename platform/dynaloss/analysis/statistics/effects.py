@@ -9,11 +9,9 @@ from itertools import combinations
 
 import numpy as np
 
-from dynaloss.analysis.cells import Comparison
-from dynaloss.analysis.statistics import Interval, excludes_zero, mean, mean_interval
+from dynaloss.analysis.statistics.comparison import Comparison
+from dynaloss.analysis.statistics.intervals import Interval, excludes_zero, mean, mean_interval
 from dynaloss.studies.arms import arm_name
-
-__all__ = ["KINDS", "POOLED", "Effect", "component_sets", "effects", "infer_components"]
 
 POOLED = "all conditions"
 KINDS: Mapping[str, str] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.analysis import metrics
+from dynaloss.analysis import metric_names
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from dynaloss.analysis import metrics
     ],
 )
 def test_higher_is_better(metric: str) -> None:
-    assert metrics.higher_is_better(metric)
+    assert metric_names.higher_is_better(metric)
 
 
 @pytest.mark.parametrize(
@@ -36,28 +36,28 @@ def test_higher_is_better(metric: str) -> None:
     ],
 )
 def test_lower_is_better(metric: str) -> None:
-    assert not metrics.higher_is_better(metric)
+    assert not metric_names.higher_is_better(metric)
 
 
 def test_accuracy_is_shown_in_percent_with_one_decimal() -> None:
-    assert metrics.format_mean("test/accuracy", 0.8734, 0.0119) == "87.3 ± 1.2"
+    assert metric_names.format_mean("test/accuracy", 0.8734, 0.0119) == "87.3 ± 1.2"
 
 
 def test_other_metrics_have_four_significant_digits() -> None:
-    assert metrics.format_mean("train/loss", 0.123456, 1.23456e-5) == "0.1235 ± 1.235e-05"
+    assert metric_names.format_mean("train/loss", 0.123456, 1.23456e-5) == "0.1235 ± 1.235e-05"
 
 
 def test_one_seed_shows_the_mean_alone() -> None:
-    assert metrics.format_mean("test/accuracy", 0.8734, math.nan) == "87.3"
+    assert metric_names.format_mean("test/accuracy", 0.8734, math.nan) == "87.3"
 
 
 def test_difference_always_has_a_sign() -> None:
-    assert metrics.format_signed("test/accuracy", 0.062) == "+6.2"
-    assert metrics.format_signed("train/loss", -0.5) == "-0.5"
+    assert metric_names.format_signed("test/accuracy", 0.062) == "+6.2"
+    assert metric_names.format_signed("train/loss", -0.5) == "-0.5"
 
 
 def test_mean_of_the_last_epochs_is_defined_by_its_metric() -> None:
-    text = metrics.definition("test/accuracy_last10")
+    text = metric_names.definition("test/accuracy_last10")
     assert text is not None
     assert text.endswith("Mean of the last 10 epochs.")
 
@@ -88,8 +88,8 @@ def test_every_metric_that_a_trial_reports_is_defined(loss: str, tmp_path: Path)
     while (result := runner.step()).outcome is None:
         reported |= {name for _, metrics in result.reports for name in metrics}
     assert len(reported) > 20
-    assert {name for name in reported if metrics.definition(name) is None} == set()
+    assert {name for name in reported if metric_names.definition(name) is None} == set()
 
 
 def test_unknown_metric_has_no_definition() -> None:
-    assert metrics.definition("my/own") is None
+    assert metric_names.definition("my/own") is None

@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds everything it shows."""
+"""The report: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -12,98 +12,72 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
-from dynaloss.analysis import metrics
-from dynaloss.analysis.cells import Cell, Comparison
-from dynaloss.analysis.gallery import gallery
-from dynaloss.analysis.panels import figure_bytes
-from dynaloss.analysis.pivot import planned_values
-from dynaloss.analysis.summary import summarise
-from dynaloss.analysis.tables import EXTRAS, Table, extra_tables
+from dynaloss.analysis import metric_names
+from dynaloss.analysis.figures import figure_bytes, gallery
+from dynaloss.analysis.query import Result
+from dynaloss.analysis.report.summary import summarise
+from dynaloss.analysis.statistics.comparison import Cell, Comparison
+from dynaloss.analysis.tables.content import Table, text_table
+from dynaloss.analysis.tables.extras import EXTRAS
 from dynaloss.analysis.wording import (
     EMPTY,
     counted,
     difference_text,
     interval_text,
     mean_text,
-    notes,
     unit_text,
     value_text,
 )
-from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import Outcome, TrialRecord
-
-__all__ = ["write_report"]
 
 _MISSING = "missing"
 _ENVIRONMENT = ("mlflow.source.git.", "dynaloss.environment.")
 
 
-def write_report(
-    records: Sequence[TrialRecord],
-    comparison: Comparison,
-    path: str | Path,
-    *,
-    command: str | None = None,
-    plans: Mapping[str, StoredPlan] | None = None,
-    study_tags: Mapping[str, Mapping[str, str]] | None = None,
-) -> Path:
-    """Writes the comparison and its figures as one self-contained HTML file.
+def write_report(result: Result, path: str | Path, *, command: str | None = None) -> Path:
+    """Writes the first comparison of a result and its figures as one self-contained HTML file.
 
     The page loads nothing, follows the reader's light or dark setting, and holds no date: equal
     records give equal bytes.
 
     Args:
-        records: The trials behind the comparison, with history and diagnostics.
-        comparison: The table to show.
+        result: Trials with history and diagnostics, their comparison, plans and tags.
         path: File to write.
         command: Command that rebuilds the page; by default `dynaloss compare` with its options.
-        plans: Stored plan of each study, for its hash, its components and its deviations.
-        study_tags: Tags of each study's own run, for the environment.
 
     Returns:
         The path written.
     """
     path = Path(path)
-    command = command or _command(comparison, path)
-    content = _html(records, comparison, command, plans or {}, study_tags or {})
+    content = _html(result, command or _command(result.comparisons[0], path))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content, encoding="utf-8", newline="\n")
     return path
 
 
-def _html(
-    records: Sequence[TrialRecord],
-    comparison: Comparison,
-    command: str,
-    plans: Mapping[str, StoredPlan],
-    study_tags: Mapping[str, Mapping[str, str]],
-) -> str:
+def _html(result: Result, command: str) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dynaloss.analysis"),
+        loader=jinja2.PackageLoader("dynaloss.analysis.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("report.html.j2")
-    components = planned_values(plans.values(), "components")
-    extras = extra_tables([*EXTRAS], records, comparison, components)
-    outcomes, coverage = _coverage(comparison)
-    return template.render(
+    records, comparison = result.records, result.comparisons[0]
+    table, *extras = result.tables([*EXTRAS])[0]
+    return environment.get_template("report.html.j2").render(
         comparison=comparison,
         head=_head(comparison),
         summary=summarise(comparison),
-        rows=[(arm, _row(comparison, arm)) for arm in comparison.arms],
-        notes=notes(comparison),
+        table=table,
         details=[_detail(comparison, cell) for cell in comparison.cells],
-        extras=[_extra(table) for table in extras],
-        sections=_sections(records, comparison, components),
-        plans=[_plan(name, plan) for name, plan in plans.items()],
-        environment=_environment(records, study_tags),
+        extras=extras,
+        sections=_sections(result),
+        plans=result.plans,
+        environment=_environment(records, result.study_tags),
         data=[_data_row(records, condition) for condition in comparison.conditions],
         data_warnings=_data_warnings(records),
-        outcomes=outcomes,
-        coverage=coverage,
+        coverage=_coverage(comparison),
         definitions=_definitions(records, comparison.metric),
         command=command,
     )
@@ -127,21 +101,6 @@ def _command(comparison: Comparison, path: Path) -> str:
     return shlex.join([*words, "--report", path.name])
 
 
-def _row(comparison: Comparison, arm: str) -> list[dict[str, Any]]:
-    cells = [comparison.cell(condition, arm) for condition in comparison.conditions]
-    return [_table_cell(comparison, cell) for cell in cells]
-
-
-def _table_cell(comparison: Comparison, cell: Cell) -> dict[str, Any]:
-    return {
-        "mean": mean_text(comparison, cell),
-        "difference": difference_text(comparison, cell),
-        "best": cell.best,
-        "unclear": not (cell.difference and cell.difference.clear),
-        "value": repr(cell.mean) if cell.n else "",
-    }
-
-
 def _detail(comparison: Comparison, cell: Cell) -> dict[str, str]:
     seeds = [f"{seed}: {value_text(comparison, value)}" for seed, value in cell.seeds.items()]
     return {
@@ -155,9 +114,8 @@ def _detail(comparison: Comparison, cell: Cell) -> dict[str, str]:
     }
 
 
-def _sections(
-    records: Sequence[TrialRecord], comparison: Comparison, components: Sequence[str]
-) -> list[dict[str, Any]]:
+def _sections(result: Result) -> list[dict[str, Any]]:
+    comparison = result.comparisons[0]
     return [
         {
             "title": section.title,
@@ -167,36 +125,14 @@ def _sections(
                 for condition, figure in section.figures.items()
             ],
         }
-        for section in gallery(records, comparison, components)
+        for section in gallery(result.records, comparison, result.components)
     ]
-
-
-def _extra(table: Table) -> dict[str, Any]:
-    """A further table with every cell beside whether it is greyed."""
-    return {
-        "title": table.title,
-        "header": table.header,
-        "notes": table.notes,
-        "rows": [
-            [(text, (row, column) in table.unclear) for column, text in enumerate(texts)]
-            for row, texts in enumerate(table.rows)
-        ],
-    }
-
-
-def _plan(name: str, plan: StoredPlan) -> dict[str, Any]:
-    return {
-        "study": name,
-        "hash": plan.hash,
-        "notes": plan.notes,
-        "deviations": plan.deviations,
-    }
 
 
 def _environment(
     records: Sequence[TrialRecord], study_tags: Mapping[str, Mapping[str, str]]
 ) -> list[tuple[str, str]]:
-    """Where the trials ran: every value recorded with them, else that of their study's launch."""
+    """Values of the environment that trials recorded, or otherwise their study's last launch."""
     launches, trials = (
         _values_by_name(tags) for tags in (study_tags.values(), [r.tags for r in records])
     )
@@ -276,17 +212,16 @@ def _data_warnings(records: Sequence[TrialRecord]) -> list[str]:
     ]
 
 
-def _coverage(comparison: Comparison) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Names of the outcomes that occur, and their counts by condition."""
+def _coverage(comparison: Comparison) -> Table:
+    """Number of trials per condition and outcome, of the outcomes that occur."""
     counts = {name: _outcome_counts(comparison, name) for name in comparison.conditions}
     shown = [
         name
         for name in (*Outcome, _MISSING)
         if name is Outcome.COMPLETED or any(count[name] for count in counts.values())
     ]
-    return [str(name) for name in shown], [
-        (condition, [count[name] for name in shown]) for condition, count in counts.items()
-    ]
+    rows = [(name, *(str(count[outcome]) for outcome in shown)) for name, count in counts.items()]
+    return text_table("Coverage", ("condition", *map(str, shown)), rows)
 
 
 def _outcome_counts(comparison: Comparison, condition: str) -> Counter[str]:
@@ -301,6 +236,6 @@ def _outcome_counts(comparison: Comparison, condition: str) -> Counter[str]:
 
 def _definitions(records: Sequence[TrialRecord], metric: str) -> list[tuple[str, str]]:
     """Meaning of the metric compared, then of the other built-in ones that trials reported."""
-    names = sorted({metrics.base(name) for record in records for name in record.metrics})
-    found = [(name, metrics.definition(name)) for name in dict.fromkeys([metric, *names])]
+    names = sorted({metric_names.base(name) for record in records for name in record.metrics})
+    found = [(name, metric_names.definition(name)) for name in dict.fromkeys([metric, *names])]
     return [(name, text) for name, text in found if text is not None]

@@ -13,18 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaloss.analysis.cells import Comparison
-from dynaloss.analysis.metrics import higher_is_better, is_percent
-from dynaloss.analysis.statistics import Interval, middle_weights
-
-__all__ = [
-    "Aggregate",
-    "aggregate",
-    "complete_scores",
-    "optimality_gap",
-    "performance_profile",
-    "probability_of_improvement",
-]
+from dynaloss.analysis.metric_names import higher_is_better, is_percent
+from dynaloss.analysis.statistics.comparison import Comparison
+from dynaloss.analysis.statistics.intervals import Interval, middle_weights
 
 _Array = NDArray[np.float64]
 Scores = Sequence[_Array]

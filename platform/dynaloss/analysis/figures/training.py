@@ -16,21 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from dynaloss.analysis import metrics, series
-from dynaloss.analysis.panels import ArmStyle, arm_styles, legend, panels, plain
-from dynaloss.analysis.series import Array, Diagnostics, Series
+from dynaloss.analysis import metric_names
+from dynaloss.analysis.figures.panels import ArmStyle, arm_styles, legend, panels, plain
+from dynaloss.analysis.statistics import series
+from dynaloss.analysis.statistics.series import Array, Diagnostics, Series
 from dynaloss.studies.trial_record import TrialRecord
-
-__all__ = [
-    "confusion",
-    "corrector_curve",
-    "corrector_curves",
-    "learning_curves",
-    "margins",
-    "margins_by_class",
-    "per_class_accuracy",
-    "trial_figures",
-]
 
 _Order = NDArray[np.intp]
 _RANK = "loss rank within the observed class (0: lowest)"
@@ -64,8 +54,8 @@ def learning_curves(
         arms: Arms to draw, in the order that decides their colours; by default all.
     """
     values = series.collect(records, lambda record: series.curve(record, metric))
-    scale = 100 if metrics.is_percent(metric) else 1
-    study = _Study(records, values, arms, x="epoch", y=metrics.label(metric))
+    scale = 100 if metric_names.is_percent(metric) else 1
+    study = _Study(records, values, arms, x="epoch", y=metric_names.label(metric))
     for drawing in study.drawings():
         epochs, seeds = series.align(drawing.arrays)
         _band(drawing, epochs, scale * seeds)

@@ -1,15 +1,13 @@
-"""The comparison in plain words, none stronger than the numbers bear out."""
+"""The comparison in sentences, none stronger than its numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dynaloss.analysis import metrics
-from dynaloss.analysis.cells import Cell, Comparison
-from dynaloss.analysis.statistics import PairedDifference
+from dynaloss.analysis import metric_names
+from dynaloss.analysis.statistics.comparison import Cell, Comparison
+from dynaloss.analysis.statistics.intervals import PairedDifference
 from dynaloss.analysis.wording import counted, p_text
-
-__all__ = ["summarise"]
 
 
 def summarise(comparison: Comparison) -> tuple[str, ...]:
@@ -41,8 +39,8 @@ def _seeds(cell: Cell) -> str:
 
 
 def _value(comparison: Comparison, cell: Cell) -> str:
-    text = metrics.format_mean(comparison.metric, cell.mean, cell.std)
-    return f"{text} %" if metrics.is_percent(comparison.metric) else text
+    text = metric_names.format_mean(comparison.metric, cell.mean, cell.std)
+    return f"{text} %" if metric_names.is_percent(comparison.metric) else text
 
 
 def _against_baseline(comparison: Comparison, column: Sequence[Cell], best: Cell) -> str:
@@ -50,21 +48,23 @@ def _against_baseline(comparison: Comparison, column: Sequence[Cell], best: Cell
         return ""
     if best.arm == comparison.baseline:
         others = [cell.difference for cell in column if cell is not best and cell.difference]
+        if not others:
+            return "the baseline itself"
         clear = sum(difference.clear for difference in others)
-        told = f"{clear} of the {counted(len(others), 'other')}" if clear else "no other arm"
-        return "the baseline itself" + (f", from which {told} can be told" if others else "")
+        share = f"{clear} of the {counted(len(others), 'other')}" if clear else "no other arm"
+        return f"the baseline itself, with a clear difference to {share}"
     if best.difference is None:
-        return f"not comparable with {comparison.baseline} for want of a shared seed"
+        return f"not comparable with {comparison.baseline}, no seed is shared"
     return _difference(comparison, comparison.baseline, best.difference)
 
 
 def _difference(comparison: Comparison, baseline: str, difference: PairedDifference) -> str:
     metric = comparison.metric
-    unit = metrics.display_unit(metric)
-    text = f"{metrics.format_signed(metric, difference.mean)}{unit} against {baseline}"
+    unit = metric_names.display_unit(metric)
+    text = f"{metric_names.format_signed(metric, difference.mean)}{unit} against {baseline}"
     if difference.ci95 is None:
-        return f"{text}, which one shared seed cannot tell from chance"
-    text = f"{text} {metrics.format_interval(metric, difference.ci95)}"
+        return f"{text}, inconclusive with one shared seed"
+    text = f"{text} {metric_names.format_interval(metric, difference.ci95)}"
     if not difference.clear:
-        return f"{text}, which cannot be told from zero"
+        return f"{text}, inconclusive"
     return f"{text}, {p_text(difference.p_holm)} corrected"

@@ -15,17 +15,6 @@ from matplotlib.lines import Line2D
 
 from dynaloss.errors import InputError
 
-__all__ = [
-    "MAX_ARMS",
-    "ArmStyle",
-    "arm_styles",
-    "figure_bytes",
-    "legend",
-    "panels",
-    "plain",
-    "save_figure",
-]
-
 MAX_ARMS = 14
 """Arms that a figure can tell apart: seven colours, two dash patterns."""
 

@@ -6,11 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dynaloss.analysis.cells import Comparison
-from dynaloss.analysis.statistics import mean
+from dynaloss.analysis.statistics.comparison import Comparison
+from dynaloss.analysis.statistics.intervals import mean
 from dynaloss.studies.trial_record import Outcome, TrialRecord
-
-__all__ = ["CURVES", "METRICS", "Cost", "costs", "trial_seconds"]
 
 _TRIAL_SECONDS = "time/trial_seconds"
 _EPOCH_SECONDS = "time/epoch_seconds"

@@ -1,0 +1,270 @@
+"""From a query to its result: which trials are read, joined, chosen and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from dynaloss.analysis.joining import join_studies
+from dynaloss.analysis.pivot import pivot, planned, select
+from dynaloss.analysis.selection import curves_of
+from dynaloss.analysis.statistics import costs
+from dynaloss.analysis.statistics.comparison import Comparison, compare
+from dynaloss.analysis.tables.comparison_table import comparison_table
+from dynaloss.analysis.tables.content import Table
+from dynaloss.analysis.tables.extras import extra_tables
+from dynaloss.analysis.wording import counted
+from dynaloss.errors import InputError
+from dynaloss.studies.stored_plan import StoredPlan
+from dynaloss.studies.trial_record import TrialRecord
+
+
+class StudyReader(Protocol):
+    """The studies of a tracking store."""
+
+    def studies(self) -> Sequence[str]:
+        """Names of the studies."""
+
+    def plan(self, study: str) -> StoredPlan:
+        """Plan of the study's last launch."""
+
+    def tags(self, study: str) -> Mapping[str, str]:
+        """Tags of the study's own run."""
+
+    def records(
+        self,
+        study: str,
+        *,
+        metrics: Collection[str] | None = None,
+        history: Collection[str] | bool = False,
+        diagnostics: Collection[str] | bool = False,
+    ) -> list[TrialRecord]:
+        """The study's trials, with the metrics, curves and JSON artifacts named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What to compare.
+
+    Attributes:
+        studies: Names or files of studies.
+        metrics: Metrics to compare by; the first study's own where empty.
+        baseline: Row that differences refer to; the first study's own unless given.
+        rows: Keys whose values name the rows.
+        columns: Keys whose values name the columns.
+        where: Demands `key=value` on the trials.
+        include_pruned: Whether pruned trials enter the numbers.
+        force: Whether studies of different data are joined.
+        exact: Whether texts show every digit.
+        extras: Tables beside the comparison, names of `EXTRAS`.
+        everything: Whether all is read that a report and the figures can show.
+    """
+
+    studies: tuple[str, ...]
+    metrics: tuple[str, ...] = ()
+    baseline: str | None = None
+    rows: tuple[str, ...] = ("arm",)
+    columns: tuple[str, ...] = ("condition",)
+    where: tuple[str, ...] = ()
+    include_pruned: bool = False
+    force: bool = False
+    exact: bool = False
+    extras: tuple[str, ...] = ()
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Result of a query.
+
+    Attributes:
+        records: The trials compared.
+        comparisons: One per metric.
+        plans: Stored plan of each study.
+        study_tags: Tags of each study's own run; empty unless everything was read.
+    """
+
+    records: Sequence[TrialRecord]
+    comparisons: Sequence[Comparison]
+    plans: Mapping[str, StoredPlan] = field(default_factory=dict)
+    study_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def components(self) -> list[str]:
+        """Components that the designs of the studies switch."""
+        return _planned_values(self.plans, "components")
+
+    def tables(self, extras: Sequence[str] = ()) -> list[list[Table]]:
+        """Per metric the table of its comparison, then those of the extras named."""
+        return [
+            [comparison_table(one), *extra_tables(extras, self.records, one, self.components)]
+            for one in self.comparisons
+        ]
+
+
+def run_query(
+    query: Query,
+    reader: StudyReader,
+    *,
+    plans: Mapping[str, StoredPlan] | None = None,
+    note: Callable[[str], object] = lambda text: None,
+) -> Result:
+    """Read the studies of a query and compare their trials.
+
+    Args:
+        query: What to compare.
+        reader: The tracking store.
+        plans: Plans that are known already, by the name of their study.
+        note: Receives what the trials compared leave out, one sentence at a time.
+
+    Raises:
+        InputError: If a study, a key, a metric or the baseline is unknown, no trial has
+            completed, the winners of a search have not been trained, or studies of different
+            data are joined without `force`.
+    """
+    known = reader.studies()
+    found = dict(_compared_study(reader, known, source, plans or {}) for source in query.studies)
+    own = next(iter(found.values())).metric
+    metrics = tuple(dict.fromkeys(query.metrics or (own,)))
+    needs = _Needs.of(metrics, query, len(found))
+    records = {
+        name: _planned(needs.read(reader, name), plan, note) for name, plan in found.items()
+    }
+    joined, warnings = join_studies(records, force=query.force)
+    chosen = pivot(select(joined, query.where), query.rows, query.columns)
+    return Result(
+        records=chosen,
+        comparisons=[_compare(query, chosen, metric, found, warnings) for metric in metrics],
+        plans=found,
+        study_tags={name: reader.tags(name) for name in found} if query.everything else {},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Needs:
+    """What must be read for a query: thousands of trials hold much more.
+
+    Attributes:
+        compared: Metrics that are compared by.
+        metrics: Metrics whose last values are needed; None for all.
+        curves: Metrics whose curves are needed.
+        diagnostics: JSON artifacts that are needed; True for all.
+    """
+
+    compared: tuple[str, ...]
+    metrics: tuple[str, ...] | None
+    curves: tuple[str, ...]
+    diagnostics: tuple[str, ...] | bool
+
+    @classmethod
+    def of(cls, metrics: tuple[str, ...], query: Query, num_studies: int) -> _Needs:
+        everything = query.everything
+        with_rules, with_cost = (everything or name in query.extras for name in ("rules", "cost"))
+        curves = [name for metric in metrics for name in (metric, *curves_of(metric))]
+        return cls(
+            compared=metrics,
+            metrics=None if everything else (*metrics, *(costs.METRICS if with_cost else ())),
+            curves=(*(curves if with_rules else ()), *(costs.CURVES if with_cost else ())),
+            diagnostics=everything or (("data",) if num_studies > 1 else False),
+        )
+
+    def read(self, reader: StudyReader, study: str) -> list[TrialRecord]:
+        """The trials; with all their metrics where none has one of those wanted.
+
+        The comparison then names the metrics that exist.
+        """
+        read = partial(reader.records, study, history=self.curves, diagnostics=self.diagnostics)
+        records = read(metrics=self.metrics)
+        found = {name for record in records for name in record.metrics}
+        return records if self.metrics is None or found >= {*self.compared} else read()
+
+
+def _compare(
+    query: Query,
+    records: Sequence[TrialRecord],
+    metric: str,
+    plans: Mapping[str, StoredPlan],
+    warnings: tuple[str, ...],
+) -> Comparison:
+    first = next(iter(plans.values()))
+    by_arm, by_condition = query.rows == ("arm",), query.columns == ("condition",)
+    arms = _planned_values(plans if by_arm else {}, "arms")
+    conditions = _planned_values(plans if by_condition else {}, "conditions")
+    seeds = _planned_values(plans, "seeds")
+    seen = {record.arm for record in records}
+    own = first.baseline if by_arm and first.baseline in {*first.arms, *seen} else None
+    if query.where:  # what is planned beyond the demands is not missing
+        arms = [arm for arm in arms if arm in seen]
+        conditions = [c for c in conditions if any(c == record.condition for record in records)]
+    if query.where or "seed" in (*query.rows, *query.columns):
+        seeds = []
+    comparison = compare(
+        records,
+        metric,
+        query.baseline or own,
+        arm_order=arms,
+        condition_order=conditions,
+        seeds=seeds,
+        include_pruned=query.include_pruned,
+    )
+    return replace(comparison, warnings=(*warnings, *comparison.warnings), exact=query.exact)
+
+
+def _planned_values(plans: Mapping[str, StoredPlan], name: str) -> list[Any]:
+    """What the stored plans list under a name, such as `arms`: each value once, in order."""
+    return list(dict.fromkeys(value for plan in plans.values() for value in getattr(plan, name)))
+
+
+def _planned(
+    records: list[TrialRecord], plan: StoredPlan, note: Callable[[str], object]
+) -> list[TrialRecord]:
+    left = planned(records, plan)
+    if others := len({*(r.key for r in records)} - {*(r.key for r in left)}):
+        note(f"without {counted(others, 'trial')} of earlier plans")
+    return left
+
+
+def _compared_study(
+    reader: StudyReader, known: Sequence[str], source: str, plans: Mapping[str, StoredPlan]
+) -> tuple[str, StoredPlan]:
+    """Name and plan of the study that a file, a study or a bundled study means.
+
+    A search means the study of its winners, trained again: its own trials have one seed each, and
+    were chosen among.
+
+    Raises:
+        InputError: If the winners of a search have not been trained yet, or there is no such
+            study.
+    """
+    if source in plans:
+        return source, plans[source]
+    name = _study_name(source, known)
+    plan = reader.plan(name)
+    if plan.kind != "search":
+        return name, plan
+    from dynaloss.studies.search.search_study import confirmed_name
+
+    best = confirmed_name(name)
+    if best in known:
+        return best, reader.plan(best)
+    raise InputError(
+        f"`{name}` is a search whose winners have not been trained again yet: run "
+        f"`dynaloss search {source}` to its end, without --no-confirm."
+    )
+
+
+def _study_name(source: str, known: Sequence[str]) -> str:
+    """The name inside a study file, or otherwise the source itself."""
+    from dynaloss.studies.reading.bundled import bundled_studies
+
+    path = Path(source) if Path(source).is_file() else None
+    if path is None and source not in known:
+        path = bundled_studies().get(source)
+    if path is None:
+        return source
+    from dynaloss.studies.reading.document import read_document
+
+    return str(read_document(path).values.get("study", source))

@@ -1,0 +1,1 @@
+"""From trial records to numbers: comparison, intervals, tests, effects, aggregates, costs."""

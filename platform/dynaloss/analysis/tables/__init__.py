@@ -1,0 +1,23 @@
+"""Tables as values, and one renderer for each format."""
+
+from dynaloss.analysis.tables.content import Entry, Table, text_table
+from dynaloss.analysis.tables.formats import (
+    FORMATS,
+    as_json,
+    escape_markdown,
+    render,
+    table_values,
+)
+from dynaloss.analysis.tables.terminal import terminal
+
+__all__ = [
+    "FORMATS",
+    "Entry",
+    "Table",
+    "as_json",
+    "escape_markdown",
+    "render",
+    "table_values",
+    "terminal",
+    "text_table",
+]

@@ -1,0 +1,86 @@
+"""A comparison as a table: the texts that people read, and every digit for CSV and JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dynaloss.analysis.statistics.comparison import Cell, Comparison
+from dynaloss.analysis.tables.content import Entry, Table
+from dynaloss.analysis.wording import INCONCLUSIVE, difference_text, mean_text, notes
+
+_CSV_COLUMNS = (
+    *("study", "metric", "baseline", "condition", "arm", "n", "mean", "std"),
+    *("ci95_low", "ci95_high", "difference", "difference_ci95_low", "difference_ci95_high"),
+    *("completed", "planned", "iqm", "best_seed", "p", "p_holm", "verdict"),
+)
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Arms as rows, conditions as columns; one line per cell in CSV, one object in JSON."""
+    heading = {name: getattr(comparison, name) for name in ("study", "metric", "baseline")}
+    cells = [_values(cell) for cell in comparison.cells]
+    lines = [_flat(heading | values) for values in cells]
+    return Table(
+        header=("arm", *comparison.conditions),
+        rows=tuple(_row(comparison, arm) for arm in comparison.arms),
+        notes=notes(comparison),
+        splits=True,
+        values={**heading, "cells": cells, "warnings": list(comparison.warnings)},
+        lines=[_CSV_COLUMNS, *([line.get(name) for name in _CSV_COLUMNS] for line in lines)],
+    )
+
+
+def _row(comparison: Comparison, arm: str) -> tuple[Entry, ...]:
+    cells = (comparison.cell(condition, arm) for condition in comparison.conditions)
+    return Entry(text=arm), *(_entry(comparison, cell) for cell in cells)
+
+
+def _entry(comparison: Comparison, cell: Cell) -> Entry:
+    return Entry(
+        text=mean_text(comparison, cell),
+        below=difference_text(comparison, cell),
+        place=1 if cell.best else 2 if cell.second else 0,
+        unclear=cell.difference is not None and not cell.difference.clear,
+        value=cell.mean,
+    )
+
+
+def _values(cell: Cell) -> dict[str, Any]:
+    """A cell as values for strict JSON: None for a value that does not exist."""
+    difference = cell.difference
+    return {
+        "condition": cell.condition,
+        "arm": cell.arm,
+        "n": cell.n,
+        "mean": _finite(cell.mean),
+        "std": _finite(cell.std),
+        "ci95": cell.ci95 and list(cell.ci95),
+        "difference": difference and difference.mean,
+        "difference_ci95": difference and difference.ci95 and list(difference.ci95),
+        "seeds": {str(seed): value for seed, value in cell.seeds.items()},
+        "coverage": {
+            "completed": cell.coverage.completed,
+            "planned": cell.coverage.planned,
+            "outcomes": {str(name): count for name, count in cell.coverage.outcomes.items()},
+        },
+        "iqm": _finite(cell.iqm),
+        "best_seed": _finite(cell.best_seed),
+        "p": difference and _finite(difference.p),
+        "p_holm": difference and _finite(difference.p_holm),
+        "verdict": difference and ("clear" if difference.clear else INCONCLUSIVE),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with those of `coverage`, and the ends of the intervals, side by side."""
+    ends = {
+        f"{name}_{end}": value
+        for name in ("ci95", "difference_ci95")
+        for end, value in zip(("low", "high"), values[name] or (), strict=False)
+    }
+    return {**values, **values["coverage"], **ends}

@@ -1,0 +1,207 @@
+"""Tables beside the comparison: effects, cost, selection rules, aggregates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from dynaloss.analysis import metric_names
+from dynaloss.analysis.selection import Ranking, epoch_rules, rankings
+from dynaloss.analysis.statistics.aggregates import aggregate
+from dynaloss.analysis.statistics.comparison import Comparison
+from dynaloss.analysis.statistics.costs import Cost, costs
+from dynaloss.analysis.statistics.effects import KINDS, POOLED, Effect, effects
+from dynaloss.analysis.statistics.intervals import Interval
+from dynaloss.analysis.tables.content import Entry, Table, text_table
+from dynaloss.analysis.wording import EMPTY, INCONCLUSIVE
+from dynaloss.studies.trial_record import TrialRecord
+
+_Make = Callable[[Sequence[TrialRecord], Comparison, Sequence[str]], Iterator[Table]]
+_TITLES = {
+    "shapley": "Shapley values of the components",
+    "main": "Main effects of the components",
+    "interaction": "Interactions of two components",
+    "taken away": "Components taken away from full",
+    "alone": "Components alone",
+}
+
+
+def extra_tables(
+    names: Sequence[str],
+    records: Sequence[TrialRecord],
+    comparison: Comparison,
+    components: Sequence[str] = (),
+) -> list[Table]:
+    """The tables of the extras named, in the order of `EXTRAS`.
+
+    Args:
+        names: Names of `EXTRAS`.
+        records: The trials behind the comparison.
+        comparison: The arms compared.
+        components: Components that the designs switch; by default read off the names of the arms.
+    """
+    return [
+        table
+        for name, make in EXTRAS.items()
+        if name in names
+        for table in make(records, comparison, components)
+    ]
+
+
+def _effects(
+    _records: Sequence[TrialRecord], comparison: Comparison, components: Sequence[str]
+) -> Iterator[Table]:
+    """A table per kind of effect: components as rows, conditions as columns."""
+    found = effects(comparison, components)
+    how: tuple[str, ...] = (
+        "Effects: mean and 95 % interval over the seeds that have every arm needed; "
+        f"{POOLED}: mean over the conditions, seed by seed.",
+    )
+    for kind, meaning in KINDS.items():
+        place = {
+            (effect.name, effect.condition): effect for effect in found if effect.kind == kind
+        }
+        if place:
+            yield _effects_table(comparison, kind, place, (meaning, *how))
+            how = ()  # below the first of them
+
+
+def _effects_table(
+    comparison: Comparison,
+    kind: str,
+    place: Mapping[tuple[str, str], Effect],
+    notes: tuple[str, ...],
+) -> Table:
+    metric = comparison.metric
+    names = dict.fromkeys(name for name, _ in place)
+    seen = {condition for _, condition in place}
+    conditions = [c for c in (*comparison.conditions, POOLED) if c in seen]
+    return Table(
+        title=f"{_TITLES[kind]}: {metric_names.label(metric)}",
+        header=("component", *conditions),
+        rows=tuple(
+            (Entry(text=name), *(_effect_entry(metric, place.get((name, c))) for c in conditions))
+            for name in names
+        ),
+        notes=notes,
+    )
+
+
+def _effect_entry(metric: str, effect: Effect | None) -> Entry:
+    if effect is None:
+        return Entry(text=EMPTY)
+    text = metric_names.format_signed(metric, effect.mean)
+    if effect.ci95:
+        text = f"{text} {metric_names.format_interval(metric, effect.ci95)}"
+    return Entry(text=text) if effect.clear else Entry(text=f"{text} {INCONCLUSIVE}", unclear=True)
+
+
+def _cost(
+    records: Sequence[TrialRecord], comparison: Comparison, _components: Sequence[str]
+) -> Iterator[Table]:
+    """Time and memory of each arm next to its gain, where trials recorded their time."""
+    found = costs(records, comparison)
+    if not found:
+        return
+    note = (
+        "Seconds: wall time of all epochs, mean over the completed trials. Gain: mean over the "
+        "conditions of the paired difference to the baseline."
+    )
+    with_memory = any(cost.peak_mib is not None for cost in found)
+    if with_memory:
+        note += " Peak: highest memory of a trial's process, or of its tensors on a GPU, likewise."
+    rows = [_cost_row(comparison.metric, cost) for cost in found]
+    memory = slice(3, 3 if with_memory else 4)
+    header = ["arm", "seconds per trial", "times baseline", "peak MiB"]
+    header += ["mean gain", "gain per minute"]
+    for row in (header, *rows):
+        del row[memory]
+    yield text_table("Cost next to gain", header, rows, notes=[note])
+
+
+def _cost_row(metric: str, cost: Cost) -> list[str]:
+    gain = per_minute = EMPTY
+    if cost.gain is not None:
+        gain = metric_names.format_signed(metric, cost.gain)
+        if cost.extra_seconds is not None and cost.extra_seconds > 0:
+            rate = 60 * cost.gain / cost.extra_seconds
+            per_minute = metric_names.format_signed(metric, rate)
+    ratio = EMPTY if cost.ratio is None else f"{cost.ratio:.2f}"
+    peak = EMPTY if cost.peak_mib is None else f"{cost.peak_mib:,.0f}"
+    return [cost.arm, f"{cost.seconds:,.1f}", ratio, peak, gain, per_minute]
+
+
+def _rules(
+    records: Sequence[TrialRecord], comparison: Comparison, _components: Sequence[str]
+) -> Iterator[Table]:
+    """Mean of each arm under every rule that chooses the epoch, where trials have curves."""
+    metric, rules = comparison.metric, epoch_rules()
+    found = rankings(records, metric, comparison.arms)
+    if not found:
+        return
+
+    def text(rule: str, arm: str) -> str:
+        value = found[rule].means.get(arm)
+        return EMPTY if value is None else metric_names.format_value(metric, value)
+
+    notes = [f"{rule}: {rules[rule].description}" for rule in found]
+    if absent := [rule for rule in rules if rule not in found]:
+        notes.append(f"Not every arm has the curves for: {', '.join(absent)}.")
+    yield text_table(
+        f"Selection rules: {metric_names.label(metric)}, mean over all trials",
+        ("arm", *found),
+        [(arm, *(text(rule, arm) for rule in found)) for arm in comparison.arms],
+        notes=[*notes, _agreement(found)],
+    )
+
+
+def _agreement(found: Mapping[str, Ranking]) -> str:
+    if len({ranking.order for ranking in found.values()}) == 1:
+        return "The arms rank the same under all of these rules."
+    orders = "; ".join(f"{rule}: {' > '.join(r.order)}" for rule, r in found.items())
+    return f"The rules rank the arms differently: {orders}."
+
+
+def _aggregates(
+    _records: Sequence[TrialRecord], comparison: Comparison, _components: Sequence[str]
+) -> Iterator[Table]:
+    """Every arm over all conditions."""
+    metric, found = comparison.metric, aggregate(comparison)
+
+    def text(shown: tuple[float, Interval] | None) -> str:
+        if shown is None:
+            return EMPTY
+        value, interval = shown
+        number = metric_names.format_value(metric, value)
+        return f"{number} {metric_names.format_interval(metric, interval)}"
+
+    if found:
+        yield text_table(
+            f"Aggregates over the conditions: {metric_names.label(metric)}",
+            ("arm", "IQM", "optimality gap", "P(beats baseline)"),
+            [
+                (one.arm, text(one.iqm), text(one.optimality_gap), _probability(one.improvement))
+                for one in found
+            ],
+            notes=[
+                "IQM: mean of the middle half of all values. Optimality gap: mean distance to a "
+                "perfect score. P: a random seed of the arm beats one of the baseline at a random "
+                "condition. Brackets: 95 % percentile bootstrap over seeds within conditions, "
+                "which is too narrow for few seeds."
+            ],
+        )
+
+
+def _probability(found: tuple[float, Interval] | None) -> str:
+    if found is None:
+        return EMPTY
+    value, (low, high) = found
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+EXTRAS: dict[str, _Make] = {
+    "effects": _effects,
+    "cost": _cost,
+    "rules": _rules,
+    "aggregates": _aggregates,
+}
+"""Tables that a comparison can show beside its own, by name."""
