@@ -12,7 +12,7 @@ from PIL import Image
 
 from dynaloss.errors import InputError
 from dynaloss.execution.ablation import Sources
-from dynaloss.learning.models import build_model
+from dynaloss.learning.models.building import build_model
 from dynaloss.studies import TrialConfig, override
 
 

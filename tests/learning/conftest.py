@@ -9,12 +9,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dynaloss.config import (
+    MetaConfig,
+    OptimizerConfig,
+    SamplerConfig,
+    ScheduleConfig,
+    TrialConfig,
+)
+from dynaloss.config.families import LOSSES
 from dynaloss.learning.batches import Batch
-from dynaloss.learning.losses.dynamic import DynamicLoss, LabelCorrector, MarginGenerator
-from dynaloss.learning.meta.sampler import SamplerSettings
-from dynaloss.learning.models import build_model
+from dynaloss.learning.losses._dynamic_modules import DynamicLoss
+from dynaloss.learning.losses._interfaces import TrainingFacts
+from dynaloss.learning.models.building import build_model
 from dynaloss.learning.streams import Streams, default_generator_seeded
-from dynaloss.learning.trainer import Trainer, TrainerSettings
+from dynaloss.learning.trainer import Trainer
 
 NUM_CLASSES = 3
 NUM_RANKS = 5
@@ -24,6 +32,28 @@ ARMS = {
     "corrector": (True, False),
     "margin": (False, True),
     "full": (True, True),
+}
+PLACES = {
+    ("hypergradient" if name == "hypergradient" else f"meta_{name}"): ("meta", name)
+    for name in MetaConfig.model_fields
+} | {
+    name: (group, name)
+    for group, model in (
+        ("schedule", ScheduleConfig),
+        ("optimizer", OptimizerConfig),
+        ("sampler", SamplerConfig),
+    )
+    for name in model.model_fields
+}
+DEFAULTS: dict[str, Any] = {
+    "epochs": 4,
+    "warmup_epochs": 1,
+    "ramp_epochs": 2,
+    "batch_size": 16,
+    "lr": 0.05,
+    "meta_lr": 1e-2,
+    "meta_every": 2,
+    "meta_batch_size": 4,
 }
 
 
@@ -68,17 +98,46 @@ def _split(seed: int) -> TinySplit:
     return TinySplit(images, observed, true)
 
 
-def _loss(arm: str, seed: int = 0) -> DynamicLoss:
+def _loss_settings(
+    arm: str,
+    *,
+    warm_start_epochs: int = 1,
+    finetune: bool = True,
+    in_finetune: bool = True,
+) -> dict[str, Any]:
     corrector, margin = ARMS[arm]
-    with default_generator_seeded(seed):
-        return DynamicLoss(
-            corrector=LabelCorrector(num_ranks=NUM_RANKS, num_classes=NUM_CLASSES, per_class=True)
-            if corrector
-            else None,
-            margin=MarginGenerator(num_classes=NUM_CLASSES) if margin else None,
-            pseudo_labels="sampled",
-            margin_in_finetune=True,
-        )
+    return {
+        "corrector": {
+            "enabled": corrector,
+            "ranks": NUM_RANKS,
+            "warm_start": warm_start_epochs > 0,
+            "warm_start_epochs": warm_start_epochs or None,
+        },
+        "margin": {"enabled": margin, "in_finetune": in_finetune},
+        "finetune": finetune,
+    }
+
+
+def _facts_of(class_counts: Tensor, seed: int) -> TrainingFacts:
+    streams = Streams(base_seed=0, seed=seed)
+    return TrainingFacts(class_counts=class_counts, epochs=4, streams=streams)
+
+
+def _loss(arm: str, seed: int = 0, **settings: Any) -> DynamicLoss:
+    config = TrialConfig.model_validate({"loss": _loss_settings(arm, **settings)}).loss
+    loss = LOSSES["dynamic"].build(config, _facts_of(torch.ones(NUM_CLASSES), seed))
+    assert isinstance(loss, DynamicLoss)
+    return loss
+
+
+def _config(loss: dict[str, Any], settings: dict[str, Any]) -> TrialConfig:
+    """A trial whose groups hold the settings, named as in `PLACES`."""
+    mixup = settings.pop("mixup", 0.0)
+    values: dict[str, Any] = {"data": {"views": {"mixup": mixup}}, "loss": loss}
+    for name, value in (DEFAULTS | settings).items():
+        group, field = PLACES[name]
+        values.setdefault(group, {})[field] = value
+    return TrialConfig.model_validate(values)
 
 
 def _trainer(
@@ -86,9 +145,11 @@ def _trainer(
     *,
     seed: int = 0,
     dtype: Any = None,
-    loss: Any = None,
+    loss: dict[str, Any] | None = None,
     model: nn.Module | None = None,
     clean_set: Tensor | None = None,
+    warm_start_epochs: int = 1,
+    finetune: bool = True,
     **settings: Any,
 ) -> Trainer:
     streams = Streams(base_seed=0, seed=seed)
@@ -96,46 +157,22 @@ def _trainer(
     model = model or build_model(
         "small_cnn", input_shape=INPUT_SHAPE, num_classes=NUM_CLASSES, seed=streams.derive("model")
     )
-    loss = loss or _loss(arm, streams.derive("loss"))
+    if clean_set is not None:
+        settings["path"] = "named, but not read"
+    dynamic = _loss_settings(arm, warm_start_epochs=warm_start_epochs, finetune=finetune)
+    config = _config(loss or dynamic, settings)
+    facts = _facts_of(torch.bincount(train.observed_labels), seed)
+    built = LOSSES[config.loss.name].build(config.loss, facts)
     if dtype is not None:
-        model, loss = model.to(dtype), loss.to(dtype)
+        model, built = model.to(dtype), built.to(dtype)
         train.images, test.images = train.images.to(dtype), test.images.to(dtype)
-    defaults: dict[str, Any] = {
-        "epochs": 4,
-        "warmup_epochs": 1,
-        "ramp_epochs": 2,
-        "batch_size": 16,
-        "lr": 0.05,
-        "momentum": 0.9,
-        "weight_decay": 5e-4,
-        "meta_lr": 1e-2,
-        "meta_every": 2,
-        "meta_batch_size": 4,
-        "num_ranks": NUM_RANKS,
-        "hypergradient": "forward",
-        "warm_start_epochs": 1,
-        "finetune": True,
-        "mixup": 0.0,
-        "precision": "float32",
-        "is_deterministic": False,
-        "is_compiled": False,
-    }
-    sampler: dict[str, Any] = {
-        "kind": "hierarchical",
-        "random_ratio": 0.5,
-        "low_loss_ratio": 0.5,
-        "every": 1,
-        "keep_in_train": False,
-    }
-    sampler |= {name: settings.pop(name) for name in list(settings) if name in sampler}
-    defaults["sampler"] = SamplerSettings(**sampler)
     return Trainer(
+        config=config,
         model=model,
-        loss=loss,
+        loss=built,
         train=train,
         evaluations={"test": test},
         num_classes=NUM_CLASSES,
-        settings=TrainerSettings(**(defaults | settings)),
         clean_set=clean_set,
         num_clean_labels=0,
         streams=streams,
@@ -145,7 +182,7 @@ def _trainer(
 
 @pytest.fixture
 def make_trainer() -> Callable[..., Trainer]:
-    """Trains a small CNN on a `TinySplit`: arm, seed, dtype, model and any setting."""
+    """Trains a small CNN on a `TinySplit`: arm or loss, seed, dtype, model and any setting."""
     return _trainer
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch._inductor import config as inductor
 from torch.nn import functional as F
 
+from dynaloss.config import ScheduleConfig
 from dynaloss.learning.classifier import Classifier
-from dynaloss.learning.losses.dynamic import DynamicLoss
+from dynaloss.learning.losses._dynamic_modules import DynamicLoss
 from dynaloss.learning.meta.hypergradient import (
     LookAhead,
     MetaStep,
@@ -20,7 +21,7 @@ from dynaloss.learning.meta.hypergradient import (
     hypergradient,
     unrolled_hypergradient,
 )
-from dynaloss.learning.models import build_model
+from dynaloss.learning.models.building import build_model
 from dynaloss.learning.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
@@ -28,8 +29,7 @@ CPU = torch.device("cpu")
 
 
 def _classifier(model: nn.Module, **settings: Any) -> Classifier:
-    defaults: dict[str, Any] = {"precision": "float32", "is_compiled": False, "device": CPU}
-    return Classifier(model, **(defaults | settings))
+    return Classifier(model, ScheduleConfig(**settings), CPU)
 
 
 def _small(seed: int = 0) -> nn.Module:
@@ -129,7 +129,7 @@ def test_compiled_passes_equal_eager_ones_at_any_batch_size() -> None:
     # Little to compile: the time goes into the compiler's start.
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.BatchNorm1d(3)).train()
     twin, state = copy.deepcopy(model), copy.deepcopy(model.state_dict())
-    classifier = _classifier(model, is_compiled=True).train()
+    classifier = _classifier(model, compile=True).train()
     random_state = torch.get_rng_state()
     for size in (16, 15):
         images = _images(size)
@@ -152,7 +152,7 @@ def test_without_a_compiler_training_goes_on_with_a_warning(
 ) -> None:
     monkeypatch.setattr(inductor.cpp, "cxx", ("/nonexistent/g++",))
     monkeypatch.setattr(inductor, "force_disable_caches", True)
-    plain, compiled = make_trainer(), make_trainer(is_compiled=True)
+    plain, compiled = make_trainer(), make_trainer(compile=True)
     with pytest.warns(RuntimeWarning, match=r"does not work here .*C\+\+ compiler"):
         losses = [r.metrics["train/loss"] for r in compiled.epochs()]
     assert losses == [r.metrics["train/loss"] for r in plain.epochs()]
@@ -166,7 +166,7 @@ def test_evaluation_and_passes_without_gradients_are_never_compiled(
         raise AssertionError("compiled")
 
     monkeypatch.setattr(torch, "compile", refuse)
-    classifier = _classifier(_small(), is_compiled=True)
+    classifier = _classifier(_small(), compile=True)
     assert classifier.eval()(_images()).shape == (16, 3)
     with torch.no_grad(), batch_statistics(classifier.model):
         assert classifier.train()(_images()).shape == (16, 3)

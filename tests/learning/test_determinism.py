@@ -38,7 +38,7 @@ def test_flags_are_as_before_even_after_an_error(enabled: bool) -> None:
 def test_a_trial_is_held_to_them_and_nothing_around_it(
     make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = make_trainer(is_deterministic=True)
+    trainer = make_trainer(deterministic=True)
     seen = []
     forward = trainer.model.forward
     monkeypatch.setattr(trainer.model, "forward", lambda x: seen.append(_flags()) or forward(x))
@@ -51,7 +51,7 @@ def test_a_trial_is_held_to_them_and_nothing_around_it(
 
 
 def test_on_a_cpu_it_changes_no_result(make_trainer: Callable[..., Trainer]) -> None:
-    trainers = [make_trainer(is_deterministic=flag) for flag in (True, False)]
+    trainers = [make_trainer(deterministic=flag) for flag in (True, False)]
     for trainer in trainers:
         list(itertools.islice(trainer.epochs(), 2))
     first, second = (trainer.model.state_dict() for trainer in trainers)

@@ -16,7 +16,7 @@ from dynaloss.learning.meta.hypergradient import (
     hypergradient,
     unrolled_hypergradient,
 )
-from dynaloss.learning.models import build_model
+from dynaloss.learning.models.building import build_model
 from dynaloss.learning.streams import LayerStream, default_generator_seeded
 from dynaloss.learning.trainer import Trainer
 
@@ -46,20 +46,20 @@ def _run(trainer: Trainer, epochs: int) -> list[dict[str, float]]:
     ]
 
 
-def test_a_lent_stream_goes_on_where_it_was_and_leaves_no_trace() -> None:
+def test_an_active_stream_continues_where_it_was_and_leaves_no_trace() -> None:
     expected = torch.rand(6, generator=torch.Generator().manual_seed(3))
     stream, before = LayerStream(3, CPU), torch.get_rng_state()
-    with stream.lent():
+    with stream.active():
         first = torch.rand(4)
     assert torch.equal(torch.get_rng_state(), before)
-    with stream.lent():
+    with stream.active():
         second = torch.rand(2)
     assert torch.equal(torch.cat([first, second]), expected)
 
 
-def test_a_lent_stream_is_given_back_after_an_error() -> None:
+def test_an_active_stream_ends_after_an_error() -> None:
     before = torch.get_rng_state()
-    with pytest.raises(RuntimeError, match="cannot be multiplied"), LayerStream(3, CPU).lent():
+    with pytest.raises(RuntimeError, match="cannot be multiplied"), LayerStream(3, CPU).active():
         torch.rand(4, 2) @ torch.rand(3, 2)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -122,7 +122,7 @@ def test_look_ahead_and_derivative_see_the_same_mask() -> None:
     )
 
     def gradient(way: Callable[[MetaStep], Hypergradient]) -> Tensor:
-        with LayerStream(5, CPU).lent():
+        with LayerStream(5, CPU).active():
             return way(step).gradients[0]
 
     exact = gradient(unrolled_hypergradient)

@@ -11,11 +11,12 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from dynaloss.learning.losses.dynamic import (
-    CORRECTOR_BIAS,
+from dynaloss.learning.losses._dynamic_modules import (
     DynamicLoss,
     LabelCorrector,
     MarginGenerator,
+)
+from dynaloss.learning.losses.dynamic import (
     corrected_targets,
     sample_pseudo_labels,
     warm_start_loss,
@@ -133,7 +134,8 @@ def test_without_components_is_cross_entropy(
     loss = make_loss("none")
     logits = torch.randn(N, C, generator=generator)
     assert torch.equal(loss(logits, LABELS, RANKS, None), F.cross_entropy(logits, LABELS))
-    assert not loss.is_learned
+    assert not loss.settings.is_learned
+    assert not list(loss.parameters())
 
 
 @pytest.mark.parametrize("per_class", [True, False])
@@ -145,7 +147,7 @@ def test_corrector_starts_at_the_bias_plus_a_random_part(per_class: bool) -> Non
         assert (table.mean() - 0.982).abs() < 0.01
         corrector.layers[3].weight.zero_()
         flat = corrector.table()
-    torch.testing.assert_close(flat, torch.full((100, 10), CORRECTOR_BIAS).sigmoid())
+    torch.testing.assert_close(flat, torch.full((100, 10), 3.98).sigmoid())
     assert flat[0, 0].item() == pytest.approx(0.982, abs=5e-4)
 
 
@@ -198,7 +200,7 @@ def test_pseudo_labels_are_distributed_as_the_softmax(generator: torch.Generator
     assert stats.chisquare(draws.double().sum(dim=0), expected).pvalue > 1e-3
 
 
-def test_pseudo_labels_are_drawn_afresh_and_carry_no_gradient(
+def test_pseudo_labels_are_drawn_anew_and_carry_no_gradient(
     generator: torch.Generator,
 ) -> None:
     logits = torch.zeros(100, C, requires_grad=True)

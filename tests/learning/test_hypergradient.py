@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from dynaloss.learning.losses.dynamic import DynamicLoss
+from dynaloss.config.families import MODELS
+from dynaloss.learning.losses._dynamic_modules import DynamicLoss
 from dynaloss.learning.meta.hypergradient import (
     Hypergradient,
     LookAhead,
@@ -19,7 +20,6 @@ from dynaloss.learning.meta.hypergradient import (
     hypergradient,
     unrolled_hypergradient,
 )
-from dynaloss.learning.models import MODELS
 from dynaloss.learning.models.resnet import CifarResNet
 from dynaloss.learning.streams import default_generator_seeded
 
@@ -104,7 +104,7 @@ def _classifier(name: str) -> nn.Module:
     with default_generator_seeded(3):
         if name == "resnet8":
             return CifarResNet(depth=8, input_shape=INPUT_SHAPE, num_classes=C)
-        return MODELS[name](input_shape=INPUT_SHAPE, num_classes=C)
+        return MODELS[name].constructor()(input_shape=INPUT_SHAPE, num_classes=C)
 
 
 def _norm(tensors: tuple[Tensor, ...]) -> Tensor:

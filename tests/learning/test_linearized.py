@@ -12,7 +12,7 @@ from torch.func import functional_call, jvp
 
 from dynaloss.learning.meta.hypergradient import batch_statistics
 from dynaloss.learning.meta.linearized import LinearizedPass
-from dynaloss.learning.models import build_model
+from dynaloss.learning.models.building import build_model
 
 C = 5
 

@@ -8,7 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dynaloss.learning.meta.metadata import hierarchical_sample, samples_per_class
+from dynaloss.config import SamplerConfig
+from dynaloss.config.families import SAMPLERS
+from dynaloss.learning.meta.samplers._candidates import Candidates, samples_per_class
 
 RATIOS = st.integers(1, 10).map(lambda tenths: tenths / 10)
 
@@ -40,6 +42,19 @@ def _plain_loop(
         candidates = sorted(sorted(members, key=lambda i: noise[i])[:drawn])
         chosen += sorted(candidates, key=lambda i: losses[i].item())[:kept]
     return sorted(chosen)
+
+
+def hierarchical_sample(
+    losses: Tensor,
+    labels: Tensor,
+    *,
+    random_ratio: float,
+    low_loss_ratio: float,
+    generator: torch.Generator,
+) -> Tensor:
+    config = SamplerConfig(random_ratio=random_ratio, low_loss_ratio=low_loss_ratio)
+    candidates = Candidates(losses=losses, labels=labels, clean_set=None, generator=generator)
+    return SAMPLERS[config.kind].draw(config, candidates)
 
 
 @given(labelled(), RATIOS, RATIOS, st.integers(0, 1000))

@@ -6,15 +6,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.nn import functional as F
 
-from dynaloss.learning.losses import TRAINING_LOSSES, TrainingFacts
+from dynaloss.config.families import LOSSES
+from dynaloss.learning.losses._interfaces import TrainingFacts
 from dynaloss.learning.mixup import Mixup
 from dynaloss.learning.streams import Streams
 from dynaloss.learning.trainer import Trainer
 
 STREAMS = Streams(base_seed=0, seed=0)
-FACTS = TrainingFacts(class_counts=torch.tensor([5, 3, 2]), num_samples=10)
+FACTS = TrainingFacts(class_counts=torch.tensor([5, 3, 2]), epochs=4, streams=STREAMS)
 
 
 def _mixup(alpha: float = 1.0) -> Mixup:
@@ -47,8 +49,9 @@ def test_shares_are_those_of_the_beta_distribution() -> None:
 @pytest.mark.parametrize("name", ["cross_entropy", "balanced_softmax", "logit_adjustment"])
 def test_loss_of_a_mixed_target_is_the_mixture_of_the_losses(name: str) -> None:
     settings = {"cross_entropy": {"label_smoothing": 0.1}, "logit_adjustment": {"tau": 0.5}}
-    loss = TRAINING_LOSSES[name](FACTS, **settings.get(name, {}))
-    assert loss.accepts_soft_targets
+    config = LOSSES[name].settings.model_validate(settings.get(name, {}))
+    assert config.accepts_soft_targets
+    loss = LOSSES[name].build(config, FACTS)
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     first, second, indices = (
         torch.tensor([0, 1, 2, 0]),
@@ -83,5 +86,5 @@ def test_mixed_training_continues_bit_for_bit(
 
 
 def test_a_learned_loss_is_refused(make_trainer: Callable[..., Trainer]) -> None:
-    with pytest.raises(ValueError, match="`mixup` must be 0 for a loss that does not accept"):
+    with pytest.raises(ValidationError, match="'dynamic' has no target for a mixed image"):
         make_trainer("full", mixup=1.0)

@@ -12,16 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from dynaloss.errors import InputError
-from dynaloss.learning.losses import TRAINING_LOSSES, MetaWeightNet, TrainingFacts
+from dynaloss.learning.losses._interfaces import TrainingLoss
 from dynaloss.learning.losses.dynamic import make_pseudo_labels
 from dynaloss.learning.meta.clean_set import load_clean_set
 from dynaloss.learning.models.heads import CosineLinear, last_linear, make_head_cosine
-from dynaloss.learning.streams import default_generator_seeded
 from dynaloss.learning.trainer import Diverged, Trainer
 
 MakeTrainer = Callable[..., Trainer]
 
-LOSSES: dict[str, dict[str, Any]] = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"label_smoothing": 0.1},
     "focal": {"gamma": 2.0},
     "gce": {"q": 0.7},
@@ -31,6 +30,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "balanced_softmax": {},
     "logit_adjustment": {"tau": 1.0},
     "class_balanced": {"beta": 0.9999, "gamma": 0.0},
+    "meta_weight_net": {"hidden_size": 10},
 }
 SWITCHES: dict[str, dict[str, Any]] = {
     "every-2": {"every": 2},
@@ -45,12 +45,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
 }
 
 
-def _make_loss(name: str) -> nn.Module:
-    if name == "meta_weight_net":
-        with default_generator_seeded(0):
-            return MetaWeightNet(hidden_size=10)
-    facts = TrainingFacts(class_counts=torch.tensor([30, 20, 14]), num_samples=64)
-    return TRAINING_LOSSES[name](facts, **LOSSES[name])
+def _loss(name: str) -> dict[str, Any]:
+    return {"name": name, **SETTINGS[name]}
 
 
 def _run(trainer: Trainer, epochs: int | None = None) -> list[dict[str, float]]:
@@ -66,11 +62,11 @@ def _weights(trainer: Trainer) -> Tensor:
     return torch.cat([tensor.flatten().double() for tensor in tensors])
 
 
-@pytest.mark.parametrize("name", [*TRAINING_LOSSES, "meta_weight_net"])
+@pytest.mark.parametrize("name", SETTINGS)
 def test_every_loss_trains_and_continues_bit_for_bit(
     name: str, make_trainer: MakeTrainer, assert_resumes: Callable[..., None]
 ) -> None:
-    assert_resumes(lambda: make_trainer(loss=_make_loss(name), finetune=False))
+    assert_resumes(lambda: make_trainer(loss=_loss(name)))
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
@@ -80,18 +76,19 @@ def test_every_switch_continues_bit_for_bit(
     assert_resumes(lambda: make_trainer(**SWITCHES[switch]))
 
 
-@pytest.mark.parametrize("name", TRAINING_LOSSES)
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name != "meta_weight_net"])
 def test_losses_that_are_not_learned_draw_no_metadata(
     name: str, make_trainer: MakeTrainer
 ) -> None:
-    trainer = make_trainer(loss=_make_loss(name))
+    trainer = make_trainer(loss=_loss(name))
+    assert isinstance(trainer.loss, TrainingLoss)
     (report, *_) = _run(trainer, 1)
     assert not [metric for metric in report if metric.startswith(("sampler/", "corrector/"))]
     assert [batch.weak is None for batch in trainer.train.given] == [True] * 4 + [False]
 
 
 def test_meta_weight_net_learns_its_weights_after_warm_up(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(loss=_make_loss("meta_weight_net"), finetune=False, meta_every=1)
+    trainer = make_trainer(loss=_loss("meta_weight_net"), meta_every=1)
     start = nn.utils.parameters_to_vector(trainer.loss.parameters()).clone()
     _run(trainer, 1)
     assert torch.equal(start, nn.utils.parameters_to_vector(trainer.loss.parameters()))
@@ -210,8 +207,7 @@ def test_pseudo_labels_by_kind(generator: torch.Generator) -> None:
 def test_margin_in_the_pass_over_the_metadata(
     in_finetune: bool, make_loss: Callable[[str], Any]
 ) -> None:
-    loss = make_loss("full")
-    loss.margin_in_finetune = in_finetune
+    loss = make_loss("full", in_finetune=in_finetune)
     expected = loss.margin() if in_finetune else torch.tensor(0.0)
     assert torch.equal(torch.as_tensor(loss.finetune_margins()), expected)
 

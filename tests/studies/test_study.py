@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.config.losses import ClassBalancedConfig, FocalConfig, LDAMConfig
 from dynaloss.errors import InputError
+from dynaloss.learning.losses.class_balanced import ClassBalancedConfig
+from dynaloss.learning.losses.focal import FocalConfig
+from dynaloss.learning.losses.ldam import LDAMConfig
 from dynaloss.studies import COMPONENTS, SOURCES, AblationStudy, load_study, make_plan
 from dynaloss.studies.reading.problems import listed
 

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from dynaloss.config.registry import Kind
 from dynaloss.execution.ablation import LaunchSummary
 from dynaloss.execution.progress import clock
 from dynaloss.execution.recording import Ending
@@ -75,21 +76,30 @@ def _speed(metrics: Mapping[str, float]) -> str:
 
 def print_catalogue() -> None:
     """Prints what can be named in a study file."""
-    from dynaloss.config.trial import LOSSES, MODELS, SOURCES
+    from dynaloss.config.data import SOURCES
+    from dynaloss.config.families import LOSSES, MODELS, SAMPLERS
     from dynaloss.studies.reading.bundled import bundled_studies
 
     studies = {name: path.parent.name for name, path in sorted(bundled_studies().items())}
-    models = {**MODELS, "torchvision/NAME": "any classifier of torchvision, such as resnet50"}
+    models = {
+        **_described(MODELS),
+        "torchvision/NAME": "any classifier of torchvision, such as resnet50",
+    }
     for title, entries in (
         ("studies", studies),
         ("data sources", {name: kind.description for name, kind in SOURCES.items()}),
         ("models", models),
-        ("losses", LOSSES),
+        ("losses", _described(LOSSES)),
+        ("metadata samplers", _described(SAMPLERS)),
     ):
         click.echo(f"{title}:")
         width = max((len(name) for name in entries), default=0)
         for name, text in entries.items():
             click.echo(f"  {name:<{width}}  {text}")
+
+
+def _described(kinds: Mapping[str, Kind]) -> dict[str, str]:
+    return {name: kind.description for name, kind in kinds.items()}
 
 
 def _last_line(ending: Ending) -> str:

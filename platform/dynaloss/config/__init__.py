@@ -7,11 +7,25 @@ from dynaloss.config.data import (
     ValidationConfig,
     ViewsConfig,
 )
-from dynaloss.config.trial import TrialConfig
+from dynaloss.config.trial import (
+    LossConfig,
+    MetaConfig,
+    ModelConfig,
+    OptimizerConfig,
+    SamplerConfig,
+    ScheduleConfig,
+    TrialConfig,
+)
 
 __all__ = [
     "DataConfig",
+    "LossConfig",
+    "MetaConfig",
+    "ModelConfig",
     "NoiseConfig",
+    "OptimizerConfig",
+    "SamplerConfig",
+    "ScheduleConfig",
     "SourceSettings",
     "TrialConfig",
     "ValidationConfig",

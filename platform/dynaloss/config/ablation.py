@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from dynaloss.config.losses import LOSS_MODELS
+from dynaloss.config.families import LOSSES
 from dynaloss.config.settings import (
     Listed,
     Real,
@@ -35,7 +35,12 @@ Resolution = Literal[3, 4, 5]
 
 def baseline_losses() -> tuple[str, ...]:
     """Names of the losses that can stand beside a design: all but the one that it takes apart."""
-    return tuple(name for name in LOSS_MODELS if name != "dynamic")
+    return tuple(name for name in LOSSES if name != "dynamic")
+
+
+def _baseline_loss(name: str) -> str:
+    # Looked up at validation: the losses import the settings.
+    return one_of(baseline_losses())(name)
 
 
 _Several = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
@@ -72,7 +77,7 @@ class AblationConfig(Settings):
         default={}, description="Levels per dotted key of `trial`, each level an arm of its own."
     )
     baselines: Annotated[
-        tuple[Annotated[str, AfterValidator(one_of(baseline_losses()))], ...],
+        tuple[Annotated[str, AfterValidator(_baseline_loss)], ...],
         Listed,
         AfterValidator(distinct),
     ] = Field(

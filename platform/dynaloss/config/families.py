@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from dynaloss.config.trial import LossConfig, SamplerConfig
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossKind(SettingsKind):
     """A loss.
 
     Attributes:
-        build: Makes it, given its settings and what it may know of the training set.
+        build: Makes it, given its settings and its `TrainingFacts`.
     """
 
+    settings: type[LossConfig]
     build: Callable[..., Any]
 
 
@@ -35,12 +38,16 @@ class SamplerKind(SettingsKind):
     """A way to choose the metadata of an epoch.
 
     Attributes:
-        draw: Positions of the metadata in the training set.
-        uses: Settings that have an effect, beside the kind.
+        draw: Positions of the metadata in the training set, given the settings and `Candidates`.
+        uses: Settings that have an effect, beside the kind: without `every` metadata are drawn
+            once, with `path` a file names them.
+        has_true_labels: Whether metadata have their true labels, which count as clean labels used.
     """
 
+    settings: type[SamplerConfig]
     draw: Callable[..., Tensor]
     uses: tuple[str, ...]
+    has_true_labels: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +113,10 @@ class ModelKind(Kind):
     """A classifier.
 
     Attributes:
-        build: Makes it, given the shape of an image and the number of classes.
+        constructor: Imports what makes it, given `input_shape` and `num_classes`.
     """
 
-    build: Callable[..., nn.Module]
+    constructor: Callable[[], Callable[..., nn.Module]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,53 +4,24 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from dynaloss.config.data import DataConfig
-from dynaloss.config.families import SOURCES
-from dynaloss.config.losses import (
-    LOSSES,
-    DynamicLossConfig,
-    LossConfig,
-    accepts_soft_targets,
-)
+from dynaloss.config.families import LOSSES, MODELS, SAMPLERS
+from dynaloss.config.registry import OneOf
 from dynaloss.config.settings import PathText, Real, Settings, one_of, refusal, rule_error
 
-__all__ = [
-    "LOSSES",
-    "MODELS",
-    "SOURCES",
-    "DataConfig",
-    "DynamicLossConfig",
-    "MetaConfig",
-    "ModelConfig",
-    "OptimizerConfig",
-    "SamplerConfig",
-    "ScheduleConfig",
-    "TrialConfig",
-]
-
-MODELS = {
-    "mlp": "two hidden layers on the flattened image",
-    "small_cnn": "a few convolutions, for small images",
-    "resnet8": "the paper's network for CIFAR with 8 layers, for trials on a CPU",
-    "resnet20": "the paper's network for CIFAR with 20 layers",
-    "resnet32": "the paper's network for CIFAR, with option-A shortcuts",
-    "preact_resnet18": "pre-activation ResNet-18 for small images, 11.2 million weights",
-}
-"""Every classifier of our own by name; `torchvision/` and a name gives one of torchvision's."""
-
-_TORCHVISION = "torchvision/"
+TORCHVISION = "torchvision/"
 
 
 def _known_model(name: str) -> str:
-    if not name.startswith(_TORCHVISION):
+    if not name.startswith(TORCHVISION):
         return one_of(MODELS)(name)
     # By name at run time: study files are read without torch, but for those that ask for it.
     models = importlib.import_module("torchvision.models")
-    known = [_TORCHVISION + model for model in models.list_models(module=models)]
+    known = [TORCHVISION + model for model in models.list_models(module=models)]
     if name in known:
         return name
     near = difflib.get_close_matches(name, known, n=1)
@@ -63,7 +34,7 @@ class ModelConfig(Settings):
 
     name: Annotated[str, AfterValidator(_known_model)] = Field(
         default="resnet32",
-        description="Name of the classifier; 'torchvision/resnet50' takes one of torchvision's.",
+        description="Name of the classifier; 'torchvision/resnet50' is one of torchvision's.",
     )
     pretrained_path: PathText = Field(
         default=None, description="File of weights to start from, .pt or .pth; null for none."
@@ -71,16 +42,14 @@ class ModelConfig(Settings):
 
 
 class SamplerConfig(Settings):
-    """How each epoch draws its metadata, the balanced subset for the outer loss."""
+    """How each epoch draws its metadata, the balanced subset for the outer loss.
 
-    kind: Literal[
-        "hierarchical", "random_balanced", "random", "low_loss_only", "fixed", "clean"
-    ] = Field(
+    Every kind accepts all of these settings; a kind with one of its own has a subclass.
+    """
+
+    kind: Annotated[str, AfterValidator(one_of(SAMPLERS))] = Field(
         default="hierarchical",
-        description="hierarchical: draw at random per class, then keep the lowest losses. "
-        "random_balanced: at random per class. random: at random. low_loss_only: the lowest "
-        "losses per class. fixed: hierarchical, drawn once. clean: the set in sampler.path with "
-        "its true labels, which count as clean labels used.",
+        description="How samples are chosen; `dynaloss list` describes every kind.",
     )
     random_ratio: Real = Field(
         default=0.5,
@@ -105,9 +74,10 @@ class SamplerConfig(Settings):
 
     @field_validator("path")
     @classmethod
-    def _given_for_a_clean_set(cls, path: str | None, info: ValidationInfo) -> str | None:
-        if info.data.get("kind") == "clean" and path is None:
-            raise rule_error("must name a file of indices where sampler.kind is 'clean'")
+    def _given_where_it_is_read(cls, path: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("kind")
+        if path is None and kind is not None and "path" in SAMPLERS[kind].uses:
+            raise rule_error(f"must name a file of indices where sampler.kind is '{kind}'")
         return path
 
 
@@ -180,24 +150,79 @@ class ScheduleConfig(Settings):
         return warmup_epochs
 
 
+class LossConfig(Settings):
+    """Settings of a loss, and what the rest of a trial needs to know of it.
+
+    Each loss has a subclass in its own module of `dynaloss.learning.losses`.
+    """
+
+    name: str = Field(description="Name of the loss.")
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether there are loss parameters to meta-learn."""
+        return False
+
+    @property
+    def accepts_soft_targets(self) -> bool:
+        """Whether targets may be distributions: true for a cross-entropy of fixed logits alone.
+
+        A mixed image has no rank, no loss and no observed class of its own.
+        """
+        return False
+
+    @property
+    def has_cosine_head(self) -> bool:
+        """Whether the last layer of the classifier gives cosines."""
+        return False
+
+    @property
+    def num_ranks(self) -> int:
+        """Number of bins per class by which training samples are ranked, at least 2."""
+        return 100
+
+    @property
+    def finetunes(self) -> bool:
+        """Whether an epoch ends with one pass over its metadata."""
+        return False
+
+    def warm_start_length(self, warmup_epochs: int) -> int:
+        """First epochs of warm-up in which the loss is fitted beside the classifier."""
+        return 0
+
+    def effective(self, schedule: ScheduleConfig) -> dict[str, Any]:
+        """Settings that can affect the result under `schedule`, as nested plain values."""
+        return self.model_dump()
+
+
 class TrialConfig(Settings):
-    """Everything that one trial computes from, but for its seed and the data themselves."""
+    """Everything that one trial computes from, except for its seed and the data themselves."""
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
-    loss: LossConfig = Field(default=DynamicLossConfig(), validate_default=True)
-    sampler: SamplerConfig = SamplerConfig()
+    loss: Annotated[LossConfig, OneOf(LOSSES, tag="name", default="dynamic")] = Field(
+        default_factory=lambda: LOSSES["dynamic"].settings(), validate_default=True
+    )
+    sampler: Annotated[SamplerConfig, OneOf(SAMPLERS, tag="kind", default="hierarchical")] = Field(
+        default_factory=lambda: SAMPLERS["hierarchical"].settings()
+    )
     meta: MetaConfig = MetaConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+
+    @property
+    def meta_batch_size(self) -> int:
+        """Metadata images per meta step."""
+        return self.meta.batch_size or self.schedule.batch_size
 
     @field_validator("loss")
     @classmethod
     def _fit_for_mixup(cls, loss: LossConfig, info: ValidationInfo) -> LossConfig:
         data = info.data.get("data")
-        if data is not None and data.views.mixup and not accepts_soft_targets(loss):
+        if data is not None and data.views.mixup and not loss.accepts_soft_targets:
+            kinds = [f"'{n}'" for n, k in LOSSES.items() if k.settings().accepts_soft_targets]
             raise refusal(
-                "must be 'cross_entropy', 'balanced_softmax' or 'logit_adjustment' where "
-                f"data.views.mixup is above 0: '{loss.name}' has no target for a mixed image"
+                f"must be {', '.join(kinds[:-1])} or {kinds[-1]} where data.views.mixup is above "
+                f"0: '{loss.name}' has no target for a mixed image"
             )
         return loss

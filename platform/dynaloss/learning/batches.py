@@ -9,8 +9,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Split", "equal_batches"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:

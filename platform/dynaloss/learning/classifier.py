@@ -5,14 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Classifier", "Precision"]
-
-Precision = Literal["float32", "bfloat16"]
+from dynaloss.config.trial import ScheduleConfig
 
 
 class Classifier(nn.Module):
@@ -22,19 +19,17 @@ class Classifier(nn.Module):
 
     Args:
         model: The model; at `bfloat16` it is given a hook that returns its logits as float32.
-        precision: `bfloat16` runs the forward passes under autocast, weights stay float32.
-        is_compiled: Whether training passes go through `torch.compile`. Where that fails, a
-            warning says so and they go on without; evaluation always does.
+        schedule: Its `precision` `bfloat16` runs the forward passes under autocast, weights
+            stay float32; with `compile`, training passes go through `torch.compile`. Where that
+            fails, a warning says so and they continue without; evaluation is never compiled.
         device: Where the model lives.
     """
 
-    def __init__(
-        self, model: nn.Module, *, precision: Precision, is_compiled: bool, device: torch.device
-    ) -> None:
+    def __init__(self, model: nn.Module, schedule: ScheduleConfig, device: torch.device) -> None:
         super().__init__()
         self.model = model
-        self._is_half = precision == "bfloat16"
-        self._is_compiled = is_compiled
+        self._is_half = schedule.precision == "bfloat16"
+        self._is_compiled = schedule.compile
         self._device = device
         self._compiled: Callable[[Tensor], Tensor] | None = None
         if self._is_half:
@@ -58,7 +53,7 @@ class Classifier(nn.Module):
         return self._compiled
 
     def _try_to_compile(self, images: Tensor) -> Callable[[Tensor], Tensor]:
-        """Compiles for any batch size, and tries both passes out; leaves the model as it was."""
+        """Compiles for any batch size and tries out both passes; the model stays as it was."""
         model = self.model
 
         def call(images: Tensor) -> Tensor:
@@ -76,7 +71,7 @@ class Classifier(nn.Module):
                 with self.precision():
                     logits = compiled(example)
                 torch.autograd.grad(logits.sum(), weights, allow_unused=True)
-        except Exception as error:  # whatever the compiler, or the lack of one, comes up with
+        except Exception as error:  # whatever the compiler, or the lack of one, raises
             warnings.warn(_NOT_COMPILED.format(_reason(error)), RuntimeWarning, stacklevel=2)
             return call
         finally:
@@ -85,7 +80,7 @@ class Classifier(nn.Module):
         return compiled
 
 
-_NOT_COMPILED = "torch.compile does not work here ({}): training goes on without it."
+_NOT_COMPILED = "torch.compile does not work here ({}): training continues without it."
 
 
 def _reason(error: Exception) -> str:

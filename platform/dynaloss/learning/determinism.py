@@ -10,8 +10,6 @@ import torch
 
 from dynaloss.errors import InputError
 
-__all__ = ["check_determinism", "deterministic_algorithms"]
-
 # What torch's documentation of `use_deterministic_algorithms` asks for, of CUDA 10.2 or newer.
 WORKSPACE_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 WORKSPACES = (":4096:8", ":16:8")

@@ -1,4 +1,4 @@
-"""Looks at a classifier and its loss: rankings, confusion, and what the corrector learned."""
+"""Rankings and confusion of a classifier, and what the corrector learned."""
 
 from __future__ import annotations
 
@@ -11,18 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dynaloss.learning.batches import Split, equal_batches
-from dynaloss.learning.losses.dynamic import LabelCorrector, corrected_targets
+from dynaloss.learning.losses._dynamic_modules import LabelCorrector
+from dynaloss.learning.losses.dynamic import corrected_targets
 from dynaloss.learning.meta.ranks import rank_bins
 from dynaloss.learning.metrics import area_under_curve, confusion_matrix
-
-__all__ = [
-    "Ranking",
-    "confusion",
-    "corrector_metrics",
-    "corrector_table",
-    "ranking_of",
-    "weak_logits",
-]
 
 EVALUATION_BATCH_SIZE = 1024
 
@@ -70,7 +62,7 @@ def confusion(model: nn.Module, split: Split, num_classes: int) -> Tensor:
 def corrector_metrics(
     corrector: LabelCorrector, ranking: Ranking, observed: Tensor, true: Tensor
 ) -> dict[str, float]:
-    """How well the corrector's weights tell clean from mislabelled training samples.
+    """How well the corrector's weights separate clean from mislabelled training samples.
 
     Args:
         corrector: The label corrector.

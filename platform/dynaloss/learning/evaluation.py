@@ -18,7 +18,9 @@ from dynaloss.learning.diagnostics import (
     corrector_table,
     weak_logits,
 )
-from dynaloss.learning.losses.dynamic import DynamicLoss
+from dynaloss.learning.losses._dynamic_modules import DynamicLoss
+from dynaloss.learning.losses._interfaces import TrainingLoss
+from dynaloss.learning.losses._learned import LearnedLoss
 from dynaloss.learning.metrics import (
     accuracy_metrics,
     confusion_matrix,
@@ -29,15 +31,13 @@ from dynaloss.learning.metrics import (
     shot_groups,
 )
 
-__all__ = ["Evaluator"]
-
 # The mean over this many last epochs is reported beside the last epoch.
 NUM_LAST_EPOCHS = 10
 VALIDATION = "val"
 
 
 class Evaluator:
-    """Looks at a classifier and its loss after each epoch; changes neither.
+    """Evaluates a classifier and its loss after each epoch; changes neither.
 
     Args:
         model: The classifier.
@@ -51,7 +51,7 @@ class Evaluator:
         self,
         *,
         model: nn.Module,
-        loss: nn.Module,
+        loss: LearnedLoss | TrainingLoss[Any],
         train: Split,
         evaluations: Mapping[str, Split],
         num_classes: int,
@@ -69,8 +69,8 @@ class Evaluator:
         """Accuracy and calibration by role, with the means of the last epochs.
 
         Validation whose observed labels are partly wrong is also scored against the true ones,
-        as `val_clean/accuracy` and `val_clean/balanced_accuracy`: numbers to look at, for
-        whoever selects by them uses clean labels.
+        as `val_clean/accuracy` and `val_clean/balanced_accuracy`: for information only, since
+        selection by them would use clean labels.
         """
         metrics: dict[str, float] = {}
         for role, split in self._evaluations.items():
@@ -116,7 +116,7 @@ class Evaluator:
 
         Args:
             metadata: Positions in the training set, int64, shape (M,).
-            labels: The labels that the outer loss takes for the whole set, int64, shape (N,).
+            labels: The labels that the outer loss uses, of the whole set, int64, shape (N,).
         """
         taken = labels[metadata]
         clean = (taken == self._train.true_labels[metadata]).double()
@@ -129,7 +129,7 @@ class Evaluator:
 
     @torch.no_grad()
     def loss_metrics(self, ranking: Ranking) -> dict[str, float]:
-        """What the corrector and the margins of a dynamic loss came to."""
+        """What the corrector and the margins of a dynamic loss learned."""
         metrics: dict[str, float] = {}
         if self._dynamic is None:
             return metrics
@@ -164,7 +164,7 @@ class Evaluator:
         return {name: list(window) for name, window in self._last.items()}
 
     def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
-        """Goes on from what `state_dict` returned."""
+        """Continues from what `state_dict` returned."""
         self._last = {
             name: deque(values, maxlen=NUM_LAST_EPOCHS) for name, values in state.items()
         }

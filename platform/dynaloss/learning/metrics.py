@@ -7,18 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = [
-    "accuracy_metrics",
-    "area_under_curve",
-    "confusion_matrix",
-    "expected_calibration_error",
-    "margin_metrics",
-    "memorisation_metrics",
-    "shot_accuracies",
-    "shot_groups",
-    "spearman_correlation",
-]
-
 NUM_CALIBRATION_BINS = 15
 # Many-shot classes have more training samples than the first, few-shot ones fewer than the second.
 SHOT_THRESHOLDS = (100, 20)

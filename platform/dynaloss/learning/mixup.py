@@ -8,8 +8,6 @@ from torch.nn import functional as F
 
 from dynaloss.learning.streams import Streams
 
-__all__ = ["Mixup"]
-
 
 class Mixup:
     """Convex combinations of a batch's images, and of their labels with the same share.

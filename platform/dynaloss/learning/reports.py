@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from dynaloss.errors import DynalossError
 
-__all__ = ["Diverged", "EpochReport"]
-
 
 class Diverged(DynalossError):  # noqa: N818 - an outcome that is counted, not a mistake
     """Training is no longer finite; the state of the epoch before is the last good one.

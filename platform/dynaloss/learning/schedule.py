@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["learning_rate"]
-
 RAMP_START = 0.1
 
 

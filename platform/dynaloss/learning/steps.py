@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dynaloss.config.trial import TrialConfig
 from dynaloss.learning.batches import Batch
 from dynaloss.learning.classifier import Classifier
-from dynaloss.learning.losses.dynamic import LabelCorrector, warm_start_loss
-from dynaloss.learning.losses.interfaces import LearnedLoss, TrainingLoss
+from dynaloss.learning.losses._dynamic_modules import LabelCorrector
+from dynaloss.learning.losses._interfaces import TrainingLoss
+from dynaloss.learning.losses._learned import LearnedLoss
+from dynaloss.learning.losses.dynamic import warm_start_loss
 from dynaloss.learning.meta.hypergradient import (
     HYPERGRADIENTS,
     LookAhead,
@@ -21,9 +25,6 @@ from dynaloss.learning.meta.hypergradient import (
     batch_statistics,
 )
 from dynaloss.learning.models.heads import last_linear
-from dynaloss.learning.settings import TrainerSettings
-
-__all__ = ["Stepper", "present"]
 
 
 class Stepper:
@@ -32,7 +33,7 @@ class Stepper:
     Args:
         classifier: The classifier; its model is trained in place.
         loss: The loss; what is learned of it is trained in place.
-        settings: See `TrainerSettings`.
+        config: Settings of both levels.
         pseudo_labels: Random stream of the pseudo-labels.
     """
 
@@ -40,25 +41,19 @@ class Stepper:
         self,
         *,
         classifier: Classifier,
-        loss: LearnedLoss | TrainingLoss,
-        settings: TrainerSettings,
+        loss: LearnedLoss | TrainingLoss[Any],
+        config: TrialConfig,
         pseudo_labels: torch.Generator,
     ) -> None:
         self._classifier = classifier
         self._model = model = classifier.model
-        self._loss = loss
-        self._settings = settings
+        self._inner = config.optimizer
         self._pseudo_labels = pseudo_labels
-        self._phi = list(loss.parameters())
-        is_head = settings.hypergradient == "head"
-        self._hypergradient = HYPERGRADIENTS["forward" if is_head else settings.hypergradient]
-        self.optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
-        self.meta_optimizer = torch.optim.Adam([{"params": self._phi}], lr=settings.meta_lr)
+        self._phi = list(loss.parameters()) if isinstance(loss, LearnedLoss) else []
+        self._is_head = config.meta.hypergradient == "head"
+        self._hypergradient = HYPERGRADIENTS[config.meta.hypergradient]
+        self.optimizer = torch.optim.SGD(model.parameters(), **config.optimizer.model_dump())
+        self.meta_optimizer = torch.optim.Adam([{"params": self._phi}], lr=config.meta.lr)
 
     def set_learning_rate(self, lr: float) -> None:
         """Sets the learning rate of the classifier's next steps."""
@@ -120,8 +115,8 @@ class Stepper:
         state = self.optimizer.state
         return LookAhead(
             lr=self.optimizer.param_groups[0]["lr"],
-            momentum=self._settings.momentum,
-            weight_decay=self._settings.weight_decay,
+            momentum=self._inner.momentum,
+            weight_decay=self._inner.weight_decay,
             buffers={
                 name: state[weight]["momentum_buffer"]
                 for name, weight in self._model.named_parameters()
@@ -131,7 +126,7 @@ class Stepper:
 
     def _looked_ahead(self) -> AbstractContextManager[None]:
         """Restricts the look-ahead step to the weights that take it."""
-        if self._settings.hypergradient == "head":
+        if self._is_head:
             return _only_trainable(self._model, last_linear(self._model))
         return nullcontext()
 

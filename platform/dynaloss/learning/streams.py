@@ -11,14 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = [
-    "LayerStream",
-    "Streams",
-    "default_generator_seeded",
-    "default_states",
-    "going_on_from",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
@@ -55,8 +47,8 @@ def default_states(device: torch.device) -> list[Tensor]:
 
 
 @contextmanager
-def going_on_from(states: Sequence[Tensor], device: torch.device) -> Iterator[None]:
-    """Lets torch's default generators go on from what `default_states` returned.
+def resumed_from(states: Sequence[Tensor], device: torch.device) -> Iterator[None]:
+    """Lets torch's default generators continue from what `default_states` returned.
 
     On leaving they are as they were before, so the caller's random state is untouched.
     """
@@ -77,15 +69,15 @@ def _set_default_states(states: Sequence[Tensor], device: torch.device) -> None:
 
 @contextmanager
 def default_generator_seeded(seed: int) -> Iterator[None]:
-    """Lets code that only knows torch's default CPU generator draw from a stream of its own."""
-    with LayerStream(seed, torch.device("cpu")).lent():
+    """Lets code that only knows torch's default CPU generator draw from its own stream."""
+    with LayerStream(seed, torch.device("cpu")).active():
         yield
 
 
 class LayerStream:
     """The stream of layers that know torch's default generators alone, such as dropout.
 
-    While it is lent, the default generators of the CPU and of `device` go on with this stream;
+    While it is active, the default generators of the CPU and of `device` continue this stream;
     afterwards they are as they were before.
 
     Args:
@@ -99,9 +91,9 @@ class LayerStream:
         self._states = [torch.Generator(place).manual_seed(seed).get_state() for place in places]
 
     @contextmanager
-    def lent(self) -> Iterator[None]:
+    def active(self) -> Iterator[None]:
         """Lets layers draw from this stream."""
-        with going_on_from(self._states, self._device):
+        with resumed_from(self._states, self._device):
             try:
                 yield
             finally:
@@ -112,5 +104,5 @@ class LayerStream:
         return self._states
 
     def set_state(self, states: Sequence[Tensor]) -> None:
-        """Goes on from what `state` returned, on a device of the same kind."""
+        """Continues from what `state` returned, on a device of the same kind."""
         self._states = list(states)

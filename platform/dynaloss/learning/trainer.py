@@ -2,7 +2,7 @@
 
 Source: arXiv 2211.12506 v2 and, where the paper is silent, the authors' released code. The order
 of an epoch with a learned loss: rank all samples; in warm-up train with cross-entropy; afterwards
-draw metadata, then per batch look ahead, update the loss, update the classifier; at last pass
+draw metadata, then per batch look ahead, update the loss, update the classifier; finally pass
 over the metadata. Any other loss trains plainly from the first epoch to the last.
 """
 
@@ -17,24 +17,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import InputError
 from dynaloss.learning.batches import Batch, Split, equal_batches
 from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.determinism import check_determinism, deterministic_algorithms
 from dynaloss.learning.diagnostics import Ranking, ranking_of, weak_logits
 from dynaloss.learning.evaluation import Evaluator
-from dynaloss.learning.losses.cross_entropy import CrossEntropy
-from dynaloss.learning.losses.dynamic import DynamicLoss
-from dynaloss.learning.losses.interfaces import LearnedLoss, TrainingLoss
-from dynaloss.learning.meta.sampler import MetadataSampler
+from dynaloss.learning.losses._dynamic_modules import DynamicLoss, LabelCorrector
+from dynaloss.learning.losses._interfaces import TrainingLoss
+from dynaloss.learning.losses._learned import LearnedLoss
+from dynaloss.learning.meta.metadata import MetadataSampler
 from dynaloss.learning.mixup import Mixup
 from dynaloss.learning.reports import Diverged, EpochReport
 from dynaloss.learning.schedule import learning_rate
-from dynaloss.learning.settings import TrainerSettings
 from dynaloss.learning.steps import Stepper, present
 from dynaloss.learning.streams import LayerStream, Streams
-
-__all__ = ["Diverged", "EpochReport", "Trainer", "TrainerSettings"]
 
 STREAMS = ("augmentation", "batch_order", "metadata", "metadata_order", "pseudo_labels")
 
@@ -52,15 +50,15 @@ class Trainer:
     """Trains a classifier, and its loss, on one biased training set.
 
     Args:
+        config: Settings of the trial.
         model: Classifier on `device`; trained in place.
-        loss: The loss on `device`; what is learned of it is meta-learned in place.
+        loss: The loss of `config.loss` on `device`; its parameters are meta-learned in place.
         train: The biased training set.
         evaluations: Sets to evaluate after every epoch, by role (`val`, `test`).
         num_classes: Number of classes C.
-        settings: See `TrainerSettings`.
-        clean_set: For the sampler kind `clean`: positions in the training set whose true labels
-            are the metadata; otherwise None.
-        num_clean_labels: Clean labels that the trial uses elsewhere, as for its validation.
+        clean_set: Where `config.sampler` names a file of metadata: positions in the training
+            set; otherwise None.
+        num_clean_labels: Clean labels that the trial uses elsewhere, such as for validation.
         streams: Source of the random streams.
         device: Where the tensors live.
     """
@@ -68,43 +66,42 @@ class Trainer:
     def __init__(
         self,
         *,
+        config: TrialConfig,
         model: nn.Module,
-        loss: LearnedLoss | TrainingLoss,
+        loss: LearnedLoss | TrainingLoss[Any],
         train: Split,
         evaluations: Mapping[str, Split],
         num_classes: int,
-        settings: TrainerSettings,
         clean_set: Tensor | None,
         num_clean_labels: int,
         streams: Streams,
         device: torch.device,
     ) -> None:
+        self._config = config
         self.model = model
         self.loss = loss
         self.train = train
         self.evaluations = dict(evaluations)
-        self.settings = settings
         self.epoch = 0
         self.has_diverged = False
         self._generators = {name: streams.torch(name, device) for name in STREAMS}
         self._layers = LayerStream(streams.derive("layers"), device)
-        self._learned = loss if isinstance(loss, LearnedLoss) and loss.is_learned else None
-        self._plain = loss if isinstance(loss, TrainingLoss) else CrossEntropy(label_smoothing=0.0)
-        self._mixup = self._make_mixup(num_classes, streams)
-        self._classifier = Classifier(
-            model,
-            precision=settings.precision,
-            is_compiled=settings.is_compiled,
-            device=device,
+        is_learned = config.loss.is_learned
+        self._learned = loss if isinstance(loss, LearnedLoss) and is_learned else None
+        self._plain = loss if isinstance(loss, TrainingLoss) else None
+        alpha = config.data.views.mixup
+        self._mixup = (
+            Mixup(alpha=alpha, num_classes=num_classes, streams=streams) if alpha else None
         )
+        self._classifier = Classifier(model, config.schedule, device)
         self._stepper = Stepper(
             classifier=self._classifier,
             loss=loss,
-            settings=settings,
+            config=config,
             pseudo_labels=self._generators["pseudo_labels"],
         )
         self._sampler = MetadataSampler(
-            settings=settings.sampler,
+            settings=config.sampler,
             observed_labels=train.observed_labels,
             clean_set=clean_set,
             generator=self._generators["metadata"],
@@ -119,26 +116,20 @@ class Trainer:
         )
         # Logits of the training set by the present classifier, once they are known.
         self._train_logits: Tensor | None = None
-        if settings.is_deterministic:
+        if config.schedule.deterministic:
             check_determinism(device)
-
-    def _make_mixup(self, num_classes: int, streams: Streams) -> Mixup | None:
-        if not self.settings.mixup:
-            return None
-        if self._learned is not None or not self._plain.accepts_soft_targets:
-            raise ValueError("`mixup` must be 0 for a loss that does not accept soft targets.")
-        return Mixup(alpha=self.settings.mixup, num_classes=num_classes, streams=streams)
 
     # -- epochs ---------------------------------------------------------------------------
 
     def epochs(self) -> Iterator[EpochReport]:
-        """Trains on, one report an epoch, until the last epoch.
+        """Trains to the last epoch, and yields one report an epoch.
 
         Raises:
             Diverged: If a loss or a weight is not finite; the state is then no longer good.
         """
-        while self.epoch < self.settings.epochs:
-            with self._layers.lent(), deterministic_algorithms(self.settings.is_deterministic):
+        schedule = self._config.schedule
+        while self.epoch < schedule.epochs:
+            with self._layers.active(), deterministic_algorithms(schedule.deterministic):
                 report = self._run_epoch()
             yield report
 
@@ -162,34 +153,35 @@ class Trainer:
     def _train_epoch(self, tally: _Tally) -> dict[str, float]:
         everything = torch.arange(len(self.train.observed_labels))
         if self._learned is None:
-            self._plain.start_epoch(self.epoch)
+            if self._plain is not None:
+                self._plain.start_epoch(self.epoch)
             if self._mixup is not None:
                 self._mixup.start_epoch(self.epoch)
             self._plain_epoch(everything, tally)
             return {}
         ranking = self._ranking()
-        if self.epoch < self.settings.warmup_epochs:
+        if self.epoch < self._config.schedule.warmup_epochs:
             self._plain_epoch(everything, tally, ranking.ranks)
             return self._evaluator.loss_metrics(ranking)
         metadata = self._sampler.metadata(self.epoch, ranking.losses)
         self._meta_epoch(self._learned, everything, metadata, ranking.ranks, tally)
-        if self.settings.finetune:
+        if self._config.loss.finetunes:
             self._finetune(self._learned, metadata, tally)
         purity = self._evaluator.metadata_metrics(metadata, self._metadata_labels)
         return self._evaluator.loss_metrics(ranking) | purity
 
     def _set_learning_rate(self) -> None:
-        self._stepper.set_learning_rate(
-            learning_rate(
-                self.epoch,
-                base_lr=self.settings.lr,
-                epochs=self.settings.epochs,
-                ramp_epochs=self.settings.ramp_epochs,
-            )
+        schedule = self._config.schedule
+        lr = learning_rate(
+            self.epoch,
+            base_lr=self._config.optimizer.lr,
+            epochs=schedule.epochs,
+            ramp_epochs=schedule.ramp_epochs,
         )
+        self._stepper.set_learning_rate(lr)
 
     def _mean_loss(self, tally: _Tally) -> float:
-        """Mean of the training losses; looks at all that must be finite after an epoch."""
+        """Mean of the training losses; checks all that must be finite after an epoch."""
         losses = torch.stack(tally.losses + tally.finetune_losses)
         broken = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
         if broken:
@@ -208,19 +200,26 @@ class Trainer:
 
     def _plain_epoch(self, indices: Tensor, tally: _Tally, ranks: Tensor | None = None) -> None:
         """Trains on the strong view; in warm-up the corrector may be fitted beside it."""
-        warm = self.epoch < self.settings.warm_start_epochs
-        corrector = self.loss.corrector if isinstance(self.loss, DynamicLoss) and warm else None
+        corrector = self._corrector_to_fit()
         self._start_training()
         for batch in self._train_batches(indices, weak=corrector is not None):
             if corrector is not None and ranks is not None:
                 self._stepper.fit_corrector(corrector, batch, ranks[batch.indices])
             tally.losses.append(self._plain_step(batch))
 
+    def _corrector_to_fit(self) -> LabelCorrector | None:
+        length = self._config.loss.warm_start_length(self._config.schedule.warmup_epochs)
+        loss = self.loss if self.epoch < length else None
+        return loss.corrector if isinstance(loss, DynamicLoss) else None
+
     def _plain_step(self, batch: Batch) -> Tensor:
         images, labels = present(batch.strong), batch.labels
         if self._mixup is not None:
             images, labels = self._mixup(images, labels)
-        return self._stepper.descend(self._plain(self._classifier(images), labels, batch.indices))
+        logits = self._classifier(images)
+        if self._plain is None:
+            return self._stepper.descend(F.cross_entropy(logits, labels))
+        return self._stepper.descend(self._plain(logits, labels, batch.indices))
 
     def _meta_epoch(
         self,
@@ -230,15 +229,14 @@ class Trainer:
         all_ranks: Tensor,
         tally: _Tally,
     ) -> None:
-        indices = (
-            everything if self.settings.sampler.keep_in_train else _rest(everything, metadata)
-        )
+        keeps = self._config.sampler.keep_in_train
+        indices = everything if keeps else _rest(everything, metadata)
         self._start_training()
         metadata_batches = self._endless(metadata)
         batches = self._train_batches(indices, weak=loss.look_ahead_view == "weak")
         for number, batch in enumerate(batches):
             ranks, logits = all_ranks[batch.indices], None
-            if number % self.settings.meta_every == 0:
+            if number % self._config.meta.every == 0:
                 started = time.perf_counter()
                 logits = self._stepper.meta_step(loss, batch, ranks, next(metadata_batches))
                 tally.meta_seconds += time.perf_counter() - started
@@ -260,8 +258,8 @@ class Trainer:
     @property
     def _metadata_labels(self) -> Tensor:
         """The labels that metadata have in the outer loss, for the whole training set."""
-        is_clean = self.settings.sampler.kind == "clean"
-        return self.train.true_labels if is_clean else self.train.observed_labels
+        has_true = self._sampler.has_true_labels
+        return self.train.true_labels if has_true else self.train.observed_labels
 
     # -- batches --------------------------------------------------------------------------
 
@@ -272,7 +270,7 @@ class Trainer:
 
     def _train_batches(self, indices: Tensor, *, weak: bool) -> Iterator[Batch]:
         order = self._shuffled(indices, "batch_order")
-        return self._augmented(equal_batches(order, self.settings.batch_size), weak=weak)
+        return self._augmented(equal_batches(order, self._config.schedule.batch_size), weak=weak)
 
     def _augmented(self, batches: list[Tensor], *, weak: bool = False) -> Iterator[Batch]:
         return self.train.batches(
@@ -280,9 +278,9 @@ class Trainer:
         )
 
     def _metadata_pass(self, metadata: Tensor) -> Iterator[Batch]:
-        """Yields every metadata sample once, in a new order; a clean set with true labels."""
+        """Yields every metadata sample once, in a new order, with its labels in the outer loss."""
         order = self._shuffled(metadata, "metadata_order")
-        for batch in self._augmented(equal_batches(order, self.settings.meta_batch_size)):
+        for batch in self._augmented(equal_batches(order, self._config.meta_batch_size)):
             yield replace(batch, labels=self._metadata_labels[batch.indices])
 
     def _endless(self, metadata: Tensor) -> Iterator[Batch]:
@@ -299,7 +297,7 @@ class Trainer:
 
     def _ranking(self) -> Ranking:
         labels = self.train.observed_labels
-        return ranking_of(self._logits_of_train(), labels, self.settings.num_ranks)
+        return ranking_of(self._logits_of_train(), labels, self._config.loss.num_ranks)
 
     def diagnostics(self) -> dict[str, dict[str, Any]]:
         """Returns what the loss learned and what the classifier confuses, as plain values.
@@ -308,7 +306,7 @@ class Trainer:
         class, with the observed class counts; `confusion`: of the test set, rows true classes.
         What does not exist in this trial has no entry.
         """
-        with deterministic_algorithms(self.settings.is_deterministic):
+        with deterministic_algorithms(self._config.schedule.deterministic):
             return self._evaluator.diagnostics(None if self._learned is None else self._ranking())
 
     # -- state ----------------------------------------------------------------------------
@@ -333,7 +331,7 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from a state that `state_dict` returned, bit for bit where torch is exact.
 
-        It is on a CPU, and on a GPU with `TrainerSettings.is_deterministic`.
+        It is on a CPU, and on a GPU with `schedule.deterministic`.
         """
         self.epoch = state["epoch"]
         self.has_diverged = False
@@ -350,7 +348,7 @@ class Trainer:
 
 
 def _rest(everything: Tensor, metadata: Tensor) -> Tensor:
-    """What is left of the training set without the metadata."""
+    """The training set without the metadata."""
     keep = torch.ones(len(everything), dtype=torch.bool)
     keep[metadata.cpu()] = False
     if not keep.any():

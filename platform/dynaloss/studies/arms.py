@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from dynaloss.config.ablation import DesignName
-from dynaloss.config.losses import LOSS_MODELS
+from dynaloss.config.families import LOSSES
 from dynaloss.config.settings import Scalar, show
 from dynaloss.studies.designs import subsets_of
 from dynaloss.studies.overrides import Overrides
@@ -74,7 +74,9 @@ def baseline_arms(losses: Sequence[str]) -> dict[str, Overrides]:
         losses: Names of `baseline_losses`.
     """
     return {
-        loss: {f"loss.{name}": value for name, value in LOSS_MODELS[loss]().model_dump().items()}
+        loss: {
+            f"loss.{name}": value for name, value in LOSSES[loss].settings().model_dump().items()
+        }
         for loss in losses
     }
 

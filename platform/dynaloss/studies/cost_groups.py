@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dynaloss.config.losses import is_learned
 from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.identity import digest_of, flatten
 
@@ -32,11 +31,11 @@ def cost_group(config: TrialConfig) -> str:
     Source, size of the training set, views, classifier and batch size tell trials apart, and of
     the loss whether it is learned, with what parts. All losses that are not learned cost alike.
     """
-    ignored = _COSTS_NOTHING if is_learned(config.loss) else (*_COSTS_NOTHING, "loss.")
+    ignored = _COSTS_NOTHING if config.loss.is_learned else (*_COSTS_NOTHING, "loss.")
     values = flatten(config).items()
     return digest_of({key: value for key, value in values if not key.startswith(ignored)})
 
 
 def warmup_length(config: TrialConfig) -> int:
     """Epochs of warm-up, which cost less than the others; 0 where no loss is learned."""
-    return config.schedule.warmup_epochs if is_learned(config.loss) else 0
+    return config.schedule.warmup_epochs if config.loss.is_learned else 0

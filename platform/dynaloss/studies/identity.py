@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dynaloss.config.data import DataConfig, NoiseConfig
-from dynaloss.config.losses import DynamicLossConfig, LDAMConfig, is_learned
+from dynaloss.config.families import SAMPLERS
 from dynaloss.config.settings import Scalar, Settings
 from dynaloss.config.trial import SamplerConfig, ScheduleConfig, TrialConfig
 from dynaloss.data.digests import file_digest
@@ -34,17 +34,13 @@ def effective_config(config: TrialConfig) -> dict[str, Any]:
     del values["model"]["pretrained_path"]
     if config.model.pretrained_path is not None:
         values["model"]["pretrained"] = _content(config.model.pretrained_path)
-    if is_learned(config.loss):
+    if config.loss.is_learned:
         values["meta"]["batch_size"] = config.meta.batch_size or config.schedule.batch_size
         _keep_effective_sampler(values["sampler"], config.sampler)
     else:
         # Warm-up is cross-entropy too: without a loss to learn it never ends.
         del values["sampler"], values["meta"], values["schedule"]["warmup_epochs"]
-    if isinstance(config.loss, DynamicLossConfig):
-        _keep_effective_loss(values["loss"], config.loss, config.schedule.warmup_epochs)
-    if isinstance(config.loss, LDAMConfig):
-        values["loss"]["drw_epoch"] = config.loss.first_reweighted(config.schedule.epochs)
-        del values["loss"]["drw_fraction"]
+    values["loss"] = config.loss.effective(config.schedule)
     return values
 
 
@@ -122,29 +118,11 @@ def _content(path: str | None) -> str:
 
 
 def _keep_effective_sampler(values: dict[str, Any], sampler: SamplerConfig) -> None:
-    del values["path"]
-    if sampler.kind == "clean":
-        del values["random_ratio"], values["low_loss_ratio"]
-        values["indices"] = _content(sampler.path)
-    if sampler.kind in ("clean", "fixed"):
-        del values["every"]
-
-
-def _keep_effective_loss(
-    values: dict[str, Any], loss: DynamicLossConfig, warmup_epochs: int
-) -> None:
-    length = loss.corrector.warm_start_length(warmup_epochs)
-    values["corrector"]["warm_start_epochs"] = length
-    if not length:
-        values["corrector"]["warm_start"] = False
-        del values["corrector"]["warm_start_epochs"]
-    for name, part in (("corrector", loss.corrector), ("margin", loss.margin)):
-        if not part.enabled:
-            values[name] = {"enabled": False}
-    if loss.margin.enabled and not loss.finetune:
-        del values["margin"]["in_finetune"]
-    if not is_learned(loss):
-        del values["finetune"]
+    uses = SAMPLERS[sampler.kind].uses
+    for name in [name for name in values if name not in ("kind", *uses)]:
+        del values[name]
+    if "path" in values:
+        values["indices"] = _content(values.pop("path"))
 
 
 def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Scalar]]:

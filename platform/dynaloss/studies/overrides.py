@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from dynaloss.config.losses import LOSS_MODELS
+from dynaloss.config.families import LOSSES
 from dynaloss.config.registry import groups_of
 from dynaloss.config.settings import Scalar, Settings
 from dynaloss.config.trial import TrialConfig
@@ -79,8 +79,8 @@ def value_at(trial: TrialConfig, key: str) -> object:
 
 
 def _drop_foreign_settings(loss: dict[str, Any]) -> None:
-    model = LOSS_MODELS.get(str(loss["name"]))
-    own = {"name"} if model is None else {*model.model_fields}
+    kind = LOSSES.get(str(loss["name"]))
+    own = {"name"} if kind is None else {*kind.settings.model_fields}
     for setting in [name for name in loss if name not in own]:
         del loss[setting]
 

@@ -10,9 +10,16 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from dynaloss.learning.losses import TRAINING_LOSSES, MetaWeightNet, TrainingFacts, TrainingLoss
+from dynaloss.config.families import LOSSES
+from dynaloss.learning.losses._interfaces import (
+    TrainingFacts,
+    TrainingLoss,
+    effective_number_weights,
+)
+from dynaloss.learning.losses._weight_net import MetaWeightNet
 from dynaloss.learning.losses.focal import focal_losses
-from dynaloss.learning.losses.interfaces import effective_number_weights
+from dynaloss.learning.losses.meta_weight_net import MetaWeightNetConfig
+from dynaloss.learning.streams import Streams
 
 N, C = 6, 3
 COUNTS = np.array([64, 16, 4])
@@ -38,9 +45,15 @@ def logits(generator: torch.Generator) -> Tensor:
     return 2 * torch.randn(N, C, generator=generator, dtype=torch.float64)
 
 
-def _loss(name: str) -> TrainingLoss:
-    facts = TrainingFacts(class_counts=torch.tensor(COUNTS), num_samples=10)
-    return TRAINING_LOSSES[name](facts, **SETTINGS[name]).double()
+def _facts(counts: Tensor) -> TrainingFacts:
+    return TrainingFacts(class_counts=counts, epochs=5, streams=Streams(base_seed=0, seed=0))
+
+
+def _loss(name: str) -> TrainingLoss[Any]:
+    settings = LOSSES[name].settings.model_validate(SETTINGS[name])
+    loss = LOSSES[name].build(settings, _facts(torch.tensor(COUNTS))).to(torch.float64)
+    assert isinstance(loss, TrainingLoss)
+    return loss
 
 
 def _class_weights(beta: float) -> np.ndarray:
@@ -104,7 +117,7 @@ EXPECTED: dict[str, Values] = {
 }
 
 
-@pytest.mark.parametrize("name", TRAINING_LOSSES)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_value_is_that_of_the_paper(name: str, logits: Tensor) -> None:
     value = _loss(name)(logits, LABELS, INDICES).item()
     # The weights and the memory are kept in single precision.
@@ -112,19 +125,20 @@ def test_value_is_that_of_the_paper(name: str, logits: Tensor) -> None:
 
 
 @pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
-@pytest.mark.parametrize("name", TRAINING_LOSSES)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_differentiates_twice(name: str, check: Callable[..., bool], logits: Tensor) -> None:
     loss = _loss(name)
     if name == "elr":
-        loss.momentum = 1.0  # the memory stays, as it must between two evaluations
+        # The memory stays, as it must between two evaluations.
+        loss.settings = loss.settings.model_copy(update={"momentum": 1.0})
         loss.memory += 0.2
     assert check(lambda z: loss(z, LABELS, INDICES), (logits.requires_grad_(),))
 
 
-@pytest.mark.parametrize("name", TRAINING_LOSSES)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_extreme_logits_give_finite_losses_and_slopes(name: str) -> None:
     logits = torch.tensor([[60.0, 0.0, 0.0], [0.0, -80.0, 80.0]]).repeat(3, 1).requires_grad_()
-    value = _loss(name).float()(logits, LABELS, INDICES)
+    value = _loss(name).to(torch.float32)(logits, LABELS, INDICES)
     value.backward()
     assert value.isfinite()
     assert logits.grad is not None
@@ -171,10 +185,15 @@ def test_effective_number_weights(beta: float) -> None:
 def test_a_class_without_a_sample_has_no_weight_and_no_share() -> None:
     counts = torch.tensor([8, 0, 8])
     assert effective_number_weights(counts, 0.9).tolist() == pytest.approx([1, 0, 1])
-    facts = TrainingFacts(class_counts=counts, num_samples=16)
-    loss = TRAINING_LOSSES["balanced_softmax"](facts)
+    kind = LOSSES["balanced_softmax"]
+    loss = kind.build(kind.settings(), _facts(counts))
     value = loss(torch.tensor([[0.0, 50.0, 0.0]]), torch.tensor([0]), torch.tensor([0]))
     assert value.item() == pytest.approx(np.log(2))
+
+
+def _weight_net(hidden_size: int) -> MetaWeightNet:
+    settings = MetaWeightNetConfig(hidden_size=hidden_size)
+    return MetaWeightNet(settings, _facts(torch.tensor(COUNTS))).double()
 
 
 @pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
@@ -182,7 +201,7 @@ def test_meta_weight_net_differentiates_in_its_parameters(
     check: Callable[..., bool], logits: Tensor
 ) -> None:
     """The weights take no gradient from the loss that they look at, so not in the logits."""
-    net = MetaWeightNet(hidden_size=4).double()
+    net = _weight_net(4)
     names = [name for name, _ in net.named_parameters()]
     start = [p.detach().requires_grad_() for p in net.parameters()]
 
@@ -195,7 +214,7 @@ def test_meta_weight_net_differentiates_in_its_parameters(
 
 
 def test_meta_weight_net_weighs_each_loss(logits: Tensor, generator: torch.Generator) -> None:
-    net = MetaWeightNet(hidden_size=5).double()
+    net = _weight_net(5)
     first, _, second, _ = net.layers
     losses = -log_softmax(logits.numpy(), axis=1)[np.arange(N), LABELS]
     w1, b1, w2, b2 = (p.detach().numpy() for p in (*first.parameters(), *second.parameters()))

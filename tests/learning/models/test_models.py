@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dynaloss.learning.models import MODELS, build_model
+from dynaloss.config.families import MODELS
+from dynaloss.learning.models.building import build_model
 from dynaloss.learning.models.resnet import CifarResNet
 
 
@@ -17,7 +18,7 @@ def test_gives_one_logit_per_class(name: str, input_shape: tuple[int, int, int])
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_initial_weights_hang_on_the_seed_alone(name: str) -> None:
+def test_initial_weights_depend_on_the_seed_alone(name: str) -> None:
     states = []
     for seed in (0, 0, 1):
         torch.rand(3)  # moves the global random state on

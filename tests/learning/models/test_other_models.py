@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from dynaloss.config import ModelConfig
 from dynaloss.errors import InputError
-from dynaloss.learning.models import build_model, check_model
+from dynaloss.learning.models.building import build_model, check_model
 from dynaloss.learning.models.pretrained import load_pretrained
 
 
@@ -30,20 +31,20 @@ def test_a_torchvision_model_gets_a_head_for_the_classes() -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "problem"),
     [
-        ("alexnet", (3, 32, 32), "does not take images of 32 x 32 pixels .*too small"),
-        ("resnet18", (1, 32, 32), "takes images of 3 channels, but they have 1"),
+        ("alexnet", (3, 32, 32), "does not accept images of 32 x 32 pixels .*too small"),
+        ("resnet18", (1, 32, 32), "accepts images of 3 channels, but they have 1"),
     ],
 )
 def test_images_that_do_not_fit_are_refused(
     name: str, shape: tuple[int, int, int], problem: str
 ) -> None:
     with pytest.raises(InputError, match=problem):
-        check_model(f"torchvision/{name}", input_shape=shape, num_classes=7, pretrained=None)
+        check_model(ModelConfig(name=f"torchvision/{name}"), input_shape=shape, num_classes=7)
 
 
 @pytest.mark.parametrize("name", ["torchvision/regnet_x_400mf", "torchvision/vit_b_16", "mlp"])
 def test_images_that_fit_are_accepted(name: str) -> None:
-    check_model(name, input_shape=(3, 32, 32), num_classes=7, pretrained=None)
+    check_model(ModelConfig(name=name), input_shape=(3, 32, 32), num_classes=7)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynaloss.config.losses import LDAMConfig, MetaWeightNetConfig
-from dynaloss.config.trial import DataConfig, DynamicLossConfig, SamplerConfig, TrialConfig
+from dynaloss.config import DataConfig, SamplerConfig, TrialConfig
+from dynaloss.config.families import LOSSES, NOISES, SAMPLERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
     from dynaloss.data.sources import Source
     from dynaloss.data.splits import LabelledImages
-    from dynaloss.learning.losses import LearnedLoss, TrainingLoss
-    from dynaloss.learning.losses.dynamic import DynamicLoss
-    from dynaloss.learning.streams import Streams
-    from dynaloss.learning.trainer import Trainer, TrainerSettings
+    from dynaloss.learning.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +52,12 @@ def assemble_trial(
         source: What `load_source(config.data)` returns.
         device: Where to train.
     """
+    import torch
+
     from dynaloss.data.splits import make_splits, open_split
     from dynaloss.data.views.weak_and_strong import Views
-    from dynaloss.learning.models import build_model
+    from dynaloss.learning.losses._interfaces import TrainingFacts
+    from dynaloss.learning.models.building import build_model
     from dynaloss.learning.models.heads import make_head_cosine
     from dynaloss.learning.models.pretrained import load_pretrained
     from dynaloss.learning.streams import Streams
@@ -80,15 +80,18 @@ def assemble_trial(
     train = open_split(splits.train, views, device, config.data.memory)
     if config.model.pretrained_path is not None:
         load_pretrained(model, Path(config.model.pretrained_path))
-    if isinstance(config.loss, LDAMConfig) and config.loss.cosine_head:
+    if config.loss.has_cosine_head:
         make_head_cosine(model)
+    counts = torch.bincount(train.observed_labels.cpu(), minlength=source.num_classes)
+    facts = TrainingFacts(class_counts=counts, epochs=config.schedule.epochs, streams=streams)
+    loss = LOSSES[config.loss.name].build(config.loss, facts)
     trainer = Trainer(
+        config=config,
         model=model.to(device),
-        loss=_build_loss(config, train.observed_labels, source.num_classes, streams).to(device),
+        loss=loss.to(device),
         train=train,
         evaluations=roles,
         num_classes=source.num_classes,
-        settings=_trainer_settings(config),
         clean_set=_load_clean_set(
             config.sampler,
             splits.positions,
@@ -110,7 +113,6 @@ def checks_of(
     Returns:
         Checks, which raise `InputError`, by all that each depends on: equal ones need no repeat.
     """
-    from dynaloss.config.families import NOISES
     from dynaloss.data.splits import assign_roles, check_bias
     from dynaloss.learning.streams import Streams
 
@@ -121,7 +123,7 @@ def checks_of(
     }
     if not NOISES[data.noise.kind].is_costly:
         checks["labels", data, streams] = lambda source: assign_roles(source, data, streams)
-    if config.sampler.kind == "clean":
+    if _reads_a_clean_set(config.sampler):
         checks["clean set", data, streams, config.sampler.path] = lambda source: _load_clean_set(
             config.sampler, assign_roles(source, data, streams).positions, source, seed
         )
@@ -129,69 +131,13 @@ def checks_of(
 
 
 def _check_model(config: TrialConfig, source: Source) -> None:
-    from dynaloss.learning.models import check_model
+    from dynaloss.learning.models.building import check_model
 
-    pretrained = config.model.pretrained_path
-    check_model(
-        config.model.name,
-        input_shape=source.input_shape,
-        num_classes=source.num_classes,
-        pretrained=None if pretrained is None else Path(pretrained),
-    )
+    check_model(config.model, input_shape=source.input_shape, num_classes=source.num_classes)
 
 
-def _build_loss(
-    config: TrialConfig, observed: torch.Tensor, num_classes: int, streams: Streams
-) -> LearnedLoss | TrainingLoss:
-    import torch
-
-    from dynaloss.learning.losses import TRAINING_LOSSES, MetaWeightNet, TrainingFacts
-    from dynaloss.learning.streams import default_generator_seeded
-
-    loss = config.loss
-    if isinstance(loss, DynamicLossConfig):
-        return _build_dynamic_loss(loss, num_classes, streams)
-    if isinstance(loss, MetaWeightNetConfig):
-        with default_generator_seeded(streams.derive("meta_weight_net")):
-            return MetaWeightNet(hidden_size=loss.hidden_size)
-    facts = TrainingFacts(
-        class_counts=torch.bincount(observed.cpu(), minlength=num_classes),
-        num_samples=len(observed),
-    )
-    settings = loss.model_dump(exclude={"name"})
-    if isinstance(loss, LDAMConfig):
-        # The head is the model's; the epoch is said outright.
-        settings = {
-            "max_margin": loss.max_margin,
-            "scale": loss.scale,
-            "drw_epoch": loss.first_reweighted(config.schedule.epochs),
-        }
-    return TRAINING_LOSSES[loss.name](facts, **settings)
-
-
-def _build_dynamic_loss(
-    loss: DynamicLossConfig, num_classes: int, streams: Streams
-) -> DynamicLoss:
-    from dynaloss.learning.losses.dynamic import DynamicLoss, LabelCorrector, MarginGenerator
-    from dynaloss.learning.streams import default_generator_seeded
-
-    corrector, margin = None, None
-    if loss.corrector.enabled:
-        with default_generator_seeded(streams.derive("corrector")):
-            corrector = LabelCorrector(
-                num_ranks=loss.corrector.ranks,
-                num_classes=num_classes,
-                per_class=loss.corrector.per_class,
-            )
-    if loss.margin.enabled:
-        with default_generator_seeded(streams.derive("margin")):
-            margin = MarginGenerator(num_classes=num_classes)
-    return DynamicLoss(
-        corrector=corrector,
-        margin=margin,
-        pseudo_labels=loss.corrector.pseudo_labels,
-        margin_in_finetune=loss.margin.in_finetune,
-    )
+def _reads_a_clean_set(sampler: SamplerConfig) -> bool:
+    return "path" in SAMPLERS[sampler.kind].uses
 
 
 def _load_clean_set(
@@ -207,7 +153,7 @@ def _load_clean_set(
     """
     from dynaloss.learning.meta.clean_set import load_clean_set
 
-    if sampler.kind != "clean":
+    if not _reads_a_clean_set(sampler):
         return None
     return load_clean_set(Path(str(sampler.path)), rows, len(source.pool.labels), seed)
 
@@ -216,38 +162,3 @@ def _num_clean_validation_labels(data: DataConfig, validation: LabelledImages | 
     if validation is None or data.validation.labels != "clean":
         return 0
     return len(validation.true)
-
-
-def _trainer_settings(config: TrialConfig) -> TrainerSettings:
-    from dynaloss.learning.meta.sampler import SamplerSettings
-    from dynaloss.learning.trainer import TrainerSettings
-
-    # Any other loss has no part that these three act on.
-    dynamic = config.loss if isinstance(config.loss, DynamicLossConfig) else DynamicLossConfig()
-    return TrainerSettings(
-        epochs=config.schedule.epochs,
-        warmup_epochs=config.schedule.warmup_epochs,
-        ramp_epochs=config.schedule.ramp_epochs,
-        batch_size=config.schedule.batch_size,
-        lr=config.optimizer.lr,
-        momentum=config.optimizer.momentum,
-        weight_decay=config.optimizer.weight_decay,
-        meta_lr=config.meta.lr,
-        meta_every=config.meta.every,
-        meta_batch_size=config.meta.batch_size or config.schedule.batch_size,
-        num_ranks=dynamic.corrector.ranks,
-        hypergradient=config.meta.hypergradient,
-        warm_start_epochs=dynamic.corrector.warm_start_length(config.schedule.warmup_epochs),
-        finetune=dynamic is config.loss and dynamic.finetune,
-        mixup=config.data.views.mixup,
-        precision=config.schedule.precision,
-        is_deterministic=config.schedule.deterministic,
-        is_compiled=config.schedule.compile,
-        sampler=SamplerSettings(
-            kind=config.sampler.kind,
-            random_ratio=config.sampler.random_ratio,
-            low_loss_ratio=config.sampler.low_loss_ratio,
-            every=config.sampler.every,
-            keep_in_train=config.sampler.keep_in_train,
-        ),
-    )

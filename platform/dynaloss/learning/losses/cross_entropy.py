@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Literal
 
-from dynaloss.learning.losses.interfaces import TrainingFacts, TrainingLoss
+from pydantic import Field
 
-__all__ = ["CrossEntropy"]
+from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.settings import Real
+from dynaloss.config.trial import LossConfig
+from dynaloss.lazy import F
+from dynaloss.learning.losses._interfaces import TrainingLoss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-class CrossEntropy(TrainingLoss):
-    """Cross-entropy on the observed labels, in nats.
+class CrossEntropyConfig(LossConfig):
+    """Settings of the cross-entropy."""
 
-    Source of the smoothing: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception
-    Architecture for Computer Vision", CVPR 2016, section 7: q'(k) = (1 - s) onehot(k) + s / C.
+    name: Literal["cross_entropy"] = Field(
+        default="cross_entropy", description="Name of the loss."
+    )
+    label_smoothing: Real = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of each target spread over all classes, in [0, 1).",
+    )
 
-    Args:
-        facts: Not used.
-        label_smoothing: s in [0, 1).
+    @property
+    def accepts_soft_targets(self) -> bool:
+        """True: cross-entropy is defined for any distribution."""
+        return True
+
+
+class CrossEntropy(TrainingLoss[CrossEntropyConfig]):
+    """Cross-entropy on the observed labels, with q'(k) = (1 - s) onehot(k) + s / C as target.
+
+    Smoothing s: Szegedy et al., CVPR 2016, section 7.
     """
 
-    accepts_soft_targets = True
+    def __call__(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
+        """See `TrainingLoss`."""
+        return F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
 
-    def __init__(self, facts: TrainingFacts | None = None, *, label_smoothing: float) -> None:
-        super().__init__()
-        self.label_smoothing = label_smoothing
 
-    def forward(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
-        """See `TrainingLoss.forward`."""
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+LOSSES.add(
+    LossKind(
+        name="cross_entropy",
+        description="cross-entropy on the observed labels, with label smoothing",
+        source="Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception Architecture "
+        "for Computer Vision, CVPR 2016",
+        settings=CrossEntropyConfig,
+        build=CrossEntropy,
+    )
+)

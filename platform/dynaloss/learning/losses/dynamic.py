@@ -1,186 +1,125 @@
 """The Dynamic Loss: a label corrector and a margin generator with meta-learned parameters.
 
-Source: Jiang, Li, Zhang, Wang, Xu, "Dynamic Loss For Robust Learning", arXiv 2211.12506 v2,
-IEEE TPAMI 45(12), 2023. Symbols below: N batch size, C number of classes, R number of ranks.
+Symbols: N batch size, C number of classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from pydantic import Field
 
-from dynaloss.learning.losses.interfaces import LearnedLoss
+from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.settings import Settings
+from dynaloss.config.trial import LossConfig, ScheduleConfig
+from dynaloss.lazy import F, torch
 
-__all__ = [
-    "DynamicLoss",
-    "LabelCorrector",
-    "MarginGenerator",
-    "PseudoLabelKind",
-    "corrected_targets",
-    "make_pseudo_labels",
-    "sample_pseudo_labels",
-    "warm_start_loss",
-]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dynaloss.learning.losses._dynamic_modules import DynamicLoss
+    from dynaloss.learning.losses._interfaces import TrainingFacts
 
 PseudoLabelKind = Literal["sampled", "soft", "hard"]
 
-EMBEDDING_SIZE = 64
-# Sigmoid of 3.98 is 0.982: every observed label is trusted at the start.
-CORRECTOR_BIAS = 3.98
-# Inert: cross-entropy ignores a constant shift of the logits.
-MARGIN_BIAS = 1.0
+
+class CorrectorConfig(Settings):
+    """The label corrector: how far to trust an observed label, by its loss rank."""
+
+    enabled: bool = Field(default=True, description="Whether labels are corrected.")
+    ranks: int = Field(
+        default=100, ge=2, description="Number of loss-rank bins per class, at least 2."
+    )
+    per_class: bool = Field(
+        default=True, description="One trust curve for each class, or one for all of them."
+    )
+    warm_start: bool = Field(
+        default=True, description="Whether the corrector is fitted during warm-up already."
+    )
+    warm_start_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        description="First epochs of warm-up in which it is, at least 1; null takes all of "
+        "schedule.warmup_epochs.",
+    )
+    pseudo_labels: PseudoLabelKind = Field(
+        default="sampled",
+        description="What a corrected label takes from the classifier. sampled: a class drawn "
+        "from its softmax. soft: the softmax. hard: the most likely class.",
+    )
+
+    def warm_start_length(self, warmup_epochs: int) -> int:
+        """First epochs of warm-up in which the corrector is fitted."""
+        if not self.warm_start:
+            return 0
+        return min(self.warm_start_epochs or warmup_epochs, warmup_epochs)
 
 
-def _embedding_mlp(num_rows: int, num_outputs: int, last_bias: float) -> nn.Sequential:
-    """Embedding of `num_rows` rows followed by an MLP 64-64-`num_outputs`, initialised."""
-    embedding = nn.Embedding(num_rows, EMBEDDING_SIZE)
-    hidden = nn.Linear(EMBEDDING_SIZE, EMBEDDING_SIZE)
-    output = nn.Linear(EMBEDDING_SIZE, num_outputs)
-    nn.init.xavier_uniform_(embedding.weight)
-    nn.init.xavier_normal_(hidden.weight)
-    nn.init.xavier_normal_(output.weight)
-    nn.init.zeros_(hidden.bias)
-    nn.init.constant_(output.bias, last_bias)
-    return nn.Sequential(embedding, hidden, nn.ReLU(), output)
+class MarginConfig(Settings):
+    """The margin generator: a learned offset of each class's logit."""
+
+    enabled: bool = Field(default=True, description="Whether margins are added.")
+    in_finetune: bool = Field(
+        default=True, description="Whether they are added in the pass over the metadata, too."
+    )
 
 
-class LabelCorrector(nn.Module):
-    """Weight w(rank, class) in (0, 1) that the corrected target gives to the observed label.
+class DynamicLossConfig(LossConfig):
+    """Settings of the Dynamic Loss; without both of its parts it is cross-entropy."""
 
-    Args:
-        num_ranks: Number of rank bins R, at least 2 (100 in the paper).
-        num_classes: Number of classes C.
-        per_class: One output per class, of which that of the observed class counts; otherwise
-            one output for all classes.
-    """
-
-    def __init__(self, *, num_ranks: int, num_classes: int, per_class: bool) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.per_class = per_class
-        self.layers = _embedding_mlp(num_ranks, num_classes if per_class else 1, CORRECTOR_BIAS)
-        self.register_buffer("rows", torch.arange(num_ranks), persistent=False)
-
-    def table(self) -> Tensor:
-        """Returns every weight, shape (R, C); differentiable in the parameters."""
-        weights: Tensor = torch.sigmoid(self.layers(self.rows))
-        return weights.expand(-1, self.num_classes)
-
-    def forward(self, ranks: Tensor, labels: Tensor) -> Tensor:
-        """Weights of samples with the given rank bins and observed labels, shape (N,)."""
-        return self.table()[ranks, labels]
-
-
-class MarginGenerator(nn.Module):
-    """Additive margin per class, in nats, for the logits of the training losses.
-
-    Only differences between classes matter; show margins mean-centred.
-
-    Args:
-        num_classes: Number of classes C.
-    """
-
-    def __init__(self, *, num_classes: int) -> None:
-        super().__init__()
-        self.layers = _embedding_mlp(1, num_classes, MARGIN_BIAS)
-        self.register_buffer("row", torch.zeros(1, dtype=torch.int64), persistent=False)
-
-    def forward(self) -> Tensor:
-        """Returns the margins, shape (C,); differentiable in the parameters."""
-        margins: Tensor = self.layers(self.row)
-        return margins[0]
-
-
-class DynamicLoss(LearnedLoss):
-    """Both components, each of which may be absent; without both it is cross-entropy.
-
-    Args:
-        corrector: The label corrector, or None to train on observed labels.
-        margin: The margin generator, or None for no margin.
-        pseudo_labels: What the corrected target takes from the classifier; the paper samples.
-        margin_in_finetune: Whether the pass over the metadata has the margin, as in the paper.
-    """
-
-    look_ahead_view = "weak"
-
-    def __init__(
-        self,
-        *,
-        corrector: LabelCorrector | None,
-        margin: MarginGenerator | None,
-        pseudo_labels: PseudoLabelKind,
-        margin_in_finetune: bool,
-    ) -> None:
-        super().__init__()
-        self.corrector = corrector
-        self.margin = margin
-        self.pseudo_labels = pseudo_labels
-        self.margin_in_finetune = margin_in_finetune
+    name: Literal["dynamic"] = Field(default="dynamic", description="Name of the loss.")
+    corrector: CorrectorConfig = CorrectorConfig()
+    margin: MarginConfig = MarginConfig()
+    finetune: bool = Field(
+        default=True, description="Whether an epoch ends with one pass over its metadata."
+    )
 
     @property
     def is_learned(self) -> bool:
-        """Whether there is any loss parameter to meta-learn."""
-        return self.corrector is not None or self.margin is not None
+        """Whether it has a part."""
+        return self.corrector.enabled or self.margin.enabled
 
     @property
-    def needs_logits(self) -> bool:
-        """Whether the targets of the real step hang on the classifier: with a corrector."""
-        return self.corrector is not None
+    def accepts_soft_targets(self) -> bool:
+        """Whether it has no part, and so is cross-entropy."""
+        return not self.is_learned
 
-    def margins(self) -> Tensor | float:
-        """Returns the margins in nats, shape (C,); 0 without a margin generator."""
-        return 0.0 if self.margin is None else self.margin()
+    @property
+    def num_ranks(self) -> int:
+        """See `LossConfig`."""
+        return self.corrector.ranks
 
-    def targets(self, labels: Tensor, ranks: Tensor, pseudo_labels: Tensor | None) -> Tensor:
-        """Returns the corrected targets (N, C), or the labels (N,) themselves without a corrector.
+    @property
+    def finetunes(self) -> bool:
+        """See `LossConfig`."""
+        return self.finetune
 
-        Args:
-            labels: Observed labels, int64, shape (N,).
-            ranks: Rank bins in [0, R), int64, shape (N,).
-            pseudo_labels: Distributions over classes, shape (N, C); None without a corrector.
-        """
-        if self.corrector is None or pseudo_labels is None:
-            return labels
-        return corrected_targets(self.corrector(ranks, labels), labels, pseudo_labels)
+    def warm_start_length(self, warmup_epochs: int) -> int:
+        """See `CorrectorConfig.warm_start_length`."""
+        return self.corrector.warm_start_length(warmup_epochs)
 
-    def forward(
-        self, logits: Tensor, labels: Tensor, ranks: Tensor, pseudo_labels: Tensor | None
-    ) -> Tensor:
-        """Mean training loss of a batch in nats: cross-entropy of logits (N, C) plus margin.
+    def effective(self, schedule: ScheduleConfig) -> dict[str, Any]:
+        """See `LossConfig`; of a part that is off only this counts."""
+        values = self.model_dump()
+        length = self.warm_start_length(schedule.warmup_epochs)
+        values["corrector"]["warm_start_epochs"] = length
+        if not length:
+            values["corrector"]["warm_start"] = False
+            del values["corrector"]["warm_start_epochs"]
+        for name, part in (("corrector", self.corrector), ("margin", self.margin)):
+            if not part.enabled:
+                values[name] = {"enabled": False}
+        if self.margin.enabled and not self.finetune:
+            del values["margin"]["in_finetune"]
+        if not self.is_learned:
+            del values["finetune"]
+        return values
 
-        The other arguments are those of `targets`.
-        """
-        return F.cross_entropy(logits + self.margins(), self.targets(labels, ranks, pseudo_labels))
 
-    def look_ahead_loss(
-        self, logits: Tensor, labels: Tensor, ranks: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """See `LearnedLoss.look_ahead_loss`; pseudo-labels are made of these logits."""
-        loss: Tensor = self(logits, labels, ranks, self._pseudo_labels_of(logits, generator))
-        return loss
+def _build(settings: DynamicLossConfig, facts: TrainingFacts) -> DynamicLoss:
+    from dynaloss.learning.losses._dynamic_modules import DynamicLoss
 
-    def real_loss(
-        self, logits: Tensor | None, labels: Tensor, ranks: Tensor, generator: torch.Generator
-    ) -> Callable[[Tensor], Tensor]:
-        """See `LearnedLoss.real_loss`: targets and margins by the present parameters."""
-        with torch.no_grad():
-            pseudo_labels = None if logits is None else self._pseudo_labels_of(logits, generator)
-            targets = self.targets(labels, ranks, pseudo_labels)
-            margins = self.margins()
-        return lambda strong: F.cross_entropy(strong + margins, targets)
-
-    def finetune_margins(self) -> Tensor | float:
-        """See `LearnedLoss.finetune_margins`."""
-        return self.margins() if self.margin_in_finetune else 0.0
-
-    def _pseudo_labels_of(self, logits: Tensor, generator: torch.Generator) -> Tensor | None:
-        if self.corrector is None:
-            return None
-        return make_pseudo_labels(logits, self.pseudo_labels, generator)
+    return DynamicLoss(settings, facts)
 
 
 def corrected_targets(weights: Tensor, labels: Tensor, pseudo_labels: Tensor) -> Tensor:
@@ -228,9 +167,24 @@ def make_pseudo_labels(
             the most likely class. The last two draw nothing.
         generator: Random stream of `sampled`.
     """
-    if kind == "sampled":
-        return sample_pseudo_labels(logits, generator)
     probs = F.softmax(logits.detach(), dim=1)
-    if kind == "soft":
-        return probs
-    return F.one_hot(probs.argmax(dim=1), logits.shape[1]).to(probs.dtype)
+    match kind:
+        case "sampled":
+            return sample_pseudo_labels(logits, generator)
+        case "soft":
+            return probs
+        case "hard":
+            return F.one_hot(probs.argmax(dim=1), logits.shape[1]).to(probs.dtype)
+    assert_never(kind)
+
+
+LOSSES.add(
+    LossKind(
+        name="dynamic",
+        description="the loss with parameters of its own, meta-learned beside the classifier",
+        source="Jiang, Li, Zhang, Wang, Xu, Dynamic Loss For Robust Learning, IEEE TPAMI 45(12), "
+        "2023, arXiv 2211.12506 v2",
+        settings=DynamicLossConfig,
+        build=_build,
+    )
+)

@@ -2,46 +2,71 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Literal
 
-from dynaloss.learning.losses.interfaces import TrainingFacts, TrainingLoss
+from pydantic import Field
 
-__all__ = ["EarlyLearningRegularisation"]
+from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.settings import Real
+from dynaloss.config.trial import LossConfig
+from dynaloss.lazy import F, torch
+from dynaloss.learning.losses._interfaces import TrainingFacts, TrainingLoss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Keeps log(1 - <p, t>) finite, as in the released code.
-SMALLEST_PROB = 1e-4
+_SMALLEST_PROB = 1e-4
 
 
-class EarlyLearningRegularisation(TrainingLoss):
-    """Cross-entropy plus a pull towards what the classifier said of a sample earlier.
+class ELRConfig(LossConfig):
+    """Settings of early-learning regularisation."""
 
-    Source: Liu, Niles-Weed, Razavian, Fernandez-Granda, "Early-Learning Regularization Prevents
-    Memorization of Noisy Labels", NeurIPS 2020, equations 6 and 9: CE + lambda log(1 - <p, t>)
-    with t <- beta t + (1 - beta) p. As in the released code, p is kept in [1e-4, 1 - 1e-4] and
-    t is updated by the present p before it is used.
+    name: Literal["elr"] = Field(default="elr", description="Name of the loss.")
+    strength: Real = Field(
+        default=3.0, ge=0, description="Factor of the pull, lambda in the paper, at least 0."
+    )
+    momentum: Real = Field(
+        default=0.7,
+        ge=0,
+        lt=1,
+        description="Memory of earlier predictions, beta in the paper, in [0, 1).",
+    )
 
-    Args:
-        facts: Number of samples and of classes.
-        strength: lambda, at least 0.
-        momentum: beta in [0, 1).
+
+class EarlyLearningRegularisation(TrainingLoss[ELRConfig]):
+    """Cross-entropy plus a pull towards earlier predictions: CE + lambda log(1 - <p, t>).
+
+    Equations 6 and 9 of the source, with t <- beta t + (1 - beta) p. As in the released code, p
+    is kept in [1e-4, 1 - 1e-4] and t is updated by the present p before it is used.
     """
 
-    memory: Tensor
+    remembered = ("memory",)
 
-    def __init__(self, facts: TrainingFacts, *, strength: float, momentum: float) -> None:
-        super().__init__()
-        self.strength, self.momentum = strength, momentum
-        self.register_buffer("memory", torch.zeros(facts.num_samples, len(facts.class_counts)))
+    def __init__(self, settings: ELRConfig, facts: TrainingFacts) -> None:
+        super().__init__(settings, facts)
+        self.memory = torch.zeros(facts.num_samples, facts.num_classes)
 
-    def forward(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
-        """See `TrainingLoss.forward`; the memory of these samples is updated."""
-        probs = F.softmax(logits, dim=1).clamp(SMALLEST_PROB, 1 - SMALLEST_PROB)
+    def __call__(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
+        """See `TrainingLoss`; the memory of these samples is updated."""
+        probs = F.softmax(logits, dim=1).clamp(_SMALLEST_PROB, 1 - _SMALLEST_PROB)
         self._remember(probs.detach(), indices)
-        agreement = (probs * self.memory[indices].to(probs.dtype)).sum(dim=1)
-        return F.cross_entropy(logits, labels) + self.strength * torch.log1p(-agreement).mean()
+        pull = torch.log1p(-(probs * self.memory[indices].to(probs.dtype)).sum(dim=1)).mean()
+        return F.cross_entropy(logits, labels) + self.settings.strength * pull
 
     def _remember(self, probs: Tensor, indices: Tensor) -> None:
         normalised = (probs / probs.sum(dim=1, keepdim=True)).to(self.memory.dtype)
-        self.memory[indices] = torch.lerp(normalised, self.memory[indices], self.momentum)
+        before = self.memory[indices]
+        self.memory[indices] = torch.lerp(normalised, before, self.settings.momentum)
+
+
+LOSSES.add(
+    LossKind(
+        name="elr",
+        description="cross-entropy plus a pull towards the classifier's earlier predictions",
+        source="Liu, Niles-Weed, Razavian, Fernandez-Granda, Early-Learning Regularization "
+        "Prevents Memorization of Noisy Labels, NeurIPS 2020",
+        settings=ELRConfig,
+        build=EarlyLearningRegularisation,
+    )
+)

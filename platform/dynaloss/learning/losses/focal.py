@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Literal
 
-from dynaloss.learning.losses.interfaces import TrainingFacts, TrainingLoss
+from pydantic import Field
 
-__all__ = ["FocalLoss", "focal_losses"]
+from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.settings import Real
+from dynaloss.config.trial import LossConfig
+from dynaloss.lazy import F, torch
+from dynaloss.learning.losses._interfaces import TrainingLoss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-class FocalLoss(TrainingLoss):
-    """Cross-entropy that weighs samples down which are classified well.
+class FocalConfig(LossConfig):
+    """Settings of the focal loss."""
 
-    Source: Lin, Goyal, Girshick, He, Dollar, "Focal Loss for Dense Object Detection", ICCV 2017,
-    equation 4: -(1 - p)^gamma log p. Deviation: softmax instead of sigmoid, no class factor.
+    name: Literal["focal"] = Field(default="focal", description="Name of the loss.")
+    gamma: Real = Field(default=2.0, ge=0, description="Focus, at least 0; 0 is cross-entropy.")
 
-    Args:
-        facts: Not used.
-        gamma: Focus, at least 0; 0 is cross-entropy.
-    """
 
-    def __init__(self, facts: TrainingFacts | None = None, *, gamma: float) -> None:
-        super().__init__()
-        self.gamma = gamma
+class FocalLoss(TrainingLoss[FocalConfig]):
+    """Mean of `focal_losses`."""
 
-    def forward(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
-        """See `TrainingLoss.forward`."""
-        return focal_losses(logits, labels, self.gamma).mean()
+    def __call__(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
+        """See `TrainingLoss`."""
+        return focal_losses(logits, labels, self.settings.gamma).mean()
 
 
 def focal_losses(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
-    """Focal loss of each sample in nats, shape (N,); see `FocalLoss`.
+    """Focal loss of each sample in nats, -(1 - p)^gamma log p, shape (N,).
+
+    Equation 4 of the source. Deviation: softmax instead of sigmoid, no class factor.
 
     Args:
         logits: Shape (N, C).
@@ -45,3 +47,15 @@ def focal_losses(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
     # Where p rounds to 1, a power below 1 would have an infinite slope.
     wrong = (-torch.expm1(-losses)).clamp(min=torch.finfo(losses.dtype).eps)
     return wrong**gamma * losses
+
+
+LOSSES.add(
+    LossKind(
+        name="focal",
+        description="cross-entropy with less weight on samples that are classified well",
+        source="Lin, Goyal, Girshick, He, Dollar, Focal Loss for Dense Object Detection, "
+        "ICCV 2017",
+        settings=FocalConfig,
+        build=FocalLoss,
+    )
+)

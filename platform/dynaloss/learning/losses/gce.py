@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Literal
 
-from dynaloss.learning.losses.interfaces import TrainingFacts, TrainingLoss
+from pydantic import Field
 
-__all__ = ["GeneralisedCrossEntropy"]
+from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.settings import Real
+from dynaloss.config.trial import LossConfig
+from dynaloss.lazy import F, torch
+from dynaloss.learning.losses._interfaces import TrainingLoss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-class GeneralisedCrossEntropy(TrainingLoss):
-    """Between cross-entropy (q towards 0) and the mean absolute error (q = 1).
+class GCEConfig(LossConfig):
+    """Settings of the generalised cross-entropy."""
 
-    Source: Zhang, Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with
-    Noisy Labels", NeurIPS 2018, equation 6: (1 - p^q) / q. Deviation: without the truncation of
-    equation 9.
+    name: Literal["gce"] = Field(default="gce", description="Name of the loss.")
+    q: Real = Field(
+        default=0.7,
+        gt=0,
+        le=1,
+        description="In (0, 1]: towards 0 cross-entropy, 1 the mean absolute error.",
+    )
 
-    Args:
-        facts: Not used.
-        q: In (0, 1].
+
+class GeneralisedCrossEntropy(TrainingLoss[GCEConfig]):
+    """Between cross-entropy (q towards 0) and the mean absolute error (q = 1): (1 - p^q) / q.
+
+    Equation 6 of the source. Deviation: without the truncation of equation 9.
     """
 
-    def __init__(self, facts: TrainingFacts | None = None, *, q: float) -> None:
-        super().__init__()
-        self.q = q
-
-    def forward(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
-        """See `TrainingLoss.forward`."""
+    def __call__(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
+        """See `TrainingLoss`."""
         losses = F.cross_entropy(logits, labels, reduction="none")
-        return -torch.expm1(-self.q * losses).mean() / self.q
+        return -torch.expm1(-self.settings.q * losses).mean() / self.settings.q
+
+
+LOSSES.add(
+    LossKind(
+        name="gce",
+        description="generalised cross-entropy, between cross-entropy and absolute error",
+        source="Zhang, Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks "
+        "with Noisy Labels, NeurIPS 2018",
+        settings=GCEConfig,
+        build=GeneralisedCrossEntropy,
+    )
+)

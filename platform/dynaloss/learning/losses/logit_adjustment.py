@@ -1,52 +1,67 @@
-"""Losses that shift each logit by the logarithm of its class's frequency."""
+"""Logit adjustment for long tails."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Literal
 
-from dynaloss.learning.losses.interfaces import TrainingFacts, TrainingLoss
+from pydantic import Field
 
-__all__ = ["BalancedSoftmax", "LogitAdjustment"]
+from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.settings import Real
+from dynaloss.config.trial import LossConfig
+from dynaloss.lazy import F, torch
+from dynaloss.learning.losses._interfaces import TrainingFacts, TrainingLoss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-class LogitAdjustment(TrainingLoss):
+class LogitAdjustmentConfig(LossConfig):
+    """Settings of the logit adjustment."""
+
+    name: Literal["logit_adjustment"] = Field(
+        default="logit_adjustment", description="Name of the loss."
+    )
+    tau: Real = Field(
+        default=1.0,
+        gt=0,
+        description="Strength of the shift, above 0; 1 is consistent for the balanced error.",
+    )
+
+    @property
+    def accepts_soft_targets(self) -> bool:
+        """True: the logits are shifted by constants alone."""
+        return True
+
+
+class LogitAdjustment(TrainingLoss[LogitAdjustmentConfig]):
     """Cross-entropy of the logits plus tau x log class frequency.
 
-    Source: Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-Tail Learning via Logit Adjustment",
-    ICLR 2021, equation 10. A class without a sample takes no part in the softmax.
-
-    Args:
-        facts: Class counts.
-        tau: Strength, above 0; 1 is consistent for the balanced error.
+    Equation 10 of the source. A class without a sample takes no part in the softmax.
     """
 
-    accepts_soft_targets = True
-    shift: Tensor
+    def __init__(self, settings: LogitAdjustmentConfig, facts: TrainingFacts) -> None:
+        super().__init__(settings, facts)
+        self.shift = log_frequencies(facts.class_counts, settings.tau)
 
-    def __init__(self, facts: TrainingFacts, *, tau: float) -> None:
-        super().__init__()
-        counts = facts.class_counts.double()
-        self.register_buffer(
-            "shift", (tau * torch.log(counts / counts.sum())).float(), persistent=False
-        )
-
-    def forward(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
-        """See `TrainingLoss.forward`."""
+    def __call__(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
+        """See `TrainingLoss`."""
         return F.cross_entropy(logits + self.shift.to(logits.dtype), labels)
 
 
-class BalancedSoftmax(LogitAdjustment):
-    """Cross-entropy of the softmax with each exponential multiplied by its class's size.
+def log_frequencies(class_counts: Tensor, tau: float) -> Tensor:
+    """Tau x log class frequency of each class, shape (C,)."""
+    counts = class_counts.double()
+    return (tau * torch.log(counts / counts.sum())).float()
 
-    Source: Ren, Yu, Sheng, Ma, Zhao, Yi, Li, "Balanced Meta-Softmax for Long-Tailed Visual
-    Recognition", NeurIPS 2020, equation 3. Equals `LogitAdjustment` with tau = 1. Without the
-    meta sampler of that paper.
 
-    Args:
-        facts: Class counts.
-    """
-
-    def __init__(self, facts: TrainingFacts) -> None:
-        super().__init__(facts, tau=1.0)
+LOSSES.add(
+    LossKind(
+        name="logit_adjustment",
+        description="cross-entropy of logits shifted by the log frequency of each class",
+        source="Menon, Jayasumana, Rawat, Jain, Veit, Kumar, Long-Tail Learning via Logit "
+        "Adjustment, ICLR 2021",
+        settings=LogitAdjustmentConfig,
+        build=LogitAdjustment,
+    )
+)

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from dynaloss.errors import InputError
 
-__all__ = ["load_clean_set"]
-
 NUM_NAMED = 5
 
 

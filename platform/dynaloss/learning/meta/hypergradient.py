@@ -26,16 +26,6 @@ from torch.func import functional_call
 
 from dynaloss.learning.meta.linearized import LinearizedPass
 
-__all__ = [
-    "HYPERGRADIENTS",
-    "Hypergradient",
-    "LookAhead",
-    "MetaStep",
-    "batch_statistics",
-    "hypergradient",
-    "unrolled_hypergradient",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookAhead:
@@ -197,5 +187,10 @@ def unrolled_hypergradient(step: MetaStep) -> Hypergradient:
     )
 
 
-HYPERGRADIENTS = {"forward": hypergradient, "unrolled": unrolled_hypergradient}
-"""Ways to compute the hypergradient by name, both exact."""
+HYPERGRADIENTS = {
+    "forward": hypergradient,
+    "unrolled": unrolled_hypergradient,
+    # Exact, too, for the look-ahead step of the last linear layer that the caller restricts it to.
+    "head": hypergradient,
+}
+"""Ways to compute the hypergradient by name."""

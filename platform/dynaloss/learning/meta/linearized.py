@@ -23,9 +23,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from dynaloss.learning.streams import default_states, going_on_from
-
-__all__ = ["LinearizedPass"]
+from dynaloss.learning.streams import default_states, resumed_from
 
 CONVOLUTIONS = frozenset({torch.conv1d, torch.conv2d, torch.conv3d})
 SUMS_ALONE = [False, True, True]
@@ -63,7 +61,7 @@ class LinearizedPass:
         with (
             torch.no_grad(),
             torch.autocast(self._inputs.device.type, enabled=False),
-            going_on_from(self._random_states, self._inputs.device),
+            resumed_from(self._random_states, self._inputs.device),
             forward_ad.dual_level(),
             _SecondPass(self._kept),
         ):

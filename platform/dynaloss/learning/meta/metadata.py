@@ -1,80 +1,83 @@
-"""Ways to draw the metadata of the outer loss; the paper's is hierarchical."""
+"""The metadata of each epoch."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dynaloss.learning.meta.ranks import sort_within_classes
-
-__all__ = [
-    "balanced_sample",
-    "hierarchical_sample",
-    "low_loss_sample",
-    "samples_per_class",
-    "uniform_sample",
-]
+from dynaloss.config.families import SAMPLERS
+from dynaloss.config.trial import SamplerConfig
+from dynaloss.learning.meta.samplers._candidates import Candidates
 
 
-def samples_per_class(
-    smallest_class: int, random_ratio: float, low_loss_ratio: float
-) -> tuple[int, int]:
-    """Returns how many samples of each class are drawn, and how many of those are kept.
-
-    Deviation from the released code: at least 1 of each, where its formula may give 0 and stop.
-    """
-    # The small term keeps a product such as 0.1 * 30 = 3.0000000000000004 or 2.9999999999999996
-    # on the integer that is meant.
-    drawn = max(1, math.floor(random_ratio * smallest_class + 1e-9))
-    kept = max(1, math.floor(random_ratio * smallest_class * low_loss_ratio + 1e-9))
-    return drawn, kept
-
-
-def hierarchical_sample(
-    losses: Tensor,
-    labels: Tensor,
-    *,
-    random_ratio: float,
-    low_loss_ratio: float,
-    generator: torch.Generator,
-) -> Tensor:
-    """Draws the metadata of an epoch: per observed class some at random, then the lowest losses.
-
-    Source: arXiv 2211.12506, hierarchical sampling. With m the size of the smallest observed
-    class, floor(random_ratio * m) samples per class are drawn at random (diversity), of which
-    floor(random_ratio * m * low_loss_ratio) with the lowest loss are kept (cleanness).
+class MetadataSampler:
+    """Holds the present metadata, and draws new ones when they are due.
 
     Args:
-        losses: Loss of each sample on its observed label, shape (N,).
-        labels: Observed labels, int64, shape (N,). Classes without a sample are left out.
-        random_ratio: In (0, 1].
-        low_loss_ratio: In (0, 1].
-        generator: Random stream, on the device of `labels`.
-
-    Returns:
-        Indices of the metadata, the same number of every class, ascending, int64.
+        settings: How metadata are drawn.
+        observed_labels: Observed labels of the training set, int64, shape (N,).
+        clean_set: Where `settings` name a file of metadata: positions in the training set,
+            int64, distinct; otherwise None.
+        generator: Random stream, on the device of `observed_labels`.
     """
-    counts = torch.bincount(labels)
-    drawn, kept = samples_per_class(int(counts[counts > 0].min()), random_ratio, low_loss_ratio)
-    candidates = balanced_sample(labels, drawn, generator)
-    return candidates[low_loss_sample(losses[candidates], labels[candidates], kept)]
 
+    def __init__(
+        self,
+        *,
+        settings: SamplerConfig,
+        observed_labels: Tensor,
+        clean_set: Tensor | None,
+        generator: torch.Generator,
+    ) -> None:
+        self._kind = SAMPLERS[settings.kind]
+        if ("path" in self._kind.uses) != (clean_set is not None):
+            raise ValueError("`clean_set` must be given where `path` is used, and nowhere else.")
+        self._settings = settings
+        self._labels = observed_labels
+        self._generator = generator
+        self._clean_set = None if clean_set is None else clean_set.sort().values
+        self._drawn: Tensor | None = None
+        self._drawn_at = -1
 
-def balanced_sample(labels: Tensor, per_class: int, generator: torch.Generator) -> Tensor:
-    """Draws the same number of samples of every observed class at random; ascending indices."""
-    noise = torch.rand(labels.shape, generator=generator, device=labels.device)
-    return low_loss_sample(noise, labels, per_class)
+    @property
+    def has_true_labels(self) -> bool:
+        """Whether metadata have their true labels."""
+        return self._kind.has_true_labels
 
+    @property
+    def num_clean_labels(self) -> int:
+        """How many clean labels the metadata use."""
+        return len(self._clean_set) if self._clean_set is not None and self.has_true_labels else 0
 
-def uniform_sample(labels: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Draws `size` samples at random whatever their class; ascending indices."""
-    order = torch.randperm(len(labels), generator=generator, device=labels.device)
-    return order[:size].sort().values
+    def metadata(self, epoch: int, losses: Tensor) -> Tensor:
+        """Returns the metadata of an epoch, ascending positions, int64.
 
+        Args:
+            epoch: Counted from 0; the first call draws.
+            losses: Loss of each sample on its observed label, shape (N,).
+        """
+        if self._drawn is None or self._is_due(epoch):
+            candidates = Candidates(
+                losses=losses,
+                labels=self._labels,
+                clean_set=self._clean_set,
+                generator=self._generator,
+            )
+            self._drawn, self._drawn_at = self._kind.draw(self._settings, candidates), epoch
+        return self._drawn
 
-def low_loss_sample(losses: Tensor, labels: Tensor, per_class: int) -> Tensor:
-    """Takes the samples of lowest loss of every observed class; ascending indices."""
-    _, positions = sort_within_classes(losses, labels)
-    return torch.nonzero(positions < per_class).squeeze(1)
+    def _is_due(self, epoch: int) -> bool:
+        return "every" in self._kind.uses and epoch - self._drawn_at >= self._settings.every
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the present metadata and when they were drawn."""
+        return {"drawn": self._drawn, "drawn_at": self._drawn_at}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from what `state_dict` returned."""
+        drawn = state["drawn"]
+        self._drawn = None if drawn is None else drawn.to(self._labels.device)
+        self._drawn_at = state["drawn_at"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-__all__ = ["rank_bins", "sort_within_classes"]
+from dynaloss.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def sort_within_classes(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,29 +1,23 @@
-"""Model names and their constructors."""
+"""Builds classifiers by name, and tries them out on shapes alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from dynaloss.learning.models.from_torchvision import PREFIX, build_torchvision_model
-from dynaloss.learning.models.preact import PreActResNet18
-from dynaloss.learning.models.resnet import CifarResNet
-from dynaloss.learning.models.small import MLP, SmallCNN
+from dynaloss.config.families import MODELS
+from dynaloss.config.trial import TORCHVISION, ModelConfig
+from dynaloss.errors import InputError
+from dynaloss.learning.models.from_torchvision import build_torchvision_model
+from dynaloss.learning.models.pretrained import fitting_weights
 from dynaloss.learning.streams import default_generator_seeded
 
-__all__ = ["MODELS", "build_model"]
-
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    "mlp": MLP,
-    "small_cnn": SmallCNN,
-    "resnet8": partial(CifarResNet, depth=8),
-    "resnet20": partial(CifarResNet, depth=20),
-    "resnet32": partial(CifarResNet, depth=32),
-    "preact_resnet18": PreActResNet18,
-}
+# At import: a registered model without an implementation must not wait for its first trial.
+_CONSTRUCTORS = {name: kind.constructor() for name, kind in MODELS.items()}
 
 
 def build_model(
@@ -41,13 +35,54 @@ def build_model(
         seed: Seed of the initial weights; the global random state stays as it is.
 
     Raises:
-        InputError: If a torchvision model cannot take images of so many channels.
+        InputError: If a torchvision model does not accept images of so many channels.
     """
-    build: Callable[..., nn.Module]
-    if name.startswith(PREFIX):
-        build = partial(build_torchvision_model, name.removeprefix(PREFIX))
+    if name.startswith(TORCHVISION):
+        build: Callable[..., nn.Module] = partial(
+            build_torchvision_model, name.removeprefix(TORCHVISION)
+        )
     else:
-        build = MODELS[name]
+        build = _CONSTRUCTORS[name]
     with default_generator_seeded(seed):
         model = build(input_shape=input_shape, num_classes=num_classes)
     return model.to(memory_format=torch.channels_last)
+
+
+def check_model(
+    settings: ModelConfig, *, input_shape: tuple[int, int, int], num_classes: int
+) -> None:
+    """Tries a classifier out on shapes alone.
+
+    Args:
+        settings: Its name, and its file of weights; see `fitting_weights`.
+        input_shape: Shape (channels, height, width) of an image.
+        num_classes: Number of classes.
+
+    Raises:
+        InputError: If the images do not fit the classifier, or the weights do not.
+    """
+    build = partial(
+        build_model, settings.name, input_shape=input_shape, num_classes=num_classes, seed=0
+    )
+    try:
+        model = _without_weights(build)
+        with torch.no_grad():
+            model.train()(torch.empty(2, *input_shape, device="meta"))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        _, height, width = input_shape
+        raise InputError(
+            f"[model.name] '{settings.name}' does not accept images of {height} x {width} pixels "
+            f"({str(error).splitlines()[0] if str(error) else 'wrong size'}): choose another "
+            "model, or set data.image_size."
+        ) from error
+    if settings.pretrained_path is not None:
+        fitting_weights(model, Path(settings.pretrained_path))
+
+
+def _without_weights(build: Callable[[], nn.Module]) -> nn.Module:
+    """A classifier of shapes alone."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except NotImplementedError:  # RegNet computes its widths with tensors, which need values
+        return build().to("meta")

@@ -7,12 +7,10 @@ from typing import Any
 import torchvision
 from torch import nn
 
+from dynaloss.config.trial import TORCHVISION
 from dynaloss.errors import InputError
 
-__all__ = ["PREFIX", "build_torchvision_model"]
-
-PREFIX = "torchvision/"
-# Without their auxiliary heads, whose logits the trainer has no use for.
+# Without their auxiliary heads, whose logits the trainer does not use.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
@@ -32,8 +30,8 @@ def build_torchvision_model(
     channels, height, _ = input_shape
     if channels != 3:
         raise InputError(
-            f"[model.name] '{PREFIX}{name}' takes images of 3 channels, but they have {channels}: "
-            "choose another model."
+            f"[model.name] '{TORCHVISION}{name}' accepts images of 3 channels, but they have "
+            f"{channels}: choose another model."
         )
     options: dict[str, Any] = {"weights": None, "num_classes": num_classes}
     if name.startswith("vit_"):

@@ -7,8 +7,6 @@ from torch.nn import functional as F
 
 from dynaloss.errors import InputError
 
-__all__ = ["CosineLinear", "last_linear", "make_head_cosine"]
-
 
 class CosineLinear(nn.Linear):
     """Linear layer whose outputs are cosines of features and class vectors, in [-1, 1].

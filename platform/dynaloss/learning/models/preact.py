@@ -9,8 +9,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["PreActResNet18"]
-
 WIDTHS = (64, 128, 256, 512)
 
 

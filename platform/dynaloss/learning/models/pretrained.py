@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from dynaloss.errors import InputError
 
-__all__ = ["fitting_weights", "load_pretrained"]
-
 # Keys under which checkpoints keep the weights among other things.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 

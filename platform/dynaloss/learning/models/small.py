@@ -6,8 +6,6 @@ import math
 
 from torch import Tensor, nn
 
-__all__ = ["MLP", "SmallCNN"]
-
 
 class MLP(nn.Sequential):
     """Two hidden layers with batch norm.

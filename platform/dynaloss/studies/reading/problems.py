@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from dynaloss.config.registry import groups_of
+from dynaloss.config.registry import groups_of, one_of_in
 from dynaloss.config.settings import Settings, show
 from dynaloss.studies.reading.document import Document, KeyPath
 
@@ -71,7 +71,7 @@ def problems_of(model: type[Settings], values: Mapping[str, Any]) -> list[Proble
         model.model_validate(values)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        return [_problem(detail, model) for detail in details]
+        return [_problem(detail, model, values) for detail in details]
     return []
 
 
@@ -111,16 +111,13 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def _problem(detail: ErrorDetails, root: type[Settings]) -> Problem:
-    path, models, tag = _walk(detail["loc"], root)
+def _problem(detail: ErrorDetails, root: type[Settings], values: object) -> Problem:
+    path, models, kind = _walk(detail["loc"], root, values)
     match detail["type"]:
         case "extra_forbidden":
-            return Problem(path, _unknown_key(str(path[-1]), models, tag))
+            return Problem(path, _unknown_key(str(path[-1]), models, kind))
         case "missing":
             return Problem(path, "is missing")
-        case "union_tag_invalid":
-            choices = _quoted(detail["ctx"]["expected_tags"])
-            return Problem((*path, "name"), _choice(choices, detail["input"].get("name")))
         case "unknown_kind":
             tag = detail["ctx"]["tag"]
             return Problem((*path, tag), _choice(detail["ctx"]["known"], detail["input"].get(tag)))
@@ -128,30 +125,29 @@ def _problem(detail: ErrorDetails, root: type[Settings]) -> Problem:
             return Problem(path, _sentence(detail))
 
 
-def _walk(loc: KeyPath, root: type[Settings]) -> tuple[KeyPath, tuple[type[Settings], ...], str]:
-    """Path in the file, the models that may hold its last key, and the tag passed last.
-
-    Pydantic puts the tag of a union's member into the location; the file has no such key.
-    """
+def _walk(
+    loc: KeyPath, root: type[Settings], value: object
+) -> tuple[KeyPath, tuple[type[Settings], ...], str]:
+    """Path in the file, the models that may hold its last key, and the kind named last."""
     path: KeyPath = ()
-    tag = ""
+    kind = ""
     models: tuple[type[Settings], ...] = (root,)
     inner = models
     for part in loc:
         models = inner or models
         fields = [m.model_fields[part] for m in inner if part in m.model_fields]
-        if inner and not fields and part != loc[-1]:
-            tag = str(part)
-            continue
+        value = value.get(part) if isinstance(value, Mapping) else None
+        for mark in filter(None, map(one_of_in, fields)):
+            kind = str(value.get(mark.tag, mark.default)) if isinstance(value, Mapping) else kind
         path = (*path, part)
         inner = tuple(model for f in fields for model in groups_of(f))
-    return path, models, tag
+    return path, models, kind
 
 
-def _unknown_key(key: str, models: Iterable[type[Settings]], tag: str) -> str:
+def _unknown_key(key: str, models: Iterable[type[Settings]], kind: str) -> str:
     known = [name for model in models for name in model.model_fields]
     if key in known:
-        return f"is not a setting of '{tag}'"
+        return f"is not a setting of '{kind}'"
     question = did_you_mean(key, known)
     return "is not a known key; " + (question or f"known: {listed(dict.fromkeys(known))}")
 

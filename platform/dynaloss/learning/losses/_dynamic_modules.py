@@ -1,0 +1,175 @@
+"""The modules of the Dynamic Loss: the label corrector, the margin generator, and both as a loss.
+
+Symbols: N batch size, C number of classes, R number of ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dynaloss.learning.losses._interfaces import TrainingFacts
+from dynaloss.learning.losses._learned import LearnedLoss
+from dynaloss.learning.losses.dynamic import (
+    DynamicLossConfig,
+    corrected_targets,
+    make_pseudo_labels,
+)
+from dynaloss.learning.streams import default_generator_seeded
+
+_EMBEDDING_SIZE = 64
+# Sigmoid of 3.98 is 0.982: every observed label is trusted at the start.
+_CORRECTOR_BIAS = 3.98
+# Inert: cross-entropy ignores a constant shift of the logits.
+_MARGIN_BIAS = 1.0
+
+
+def _embedding_mlp(num_rows: int, num_outputs: int, last_bias: float) -> nn.Sequential:
+    """Embedding of `num_rows` rows followed by an MLP 64-64-`num_outputs`, initialised."""
+    embedding = nn.Embedding(num_rows, _EMBEDDING_SIZE)
+    hidden = nn.Linear(_EMBEDDING_SIZE, _EMBEDDING_SIZE)
+    output = nn.Linear(_EMBEDDING_SIZE, num_outputs)
+    nn.init.xavier_uniform_(embedding.weight)
+    nn.init.xavier_normal_(hidden.weight)
+    nn.init.xavier_normal_(output.weight)
+    nn.init.zeros_(hidden.bias)
+    nn.init.constant_(output.bias, last_bias)
+    return nn.Sequential(embedding, hidden, nn.ReLU(), output)
+
+
+class LabelCorrector(nn.Module):
+    """Weight w(rank, class) in (0, 1) that the corrected target gives to the observed label.
+
+    Args:
+        num_ranks: Number of rank bins R, at least 2 (100 in the paper).
+        num_classes: Number of classes C.
+        per_class: One output per class, of which that of the observed class counts; otherwise
+            one output for all classes.
+    """
+
+    def __init__(self, *, num_ranks: int, num_classes: int, per_class: bool) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.per_class = per_class
+        self.layers = _embedding_mlp(num_ranks, num_classes if per_class else 1, _CORRECTOR_BIAS)
+        self.register_buffer("rows", torch.arange(num_ranks), persistent=False)
+
+    def table(self) -> Tensor:
+        """Returns every weight, shape (R, C); differentiable in the parameters."""
+        weights: Tensor = torch.sigmoid(self.layers(self.rows))
+        return weights.expand(-1, self.num_classes)
+
+    def forward(self, ranks: Tensor, labels: Tensor) -> Tensor:
+        """Weights of samples with the given rank bins and observed labels, shape (N,)."""
+        return self.table()[ranks, labels]
+
+
+class MarginGenerator(nn.Module):
+    """Additive margin per class, in nats, for the logits of the training losses.
+
+    Only differences between classes matter; show margins mean-centred.
+
+    Args:
+        num_classes: Number of classes C.
+    """
+
+    def __init__(self, *, num_classes: int) -> None:
+        super().__init__()
+        self.layers = _embedding_mlp(1, num_classes, _MARGIN_BIAS)
+        self.register_buffer("row", torch.zeros(1, dtype=torch.int64), persistent=False)
+
+    def forward(self) -> Tensor:
+        """Returns the margins, shape (C,); differentiable in the parameters."""
+        margins: Tensor = self.layers(self.row)
+        return margins[0]
+
+
+class DynamicLoss(LearnedLoss):
+    """Both components, each of which may be absent; without both it is cross-entropy.
+
+    Args:
+        settings: Which components there are, and how they work.
+        facts: Number of classes, and the streams that initial loss parameters are drawn from.
+
+    Attributes:
+        corrector: The label corrector; None trains on observed labels.
+        margin: The margin generator; None adds no margin.
+    """
+
+    look_ahead_view = "weak"
+    corrector: LabelCorrector | None
+    margin: MarginGenerator | None
+
+    def __init__(self, settings: DynamicLossConfig, facts: TrainingFacts) -> None:
+        super().__init__()
+        self.settings = settings
+        self.corrector, self.margin = None, None
+        if settings.corrector.enabled:
+            with default_generator_seeded(facts.streams.derive("corrector")):
+                self.corrector = LabelCorrector(
+                    num_ranks=settings.corrector.ranks,
+                    num_classes=facts.num_classes,
+                    per_class=settings.corrector.per_class,
+                )
+        if settings.margin.enabled:
+            with default_generator_seeded(facts.streams.derive("margin")):
+                self.margin = MarginGenerator(num_classes=facts.num_classes)
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether targets of the real step depend on the classifier: with a corrector."""
+        return self.corrector is not None
+
+    def margins(self) -> Tensor | float:
+        """Returns the margins in nats, shape (C,); 0 without a margin generator."""
+        return 0.0 if self.margin is None else self.margin()
+
+    def targets(self, labels: Tensor, ranks: Tensor, pseudo_labels: Tensor | None) -> Tensor:
+        """Returns the corrected targets (N, C), or the labels (N,) themselves without a corrector.
+
+        Args:
+            labels: Observed labels, int64, shape (N,).
+            ranks: Rank bins in [0, R), int64, shape (N,).
+            pseudo_labels: Distributions over classes, shape (N, C); None without a corrector.
+        """
+        if self.corrector is None or pseudo_labels is None:
+            return labels
+        return corrected_targets(self.corrector(ranks, labels), labels, pseudo_labels)
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, ranks: Tensor, pseudo_labels: Tensor | None
+    ) -> Tensor:
+        """Mean training loss of a batch in nats: cross-entropy of logits (N, C) plus margin.
+
+        The other arguments are those of `targets`.
+        """
+        return F.cross_entropy(logits + self.margins(), self.targets(labels, ranks, pseudo_labels))
+
+    def look_ahead_loss(
+        self, logits: Tensor, labels: Tensor, ranks: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """See `LearnedLoss.look_ahead_loss`; pseudo-labels are made of these logits."""
+        loss: Tensor = self(logits, labels, ranks, self._pseudo_labels_of(logits, generator))
+        return loss
+
+    def real_loss(
+        self, logits: Tensor | None, labels: Tensor, ranks: Tensor, generator: torch.Generator
+    ) -> Callable[[Tensor], Tensor]:
+        """See `LearnedLoss.real_loss`: targets and margins by the present parameters."""
+        with torch.no_grad():
+            pseudo_labels = None if logits is None else self._pseudo_labels_of(logits, generator)
+            targets = self.targets(labels, ranks, pseudo_labels)
+            margins = self.margins()
+        return lambda strong: F.cross_entropy(strong + margins, targets)
+
+    def finetune_margins(self) -> Tensor | float:
+        """See `LearnedLoss.finetune_margins`."""
+        return self.margins() if self.settings.margin.in_finetune else 0.0
+
+    def _pseudo_labels_of(self, logits: Tensor, generator: torch.Generator) -> Tensor | None:
+        if self.corrector is None:
+            return None
+        return make_pseudo_labels(logits, self.settings.corrector.pseudo_labels, generator)

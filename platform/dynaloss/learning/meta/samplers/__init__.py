@@ -1,0 +1,1 @@
+"""Ways to choose metadata, one module each; see `dynaloss.config.families.SAMPLERS`."""

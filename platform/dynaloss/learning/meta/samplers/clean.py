@@ -1,0 +1,31 @@
+"""A clean set that a file names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynaloss.config.families import SAMPLERS, SamplerKind
+from dynaloss.config.trial import SamplerConfig
+from dynaloss.learning.meta.samplers._candidates import Candidates
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
+    if candidates.clean_set is None:
+        raise ValueError("`clean_set` must be given for the kind `clean`.")
+    return candidates.clean_set
+
+
+SAMPLERS.add(
+    SamplerKind(
+        name="clean",
+        description="the set in sampler.path with its true labels, which count as clean labels "
+        "used",
+        settings=SamplerConfig,
+        draw=_draw,
+        uses=("keep_in_train", "path"),
+        has_true_labels=True,
+    )
+)

@@ -1,0 +1,44 @@
+"""Hierarchical sampling, the paper's: at random per class, then the lowest losses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynaloss.config.families import SAMPLERS, SamplerKind
+from dynaloss.config.trial import SamplerConfig
+from dynaloss.learning.meta.samplers._candidates import (
+    Candidates,
+    balanced_sample,
+    low_loss_sample,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def hierarchical_sample(settings: SamplerConfig, candidates: Candidates) -> Tensor:
+    """Draws per observed class some samples at random, and keeps those of the lowest loss.
+
+    Source: arXiv 2211.12506, hierarchical sampling. With m the size of the smallest observed
+    class, floor(random_ratio * m) samples per class are drawn at random (diversity), of which
+    floor(random_ratio * m * low_loss_ratio) with the lowest loss are kept (cleanness).
+
+    Returns:
+        Positions of the metadata, the same number of every class, ascending, int64.
+    """
+    losses, labels = candidates.losses, candidates.labels
+    num_drawn, num_kept = candidates.sizes(settings)
+    drawn = balanced_sample(labels, num_drawn, candidates.generator)
+    return drawn[low_loss_sample(losses[drawn], labels[drawn], num_kept)]
+
+
+SAMPLERS.add(
+    SamplerKind(
+        name="hierarchical",
+        description="at random per class, then the lowest losses of those",
+        source="Jiang et al., arXiv 2211.12506",
+        settings=SamplerConfig,
+        draw=hierarchical_sample,
+        uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
+    )
+)

@@ -1,0 +1,28 @@
+"""As many samples of every class as hierarchical sampling keeps, those of the lowest loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynaloss.config.families import SAMPLERS, SamplerKind
+from dynaloss.config.trial import SamplerConfig
+from dynaloss.learning.meta.samplers._candidates import Candidates, low_loss_sample
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
+    _, num_kept = candidates.sizes(settings)
+    return low_loss_sample(candidates.losses, candidates.labels, num_kept)
+
+
+SAMPLERS.add(
+    SamplerKind(
+        name="low_loss_only",
+        description="the lowest losses per class",
+        settings=SamplerConfig,
+        draw=_draw,
+        uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
+    )
+)

@@ -1,0 +1,32 @@
+"""As many samples as hierarchical sampling keeps, at random whatever their class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynaloss.config.families import SAMPLERS, SamplerKind
+from dynaloss.config.trial import SamplerConfig
+from dynaloss.lazy import torch
+from dynaloss.learning.meta.samplers._candidates import Candidates
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
+    labels, generator = candidates.labels, candidates.generator
+    _, num_kept = candidates.sizes(settings)
+    num_classes = int((torch.bincount(labels) > 0).sum())
+    order = torch.randperm(len(labels), generator=generator, device=labels.device)
+    return order[: num_kept * num_classes].sort().values
+
+
+SAMPLERS.add(
+    SamplerKind(
+        name="random",
+        description="at random, whatever the class",
+        settings=SamplerConfig,
+        draw=_draw,
+        uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
+    )
+)

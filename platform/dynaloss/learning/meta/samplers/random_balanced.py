@@ -1,0 +1,28 @@
+"""As many samples of every class as hierarchical sampling keeps, at random."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynaloss.config.families import SAMPLERS, SamplerKind
+from dynaloss.config.trial import SamplerConfig
+from dynaloss.learning.meta.samplers._candidates import Candidates, balanced_sample
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
+    _, num_kept = candidates.sizes(settings)
+    return balanced_sample(candidates.labels, num_kept, candidates.generator)
+
+
+SAMPLERS.add(
+    SamplerKind(
+        name="random_balanced",
+        description="at random per class",
+        settings=SamplerConfig,
+        draw=_draw,
+        uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
+    )
+)
