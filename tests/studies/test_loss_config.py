@@ -6,22 +6,44 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynaloss.learning.losses import TRAINING_LOSSES
-from dynaloss.learning.models import MODELS as BUILT
-from dynaloss.studies import LOSSES, TrialConfig, effective_config, override, trial_key
+from dynaloss.config import TrialConfig
+from dynaloss.config.families import LOSSES, SAMPLERS
+from dynaloss.config.settings import Settings
+from dynaloss.studies import effective_config, override, trial_key
 from dynaloss.studies.overrides import apply_overrides
 from dynaloss.studies.reading.problems import problems_of
-
-from dynaloss.studies import MODELS  # isort: skip
 
 
 def _key_of(overrides: dict[str, Any]) -> str:
     return trial_key(override(TrialConfig(), overrides), 0, 0, "data")
 
 
-def test_every_loss_and_model_of_the_settings_can_be_built() -> None:
-    assert set(LOSSES) == {"dynamic", "meta_weight_net", *TRAINING_LOSSES}
-    assert set(MODELS) == set(BUILT)
+def test_every_loss_names_itself_and_its_own_settings() -> None:
+    settings = [kind.settings() for kind in LOSSES.values()]
+    assert [s.name for s in settings] == list(LOSSES)
+    assert len(set(map(type, settings))) == len(LOSSES)
+
+
+@pytest.mark.parametrize("kind", SAMPLERS.values(), ids=lambda kind: kind.name)
+def test_every_sampler_uses_settings_that_exist(kind: Any) -> None:
+    assert issubclass(kind.settings, Settings)
+    assert set(kind.uses) <= {*kind.settings.model_fields} - {"kind"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "value"),
+    [
+        (kind, setting, value)
+        for kind in SAMPLERS
+        for setting, value in (
+            ("random_ratio", 0.3), ("low_loss_ratio", 0.3), ("every", 3), ("keep_in_train", True),
+        )
+    ],
+)  # fmt: skip
+def test_a_sampler_setting_counts_where_it_is_used(kind: str, setting: str, value: Any) -> None:
+    base = {"sampler.kind": kind, "sampler.path": "set.npy"}
+    changed = _key_of({**base, f"sampler.{setting}": value}) != _key_of(base)
+    assert changed is (setting in SAMPLERS[kind].uses)
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "dynamic"])
@@ -88,7 +110,7 @@ def test_a_clean_set_counts_by_its_content(tmp_path: Path) -> None:
          "'torchvision/resnet5'; did you mean 'torchvision/resnet50'?"),
         ({"loss.name": "gce", "loss.q": 0}, "[loss.q] must be greater than 0, but got 0"),
         ({"data.views.mixup": 0.2},
-         "[loss] must be 'cross_entropy', 'balanced_softmax' or 'logit_adjustment' where "
+         "[loss] must be 'balanced_softmax', 'cross_entropy' or 'logit_adjustment' where "
          "data.views.mixup is above 0: 'dynamic' has no target for a mixed image"),
         ({"data.views.mixup": -1}, "[data.views.mixup] must be at least 0, but got -1"),
     ],
@@ -101,7 +123,7 @@ def test_refused_in_plain_words(values: dict[str, Any], problem: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_mixup_goes_with_the_losses_that_accept_soft_targets(name: str) -> None:
-    accepted = name in TRAINING_LOSSES and TRAINING_LOSSES[name].accepts_soft_targets
+    accepted = name in ("cross_entropy", "balanced_softmax", "logit_adjustment")
     values = apply_overrides({}, {"loss.name": name, "data.views.mixup": 0.2})
     assert (not problems_of(TrialConfig, values)) is accepted
 

@@ -58,7 +58,7 @@ def test_baselines_stand_beside_a_design_with_their_own_defaults(load_text: Load
 
 def test_a_baseline_is_a_loss_that_there_is(problems_of: ProblemsOf) -> None:
     (problem,) = problems_of("ablation: {components: [margin], baselines: [ldam, ldan]}\n")
-    assert problem.startswith("1: [ablation.baselines] must be one of 'cross_entropy', ")
+    assert problem.startswith("1: [ablation.baselines] must be one of 'balanced_softmax', ")
     assert problem.endswith("but got 'ldan'; did you mean 'ldam'?")
     (problem,) = problems_of("ablation: {components: [margin], baselines: [dynamic]}\n")
     assert "but got 'dynamic'" in problem
@@ -310,8 +310,8 @@ def test_mixup_in_conditions_names_the_arms_it_does_not_go_with(problems_of: Pro
           focal: {loss.name: focal}
         """)
     assert [text for text in found if "[arms.focal.loss.name]" in text] == [
-        "5: [arms.focal.loss.name] leads to loss, which must be 'cross_entropy', "
-        "'balanced_softmax' or 'logit_adjustment' where data.views.mixup is above 0: 'focal' has "
+        "5: [arms.focal.loss.name] leads to loss, which must be 'balanced_softmax', "
+        "'cross_entropy' or 'logit_adjustment' where data.views.mixup is above 0: 'focal' has "
         "no target for a mixed image"
     ]
     assert len(found) == 1

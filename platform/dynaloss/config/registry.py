@@ -49,7 +49,7 @@ _SettingsKind = TypeVar("_SettingsKind", bound=SettingsKind)
 
 
 class Registry(Mapping[str, _Kind]):
-    """The kinds of one family by name, in the order of their modules.
+    """The kinds of one family: sorted by name, or in their order where one module holds them all.
 
     At the first look the family's home is imported, and with it every module in it whose name has
     no leading underscore; each adds its kinds. No such module may import torch, ray, mlflow or
@@ -91,10 +91,12 @@ class Registry(Mapping[str, _Kind]):
             if not self._is_loaded:
                 self._is_loaded = True  # at once: a module may look at the registry it adds to
                 try:
-                    _import_all(self.home)
+                    is_package = _import_all(self.home)
                 except BaseException:
                     self._is_loaded = False
                     raise
+                if is_package:  # modules import each other: their order is no order to show
+                    self._kinds = dict(sorted(self._kinds.items()))
         return self._kinds
 
 
@@ -143,11 +145,13 @@ class OneOf(Generic[_SettingsKind]):
         return core_schema.no_info_plain_validator_function(validate)
 
 
-def _import_all(home: str) -> None:
-    package = importlib.import_module(home)
-    for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+def _import_all(home: str) -> bool:
+    """Imports a module, or a package with all its public modules; whether it is a package."""
+    path = getattr(importlib.import_module(home), "__path__", None)
+    for module in pkgutil.iter_modules(path or ()):
         if not module.name.startswith("_"):
             importlib.import_module(f"{home}.{module.name}")
+    return path is not None
 
 
 def groups_of(field: FieldInfo) -> tuple[type[Settings], ...]:
