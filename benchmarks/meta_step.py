@@ -31,7 +31,9 @@ import torch
 from machine import describe
 from torch.nn import functional as F
 
-from dynaloss.learning.losses.dynamic import DynamicLoss, LabelCorrector, MarginGenerator
+from dynaloss.learning.losses._dynamic_modules import DynamicLoss
+from dynaloss.learning.losses._interfaces import TrainingFacts
+from dynaloss.learning.losses.dynamic import DynamicLossConfig
 from dynaloss.learning.meta.hypergradient import (
     Hypergradient,
     LookAhead,
@@ -40,8 +42,9 @@ from dynaloss.learning.meta.hypergradient import (
     hypergradient,
     unrolled_hypergradient,
 )
-from dynaloss.learning.models import build_model
+from dynaloss.learning.models.building import build_model
 from dynaloss.learning.models.heads import last_linear
+from dynaloss.learning.streams import Streams
 
 SHAPES = {"small_cnn": (1, 8, 8), "resnet8": (3, 32, 32), "resnet32": (3, 32, 32)}
 CASES = ["small_cnn:128", "small_cnn:512", "resnet32:128", "resnet32:512"]
@@ -64,13 +67,9 @@ class Problem:
         self.ranks = torch.randint(R, (batch,), generator=generator).to(device)
         self.pseudo = F.one_hot(labels(), C).float().to(device)
         self.model = build_model(model, input_shape=shape, num_classes=C, seed=0).to(device)
-        corrector = LabelCorrector(num_ranks=R, num_classes=C, per_class=True)
-        self.loss = DynamicLoss(
-            corrector=corrector,
-            margin=MarginGenerator(num_classes=C),
-            pseudo_labels="sampled",
-            margin_in_finetune=True,
-        ).to(device)
+        streams = Streams(base_seed=0, seed=0)
+        facts = TrainingFacts(class_counts=torch.ones(C), epochs=1, streams=streams)
+        self.loss = DynamicLoss(DynamicLossConfig(), facts).to(device)
         self.buffers = {n: 0.01 * torch.randn_like(w) for n, w in self.model.named_parameters()}
 
     def inner(self, logits: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ The setting is that of arXiv 2211.12506: ResNet-32, batch 512, 325 epochs of whi
 the clean test set. `--data` holds cifar-10-batches-py/ as torchvision unpacks it, or train.parquet
 and test.parquet. A piece ends before `--minutes` are over, at least one epoch later; the same
 command goes on from its checkpoint, bit for bit on a CPU and with `--deterministic` on a GPU.
-Needs torch, torchvision and numpy alone (and pyarrow for parquet).
+Needs torch, torchvision, numpy and pydantic alone (and pyarrow for parquet).
 """
 
 from __future__ import annotations
@@ -25,22 +25,15 @@ from typing import Any
 import torch
 from machine import describe
 
-from dynaloss.config.data import DataConfig, NoiseConfig, SourceSettings, ViewsConfig
-from dynaloss.data.sources import Source, load_source
-from dynaloss.data.splits import make_splits, open_split
-from dynaloss.data.views.weak_and_strong import Views
+from dynaloss.config import TrialConfig
+from dynaloss.config.families import MODELS
+from dynaloss.data.sources import load_source
 from dynaloss.errors import DynalossError
-from dynaloss.learning.losses.cross_entropy import CrossEntropy
-from dynaloss.learning.losses.dynamic import DynamicLoss, LabelCorrector, MarginGenerator
-from dynaloss.learning.meta.sampler import SamplerSettings
-from dynaloss.learning.models import MODELS, build_model
-from dynaloss.learning.streams import Streams, default_generator_seeded
-from dynaloss.learning.trainer import Trainer, TrainerSettings
+from dynaloss.execution.trial.assembly import assemble_trial
 
 # What a piece must leave of its time, in epochs: to write its state, and for a slower epoch.
 RESERVE_EPOCHS = 1.5
 SAVE_SECONDS = 60.0
-NUM_RANKS = 100
 # What names a condition: the same command goes on, and any other starts anew.
 SETTING = (
     "loss", "rate", "imbalance", "model", "epochs", "warmup_epochs", "batch_size", "n_max",
@@ -78,86 +71,30 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def load_cifar10(folder: Path) -> Source:
-    """CIFAR-10 in either layout."""
-    name = "parquet" if (folder / "train.parquet").exists() else "cifar10"
-    return load_source(SourceSettings(source=name, root=str(folder)))
-
-
-def build_trainer(options: argparse.Namespace, source: Source) -> tuple[Trainer, dict[str, Any]]:
-    """The trainer of the condition, and the record of what was done to the data."""
-    device, C = torch.device(options.device), source.num_classes
-    streams = Streams(base_seed=0, seed=options.seed)
-    splits = make_splits(source, _bias(options), streams)
-    views = Views.of_source(source, device, ViewsConfig(augment="autoaugment", cutout=16))
-    model = build_model(
-        options.model,
-        input_shape=source.input_shape,
-        num_classes=C,
-        seed=streams.derive("initialisation"),
-    )
-    trainer = Trainer(
-        model=model.to(device),
-        loss=_loss(options.loss, C, streams).to(device),
-        train=open_split(splits.train, views, device),
-        evaluations={"test": open_split(splits.test, views, device)},
-        num_classes=C,
-        settings=_trainer_settings(options),
-        clean_set=None,
-        num_clean_labels=0,
-        streams=streams,
-        device=device,
-    )
-    return trainer, splits.record
-
-
-def _bias(options: argparse.Namespace) -> DataConfig:
-    return DataConfig(
-        noise=NoiseConfig(rate=options.rate),
-        imbalance_factor=options.imbalance,
-        n_max=options.n_max,
-    )
-
-
-def _loss(name: str, num_classes: int, streams: Streams) -> DynamicLoss | CrossEntropy:
-    if name == "cross_entropy":
-        return CrossEntropy(label_smoothing=0.0)
-    with default_generator_seeded(streams.derive("corrector")):
-        corrector = LabelCorrector(num_ranks=NUM_RANKS, num_classes=num_classes, per_class=True)
-    with default_generator_seeded(streams.derive("margin")):
-        margin = MarginGenerator(num_classes=num_classes)
-    return DynamicLoss(
-        corrector=corrector, margin=margin, pseudo_labels="sampled", margin_in_finetune=True
-    )
-
-
-def _trainer_settings(options: argparse.Namespace) -> TrainerSettings:
-    return TrainerSettings(
-        epochs=options.epochs,
-        warmup_epochs=options.warmup_epochs,
-        ramp_epochs=5,
-        batch_size=options.batch_size,
-        lr=0.1,
-        momentum=0.9,
-        weight_decay=5e-4,
-        meta_lr=3e-3,
-        meta_every=1,
-        meta_batch_size=options.batch_size,
-        num_ranks=NUM_RANKS,
-        hypergradient="forward",
-        warm_start_epochs=options.warmup_epochs,
-        finetune=options.loss == "dynamic",
-        mixup=0.0,
-        precision=options.precision,
-        is_deterministic=options.deterministic,
-        is_compiled=options.compile,
-        sampler=SamplerSettings(
-            kind="hierarchical",
-            random_ratio=0.5,
-            low_loss_ratio=0.5,
-            every=1,
-            keep_in_train=False,
-        ),
+def trial_of(options: argparse.Namespace) -> TrialConfig:
+    """The settings of the condition; what is not named here is the paper's by default."""
+    name = "parquet" if (options.data / "train.parquet").exists() else "cifar10"
+    return TrialConfig.model_validate(
+        {
+            "data": {
+                "source": name,
+                "root": str(options.data),
+                "noise": {"kind": "symmetric", "rate": options.rate},
+                "imbalance_factor": options.imbalance,
+                "n_max": options.n_max,
+                "views": {"augment": "autoaugment", "cutout": 16},
+            },
+            "model": {"name": options.model},
+            "loss": {"name": options.loss},
+            "schedule": {
+                "epochs": options.epochs,
+                "warmup_epochs": options.warmup_epochs,
+                "batch_size": options.batch_size,
+                "precision": options.precision,
+                "deterministic": options.deterministic,
+                "compile": options.compile,
+            },
+        }
     )
 
 
@@ -178,8 +115,16 @@ class Piece:
         self._checkpoint = self.path.with_suffix(".pt")
         self._history: list[dict[str, float]] = []
         self._peak = 0.0
-        self._source = load_cifar10(options.data)
-        self.trainer, self._record = build_trainer(options, self._source)
+        config = trial_of(options)
+        self._source = load_source(config.data)
+        trial = assemble_trial(
+            config,
+            seed=options.seed,
+            base_seed=0,
+            source=self._source,
+            device=torch.device(options.device),
+        )
+        self.trainer, self._record = trial.trainer, trial.data_record
         self._resume()
 
     def _resume(self) -> None:
@@ -206,7 +151,7 @@ class Piece:
                 self._save()
                 saved = now
         self._save()
-        return self.trainer.epoch == self._options.epochs
+        return self.trainer.is_done
 
     def _save(self) -> None:
         self._peak = max(self._peak, peak_mib(torch.device(self._options.device)))
@@ -228,7 +173,7 @@ class Piece:
         seconds = statistics.median(metrics["time/epoch_seconds"] for metrics in self._history)
         num_images = self._record["splits"]["train"]
         return {
-            "finished": self.trainer.epoch == self._options.epochs,
+            "finished": self.trainer.is_done,
             "epoch": self.trainer.epoch,
             "last_accuracy": last["test/accuracy"],
             "mean_of_last_10_accuracy": last["test/accuracy_last10"],
@@ -259,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     try:
         piece = Piece(options, started)
-        finished = piece.trainer.epoch == options.epochs or piece.run()
+        finished = piece.trainer.is_done or piece.run()
     except DynalossError as error:
         raise SystemExit(f"error: {error}") from error
     print(f"{'finished' if finished else 'continue with the same command'}: {piece.path}")

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
 
+from dynaloss.config import TrialConfig
 from dynaloss.data.sources import load_source
 from dynaloss.execution.trial.assembly import assemble_trial
-from dynaloss.studies import TrialConfig, override
+from dynaloss.studies import override
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "paper.py"

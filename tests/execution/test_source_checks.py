@@ -52,11 +52,11 @@ def _check(*overrides: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        ({"model.name": "torchvision/resnet18"}, "takes images of 3 channels, but they have 1"),
+        ({"model.name": "torchvision/resnet18"}, "accepts images of 3 channels, but they have 1"),
         ({**_IMAGES, "model.name": "torchvision/alexnet"},
-         "[model.name] 'torchvision/alexnet' does not take images of 16 x 16 pixels"),
+         "[model.name] 'torchvision/alexnet' does not accept images of 16 x 16 pixels"),
         ({**_IMAGES, "model.name": "torchvision/vit_b_16", "data.image_size": 20},
-         "[model.name] 'torchvision/vit_b_16' does not take images of 20 x 20 pixels"),
+         "[model.name] 'torchvision/vit_b_16' does not accept images of 20 x 20 pixels"),
         ({**_DIGITS, "model.pretrained_path": "none.pt"}, "none.pt cannot be read"),
         ({**_DIGITS, "model.pretrained_path": "other.pt"}, "1 unknown"),
         ({**_CLEAN, "sampler.path": "none.npy"}, "none.npy: cannot be read as a list of indices"),

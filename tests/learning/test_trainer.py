@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from dynaloss.errors import InputError
 from dynaloss.learning.batches import Batch
 from dynaloss.learning.meta.hypergradient import HYPERGRADIENTS
-from dynaloss.learning.trainer import Diverged, EpochReport, Trainer
+from dynaloss.learning.reports import Diverged, EpochReport
+from dynaloss.learning.trainer import Trainer
 
 ARMS = ["none", "corrector", "margin", "full"]
 

@@ -16,7 +16,8 @@ from dynaloss.learning.losses._interfaces import TrainingLoss
 from dynaloss.learning.losses.dynamic import make_pseudo_labels
 from dynaloss.learning.meta.clean_set import load_clean_set
 from dynaloss.learning.models.heads import CosineLinear, last_linear, make_head_cosine
-from dynaloss.learning.trainer import Diverged, Trainer
+from dynaloss.learning.reports import Diverged
+from dynaloss.learning.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
 

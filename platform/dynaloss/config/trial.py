@@ -201,7 +201,8 @@ class TrialConfig(Settings):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     loss: Annotated[LossConfig, OneOf(LOSSES, tag="name", default="dynamic")] = Field(
-        default_factory=lambda: LOSSES["dynamic"].settings(), validate_default=True
+        default_factory=lambda: LOSSES["dynamic"].settings.model_validate({}),
+        validate_default=True,
     )
     sampler: Annotated[SamplerConfig, OneOf(SAMPLERS, tag="kind", default="hierarchical")] = Field(
         default_factory=lambda: SAMPLERS["hierarchical"].settings()
@@ -220,9 +221,10 @@ class TrialConfig(Settings):
     def _fit_for_mixup(cls, loss: LossConfig, info: ValidationInfo) -> LossConfig:
         data = info.data.get("data")
         if data is not None and data.views.mixup and not loss.accepts_soft_targets:
-            kinds = [f"'{n}'" for n, k in LOSSES.items() if k.settings().accepts_soft_targets]
+            defaults = {name: kind.settings.model_validate({}) for name, kind in LOSSES.items()}
+            fit = [f"'{name}'" for name, given in defaults.items() if given.accepts_soft_targets]
             raise refusal(
-                f"must be {', '.join(kinds[:-1])} or {kinds[-1]} where data.views.mixup is above "
+                f"must be {', '.join(fit[:-1])} or {fit[-1]} where data.views.mixup is above "
                 f"0: '{loss.name}' has no target for a mixed image"
             )
         return loss

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from dynaloss.config.trial import DataConfig, TrialConfig
+from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.errors import InputError
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.recording import Ending, Recorder

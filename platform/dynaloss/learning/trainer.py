@@ -121,6 +121,11 @@ class Trainer:
 
     # -- epochs ---------------------------------------------------------------------------
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the last epoch is over."""
+        return self.epoch >= self._config.schedule.epochs
+
     def epochs(self) -> Iterator[EpochReport]:
         """Trains to the last epoch, and yields one report an epoch.
 
@@ -128,7 +133,7 @@ class Trainer:
             Diverged: If a loss or a weight is not finite; the state is then no longer good.
         """
         schedule = self._config.schedule
-        while self.epoch < schedule.epochs:
+        while not self.is_done:
             with self._layers.active(), deterministic_algorithms(schedule.deterministic):
                 report = self._run_epoch()
             yield report

@@ -73,11 +73,11 @@ def baseline_arms(losses: Sequence[str]) -> dict[str, Overrides]:
     Args:
         losses: Names of `baseline_losses`.
     """
+    defaults = {loss: LOSSES[loss].settings.model_validate({}).model_dump() for loss in losses}
+    defaults = {loss: LOSSES[loss].settings.model_validate({}).model_dump() for loss in losses}
     return {
-        loss: {
-            f"loss.{name}": value for name, value in LOSSES[loss].settings().model_dump().items()
-        }
-        for loss in losses
+        loss: {f"loss.{name}": value for name, value in values.items()}
+        for loss, values in defaults.items()
     }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.config.settings import Scalar, show
-from dynaloss.config.trial import DataConfig, TrialConfig
 from dynaloss.studies.identity import digest_of, effective_config, trial_key
 from dynaloss.studies.overrides import override, setting_keys, value_at
 from dynaloss.studies.study import AblationStudy, Study

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from dynaloss.config.trial import DataConfig, TrialConfig
+from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.errors import InputError
 from dynaloss.execution.ablation import Sources, launch_ablation, order_of
 from dynaloss.execution.backends.interrupts import sigterm_as_sigint

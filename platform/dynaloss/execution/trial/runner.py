@@ -16,7 +16,7 @@ from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
     from dynaloss.data.sources import Source
-    from dynaloss.learning.trainer import EpochReport
+    from dynaloss.learning.reports import EpochReport
 
 __all__ = ["StepResult", "TrialOrder", "TrialRunner"]
 
@@ -84,7 +84,7 @@ class TrialRunner:
 
     def step(self) -> StepResult:
         """Trains an epoch; what goes wrong is returned as the trial's outcome."""
-        from dynaloss.learning.trainer import Diverged
+        from dynaloss.learning.reports import Diverged
 
         try:
             return self._step()
@@ -110,7 +110,7 @@ class TrialRunner:
             reports=replayed + tuple(self._history[-1:] if report is not None else ()),
             data=trial.data_record if first else {},
         )
-        if _is_done(trial):
+        if trial.trainer.is_done:
             diagnostics = self._diagnostics(trial)
             return replace(result, outcome=Outcome.COMPLETED, diagnostics=diagnostics)
         if time.monotonic() - self._written > CHECKPOINT_SECONDS:
@@ -140,7 +140,7 @@ class TrialRunner:
         peak = max(before.get("memory/peak_mib", 0.0), peak_mib(self._device))
         metrics = {**report.metrics, "time/trial_seconds": seconds, "memory/peak_mib": peak}
         self._history.append((report.epoch, metrics))
-        if _is_done(trial):
+        if trial.trainer.is_done:
             size = self._checkpoint.size_of(self._state(trial))
             metrics["disk/checkpoint_mib"] = size / 2**20
 
@@ -153,7 +153,3 @@ class TrialRunner:
         if "confusion" in diagnostics:
             diagnostics["confusion"]["class_names"] = record["class_names"]
         return diagnostics | {"data": record}
-
-
-def _is_done(trial: AssembledTrial) -> bool:
-    return trial.trainer.epoch >= trial.trainer.settings.epochs

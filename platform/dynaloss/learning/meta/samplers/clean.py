@@ -21,8 +21,7 @@ def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
 SAMPLERS.add(
     SamplerKind(
         name="clean",
-        description="the set in sampler.path with its true labels, which count as clean labels "
-        "used",
+        description="the set in sampler.path, with true labels that count as clean labels used",
         settings=SamplerConfig,
         draw=_draw,
         uses=("keep_in_train", "path"),
