@@ -76,8 +76,7 @@ def _speed(metrics: Mapping[str, float]) -> str:
 
 def print_catalogue() -> None:
     """Prints what can be named in a study file."""
-    from dynaloss.config.data import SOURCES
-    from dynaloss.config.families import LOSSES, MODELS, SAMPLERS
+    from dynaloss.config.families import LOSSES, MODELS, SAMPLERS, SOURCES
     from dynaloss.studies.reading.bundled import bundled_studies
 
     studies = {name: path.parent.name for name, path in sorted(bundled_studies().items())}
@@ -87,7 +86,7 @@ def print_catalogue() -> None:
     }
     for title, entries in (
         ("studies", studies),
-        ("data sources", {name: kind.description for name, kind in SOURCES.items()}),
+        ("data sources", _described(SOURCES)),
         ("models", models),
         ("losses", _described(LOSSES)),
         ("metadata samplers", _described(SAMPLERS)),
