@@ -57,11 +57,11 @@ def test_second_launch_runs_nothing_and_a_new_seed_only_itself(command_line: Com
 
     again = command_line.run("ablate", study)
     assert again.returncode == 0, again.stderr
-    assert "4 had ended before" in again.stdout
+    assert "4 finished before" in again.stdout
     assert trial_runs(command_line.folder) == before
 
     more = command_line.run("ablate", command_line.write_study(seeds=[0, 1]))
-    assert "4 completed, 4 had ended before (of 8 trials" in more.stdout
+    assert "4 completed, 4 finished before (of 8 trials" in more.stdout
     assert "seeds added: 1." in more.stdout
     assert "seeds added: 1." in report.read_text("utf-8")
     assert set(before) < set(trial_runs(command_line.folder))
@@ -104,7 +104,7 @@ def test_a_launch_that_is_stopped_and_killed_goes_on_to_the_same_result(
 
     rest = command_line.run("ablate", study)
     assert rest.returncode == 0, rest.stderr
-    assert "had ended before" in rest.stdout
+    assert "finished before" in rest.stdout
     assert set(runs) <= set(trial_runs(command_line.folder))
     assert len(trial_runs(command_line.folder)) == 4
     assert last_values(command_line.folder) == uninterrupted

@@ -11,37 +11,6 @@ import click
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
-
-def figures_option(text: str) -> Callable[[_Command], _Command]:
-    """`--figures DIR`.
-
-    Args:
-        text: What is written there, for the help.
-    """
-    return click.option(
-        "--figures",
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
-        help=text,
-    )
-
-
-def format_option(of: str) -> Callable[[_Command], _Command]:
-    """`--format table|json`.
-
-    Args:
-        of: What is printed in it, for the help.
-    """
-    return click.option(
-        "--format",
-        "format_",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        show_default=True,
-        help=f"Format of {of}.",
-    )
-
-
 _storage_option = click.option(
     "--storage",
     type=click.Path(file_okay=False, path_type=Path),
@@ -56,12 +25,12 @@ _uri_option = click.option(
     metavar="URI",
     envvar="MLFLOW_TRACKING_URI",
     show_envvar=True,
-    help="MLflow tracking store; SQLite under the storage folder unless given.",
+    help="MLflow tracking store; by default SQLite in the storage folder.",
 )
 
 
 def workspace_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--storage` and `--tracking-uri`, passed on as one `workspace`."""
+    """`--storage` and `--tracking-uri`, passed to the command as one `workspace`."""
 
     @wraps(command)
     def with_workspace(
@@ -72,3 +41,25 @@ def workspace_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, workspace=Workspace(storage, tracking_uri), **options)
 
     return _storage_option(_uri_option(with_workspace))
+
+
+def figures_option(text: str) -> Callable[[_Command], _Command]:
+    """`--figures DIR`, with this help."""
+    return click.option(
+        "--figures",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help=text,
+    )
+
+
+def format_option(of: str) -> Callable[[_Command], _Command]:
+    """`--format table|json`, whose help names what is printed."""
+    return click.option(
+        "--format",
+        "format_",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help=f"Format of {of}.",
+    )

@@ -1,10 +1,9 @@
-"""`dynaloss ablate --plan`: what would run, what it takes, what it can show."""
+"""`dynaloss ablate --plan`: the trials, their expected cost, and the differences they can show."""
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import click
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from dynaloss.analysis.forecast import Forecast, TrialCost, forecast, trials_left
 from dynaloss.analysis.metric_names import display_unit, format_value
-from dynaloss.cli.output import print_trials, terminal
+from dynaloss.cli.output import print_columns, print_json, terminal
 from dynaloss.execution.probe import probe_costs, trials_at_once
 from dynaloss.execution.progress import clock
 from dynaloss.studies.plan import Plan, plan_as_json
@@ -24,27 +23,25 @@ from dynaloss.studies.study import AblationStudy, ResourcesConfig
 from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking import Workspace, list_studies, read_plan, read_records
 
-__all__ = ["show_plan"]
-
 
 def show_plan(
     study: AblationStudy,
     plan: Plan,
+    workspace: Workspace,
     *,
     format_: str,
-    workspace: Workspace,
     spread: float | None = None,
     probe: bool = False,
 ) -> None:
-    """Prints every trial, then what is known of the plan.
+    """Prints every trial of a plan, then its cost and its power.
 
     Args:
         study: The study.
         plan: Its plan.
-        format_: `table` or `json`.
         workspace: Where earlier trials are recorded.
-        spread: Standard deviation of an arm over the seeds; from earlier trials unless given.
-        probe: Whether the cost is measured; from earlier trials unless it is.
+        format_: `table` or `json`.
+        spread: Standard deviation of an arm over the seeds; from earlier trials by default.
+        probe: Whether to measure the cost now instead of using earlier trials.
 
     Raises:
         InputError: If a probe finds no data, or the store cannot be opened.
@@ -56,10 +53,12 @@ def show_plan(
     known = forecast(plan, records, spread=spread, probed=probed)
     changes = stored_plan(plan).deviations_from(earlier)
     if format_ == "json":
-        content = plan_as_json(plan) | _as_json(study, plan, known, changes)
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        print_json(plan_as_json(plan) | _as_json(study, plan, known, changes))
         return
-    print_trials(plan)
+    print_columns(
+        ("key", "condition", "arm", "seed"),
+        [(trial.key, trial.condition, trial.arm, str(trial.seed)) for trial in plan.trials],
+    )
     _print_counts(known)
     source = "a probe of every size, alone" if probe else "the recorded epochs of earlier trials"
     for line in _lines(study, plan, known, source):
@@ -89,7 +88,10 @@ def _as_json(
             "unit": _unit(study.resources),
             "wall_seconds": known.wall_seconds(slots),
             "trials_at_once": slots,
-            **{name: _or_none(value) for name, value in asdict(_largest(known.costs)).items()},
+            **{
+                name: None if math.isnan(value) else value
+                for name, value in asdict(_largest(known.costs)).items()
+            },
         }
     return {
         "done": known.done,
@@ -103,7 +105,7 @@ def _as_json(
 
 
 def _print_counts(known: Forecast) -> None:
-    """Trials by condition and arm, those that have ended first: `2/3`; the longer list down."""
+    """Prints finished/planned trials by condition and arm, such as `2/3`; the longer as rows."""
     conditions, arms = (list(dict.fromkeys(names)) for names in zip(*known.counts, strict=True))
     down = len(arms) > len(conditions)
     rows, columns = (arms, conditions) if down else (conditions, arms)
@@ -129,11 +131,11 @@ def _lines(study: AblationStudy, plan: Plan, known: Forecast, source: str) -> li
 
 def _costs(known: Forecast, resources: ResourcesConfig, source: str) -> list[str]:
     if not known.remaining:
-        return ["cost: nothing is left to run"]
+        return ["cost: none, every trial is finished"]
     if known.costs is None:
         return [
-            "cost: unknown, no earlier trial of this study has recorded its time; "
-            "--probe measures it"
+            "cost: unknown, since no earlier trial of this study has recorded its time; "
+            "`--probe` measures it"
         ]
     slots = min(trials_at_once(resources), known.remaining)
     guess = f"; {known.guessed} trials by the mean of other arms" if known.guessed else ""
@@ -155,18 +157,13 @@ def _unit(resources: ResourcesConfig) -> str:
 
 
 def _largest(costs: tuple[TrialCost, ...]) -> TrialCost:
-    """The most that any trial takes of each; NaN where none tells."""
+    """The largest of each quantity over the trials; NaN where it is unknown for all."""
 
-    def most(name: str) -> float:
-        known = [value for cost in costs if not math.isnan(value := getattr(cost, name))]
-        return max(known, default=math.nan)
+    def largest(name: str) -> float:
+        values = (getattr(cost, name) for cost in costs)
+        return max((value for value in values if not math.isnan(value)), default=math.nan)
 
-    return TrialCost(
-        seconds=most("seconds"),
-        peak_mib=most("peak_mib"),
-        checkpoint_mib=most("checkpoint_mib"),
-        stored_mib=most("stored_mib"),
-    )
+    return TrialCost(**{field.name: largest(field.name) for field in fields(TrialCost)})
 
 
 def _memory(largest: TrialCost, resources: ResourcesConfig, slots: int) -> list[str]:
@@ -178,24 +175,20 @@ def _memory(largest: TrialCost, resources: ResourcesConfig, slots: int) -> list[
 
 
 def _disk(costs: tuple[TrialCost, ...], slots: int) -> list[str]:
-    """What stays, and what running trials need: a checkpoint is whole before it replaces one."""
+    """Disk space of results and checkpoints; a new checkpoint is complete before the old goes."""
     largest = _largest(costs)
     if math.isnan(largest.stored_mib) or math.isnan(largest.checkpoint_mib):
         return ["disk: unknown"]
     stored = sum(cost.stored_mib for cost in costs if not math.isnan(cost.stored_mib))
     while_running = 2 * slots * largest.checkpoint_mib
     return [
-        f"disk: {_size(stored)} of results; while it runs {_size(while_running)} of checkpoints "
+        f"disk: {_size(stored)} of results; {_size(while_running)} of checkpoints while running "
         f"({_size(largest.checkpoint_mib)} a trial, twice while it is replaced)"
     ]
 
 
 def _size(mib: float) -> str:
     return f"{mib / 1024:.1f} GiB" if mib >= 1024 else f"{mib:.3g} MiB"
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _power(plan: Plan, known: Forecast) -> str:

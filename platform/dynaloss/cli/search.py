@@ -1,4 +1,4 @@
-"""`dynaloss search`: parses, calls, prints."""
+"""`dynaloss search`: runs a search, or shows its plan."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import click
 from dynaloss.cli.options import format_option, workspace_options
 
 if TYPE_CHECKING:
+    from dynaloss.studies.search.search_plan import SearchPlan
     from dynaloss.tracking import Workspace
-
-__all__ = ["search"]
 
 
 @click.command()
 @click.argument("study")
-@click.option("--plan", "plan_only", is_flag=True, help="Show groups and rungs, run nothing.")
+@click.option("--plan", "plan_only", is_flag=True, help="Show groups and rungs, and run nothing.")
 @format_option("the plan and of the summary")
 @click.option(
     "--sequential",
     is_flag=True,
-    help="One trial at a time, in this process, without Ray: the same suggestions every time.",
+    help="Run one trial at a time, in this process, without Ray: suggestions are reproducible.",
 )
-@click.option("--no-confirm", is_flag=True, help="Stop before the winners are trained afresh.")
+@click.option("--no-confirm", is_flag=True, help="Stop before the winners are trained again.")
 @workspace_options
 def search(
     study: str,
@@ -37,46 +36,76 @@ def search(
     """Search hyper-parameters for each condition of STUDY, and confirm the winners.
 
     STUDY is a YAML file or the name of a bundled search (see `dynaloss list`). Each condition
-    and arm is a group with `search.trials` trials of its own, chosen by validation alone. The
-    winners are then trained afresh on train and validation with each of the `confirm` seeds.
+    and arm is a group with `search.trials` trials of its own, selected by validation alone. The
+    winners are then trained again on train and validation with each of the `confirm` seeds.
 
     \b
     How `scheduler` stops trials (asha), with every number in epochs:
-      grace_epochs      every trial trains so long; then comes the first rung
-      reduction_factor  at a rung only the best 1/reduction_factor of the results there go on,
-                        and the next rung is so many times as far: 3, 9, 27 for 3 and 3
-      rungs             use only the first so many of them
+      grace_epochs      every trial trains for this long, up to the first rung
+      reduction_factor  only the best 1/reduction_factor of the results at a rung continue, and
+                        the next rung is this many times further: 3, 9, 27 for 3 and 3
+      rungs             number of rungs to use
       group_by          trials compete with those of the same condition and arm
-      audit_fraction    so many of those to be stopped run on, to show what is lost
+      audit_fraction    share of the trials to be stopped that continue, to measure what is lost
     hyperband gives trials different first rungs; median stops, at any epoch from grace_epochs on,
-    what is below the median of the others; none stops nothing.
+    a trial below the median of the others; none stops nothing.
 
-    The same command goes on after an interruption, even a hard kill: no trial that ended runs
-    again, and every decision is made as if nothing had happened.
+    The same command continues after an interruption, even a hard kill: finished trials do not run
+    again, and every decision is the same as without the interruption.
 
     Exit status: 0 if the search is complete, 1 if a trial failed, 2 for bad input, 130 after an
     interruption.
     """  # noqa: D301 - \b is click's mark for lines to be left as they are
-    from dynaloss.cli.output import terminal
-    from dynaloss.cli.search_output import print_search_plan, print_search_summary
+    from dynaloss.cli.output import print_json, terminal
     from dynaloss.execution.search.search_launch import launch_search, plan_search
     from dynaloss.studies.search.search_study import load_search
 
     loaded = load_search(study)
     if plan_only:
-        print_search_plan(plan_search(loaded), format_)
+        _print_plan(plan_search(loaded), format_)
         return
     summary = launch_search(
-        loaded,
-        workspace,
-        terminal(),
-        sequential=sequential,
-        confirm=not no_confirm,
+        loaded, workspace, terminal(), sequential=sequential, confirm=not no_confirm
     )
-    print_search_summary(summary, format_)
-    if summary.confirmed is not None and format_ == "table":
-        _print_confirmation(loaded.study, workspace)
+    if format_ == "json":
+        print_json(summary.as_json())
+    else:
+        click.echo(summary.as_text(), nl=False)
+        if summary.confirmed is not None:
+            _print_confirmation(loaded.study, workspace)
     sys.exit(summary.exit_status)
+
+
+def _print_plan(plan: SearchPlan, format_: str) -> None:
+    """Prints the groups of a search with their budgets and rungs."""
+    from dynaloss.cli.output import print_columns, print_json
+    from dynaloss.studies.search.search_plan import search_plan_as_json
+
+    if format_ == "json":
+        print_json(search_plan_as_json(plan))
+        return
+    rows = []
+    for group in plan.groups:
+        stops = ", ".join(map(str, group.rungs)) if len(group.rungs) < 8 else "every epoch"
+        parameters = "\n".join(group.parameters)
+        rows.append(
+            (group.name, str(group.trials), str(group.epochs), stops or "none", parameters)
+        )
+    print_columns(("group", "trials", "epochs", "rungs (epochs)", "parameters"), rows)
+    study = plan.study
+    objectives = ", ".join(f"{name} ({mode})" for name, mode in study.search.objectives())
+    total = sum(group.trials for group in plan.groups)
+    click.echo(
+        f"\nsearch {study.study}, plan {plan.hash}: {len(plan.groups)} groups, {total} trials, at "
+        f"most {plan.most_epochs} epochs; {study.search.sampler} on {objectives}, pruned by "
+        f"{study.scheduler.name}, audit {study.scheduler.audit_fraction:g}"
+    )
+    if study.confirm is not None:
+        winners = len(plan.groups) * study.confirm.top
+        runs = (winners + len(plan.groups) * study.confirm.untuned) * len(study.confirm.seeds)
+        click.echo(f"confirmation: {winners} winners, {runs} trials on train + validation")
+    for note in plan.notes:
+        click.echo(f"note: {note}")
 
 
 def _print_confirmation(study: str, workspace: Workspace) -> None:

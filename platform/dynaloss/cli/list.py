@@ -1,0 +1,46 @@
+"""`dynaloss list`: every name that a study file can use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from dynaloss.config.registry import Kind
+
+
+@click.command("list")
+def list_() -> None:
+    """List the bundled studies, and every name that a study file can use."""
+    for title, entries in _catalogue():
+        click.echo(f"{title}:")
+        width = max((len(name) for name in entries), default=0)
+        for name, text in entries.items():
+            click.echo(f"  {name:<{width}}  {text}".rstrip())
+
+
+def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Families with the description of each of their kinds."""
+    from dynaloss.config import families
+    from dynaloss.config.plugins import user_sources
+    from dynaloss.studies.reading.bundled import bundled_studies
+
+    yield "studies", {name: path.parent.name for name, path in sorted(bundled_studies().items())}
+    installed = {name: f"from {entry.value}" for name, entry in sorted(user_sources().items())}
+    yield "data sources", _described(families.SOURCES) | installed
+    yield "imbalances", _described(families.IMBALANCES)
+    yield "label noise", _described(families.NOISES)
+    yield "augmentations", _described(families.AUGMENTATIONS)
+    torchvision = {"torchvision/NAME": "any classifier of torchvision, such as resnet50"}
+    yield "models", _described(families.MODELS) | torchvision
+    yield "losses", _described(families.LOSSES)
+    yield "metadata samplers", _described(families.SAMPLERS)
+
+
+def _described(kinds: Mapping[str, Kind]) -> dict[str, str]:
+    return {
+        name: f"{kind.description} ({kind.source})" if kind.source else kind.description
+        for name, kind in kinds.items()
+    }

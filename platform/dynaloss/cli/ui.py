@@ -1,0 +1,27 @@
+"""`dynaloss ui`: serves MLflow's own interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dynaloss.cli.options import workspace_options
+
+if TYPE_CHECKING:
+    from dynaloss.tracking import Workspace
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@workspace_options
+def ui(port: int, workspace: Workspace) -> None:
+    """Serve MLflow's own interface on the tracking store, for this machine only."""
+    from dynaloss.tracking import serve_ui
+
+    serve_ui(
+        workspace.store_uri,
+        workspace.artifact_root,
+        port=port,
+        announce=lambda page: click.echo(f"Open {page}"),
+    )
