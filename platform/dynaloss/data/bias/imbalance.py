@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dynaloss.config.families import IMBALANCES, ImbalanceKind
+from dynaloss.data.arrays import Ints
 
 
-def long_tail_counts(n_max: int, num_classes: int, imbalance_factor: float) -> NDArray[np.int64]:
+def long_tail_counts(n_max: int, num_classes: int, imbalance_factor: float) -> Ints:
     """Samples per class of the exponential long tail, largest class first, shape (C,).
 
     n_c = floor(n_max * f^(-c / (C - 1))), f = n_max / n_min. Source: arXiv 2211.12506 and Cui et
@@ -24,7 +24,7 @@ def long_tail_counts(n_max: int, num_classes: int, imbalance_factor: float) -> N
     return np.floor(n_max * imbalance_factor**exponents + 1e-9).astype(np.int64)
 
 
-def step_counts(n_max: int, num_classes: int, imbalance_factor: float) -> NDArray[np.int64]:
+def step_counts(n_max: int, num_classes: int, imbalance_factor: float) -> Ints:
     """Samples per class of step imbalance, shape (C,): floor(n_max / f) from class C // 2 on.
 
     Source: Buda et al., Neural Networks 106, 2018, and Cao et al., LDAM, NeurIPS 2019.
@@ -39,9 +39,7 @@ def step_counts(n_max: int, num_classes: int, imbalance_factor: float) -> NDArra
     return counts
 
 
-def take_per_class(
-    labels: NDArray[np.int64], counts: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def take_per_class(labels: Ints, counts: Ints, rng: np.random.Generator) -> Ints:
     """Draws up to `counts[c]` samples of each class c at random; returns ascending indices.
 
     Every class is put in a random order of its own and cut, so a smaller count gives a subset.
@@ -53,26 +51,23 @@ def take_per_class(
     return np.sort(grouped[positions < np.repeat(counts, sizes)])
 
 
-IMBALANCES.add(
+for _kind in (
     ImbalanceKind(
         name="exponential",
         description="class sizes fall evenly on a log scale",
         source="Cui et al., CVPR 2019",
         class_sizes=long_tail_counts,
-    )
-)
-IMBALANCES.add(
+    ),
     ImbalanceKind(
         name="step",
         description="the later half of the classes is small",
         source="Buda et al., Neural Networks 106, 2018",
         class_sizes=step_counts,
-    )
-)
-IMBALANCES.add(
+    ),
     ImbalanceKind(
         name="none",
         description="equal class sizes, whatever the factor",
         class_sizes=lambda n_max, num_classes, _: np.full(num_classes, n_max, dtype=np.int64),
-    )
-)
+    ),
+):
+    IMBALANCES.add(_kind)

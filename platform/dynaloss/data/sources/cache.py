@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-# Raise this when decoding changes, so that former folders are left alone.
+# Raise this when decoding changes, so that former folders are not read.
 _LAYOUT = "1"
 
 
@@ -28,25 +28,22 @@ class Decoded:
         facts: Plain values for JSON.
     """
 
-    arrays: Mapping[str, NDArray[Any]]
-    facts: Mapping[str, Any]
-
-
-def cache_folder() -> Path:
-    """`$DYNALOSS_CACHE`, or `~/.cache/dynaloss`."""
-    return Path(os.environ.get("DYNALOSS_CACHE") or "~/.cache/dynaloss").expanduser()
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def cached_decoding(digest: str, decode: Callable[[], Decoded]) -> Decoded:
     """What `decode` returns, computed once per node and content.
 
-    A folder appears whole or not at all; a second process waits for the first.
+    Kept in `$DYNALOSS_CACHE`, or `~/.cache/dynaloss`. A folder appears whole or not at all; a
+    second process waits for the first.
 
     Args:
         digest: Digest of all that the result depends on.
         decode: Called where the cache has nothing.
     """
-    folder = cache_folder() / "decoded" / f"{_LAYOUT}-{digest[:32]}"
+    cache = Path(os.environ.get("DYNALOSS_CACHE") or "~/.cache/dynaloss").expanduser()
+    folder = cache / "decoded" / f"{_LAYOUT}-{digest[:32]}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
@@ -54,11 +51,6 @@ def cached_decoding(digest: str, decode: Callable[[], Decoded]) -> Decoded:
                 _write(folder, decode())
     arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
     return Decoded(arrays=arrays, facts=json.loads((folder / "facts.json").read_text()))
-
-
-def cached_facts(digest: str, find: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What `find` returns, plain values for JSON, computed once per node and digest."""
-    return cached_decoding(digest, lambda: Decoded(arrays={}, facts=find())).facts
 
 
 def _write(folder: Path, decoded: Decoded) -> None:

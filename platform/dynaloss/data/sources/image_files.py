@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from dynaloss.data.arrays import Bools, Bytes, Ints
 from dynaloss.data.digests import file_digest
 from dynaloss.errors import InputError
 
@@ -53,7 +54,7 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> ImageFiles:
+    def __getitem__(self, chosen: Ints | Bools) -> ImageFiles:
         return ImageFiles(self.root, self.names[chosen], self.size)
 
     def open(self, position: int) -> Image.Image:
@@ -69,9 +70,19 @@ class ImageFiles:
         except (OSError, UnidentifiedImageError) as error:
             raise InputError(f"'{path}' cannot be read as an image: fetch it again") from error
 
-    def decoded(self, position: int) -> NDArray[np.uint8]:
+    def decoded(self, position: int) -> Bytes:
         """The middle square of an image, uint8, shape (3, size, size)."""
         return as_planes(centre_crop(self.open(position), self.size))
+
+    def decoded_whole(self) -> Bytes:
+        """The middle square of every image, uint8, of shape `shape`."""
+        images = np.empty(self.shape, dtype=np.uint8)
+
+        def put(position: int) -> None:
+            images[position] = self.decoded(position)
+
+        in_threads(put, range(len(self)))
+        return images
 
     def digests(self) -> list[bytes]:
         """Digest of the content of each file."""
@@ -90,7 +101,7 @@ def centre_crop(image: Image.Image, size: int, margin: float = 1.0) -> Image.Ima
     return image.crop((left, top, left + size, top + size))
 
 
-def as_planes(image: Image.Image) -> NDArray[np.uint8]:
+def as_planes(image: Image.Image) -> Bytes:
     """Pixels of an image, uint8, shape (channels, height, width)."""
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -9,17 +9,17 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dynaloss.config.data import SourceSettings
+from dynaloss.data.arrays import Bools, Bytes, Ints
 from dynaloss.data.sources.image_files import ImageFiles
 from dynaloss.errors import InputError
 
-Images = NDArray[np.uint8] | ImageFiles
+Images = Bytes | ImageFiles
 """Images in memory, uint8, shape (N, channels, height, width), or files to read them from."""
 
 
-class DataNotFound(InputError):  # noqa: N818 - a state that planning goes on from
+class DataNotFound(InputError):  # noqa: N818 - a state that planning handles
     """The files of a source are not there; the message says what to fetch, and where to."""
 
 
@@ -38,13 +38,7 @@ def data_folder(settings: SourceSettings, fetch: str) -> Path:
             f"[data.root] must be given for source '{settings.source}': fetch "
             f"{fetch}, and give the folder that holds it"
         )
-    root = Path(settings.root)
-    if not root.is_dir():
-        raise DataNotFound(
-            f"[data.root] data not found for source '{settings.source}': folder '{root}' does "
-            f"not exist; fetch {fetch} and put it there"
-        )
-    return root
+    return existing(Path(settings.root), settings, fetch)
 
 
 def existing(path: Path, settings: SourceSettings, fetch: str) -> Path:
@@ -71,9 +65,9 @@ class ImageArrays:
     """
 
     images: Images
-    labels: NDArray[np.int64]
+    labels: Ints
 
-    def take(self, chosen: NDArray[np.bool_]) -> ImageArrays:
+    def take(self, chosen: Bools) -> ImageArrays:
         """The samples that `chosen` marks."""
         return ImageArrays(images=self.images[chosen], labels=self.labels[chosen])
 
@@ -132,18 +126,16 @@ class Source:
         return content.hexdigest()
 
     @cached_property
-    def image_ids(self) -> NDArray[np.int64]:
+    def image_ids(self) -> Ints:
         """Per image of the pool and then the test, the position of the first that equals it."""
         parts = [part.images for part in (self.pool, self.test) if part is not None]
         ids = np.arange(sum(map(len, parts)))
-        for group in equal_images(*parts) if self.equal is None else self.equal:
+        equal = self.equal
+        if equal is None:
+            equal = equal_entries([digest for part in parts for digest in _digests(part)])
+        for group in equal:
             ids[list(group)] = group[0]
         return ids
-
-
-def equal_images(*parts: Images) -> tuple[tuple[int, ...], ...]:
-    """Groups of images of equal content, as positions in all parts, one after the other."""
-    return equal_entries([digest for part in parts for digest in _digests(part)])
 
 
 def equal_entries(entries: Sequence[Hashable]) -> tuple[tuple[int, ...], ...]:

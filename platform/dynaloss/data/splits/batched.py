@@ -55,16 +55,13 @@ class BatchedSplit:
         pixels = self._pixels(indices, weak, stream)
         for chosen, (for_weak, for_strong) in zip(indices, pixels, strict=True):
             on_device = chosen.to(self._device)
-            weak_view = strong_view = None
-            if for_weak is not None:
-                weak_view = self._views.weak(for_weak.to(self._device))
-            if for_strong is not None and stream is not None:
-                strong_view = self._views.strong(for_strong.to(self._device), stream)
             yield Batch(
                 indices=on_device,
                 labels=self._observed[on_device],
-                weak=weak_view,
-                strong=strong_view,
+                weak=None if for_weak is None else self._views.weak(for_weak.to(self._device)),
+                strong=None
+                if for_strong is None or stream is None
+                else self._views.strong(for_strong.to(self._device), stream),
             )
 
     def _pixels(
@@ -75,22 +72,17 @@ class BatchedSplit:
 
 
 class ResidentSplit(BatchedSplit):
-    """The samples of one role in memory; see `dynaloss.learning.batches.Split`.
+    """The samples of one role in memory, copied.
 
     Args:
-        samples: Images and labels in host memory; copied.
+        samples: Images and labels in host memory.
         views: Makes the weak and the strong view.
-        device: Where the tensors live.
+        device: Where the batches go.
         on_host: Whether the images stay in host memory, and go to the device batch by batch.
     """
 
     def __init__(
-        self,
-        samples: LabelledImages,
-        views: Views,
-        device: torch.device,
-        *,
-        on_host: bool = False,
+        self, samples: LabelledImages, views: Views, device: torch.device, *, on_host: bool = False
     ) -> None:
         super().__init__(samples, views, device)
         self._images = torch.tensor(samples.images, device="cpu" if on_host else device)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dynaloss.config.data import DataConfig
 from dynaloss.config.families import IMBALANCES
+from dynaloss.data.arrays import Bools, Ints
 from dynaloss.data.bias.imbalance import take_per_class
 from dynaloss.data.bias.noise import check_noise, observed_labels
 from dynaloss.data.bias.transitions import realised_transition_matrix
@@ -31,9 +31,9 @@ class LabelledImages:
     """
 
     images: Images
-    observed: NDArray[np.int64]
-    true: NDArray[np.int64]
-    indices: NDArray[np.int64] | None = None
+    observed: Ints
+    true: Ints
+    indices: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class TrialSplits:
     train: LabelledImages
     validation: LabelledImages | None
     test: LabelledImages
-    positions: dict[str, NDArray[np.int64]]
+    positions: dict[str, Ints]
     record: dict[str, Any]
 
     @property
@@ -78,15 +78,15 @@ class Roles:
     """
 
     source: Source
-    in_test: NDArray[np.bool_]
-    kept: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    observed: NDArray[np.int64]
-    held_out: NDArray[np.bool_]
-    in_train: NDArray[np.bool_]
+    in_test: Bools
+    kept: Ints
+    rows: Ints
+    observed: Ints
+    held_out: Bools
+    in_train: Bools
 
     @property
-    def positions(self) -> dict[str, NDArray[np.int64]]:
+    def positions(self) -> dict[str, Ints]:
         """Positions in the pool of the images of each role, int64.
 
         None are in the test where the source has a test set of its own.
@@ -105,7 +105,7 @@ class Roles:
         the second, too; `source`: images that are repetitions, whatever their role.
         """
         ids, test = self.source.image_ids, _test_ids(self.source, self.in_test)
-        train, validation = ids[self.rows[self.in_train]], ids[self.rows[self.held_out]]
+        train, validation = (ids[self.positions[role]] for role in ("train", "validation"))
         return {
             "train_test": int(np.isin(train, test).sum()),
             "train_validation": int(np.isin(train, validation).sum()),
@@ -113,7 +113,7 @@ class Roles:
             "source": len(ids) - len(np.unique(ids)),
         }
 
-    def samples(self, chosen: NDArray[np.bool_]) -> LabelledImages:
+    def samples(self, chosen: Bools) -> LabelledImages:
         """The samples that are marked among those that the long tail left."""
         rows = self.rows[chosen]
         return LabelledImages(
@@ -192,35 +192,35 @@ def assign_roles(source: Source, config: DataConfig, streams: Streams) -> Roles:
     )
 
 
-def _refuse_empty_classes(observed: NDArray[np.int64], source: Source) -> None:
+def _refuse_empty_classes(observed: Ints, source: Source) -> None:
     """Every class has to be observed in training: there would be nothing to learn it from."""
     empty = np.flatnonzero(np.bincount(observed, minlength=source.num_classes) == 0)
     if len(empty):
         raise InputError(
             f"[data.noise] must leave every class an observed training label, but leaves none of "
             f"class {_named(empty, source)}: lower [data.noise.rate], [data.imbalance_factor] or "
-            "[data.validation.fraction], raise [data.n_max], or take another seed"
+            "[data.validation.fraction], raise [data.n_max], or choose another seed"
         )
 
 
-def _named(classes: NDArray[np.int64], source: Source) -> str:
+def _named(classes: Ints, source: Source) -> str:
     """The classes by name and number, the first five of them."""
     names = ", ".join(f"'{source.class_names[c]}' ({c})" for c in classes[:5])
-    return names + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
+    return f"{names} and {len(classes) - 5} more" if len(classes) > 5 else names
 
 
-def _equal_to_test(source: Source, in_test: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _equal_to_test(source: Source, in_test: Bools) -> Bools:
     """Marks the images of the pool that are in the test set, too, or kept for the test."""
     return np.isin(source.image_ids[: len(in_test)], _test_ids(source, in_test))
 
 
-def _test_ids(source: Source, in_test: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _test_ids(source: Source, in_test: Bools) -> Ints:
     """The images to test on, by `Source.image_ids`."""
     ids, n = source.image_ids, len(in_test)
     return ids[n:] if source.test is not None else ids[:n][in_test]
 
 
-def _test_part(source: Source, config: DataConfig, streams: Streams) -> NDArray[np.bool_]:
+def _test_part(source: Source, config: DataConfig, streams: Streams) -> Bools:
     """Marks the samples of the pool that are kept for the test."""
     if source.test is not None:
         return np.zeros(len(source.pool.labels), dtype=bool)
@@ -228,8 +228,8 @@ def _test_part(source: Source, config: DataConfig, streams: Streams) -> NDArray[
 
 
 def _stratified(
-    labels: NDArray[np.int64], fraction: float, source: Source, streams: Streams, stream: str
-) -> NDArray[np.bool_]:
+    labels: Ints, fraction: float, source: Source, streams: Streams, stream: str
+) -> Bools:
     """Marks that share of the samples of each class, drawn at random."""
     sizes = np.bincount(labels, minlength=source.num_classes)
     marked = np.zeros(len(labels), dtype=bool)
@@ -237,23 +237,19 @@ def _stratified(
     return marked
 
 
-def _share(sizes: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
-    wanted: NDArray[np.int64] = np.rint(sizes * fraction).astype(np.int64)
-    return wanted
+def _share(sizes: Ints, fraction: float) -> Ints:
+    share: Ints = np.rint(sizes * fraction).astype(np.int64)
+    return share
 
 
-def _long_tail(
-    labels: NDArray[np.int64], config: DataConfig, source: Source, streams: Streams
-) -> NDArray[np.int64]:
+def _long_tail(labels: Ints, config: DataConfig, source: Source, streams: Streams) -> Ints:
     sizes = np.bincount(labels, minlength=source.num_classes)
     counts = _class_sizes(sizes, config, source)
     return take_per_class(labels, counts, streams.numpy("tail"))
 
 
-def _class_sizes(
-    sizes: NDArray[np.int64], config: DataConfig, source: Source
-) -> NDArray[np.int64]:
-    """Samples wanted of each class, of which there are `sizes`."""
+def _class_sizes(sizes: Ints, config: DataConfig, source: Source) -> Ints:
+    """Samples to keep of each class, of which there are `sizes`."""
     factor = config.imbalance_factor if config.is_imbalanced else 1.0
     n_max = config.n_max or int(sizes.max())
     counts = IMBALANCES[config.imbalance].class_sizes(n_max, source.num_classes, factor)

@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as TF
 
+from dynaloss.data.arrays import Bytes
 from dynaloss.data.sources.image_files import EVALUATION_MARGIN, ImageFiles, as_planes, centre_crop
 from dynaloss.data.splits.batched import BatchedSplit, Pixels
 from dynaloss.data.splits.roles import LabelledImages
 from dynaloss.data.views.weak_and_strong import Views
 
 _Item = tuple[int, int | None, bool]
-_Cuts = tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]
+_Plan = list[list[_Item]]
+_Cuts = tuple[Bytes | None, Bytes | None]
 
 # Of the random crop: share of the area, and ratio of the sides.
 _AREA, _RATIO, _TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
@@ -58,15 +60,16 @@ class StreamedSplit(BatchedSplit):
     def _pixels(
         self, indices: Sequence[Tensor], weak: bool, generator: torch.Generator | None
     ) -> Iterator[Pixels]:
+        # The workers of a loader live on: each pass gives it another plan.
         plan, loader = self._idle.pop() if self._idle else self._new_loader()
-        plan.batches = _items(indices, weak, generator)
+        plan[:] = _items(indices, weak, generator)
         try:
             yield from loader
         finally:
             self._idle.append((plan, loader))
 
     def _new_loader(self) -> tuple[_Plan, DataLoader[Any]]:
-        plan = _Plan()
+        plan: _Plan = []
         loader = DataLoader(
             self._reader,
             batch_sampler=plan,
@@ -79,37 +82,14 @@ class StreamedSplit(BatchedSplit):
         return plan, loader
 
 
-class _Plan:
-    """The items of each batch; set anew for each pass of a loader, whose workers live on."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[_Item]] = []
-
-    def __iter__(self) -> Iterator[list[_Item]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
-def _items(
-    indices: Sequence[Tensor], weak: bool, generator: torch.Generator | None
-) -> list[list[_Item]]:
+def _items(indices: Sequence[Tensor], weak: bool, generator: torch.Generator | None) -> _Plan:
     """(position, seed of the strong view or None, whether the weak view is asked for)."""
     positions = [chosen.tolist() for chosen in indices]
-    sizes = [len(batch) for batch in positions]
-    seeds: list[int | None] = [None] * sum(sizes)
+    seeds: Iterator[int | None] = repeat(None)
     if generator is not None:
-        shape, device = (sum(sizes),), generator.device
-        seeds = torch.randint(2**62, shape, generator=generator, device=device).tolist()
-    ends = np.cumsum(sizes).tolist()
-    return [
-        [(position, seed, weak) for position, seed in zip(batch, own, strict=True)]
-        for batch, own in (
-            (batch, seeds[end - len(batch) : end])
-            for batch, end in zip(positions, ends, strict=True)
-        )
-    ]
+        shape, device = (sum(map(len, positions)),), generator.device
+        seeds = iter(torch.randint(2**62, shape, generator=generator, device=device).tolist())
+    return [[(position, next(seeds), weak) for position in batch] for batch in positions]
 
 
 class _Reader(Dataset[_Cuts]):
@@ -152,5 +132,5 @@ def _stacked(pairs: list[_Cuts]) -> Pixels:
     return _tensor(first), _tensor(second)
 
 
-def _tensor(planes: list[NDArray[np.uint8]]) -> Tensor | None:
+def _tensor(planes: list[Bytes]) -> Tensor | None:
     return torch.from_numpy(np.stack(planes)) if planes else None

@@ -8,7 +8,7 @@ pixels takes the nearest one, and zeros come in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynaloss.lazy import F, torch
 
@@ -22,7 +22,7 @@ def apply_operations(images: Tensor, operations: Tensor, magnitudes: Tensor) -> 
     """Applies to each image the operation drawn for it.
 
     On the CPU the images of one operation are gathered; elsewhere every operation is computed of
-    all images and chosen from, which needs no word from the device.
+    all images and chosen from, so that the host waits for nothing.
 
     Args:
         images: See the module.
@@ -37,9 +37,9 @@ def apply_operations(images: Tensor, operations: Tensor, magnitudes: Tensor) -> 
             images = torch.where(chosen, operation(images, own), images)
         return images
     result = images.clone()
-    for number, operation in enumerate(OPERATIONS.values()):
+    for number, (name, operation) in enumerate(OPERATIONS.items()):
         rows = torch.nonzero(operations == number).squeeze(1)
-        if len(rows) and operation is not identity:
+        if len(rows) and name != "Identity":
             result[rows] = operation(images[rows], magnitudes[rows])
     return result
 
@@ -66,32 +66,16 @@ def cutout(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     return images.masked_fill(square, 0)
 
 
-# -- what does not move pixels --------------------------------------------------------------
-
-
-def identity(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """The images as they are."""
-    return images
-
-
-def brightness(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Blends with black; 0 leaves the image as it is."""
-    return _to_bytes(images * _column(1 + magnitudes))
-
-
-def color(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Blends with the grey image; 0 leaves the image as it is."""
+def _color(images: Tensor, magnitudes: Tensor) -> Tensor:
     return images if images.shape[1] == 1 else _blend(images, _grey(images), magnitudes)
 
 
-def contrast(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Blends with the mean grey; 0 leaves the image as it is."""
+def _contrast(images: Tensor, magnitudes: Tensor) -> Tensor:
     grey = images.float() if images.shape[1] == 1 else _grey(images)
     return _blend(images, grey.mean(dim=(1, 2, 3), keepdim=True), magnitudes)
 
 
-def sharpness(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Blends with the blurred image, but for the border; 0 leaves the image as it is."""
+def _sharpness(images: Tensor, magnitudes: Tensor) -> Tensor:
     channels, height, width = images.shape[1:]
     if min(height, width) <= 2:
         return images
@@ -104,79 +88,35 @@ def sharpness(images: Tensor, magnitudes: Tensor) -> Tensor:
     return _to_bytes(sharp)
 
 
-def posterize(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Keeps the given number of leading bits."""
+def _posterize(images: Tensor, magnitudes: Tensor) -> Tensor:
     bits = magnitudes.to(torch.int64)
     mask = ((1 << bits) - 1) << (8 - bits)
     return images & mask.to(torch.uint8).view(-1, 1, 1, 1)
 
 
-def solarize(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Inverts pixels from the given share of 255 on."""
-    return torch.where(images >= _column(255 * magnitudes), 255 - images, images)
-
-
-def autocontrast(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Stretches each channel to the full range."""
-    from torchvision.transforms.v2.functional import autocontrast
-
-    stretched: Tensor = autocontrast(images)
-    return stretched
-
-
-def equalize(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Evens out the histogram of each channel."""
-    from torchvision.transforms.v2.functional import equalize
-
-    even: Tensor = equalize(images)
-    return even
-
-
-def invert(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """255 minus each pixel."""
-    return 255 - images
-
-
-# -- what moves pixels ----------------------------------------------------------------------
-
-
-def shear_x(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Shifts each row by `magnitude` pixels per row from the top edge."""
-    one, zero = torch.ones_like(magnitudes), torch.zeros_like(magnitudes)
-    shift = magnitudes * (images.shape[2] / 2)
-    return _warp(images, (one, magnitudes, shift), (zero, one, zero))
-
-
-def shear_y(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Shifts each column by `magnitude` pixels per column from the left edge."""
-    one, zero = torch.ones_like(magnitudes), torch.zeros_like(magnitudes)
-    shift = magnitudes * (images.shape[3] / 2)
-    return _warp(images, (one, zero, zero), (magnitudes, one, shift))
-
-
-def translate_x(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Moves right by the whole part of `magnitude` pixels."""
-    one, zero = torch.ones_like(magnitudes), torch.zeros_like(magnitudes)
-    return _warp(images, (one, zero, -magnitudes.trunc()), (zero, one, zero))
-
-
-def translate_y(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Moves down by the whole part of `magnitude` pixels."""
-    one, zero = torch.ones_like(magnitudes), torch.zeros_like(magnitudes)
-    return _warp(images, (one, zero, zero), (zero, one, -magnitudes.trunc()))
-
-
-def rotate(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Turns counter-clockwise by `magnitude` degrees about the middle."""
+def _rotate(images: Tensor, magnitudes: Tensor) -> Tensor:
     angle = magnitudes.deg2rad()
-    cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    return _warp(images, (cosine, -sine, zero), (sine, cosine, zero))
+    cosine, sine = angle.cos(), angle.sin()
+    return _warp(images, magnitudes, x=(cosine, -sine, 0), y=(sine, cosine, 0))
 
 
-def _warp(images: Tensor, row_x: tuple[Tensor, ...], row_y: tuple[Tensor, ...]) -> Tensor:
-    """Takes the pixel at (x, y) from where the rows of an affine map say, from the middle."""
+def _torchvision(name: str, images: Tensor) -> Tensor:
+    from torchvision.transforms.v2 import functional
+
+    result: Tensor = getattr(functional, name)(images)
+    return result
+
+
+_Row = tuple[Any, Any, Any]  # each a number, or a tensor of one per image
+
+
+def _warp(images: Tensor, magnitudes: Tensor, x: _Row = (1, 0, 0), y: _Row = (0, 1, 0)) -> Tensor:
+    """Reads pixel (x, y) at the place that the rows of an affine map give, from the middle."""
     N, _, height, width = images.shape
-    rows = torch.stack([torch.stack(row_x, dim=1), torch.stack(row_y, dim=1)], dim=2).float()
+    one = torch.ones_like(magnitudes)
+    rows = torch.stack(
+        [torch.stack([one * value for value in row], dim=1) for row in (x, y)], dim=2
+    ).float()
     xs, ys = (
         torch.linspace((1 - side) / 2, (side - 1) / 2, side, device=images.device)
         for side in (width, height)
@@ -190,9 +130,6 @@ def _warp(images: Tensor, row_x: tuple[Tensor, ...], row_y: tuple[Tensor, ...]) 
         images.float(), grid.view(N, height, width, 2), mode="nearest", align_corners=False
     )
     return moved.to(torch.uint8)
-
-
-# -- arithmetic -----------------------------------------------------------------------------
 
 
 def _blend(images: Tensor, other: Tensor, magnitudes: Tensor) -> Tensor:
@@ -223,20 +160,26 @@ def _to_bytes(images: Tensor) -> Tensor:
 
 
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "Identity": identity,
-    "ShearX": shear_x,
-    "ShearY": shear_y,
-    "TranslateX": translate_x,
-    "TranslateY": translate_y,
-    "Rotate": rotate,
-    "Brightness": brightness,
-    "Color": color,
-    "Contrast": contrast,
-    "Sharpness": sharpness,
-    "Posterize": posterize,
-    "Solarize": solarize,
-    "AutoContrast": autocontrast,
-    "Equalize": equalize,
-    "Invert": invert,
+    "Identity": lambda images, _: images,
+    # By that many pixels per row from the top edge, or per column from the left.
+    "ShearX": lambda images, m: _warp(images, m, x=(1, m, m * (images.shape[2] / 2))),
+    "ShearY": lambda images, m: _warp(images, m, y=(m, 1, m * (images.shape[3] / 2))),
+    # To the right, or down, by whole pixels.
+    "TranslateX": lambda images, m: _warp(images, m, x=(1, 0, -m.trunc())),
+    "TranslateY": lambda images, m: _warp(images, m, y=(0, 1, -m.trunc())),
+    # Counter-clockwise about the middle, in degrees.
+    "Rotate": _rotate,
+    # Blends with black, the grey image, its mean, and the blurred image: 0 changes nothing.
+    "Brightness": lambda images, m: _to_bytes(images * _column(1 + m)),
+    "Color": _color,
+    "Contrast": _contrast,
+    "Sharpness": _sharpness,
+    # Keeps that number of leading bits.
+    "Posterize": _posterize,
+    # Inverts the pixels from that share of 255 on.
+    "Solarize": lambda images, m: torch.where(images >= _column(255 * m), 255 - images, images),
+    "AutoContrast": lambda images, _: _torchvision("autocontrast", images),
+    "Equalize": lambda images, _: _torchvision("equalize", images),
+    "Invert": lambda images, _: 255 - images,
 }
 """Every operation by the name that the papers give it."""

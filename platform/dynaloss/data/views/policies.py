@@ -20,7 +20,7 @@ _NUMBERS = {name: number for number, name in enumerate(OPERATIONS)}
 _SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color",
            "Contrast", "Sharpness")  # fmt: skip
 
-# Each line is a sub-policy: operation, probability, magnitude; twice. arXiv 1805.09501, table 7.
+# Each line is a sub-policy: operation, probability, magnitude; twice. AutoAugment, table 7.
 _CIFAR10 = """
 Invert .1 0 Contrast .2 6|Rotate .7 2 TranslateX .3 9|Sharpness .8 1 Sharpness .9 3
 ShearY .5 8 TranslateY .7 9|AutoContrast .5 0 Equalize .9 0|ShearY .2 7 Posterize .3 7
@@ -51,15 +51,14 @@ class _Ranges:
     """Greatest magnitude of the operations of a policy, and the number of steps up to it."""
 
     bins: int
-    shear: float
-    translate: Callable[[int], float]
-    rotate: float
-    enhance: float
-    posterize: int
+    shear: float = 0.3
+    translate: Callable[[int], float] = lambda side: 150 / 331 * side
+    rotate: float = 30
+    enhance: float = 0.9
+    posterize: int = 4
 
 
-_AUTO = _Ranges(10, 0.3, lambda side: 150 / 331 * side, 30, 0.9, 4)
-_RAND = _Ranges(31, 0.3, lambda side: 150 / 331 * side, 30, 0.9, 4)
+_AUTO, _RAND = _Ranges(10), _Ranges(31)
 _TRIVIAL = _Ranges(31, 0.99, lambda side: 32, 135, 0.99, 6)
 _WITHOUT_INVERT = tuple(name for name in OPERATIONS if name != "Invert")
 
@@ -78,10 +77,7 @@ def augment(images: Tensor, policy: str, generator: torch.Generator) -> Tensor:
 
 
 def _auto(images: Tensor, generator: torch.Generator, text: str) -> Iterator[_Step]:
-    """One sub-policy per image: two operations, each with its probability.
-
-    Source: Cubuk et al., AutoAugment, arXiv 1805.09501.
-    """
+    """One sub-policy per image: two operations, each with its probability."""
     N, device = len(images), images.device
     numbers, probs, bins = (part.to(device) for part in sub_policies(text))
     table = magnitude_table(_AUTO, *images.shape[2:]).to(device)
@@ -94,19 +90,11 @@ def _auto(images: Tensor, generator: torch.Generator, text: str) -> Iterator[_St
 
 
 def _rand(images: Tensor, generator: torch.Generator) -> Iterator[_Step]:
-    """Two operations per image at magnitude 9 of 30.
-
-    Source: Cubuk et al., RandAugment, arXiv 1909.13719.
-    """
     for _ in range(2):
         yield _any_operation(images, generator, _RAND, level=9)
 
 
 def _trivial(images: Tensor, generator: torch.Generator) -> Iterator[_Step]:
-    """One operation per image at any magnitude of the wide space.
-
-    Source: Mueller and Hutter, TrivialAugment, ICCV 2021.
-    """
     yield _any_operation(images, generator, _TRIVIAL, level=None)
 
 
@@ -115,7 +103,7 @@ def _any_operation(
 ) -> _Step:
     N, device = len(images), images.device
     table = magnitude_table(ranges, *images.shape[2:]).to(device)
-    # `Invert` stands last, and is in neither of the two spaces.
+    # `Invert` is last, and is in neither of the two spaces.
     operations = torch.randint(len(_WITHOUT_INVERT), (N,), generator=generator, device=device)
     if level is None:
         levels = torch.randint(ranges.bins, (N,), generator=generator, device=device)
@@ -164,31 +152,29 @@ def magnitude_table(ranges: _Ranges, height: int, width: int) -> Tensor:
 
 
 for _kind in (
-    AugmentationKind(
-        name="none", description="no further change", steps=lambda images, generator: iter(())
-    ),
+    AugmentationKind(name="none", description="no operation", steps=lambda *_: iter(())),
     AugmentationKind(
         name="autoaugment",
         description="one of 25 pairs of operations per image, found on CIFAR-10",
-        source="Cubuk et al., arXiv 1805.09501",
+        source="AutoAugment, arXiv 1805.09501",
         steps=lambda images, generator: _auto(images, generator, _CIFAR10),
     ),
     AugmentationKind(
         name="autoaugment_imagenet",
         description="one of 25 pairs of operations per image, found on ImageNet",
-        source="Cubuk et al., arXiv 1805.09501",
+        source="AutoAugment, arXiv 1805.09501",
         steps=lambda images, generator: _auto(images, generator, _IMAGENET),
     ),
     AugmentationKind(
         name="randaugment",
         description="2 operations per image at magnitude 9 of 30",
-        source="Cubuk et al., arXiv 1909.13719",
+        source="RandAugment, arXiv 1909.13719",
         steps=_rand,
     ),
     AugmentationKind(
         name="trivialaugment",
         description="1 operation per image at any magnitude of the wide space",
-        source="Mueller and Hutter, ICCV 2021",
+        source="TrivialAugment, ICCV 2021",
         steps=_trivial,
     ),
 ):

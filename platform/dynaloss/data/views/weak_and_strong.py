@@ -55,7 +55,7 @@ class Views:
         return (images.float() / 255 - self.mean) / self.std
 
     def strong(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Crops, mirrors, augments and cuts out at random, as far as asked for; normalises.
+        """Crops, mirrors, augments and cuts out at random, where asked for; normalises.
 
         The paper's order; what is not asked for draws nothing.
         """

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dynaloss.config.data import NoiseConfig
 from dynaloss.config.families import NOISES
+from dynaloss.data.arrays import Ints
 from dynaloss.data.sources.source import Source
 
 if TYPE_CHECKING:
@@ -28,9 +26,7 @@ def check_noise(noise: NoiseConfig, source: Source) -> None:
         check(noise, source)
 
 
-def observed_labels(
-    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], streams: Streams
-) -> NDArray[np.int64]:
+def observed_labels(noise: NoiseConfig, source: Source, rows: Ints, streams: Streams) -> Ints:
     """Observed labels, int64, of the N samples at `rows` of the pool, shape (N,)."""
     if noise.is_off:
         return source.pool.labels[rows]

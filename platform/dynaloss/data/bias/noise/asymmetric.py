@@ -5,55 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dynaloss.config.data import NoiseConfig
 from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.arrays import Floats, Ints
 from dynaloss.data.bias.transitions import draw_observed_labels
 from dynaloss.data.sources.source import Source
 from dynaloss.errors import InputError
 
-CIFAR10_CLASSES = tuple(
-    "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905
-)
 _CIFAR10_MAP = "9>1, 2>0, 4>7, 3<>5"
-CIFAR100_SUPERCLASSES = tuple(
-    tuple(line.split())
-    for line in (
-        "beaver dolphin otter seal whale",
-        "aquarium_fish flatfish ray shark trout",
-        "orchid poppy rose sunflower tulip",
-        "bottle bowl can cup plate",
-        "apple mushroom orange pear sweet_pepper",
-        "clock keyboard lamp telephone television",
-        "bed chair couch table wardrobe",
-        "bee beetle butterfly caterpillar cockroach",
-        "bear leopard lion tiger wolf",
-        "bridge castle house road skyscraper",
-        "cloud forest mountain plain sea",
-        "camel cattle chimpanzee elephant kangaroo",
-        "fox porcupine possum raccoon skunk",
-        "crab lobster snail spider worm",
-        "baby boy girl man woman",
-        "crocodile dinosaur lizard snake turtle",
-        "hamster mouse rabbit shrew squirrel",
-        "maple_tree oak_tree palm_tree pine_tree willow_tree",
-        "bicycle bus motorcycle pickup_truck train",
-        "lawn_mower rocket streetcar tank tractor",
-    )
-)
+CIFAR10_CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+_CIFAR100_CLASSES = """
+beaver dolphin otter seal whale aquarium_fish flatfish ray shark trout
+orchid poppy rose sunflower tulip bottle bowl can cup plate
+apple mushroom orange pear sweet_pepper clock keyboard lamp telephone television
+bed chair couch table wardrobe bee beetle butterfly caterpillar cockroach
+bear leopard lion tiger wolf bridge castle house road skyscraper
+cloud forest mountain plain sea camel cattle chimpanzee elephant kangaroo
+fox porcupine possum raccoon skunk crab lobster snail spider worm
+baby boy girl man woman crocodile dinosaur lizard snake turtle
+hamster mouse rabbit shrew squirrel maple_tree oak_tree palm_tree pine_tree willow_tree
+bicycle bus motorcycle pickup_truck train lawn_mower rocket streetcar tank tractor
+""".split()  # noqa: SIM905 - as readable as it is long
+CIFAR100_SUPERCLASSES = tuple(tuple(_CIFAR100_CLASSES[i : i + 5]) for i in range(0, 100, 5))
 """The classes of CIFAR-100 by superclass, alphabetically, as its labels are numbered."""
 
 
-def asymmetric_transition_matrix(mapping: NDArray[np.int64], rate: float) -> NDArray[np.float64]:
+def asymmetric_transition_matrix(mapping: Ints, rate: float) -> Floats:
     """T[i, i] = 1 - r and T[i, mapping[i]] = r, shape (C, C); a class mapped to itself stays."""
-    matrix: NDArray[np.float64] = (1 - rate) * np.eye(len(mapping))
+    matrix: Floats = (1 - rate) * np.eye(len(mapping))
     matrix[np.arange(len(mapping)), mapping] += rate
     return matrix
 
 
-def default_class_map(class_names: Sequence[str]) -> NDArray[np.int64]:
-    """The class that each class is mistaken for, int64, shape (C,), told by the class names.
+def default_class_map(class_names: Sequence[str]) -> Ints:
+    """The class that each class is mistaken for, int64, shape (C,).
 
     CIFAR-10: 9>1, 2>0, 4>7, 3<>5 (Patrini et al., CVPR 2017); CIFAR-100: the next class of its
     superclass, in a circle; otherwise the next class, in a circle.
@@ -61,17 +49,17 @@ def default_class_map(class_names: Sequence[str]) -> NDArray[np.int64]:
     names = tuple(class_names)
     if names == CIFAR10_CLASSES:
         return class_map(_CIFAR10_MAP, names)
-    if names == tuple(sorted(name for group in CIFAR100_SUPERCLASSES for name in group)):
+    if names == tuple(sorted(_CIFAR100_CLASSES)):
         following = {
-            name: group[(i + 1) % len(group)]
+            name: names.index(after)
             for group in CIFAR100_SUPERCLASSES
-            for i, name in enumerate(group)
+            for name, after in zip(group, (*group[1:], group[0]), strict=True)
         }
-        return np.array([names.index(following[name]) for name in names], dtype=np.int64)
+        return np.array([following[name] for name in names], dtype=np.int64)
     return np.roll(np.arange(len(names), dtype=np.int64), -1)
 
 
-def class_map(text: str, class_names: Sequence[str]) -> NDArray[np.int64]:
+def class_map(text: str, class_names: Sequence[str]) -> Ints:
     """The class that each class is mistaken for, from text such as `9>1, cat<>dog`.
 
     Args:
@@ -111,14 +99,12 @@ def _class_number(name: str, class_names: Sequence[str]) -> int:
     )
 
 
-def _observe(
-    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _observe(noise: NoiseConfig, source: Source, rows: Ints, rng: np.random.Generator) -> Ints:
     matrix = asymmetric_transition_matrix(_class_map_of(noise, source), noise.rate)
     return draw_observed_labels(source.pool.labels[rows], matrix, rng)
 
 
-def _class_map_of(noise: NoiseConfig, source: Source) -> NDArray[np.int64]:
+def _class_map_of(noise: NoiseConfig, source: Source) -> Ints:
     if noise.map is None:
         return default_class_map(source.class_names)
     return class_map(noise.map, source.class_names)

@@ -11,26 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dynaloss.config.data import NoiseConfig
 from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.arrays import Ints
 from dynaloss.data.sources.source import Source
 from dynaloss.errors import InputError
 from dynaloss.lazy import torch
 
-CLEAN_KEYS = ("clean_label", "clean_labels", "true_label", "true_labels")
-"""Names under which a file carries the labels without noise."""
-
+_CLEAN_KEYS = ("clean_label", "clean_labels", "true_label", "true_labels")
 _ALONE = ""
+_UNREADABLE = (OSError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile,
+               RuntimeError)  # fmt: skip
 
 
 def read_observed_labels(
-    path: str | Path, key: str | None, true_labels: NDArray[np.int64], num_classes: int
-) -> NDArray[np.int64]:
+    path: str | Path, key: str | None, true_labels: Ints, num_classes: int
+) -> Ints:
     """Observed labels of the file `path`, int64, shape (N,), checked against the data.
 
-    CIFAR-N (Wei et al., ICLR 2022) ships a .pt of `clean_label`, `worse_label` and others.
+    CIFAR-N (Wei et al., ICLR 2022) ships a .pt of `clean_label`, `worse_label` and others. Labels
+    without noise that the file holds beside them have to agree with the source.
 
     Args:
         path: The file; a label per sample, in the order of the source.
@@ -42,13 +43,20 @@ def read_observed_labels(
         InputError: If the file is missing or unreadable, or its labels do not fit the data.
     """
     arrays = _read(Path(path))
-    labels = _labels(path, _chosen(path, arrays, key))
-    _check_length(path, labels, true_labels)
-    _check_range(path, labels, num_classes)
-    for name in CLEAN_KEYS:
+    labels = _labels(path, _chosen(path, arrays, key), len(true_labels))
+    for index in np.flatnonzero((labels < 0) | (labels >= num_classes)):
+        rule = f"labels from 0 to {num_classes - 1}, but got {labels[index]} at index {index}"
+        raise _problem(path, f"must hold {rule}")
+    for name in _CLEAN_KEYS:
         if name in arrays:
-            _check_agreement(path, name, _labels(path, arrays[name]), true_labels)
+            _check_agreement(
+                path, name, _labels(path, arrays[name], len(true_labels)), true_labels
+            )
     return labels
+
+
+def _problem(path: str | Path, rule: str) -> InputError:
+    return InputError(f"[data.noise.path] '{path}' {rule}")
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -56,18 +64,13 @@ def _read(path: Path) -> Mapping[str, Any]:
         known = ", ".join(_READERS)
         raise InputError(f"[data.noise.path] must end in one of {known}, but got '{path}'")
     if not path.is_file():
-        raise InputError(
-            f"[data.noise.path] '{path}' does not exist: put the label file there, "
-            "or give the path of another"
-        )
+        remedy = "put the label file there, or give the path of another"
+        raise _problem(path, f"does not exist: {remedy}")
     try:
         return _READERS[path.suffix](path)
-    except (OSError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile,
-            RuntimeError) as error:  # fmt: skip
+    except _UNREADABLE as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"[data.noise.path] '{path}' cannot be read as {path.suffix}: {reason}"
-        ) from error
+        raise _problem(path, f"cannot be read as {path.suffix}: {reason}") from error
 
 
 def _read_npy(path: Path) -> Mapping[str, Any]:
@@ -86,8 +89,7 @@ def _read_csv(path: Path) -> Mapping[str, Any]:
         return {}
     headed = not all(cell.strip().lstrip("-").isdecimal() for cell in rows[0])
     names = [cell.strip() for cell in rows[0]] if headed else [_ALONE]
-    columns = zip(*rows[headed:], strict=True)
-    return dict(zip(names, columns, strict=headed))
+    return dict(zip(names, zip(*rows[headed:], strict=True), strict=headed))
 
 
 def _read_pt(path: Path) -> Mapping[str, Any]:
@@ -100,20 +102,16 @@ def _numpy_globals() -> list[Any]:
     """What a pickled array of numbers names: NumPy's constructors, of versions 1 and 2."""
     rebuild = np.zeros(0).__reduce__()[0]
     scalar = np.int64(0).__reduce__()[0]
-    dtypes = {type(np.dtype(kind)) for kind in "bBhHiIlLqQfd"}
     return [
-        np.ndarray, np.dtype, codecs.encode, *dtypes,
+        np.ndarray, np.dtype, codecs.encode, *{type(np.dtype(kind)) for kind in "bBhHiIlLqQfd"},
         *((rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
         *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     ]  # fmt: skip
 
 
 _READERS: Mapping[str, Callable[[Path], Mapping[str, Any]]] = {
-    ".npy": _read_npy,
-    ".npz": _read_npz,
-    ".csv": _read_csv,
-    ".pt": _read_pt,
-}
+    ".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".pt": _read_pt,
+}  # fmt: skip
 
 
 def _chosen(path: str | Path, arrays: Mapping[str, Any], key: str | None) -> object:
@@ -126,8 +124,8 @@ def _chosen(path: str | Path, arrays: Mapping[str, Any], key: str | None) -> obj
     raise InputError(f"[data.noise.key] must be one that '{path}' holds ({names}), but got {got}")
 
 
-def _labels(path: str | Path, values: Any) -> NDArray[np.int64]:  # noqa: ANN401 - from a file
-    problem = InputError(f"[data.noise.path] '{path}' must hold a list of whole numbers")
+def _labels(path: str | Path, values: Any, number: int) -> Ints:  # noqa: ANN401 - from a file
+    problem = _problem(path, "must hold a list of whole numbers")
     try:
         found = np.asarray(values)
         with np.errstate(invalid="ignore"):  # what is no number differs from any whole one below
@@ -136,32 +134,14 @@ def _labels(path: str | Path, values: Any) -> NDArray[np.int64]:  # noqa: ANN401
         raise problem from error
     if whole.ndim != 1 or (found.dtype.kind == "f" and not np.array_equal(whole, found)):
         raise problem
+    if len(whole) != number:
+        rule = f"a label for each of the {number} images of the source, but holds {len(whole)}"
+        raise _problem(path, f"must hold {rule}")
     return whole
 
 
-def _check_length(
-    path: str | Path, labels: NDArray[np.int64], true_labels: NDArray[np.int64]
-) -> None:
-    if len(labels) != len(true_labels):
-        raise InputError(
-            f"[data.noise.path] '{path}' must hold a label for each of the {len(true_labels)} "
-            f"images of the source, but holds {len(labels)}"
-        )
-
-
-def _check_range(path: str | Path, labels: NDArray[np.int64], num_classes: int) -> None:
-    outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
-    if len(outside):
-        raise InputError(
-            f"[data.noise.path] '{path}' must hold labels from 0 to {num_classes - 1}, "
-            f"but got {labels[outside[0]]} at index {outside[0]}"
-        )
-
-
-def _check_agreement(
-    path: str | Path, name: str, clean: NDArray[np.int64], true_labels: NDArray[np.int64]
-) -> None:
-    _check_length(path, clean, true_labels)
+def _check_agreement(path: str | Path, name: str, values: object, true_labels: Ints) -> None:
+    clean = _labels(path, values, len(true_labels))
     differing = np.flatnonzero(clean != true_labels)
     if len(differing):
         first = differing[0]
@@ -173,13 +153,11 @@ def _check_agreement(
         )
 
 
-def _observe(
-    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], _: np.random.Generator
-) -> NDArray[np.int64]:
+def _observe(noise: NoiseConfig, source: Source, rows: Ints, _: np.random.Generator) -> Ints:
     return _labels_of(noise, source)[rows]
 
 
-def _labels_of(noise: NoiseConfig, source: Source) -> NDArray[np.int64]:
+def _labels_of(noise: NoiseConfig, source: Source) -> Ints:
     path = noise.path or ""
     return read_observed_labels(path, noise.key, source.pool.labels, source.num_classes)
 

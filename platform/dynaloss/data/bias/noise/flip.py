@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dynaloss.config.data import NoiseConfig
 from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.arrays import Ints
 from dynaloss.data.bias.transitions import draw_observed_labels
 from dynaloss.data.sources.source import Source
 from dynaloss.errors import InputError
 
 
 def flip_labels(
-    true_labels: NDArray[np.int64], num_classes: int, rate: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
+    true_labels: Ints, num_classes: int, rate: float, rng: np.random.Generator
+) -> Ints:
     """Changes the class of exactly floor(r N) samples, by frequency among the other classes.
 
     Noise kind `flip`, as in RoLT (Wei et al., arXiv 2108.11569).
@@ -32,9 +32,7 @@ def flip_labels(
     return observed
 
 
-def _observe(
-    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _observe(noise: NoiseConfig, source: Source, rows: Ints, rng: np.random.Generator) -> Ints:
     return flip_labels(source.pool.labels[rows], source.num_classes, noise.rate, rng)
 
 

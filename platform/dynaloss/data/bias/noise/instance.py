@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dynaloss.config.data import NoiseConfig
 from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.arrays import Bytes, Floats, Ints
 from dynaloss.data.sources.image_files import ImageFiles
 from dynaloss.data.sources.source import Source
 from dynaloss.errors import InputError
@@ -16,12 +16,12 @@ _STD = 0.1
 
 
 def instance_labels(
-    images: NDArray[np.uint8],
-    true_labels: NDArray[np.int64],
+    images: Bytes,
+    true_labels: Ints,
     num_classes: int,
     rate: float,
     rng: np.random.Generator,
-) -> NDArray[np.int64]:
+) -> Ints:
     """Labels that depend on the image: part-dependent noise of Xia et al., NeurIPS 2020.
 
     Each sample has a flip rate q from a normal around r (standard deviation 0.1), cut to [0, 1].
@@ -37,10 +37,9 @@ def instance_labels(
     """
     rates = _truncated_normal(rate, len(true_labels), rng)
     draws = rng.random(len(true_labels))
-    observed = true_labels.copy()
+    observed, num_pixels = true_labels.copy(), int(np.prod(images.shape[1:]))
     for label in range(num_classes):
         rows = np.flatnonzero(true_labels == label)
-        num_pixels = int(np.prod(images.shape[1:]))
         flat = images[rows].reshape(len(rows), num_pixels).astype(np.float64) / 255
         scores = flat @ rng.standard_normal((num_pixels, num_classes))
         scores[:, label] = -np.inf
@@ -53,21 +52,19 @@ def instance_labels(
     return observed
 
 
-def _truncated_normal(mean: float, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _truncated_normal(mean: float, size: int, rng: np.random.Generator) -> Floats:
     values = rng.normal(mean, _STD, size)
     while (outside := (values < 0) | (values > 1)).any():
         values[outside] = rng.normal(mean, _STD, int(outside.sum()))
     return values
 
 
-def _observe(
-    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _observe(noise: NoiseConfig, source: Source, rows: Ints, rng: np.random.Generator) -> Ints:
     images, labels = _images(noise, source)[rows], source.pool.labels[rows]
     return instance_labels(images, labels, source.num_classes, noise.rate, rng)
 
 
-def _images(_: NoiseConfig, source: Source) -> NDArray[np.uint8]:
+def _images(_: NoiseConfig, source: Source) -> Bytes:
     if isinstance(source.pool.images, ImageFiles):
         raise InputError(
             "[data.noise.kind] 'instance' needs the images in memory: set [data.memory] to "

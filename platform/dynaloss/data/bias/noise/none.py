@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dynaloss.config.data import NoiseConfig
 from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.arrays import Ints
 from dynaloss.data.sources.source import Source
 
 
-def _observe(
-    _: NoiseConfig, source: Source, rows: NDArray[np.int64], __: np.random.Generator
-) -> NDArray[np.int64]:
+def _observe(_: NoiseConfig, source: Source, rows: Ints, __: np.random.Generator) -> Ints:
     return source.pool.labels[rows]
 
 

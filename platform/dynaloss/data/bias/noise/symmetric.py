@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dynaloss.config.data import NoiseConfig
 from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.arrays import Floats, Ints
 from dynaloss.data.bias.transitions import draw_observed_labels
 from dynaloss.data.sources.source import Source
 
 
-def symmetric_transition_matrix(
-    class_counts: NDArray[np.int64], rate: float
-) -> NDArray[np.float64]:
+def symmetric_transition_matrix(class_counts: Ints, rate: float) -> Floats:
     """T = (1 - r) I + r 1 p^T with p the class frequencies, shape (C, C).
 
     Noise kind `symmetric` (arXiv 2211.12506): a hit sample takes a label drawn by frequency,
@@ -24,13 +22,11 @@ def symmetric_transition_matrix(
         rate: r in [0, 1].
     """
     frequencies = class_counts / class_counts.sum()
-    matrix: NDArray[np.float64] = (1 - rate) * np.eye(len(class_counts)) + rate * frequencies
+    matrix: Floats = (1 - rate) * np.eye(len(class_counts)) + rate * frequencies
     return matrix
 
 
-def _observe(
-    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _observe(noise: NoiseConfig, source: Source, rows: Ints, rng: np.random.Generator) -> Ints:
     labels = source.pool.labels[rows]
     counts = np.bincount(labels, minlength=source.num_classes)
     return draw_observed_labels(labels, symmetric_transition_matrix(counts, noise.rate), rng)

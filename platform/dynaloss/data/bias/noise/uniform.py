@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dynaloss.config.data import NoiseConfig
 from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.arrays import Floats, Ints
 from dynaloss.data.bias.transitions import draw_observed_labels
 from dynaloss.data.sources.source import Source
 
 
-def uniform_transition_matrix(num_classes: int, rate: float) -> NDArray[np.float64]:
+def uniform_transition_matrix(num_classes: int, rate: float) -> Floats:
     """T = (1 - r) I + r / C, shape (C, C): a hit label is any of the classes, its own too."""
-    matrix: NDArray[np.float64] = (1 - rate) * np.eye(num_classes) + rate / num_classes
+    matrix: Floats = (1 - rate) * np.eye(num_classes) + rate / num_classes
     return matrix
 
 
-def _observe(
-    noise: NoiseConfig, source: Source, rows: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _observe(noise: NoiseConfig, source: Source, rows: Ints, rng: np.random.Generator) -> Ints:
     matrix = uniform_transition_matrix(source.num_classes, noise.rate)
     return draw_observed_labels(source.pool.labels[rows], matrix, rng)
 

@@ -11,22 +11,16 @@ import numpy as np
 from dynaloss.config.data import SourceSettings
 from dynaloss.config.families import SOURCES, SourceKind
 from dynaloss.data.digests import file_digest, values_digest
-from dynaloss.data.sources.source import (
-    DataNotFound,
-    ImageArrays,
-    Source,
-    data_folder,
-    existing,
-)
+from dynaloss.data.sources.source import DataNotFound, ImageArrays, Source, data_folder, existing
 from dynaloss.errors import InputError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Layout:
-    """What is known of a data set without torchvision, which imports torch.
+    """A data set as far as planning needs it, which imports no torchvision.
 
     Attributes:
-        dataset: Class in `torchvision.datasets`.
+        title: Name of the data set; without its hyphen, that of its class in torchvision.
         archive: Where its files come from.
         folder: Folder that the archive unpacks to.
         files: Its files, in the order of the digest.
@@ -34,37 +28,39 @@ class _Layout:
         std: Likewise.
     """
 
-    dataset: str
+    title: str
     archive: str
     folder: str
-    files: tuple[str, ...]
+    files: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
-
-    @property
-    def fetch(self) -> str:
-        """What to do where files are missing."""
-        return f"{self.archive} (or set [data.download] to true), unpack it"
 
 
 _LAYOUTS = {
     "cifar10": _Layout(
-        dataset="CIFAR10",
-        archive="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-        folder="cifar-10-batches-py",
-        files=(*(f"data_batch_{n}" for n in range(1, 6)), "test_batch", "batches.meta"),
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2470, 0.2435, 0.2616),
+        "CIFAR-10",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        "cifar-10-batches-py",
+        "data_batch_1 data_batch_2 data_batch_3 data_batch_4 data_batch_5 test_batch batches.meta",
+        (0.4914, 0.4822, 0.4465),
+        (0.2470, 0.2435, 0.2616),
     ),
     "cifar100": _Layout(
-        dataset="CIFAR100",
-        archive="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-        folder="cifar-100-python",
-        files=("train", "test", "meta"),
-        mean=(0.5071, 0.4865, 0.4409),
-        std=(0.2673, 0.2564, 0.2762),
+        "CIFAR-100",
+        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        "cifar-100-python",
+        "train test meta",
+        (0.5071, 0.4865, 0.4409),
+        (0.2673, 0.2564, 0.2762),
     ),
 }
+
+
+def _paths(settings: SourceSettings) -> list[Path]:
+    layout = _LAYOUTS[settings.source]
+    fetch = f"{layout.archive} (or set [data.download] to true), unpack it"
+    folder = data_folder(settings, fetch) / layout.folder
+    return [existing(folder / name, settings, fetch) for name in layout.files.split()]
 
 
 def _digest(settings: SourceSettings) -> str:
@@ -73,26 +69,19 @@ def _digest(settings: SourceSettings) -> str:
     return values_digest(known)
 
 
-def _paths(settings: SourceSettings) -> list[Path]:
-    layout = _LAYOUTS[settings.source]
-    folder = data_folder(settings, layout.fetch) / layout.folder
-    return [existing(folder / name, settings, layout.fetch) for name in layout.files]
-
-
 def _load(settings: SourceSettings) -> Source:
     """The data set below `root`; torchvision fetches it if `download` is set."""
     from torchvision import datasets
 
     layout = _LAYOUTS[settings.source]
-    dataset = getattr(datasets, layout.dataset)
+    dataset = getattr(datasets, layout.title.replace("-", ""))
     try:
-        digest = _digest(settings)
+        _paths(settings)
     except DataNotFound:
         if not settings.download or settings.root is None:
             raise
-        _download(dataset, settings)
-        digest = _digest(settings)
-    _refuse_corrupt_files(dataset, settings)
+        _download(dataset, layout.archive, settings.root)
+    _refuse_corrupt_files(dataset, _paths(settings))
     train, test = (dataset(settings.root, train=is_train) for is_train in (True, False))
     return Source(
         name=settings.source,
@@ -103,28 +92,28 @@ def _load(settings: SourceSettings) -> Source:
         std=layout.std,
         crop_padding=4,
         flip=True,
-        content_digest=digest,
+        content_digest=_digest(settings),
     )
 
 
-def _download(dataset: Any, settings: SourceSettings) -> None:  # noqa: ANN401 - untyped class
+def _download(dataset: Any, archive: str, root: str) -> None:  # noqa: ANN401 - torchvision's
     try:
-        dataset(settings.root, download=True)
+        dataset(root, download=True)
     except (OSError, RuntimeError) as error:
         raise DataNotFound(
-            f"[data.download] could not fetch {_LAYOUTS[settings.source].archive} ({error}): "
-            f"fetch it by other means and unpack it in '{settings.root}'"
+            f"[data.download] could not fetch {archive} ({error}): fetch it by other means and "
+            f"unpack it in '{root}'"
         ) from error
 
 
-def _refuse_corrupt_files(dataset: Any, settings: SourceSettings) -> None:  # noqa: ANN401
-    """Names the file that torchvision, which unpickles none of another MD5, would refuse."""
+def _refuse_corrupt_files(dataset: Any, paths: list[Path]) -> None:  # noqa: ANN401
+    """Names the file that torchvision would refuse: it unpickles none of another MD5."""
     from torchvision.datasets.utils import check_integrity
 
-    known = dict([*dataset.train_list, *dataset.test_list])
-    known[dataset.meta["filename"]] = dataset.meta["md5"]
-    for path in _paths(settings):
-        if not check_integrity(str(path), known[path.name]):
+    meta = dataset.meta["filename"], dataset.meta["md5"]
+    md5s = dict((*dataset.train_list, *dataset.test_list, meta))
+    for path in paths:
+        if not check_integrity(str(path), md5s[path.name]):
             raise InputError(
                 f"[data.root] '{path}' is corrupt: delete it, then fetch the archive again or "
                 "set [data.download] to true"
@@ -138,11 +127,11 @@ def _arrays(dataset: Any, num_classes: int | None) -> ImageArrays:  # noqa: ANN4
     return everything if num_classes is None else everything.take(labels < num_classes)
 
 
-for _name, _title in (("cifar10", "CIFAR-10"), ("cifar100", "CIFAR-100")):
+for _name, _layout in _LAYOUTS.items():
     SOURCES.add(
         SourceKind(
             name=_name,
-            description=f"{_title} as torchvision keeps it; data.download: true fetches it",
+            description=f"{_layout.title} as torchvision keeps it; data.download: true fetches it",
             load=_load,
             digest=_digest,
             ignores=("train", "test", "image_size"),

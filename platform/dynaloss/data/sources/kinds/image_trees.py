@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dynaloss.config.data import SourceSettings
 from dynaloss.config.families import SOURCES, SourceKind
 from dynaloss.data.digests import values_digest
-from dynaloss.data.sources.cache import Decoded, cached_decoding, cached_facts
-from dynaloss.data.sources.image_files import RESIDENT_BYTES, ImageFiles, in_threads
+from dynaloss.data.sources.cache import Decoded, cached_decoding
+from dynaloss.data.sources.image_files import RESIDENT_BYTES, ImageFiles
 from dynaloss.data.sources.source import (
     ImageArrays,
     Images,
@@ -55,11 +54,6 @@ class _Listing:
     class_names: list[str]
     parts: dict[str, _Part]
 
-    def files(self, settings: SourceSettings) -> dict[str, ImageFiles]:
-        """The images of each role."""
-        root, size = str(settings.root), _size(settings)
-        return {r: ImageFiles(root, np.array(p.names), size) for r, p in self.parts.items()}
-
 
 def _digest(settings: SourceSettings) -> str:
     """SHA-256 over names, labels and content of the files, and the size of the images."""
@@ -69,8 +63,7 @@ def _digest(settings: SourceSettings) -> str:
 def _load(settings: SourceSettings) -> Source:
     """The images of a source of files: decoded once per node where they are small together."""
     listing = _listing(settings)
-    facts = _facts(settings, listing)
-    files = listing.files(settings)
+    facts, files = _facts(settings, listing), _files(settings, listing)
     images: Mapping[str, Images] = files
     total = sum(part.nbytes for part in files.values())
     if settings.memory == "resident" or (settings.memory == "auto" and total <= RESIDENT_BYTES):
@@ -97,21 +90,15 @@ def _size(settings: SourceSettings) -> int:
     return settings.image_size or _LAYOUTS[settings.source].size
 
 
+def _files(settings: SourceSettings, listing: _Listing) -> dict[str, ImageFiles]:
+    root, size = str(settings.root), _size(settings)
+    return {
+        role: ImageFiles(root, np.array(part.names), size) for role, part in listing.parts.items()
+    }
+
+
 def _decode(files: Mapping[str, ImageFiles]) -> Decoded:
-    return Decoded(arrays={role: _decoded(part) for role, part in files.items()}, facts={})
-
-
-def _decoded(part: ImageFiles) -> NDArray[np.uint8]:
-    images = np.empty(part.shape, dtype=np.uint8)
-
-    def put(position: int) -> None:
-        images[position] = part.decoded(position)
-
-    in_threads(put, range(len(part)))
-    return images
-
-
-# -- digests --------------------------------------------------------------------------------
+    return Decoded(arrays={role: part.decoded_whole() for role, part in files.items()})
 
 
 def _facts(settings: SourceSettings, listing: _Listing) -> Mapping[str, Any]:
@@ -124,18 +111,16 @@ def _facts(settings: SourceSettings, listing: _Listing) -> Mapping[str, Any]:
     for part in listing.parts.values():
         states = [(root / name).stat() for name in part.names]
         known += [part.names, part.labels, [[s.st_size, s.st_mtime_ns] for s in states]]
-    return cached_facts(values_digest(known), lambda: _read_facts(settings, listing))
+    return cached_decoding(values_digest(known), lambda: _read_facts(settings, listing)).facts
 
 
-def _read_facts(settings: SourceSettings, listing: _Listing) -> dict[str, Any]:
-    files = listing.files(settings)
+def _read_facts(settings: SourceSettings, listing: _Listing) -> Decoded:
+    files = _files(settings, listing)
     digests = {role: [d.hex() for d in part.digests()] for role, part in files.items()}
     known = [_size(settings), listing.class_names, digests]
     known += [[part.names, part.labels] for part in listing.parts.values()]
-    return {
-        "digest": values_digest(known),
-        "equal": equal_entries([d for part in digests.values() for d in part]),
-    }
+    equal = equal_entries([d for part in digests.values() for d in part])
+    return Decoded(facts={"digest": values_digest(known), "equal": equal})
 
 
 # -- listings -------------------------------------------------------------------------------
@@ -145,10 +130,8 @@ def _listing(settings: SourceSettings) -> _Listing:
     layout = _LAYOUTS[settings.source]
     listing = layout.find(settings, data_folder(settings, layout.fetch))
     if settings.num_classes is not None:
-        listing = _Listing(
-            listing.class_names[: settings.num_classes],
-            {role: part.below(settings.num_classes) for role, part in listing.parts.items()},
-        )
+        parts = {r: part.below(settings.num_classes) for r, part in listing.parts.items()}
+        listing = _Listing(listing.class_names[: settings.num_classes], parts)
     for role, part in listing.parts.items():
         if not part.names:
             raise InputError(f"[data.root] '{settings.root}' must hold images to {role} on")
@@ -277,39 +260,34 @@ def _prefix(root: Path, names: Sequence[str]) -> str:
     return "" if found is None else f"{found.name}/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Layout:
-    """How files lie below the root.
+    """How files lie below the root: what finds them, what to fetch, and the usual image size."""
 
-    Attributes:
-        description: Its line in a list of sources.
-        fetch: What to fetch where there are none.
-        find: Lists them.
-        size: Side of the images where `image_size` is not given.
-    """
-
-    description: str
-    fetch: str
     find: Callable[[SourceSettings, Path], _Listing]
-    size: int = 224
+    fetch: str
+    size: int
+    description: str
 
 
 _LAYOUTS = {
     "image_folder": _Layout(
-        description="a folder of images per class, below train/ and test/",
-        fetch="the images, a folder per class,",
-        find=_list_folders,
+        _list_folders,
+        "the images, a folder per class,",
+        224,
+        "a folder of images per class, below train/ and test/",
     ),
     "image_list": _Layout(
-        description="text files of `path label` lines, as ImageNet-LT and WebVision ship them",
-        fetch="the data set's images and its lists of `path label` lines",
-        find=_list_lines,
+        _list_lines,
+        "the data set's images and its lists of `path label` lines",
+        224,
+        "text files of `path label` lines, as ImageNet-LT and WebVision ship them",
     ),
     "animal10n": _Layout(
-        description="Animal-10N: training/ and testing/ with the label in each file name",
-        fetch="Animal-10N (https://dm.kaist.ac.kr/datasets/animal-10n, its raw images)",
-        find=_list_animal10n,
-        size=64,
+        _list_animal10n,
+        "Animal-10N (https://dm.kaist.ac.kr/datasets/animal-10n, its raw images)",
+        64,
+        "Animal-10N: training/ and testing/ with the label in front of each file name",
     ),
 }
 for _name, _layout in _LAYOUTS.items():

@@ -9,27 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from dynaloss.config.data import SourceSettings
 from dynaloss.config.families import SOURCES, SourceKind
+from dynaloss.data.arrays import Bytes, Ints
 from dynaloss.data.digests import file_digest, values_digest
 from dynaloss.data.sources.cache import Decoded, cached_decoding
 from dynaloss.data.sources.image_files import as_planes, centre_crop, in_threads
 from dynaloss.data.sources.source import ImageArrays, Source, data_folder, existing
 from dynaloss.errors import InputError
 
-IMAGE_COLUMNS = ("img", "image")
-LABEL_COLUMNS = ("label", "fine_label", "labels")
+_IMAGE_COLUMNS = ("img", "image")
+_LABEL_COLUMNS = ("label", "fine_label", "labels")
 _FETCH = "the data set's parquet files"
 
 
 def _digest(settings: SourceSettings) -> str:
     """SHA-256 over the content of the files and the settings that change the images."""
     digests = [None if path is None else file_digest(path) for path in _paths(settings)]
-    known = ["parquet", digests, settings.image_size, settings.num_classes]
-    return values_digest(known)
+    return values_digest(["parquet", digests, settings.image_size, settings.num_classes])
 
 
 def _load(settings: SourceSettings) -> Source:
@@ -37,18 +36,19 @@ def _load(settings: SourceSettings) -> Source:
     digest = _digest(settings)
     decoded = cached_decoding(digest, lambda: _decode(settings))
     arrays, facts = decoded.arrays, decoded.facts
-    size = arrays["train_images"].shape[2]
-    test = None
-    if "test_labels" in arrays:
-        test = ImageArrays(images=arrays["test_images"], labels=arrays["test_labels"])
+    parts = {
+        role: ImageArrays(images=arrays[f"{role}_images"], labels=arrays[f"{role}_labels"])
+        for role in ("train", "test")
+        if f"{role}_labels" in arrays
+    }
     return Source(
         name=settings.source,
         class_names=tuple(facts["class_names"]),
-        pool=ImageArrays(images=arrays["train_images"], labels=arrays["train_labels"]),
-        test=test,
+        pool=parts["train"],
+        test=parts.get("test"),
         mean=tuple(facts["mean"]),
         std=tuple(facts["std"]),
-        crop_padding=size // 8,
+        crop_padding=parts["train"].images.shape[2] // 8,
         flip=len(facts["mean"]) == 3,
         content_digest=digest,
     )
@@ -66,25 +66,23 @@ def _paths(settings: SourceSettings) -> tuple[Path, Path | None]:
 
 
 def _decode(settings: SourceSettings) -> Decoded:
-    arrays: dict[str, NDArray[Any]] = {}
     train, test = _paths(settings)
-    arrays["train_images"], arrays["train_labels"], names = _read(train, settings)
+    images, labels, names = _read(train, settings)
+    arrays: dict[str, Any] = {"train_images": images, "train_labels": labels}
+    highest = int(labels.max())
     if test is not None:
         arrays["test_images"], arrays["test_labels"], _ = _read(test, settings)
-        if arrays["test_images"].shape[1:] != arrays["train_images"].shape[1:]:
+        highest = max(highest, int(arrays["test_labels"].max()))
+        if arrays["test_images"].shape[1:] != images.shape[1:]:
             raise InputError(f"'{test}' must hold images of the shape of '{train}'")
-    num_classes = max(int(labels.max()) for n, labels in arrays.items() if "labels" in n) + 1
-    names = names or [str(c) for c in range(num_classes)]
-    if settings.num_classes:
-        names = names[: settings.num_classes]
-    if num_classes > len(names):
-        raise InputError(f"'{train}' names {len(names)} classes, but has label {num_classes - 1}")
-    mean, std = channel_statistics(arrays["train_images"])
-    facts = {"class_names": names, "mean": mean, "std": std}
-    return Decoded(arrays=arrays, facts=facts)
+    names = (names or [str(label) for label in range(highest + 1)])[: settings.num_classes]
+    if highest >= len(names):
+        raise InputError(f"'{train}' names {len(names)} classes, but has label {highest}")
+    mean, std = _channel_statistics(images)
+    return Decoded(arrays=arrays, facts={"class_names": names, "mean": mean, "std": std})
 
 
-def channel_statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
+def _channel_statistics(images: Bytes) -> tuple[list[float], list[float]]:
     """Mean and standard deviation per channel of images scaled to [0, 1], to 4 digits."""
     values = np.arange(256) / 255
     means, stds = [], []
@@ -99,17 +97,16 @@ def channel_statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[flo
     return means, stds
 
 
-def _read(
-    path: Path, settings: SourceSettings
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
+def _read(path: Path, settings: SourceSettings) -> tuple[Bytes, Ints, list[str]]:
+    """Images, labels and names of the classes that are kept; no names where it holds none."""
     import pyarrow as pa
     from pyarrow import parquet as pq
 
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"'{path}' cannot be read as parquet: fetch it anew") from error
-    image, label = (_column(path, table, names) for names in (IMAGE_COLUMNS, LABEL_COLUMNS))
+        raise InputError(f"'{path}' cannot be read as parquet: fetch it again") from error
+    image, label = (_column(path, table, names) for names in (_IMAGE_COLUMNS, _LABEL_COLUMNS))
     labels = _labels(path, table[label])
     rows = np.arange(len(labels))
     if settings.num_classes:
@@ -129,21 +126,21 @@ def _column(path: Path, table: Any, names: Sequence[str]) -> str:  # noqa: ANN40
     raise InputError(f"'{path}' must have a column {wanted}, but has {known}")
 
 
-def _labels(path: Path, column: Any) -> NDArray[np.int64]:  # noqa: ANN401 - pyarrow
+def _labels(path: Path, column: Any) -> Ints:  # noqa: ANN401 - pyarrow
     labels = column.to_numpy() if not column.null_count else np.array([-1])
     if labels.dtype.kind not in "iu" or (len(labels) and labels.min() < 0):
         raise InputError(f"'{path}' must have a label, a whole number from 0 on, in every row")
-    found: NDArray[np.int64] = labels.astype(np.int64)
+    found: Ints = labels.astype(np.int64)
     return found
 
 
-def _images(path: Path, column: Any, size: int | None) -> NDArray[np.uint8]:  # noqa: ANN401
+def _images(path: Path, column: Any, size: int | None) -> Bytes:  # noqa: ANN401
     encoded = column.combine_chunks().field("bytes")
     first = _decoded(path, 0, encoded[0].as_py(), size, None)
     mode = "L" if first.shape[0] == 1 else "RGB"
     images = np.empty((len(encoded), *first.shape), dtype=np.uint8)
 
-    def decode(rows: NDArray[np.int64]) -> None:
+    def decode(rows: Ints) -> None:
         for row in rows.tolist():
             image = _decoded(path, row, encoded[row].as_py(), size, mode)
             if image.shape != first.shape:
@@ -159,19 +156,19 @@ def _images(path: Path, column: Any, size: int | None) -> NDArray[np.uint8]:  # 
 
 def _decoded(
     path: Path, row: int, content: bytes | None, size: int | None, mode: str | None
-) -> NDArray[np.uint8]:
+) -> Bytes:
     try:
         with Image.open(io.BytesIO(content or b"")) as opened:
             image = opened.convert(mode or ("L" if opened.mode in ("1", "L") else "RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"row {row} of '{path}' does not hold an image: fetch it anew") from error
+        raise InputError(
+            f"row {row} of '{path}' does not hold an image: fetch it again"
+        ) from error
     return as_planes(centre_crop(image, size) if size else image)
 
 
 def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> list[str]:
-    text = (metadata or {}).get(b"huggingface")
-    if text is None:
-        return []
+    text = (metadata or {}).get(b"huggingface", b"{}")
     features = json.loads(text).get("info", {}).get("features", {})
     return [str(name) for name in features.get(label, {}).get("names") or []]
 
