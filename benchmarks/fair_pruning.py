@@ -102,15 +102,15 @@ def record() -> None:
             "validation": list(trial.curve(METRIC).values()),
             "test": list(trial.curve(TEST).values()),
         }
-        for trial in _search("none", sequential=True)
+        for trial in _search("none", in_process=True)
     ]
     RESULTS.mkdir(exist_ok=True)
     CURVES.write_text(json.dumps({"study": STUDY, "trials": trials}, indent=1) + "\n")
 
 
-def _search(scheduler: str, *, seed: int = 0, sequential: bool) -> tuple[SearchTrial, ...]:
+def _search(scheduler: str, *, seed: int = 0, in_process: bool) -> tuple[SearchTrial, ...]:
     """Every trial of `dynaloss search` on the study, under one of its schedulers."""
-    from dynaloss.execution.search.search_launch import launch_search
+    from dynaloss.execution.search.launching import launch_search
     from dynaloss.tracking import Workspace
 
     rungs = {"name": scheduler, "grace_epochs": GRACE, "reduction_factor": FACTOR}
@@ -119,7 +119,7 @@ def _search(scheduler: str, *, seed: int = 0, sequential: bool) -> tuple[SearchT
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(storage=Path(folder), tracking_uri=f"sqlite:///{folder}/mlflow.db")
         console = Console(stderr=True)
-        return launch_search(study, workspace, console, sequential=sequential).trials
+        return launch_search(study, workspace, console, in_process=in_process).trials
 
 
 def ray_pooled() -> Ask:
@@ -261,13 +261,13 @@ def _condition_row(tallies: Sequence[Tally], condition: str) -> dict[str, float 
 
 def live() -> list[dict[str, Any]]:
     """One row per order and scheduler of the runs that trained, means over `LIVE_SEEDS`."""
-    from dynaloss.execution.backends.ray_cluster import cluster
+    from dynaloss.execution.backends.ray_cluster import ray_backend
     from dynaloss.studies.study import ResourcesConfig
 
     tallies: dict[tuple[str, str], list[Tally]] = defaultdict(list)
-    with cluster(ResourcesConfig()):
+    with ray_backend(ResourcesConfig()):
         for seed in LIVE_SEEDS:
-            trials = _search("asha", seed=seed, sequential=False)
+            trials = _search("asha", seed=seed, in_process=False)
             conditions = list(dict.fromkeys(trial.group.condition for trial in trials))
             turns = sorted(trials, key=lambda trial: trial.number)
             grid = sorted(trials, key=lambda trial: conditions.index(trial.group.condition))

@@ -19,7 +19,7 @@ class _Silent:
 
     def prepared(self, trial: SearchTrial) -> None: ...
 
-    def reported(self, trial: SearchTrial, epoch: int) -> None: ...
+    def reported(self, trial: SearchTrial) -> None: ...
 
     def ended(self, trial: SearchTrial) -> None: ...
 
@@ -46,7 +46,8 @@ def drive(silent: _Silent) -> Callable[..., Director]:
     ) -> Director:
         left = kill_after
         with Journal(folder / "journal.jsonl") as journal:
-            director = Director(plan, journal, suggestions, silent)
+            director = Director(plan, journal, suggestions)
+            director.start(silent)
             while (trial := director.next()) is not None:
                 for epoch in range(1, trial.group.epochs + 1):
                     if left == 0:

@@ -19,7 +19,7 @@ from dynaloss.execution.ablation import (
     plan_study,
     single_trial,
 )
-from dynaloss.execution.backends.ray_cluster import _reason, _slots, cluster
+from dynaloss.execution.backends.ray_cluster import _reason, _slots, ray_backend
 from dynaloss.execution.trial.runner import StepResult, TrialRunner
 from dynaloss.studies import AblationStudy, ResourcesConfig, load_study
 from dynaloss.studies.trial_record import Outcome
@@ -151,7 +151,7 @@ def test_an_address_that_is_none_is_one_clear_error(
     monkeypatch.setenv("RAY_ADDRESS", "nonsense")
     with (
         pytest.raises(InputError, match="cluster at RAY_ADDRESS='nonsense': Invalid address"),
-        cluster(study.resources),
+        ray_backend(study.resources),
     ):
         pass
 
@@ -165,7 +165,7 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error(
         monkeypatch.setenv("RAY_ADDRESS", address)
         with (
             pytest.raises(InputError, match=f"RAY_ADDRESS='{address}': .*refused"),
-            cluster(study.resources),
+            ray_backend(study.resources),
         ):
             pass
 
@@ -181,7 +181,7 @@ def test_the_cause_of_what_ray_says_is_told() -> None:
 def test_ray_listens_on_loopback_alone(study: AblationStudy) -> None:
     import ray  # not before the module that says how it starts
 
-    with cluster(study.resources):
+    with ray_backend(study.resources):
         (node,) = ray.nodes()
         for port in (node["NodeManagerPort"], node["ObjectManagerPort"]):
             socket.create_connection(("127.0.0.1", port), 10).close()

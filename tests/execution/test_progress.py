@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from dynaloss.execution.progress import Progress, TimeLeft, clock
-from dynaloss.execution.recording import Ending
+from dynaloss.config.search import Objective
+from dynaloss.execution.progress import Progress, TimeLeft, clock, cost_of
+from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies import load_study
 from dynaloss.studies.plan import Trial, make_plan
 from dynaloss.studies.trial_record import Outcome
@@ -27,14 +29,41 @@ def trials() -> tuple[Trial, ...]:
     )
 
 
+def progress_of(
+    console: Console,
+    trials: Sequence[Trial],
+    *,
+    done: int = 0,
+    objective: Objective = ("test/accuracy", "max"),
+) -> Progress:
+    waiting = [cost_of(trial) for trial in trials]
+    return Progress(console, objective, waiting=waiting, done=done, slots=2)
+
+
+def start(progress: Progress, trial: Trial) -> LiveTrial:
+    live = LiveTrial(trial=trial)
+    progress.started(live)
+    return live
+
+
+def report(progress: Progress, live: LiveTrial, epoch: int, metrics: dict[str, float]) -> None:
+    live.reports[epoch] = metrics
+    progress.reported(live)
+
+
+def end(progress: Progress, live: LiveTrial, outcome: Outcome = Outcome.COMPLETED) -> None:
+    live.outcome = outcome
+    progress.ended(live)
+
+
 def test_nothing_is_said_of_the_time_left_before_the_first_epoch(
     trials: tuple[Trial, ...],
 ) -> None:
-    assert TimeLeft(trials, slots=2).seconds() is None
+    assert TimeLeft(map(cost_of, trials), slots=2).seconds() is None
 
 
 def test_time_left_counts_each_arm_at_its_own_cost(trials: tuple[Trial, ...]) -> None:
-    left = TimeLeft(trials, slots=2)
+    left = TimeLeft(map(cost_of, trials), slots=2)
     left.observe(trials[0], 5, seconds=1.0)
     left.observe(trials[1], 2, seconds=3.0)
     # 5 epochs at 1 s, 8 at 3 s, and 20 of arms not seen yet at the mean of 2 s, by two.
@@ -42,7 +71,7 @@ def test_time_left_counts_each_arm_at_its_own_cost(trials: tuple[Trial, ...]) ->
 
 
 def test_the_last_trial_alone_uses_one_slot(trials: tuple[Trial, ...]) -> None:
-    left = TimeLeft(trials, slots=2)
+    left = TimeLeft(map(cost_of, trials), slots=2)
     left.observe(trials[0], 5, seconds=1.0)
     for trial in trials[1:]:
         left.ended(trial)
@@ -58,14 +87,10 @@ def test_clock(seconds: float, text: str) -> None:
 
 def test_plain_lines_where_the_output_is_no_terminal(trials: tuple[Trial, ...]) -> None:
     output = io.StringIO()
-    with Progress(
-        Console(file=output), trials, done=2, slots=2, metric="test/accuracy"
-    ) as progress:
-        progress.started(trials[0])
-        progress.reported(trials[0], 10, {"test/accuracy": 0.5, "time/epoch_seconds": 1.0})
-        progress.ended(
-            trials[0], Ending(outcome=Outcome.COMPLETED, metrics={"test/accuracy": 0.5})
-        )
+    with progress_of(Console(file=output), trials, done=2) as progress:
+        live = start(progress, trials[0])
+        report(progress, live, 10, {"test/accuracy": 0.5, "time/epoch_seconds": 1.0})
+        end(progress, live)
     assert output.getvalue() == (
         f"[3/6] {trials[0].name}: completed, test/accuracy 0.5 · about 0:15 left\n"
     )
@@ -74,23 +99,40 @@ def test_plain_lines_where_the_output_is_no_terminal(trials: tuple[Trial, ...]) 
 def test_of_a_loss_the_lowest_is_the_best(trials: tuple[Trial, ...]) -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=200)
-    with Progress(console, trials, done=0, slots=2, metric="train/loss") as progress:
+    with progress_of(console, trials, objective=("train/loss", "min")) as progress:
         for trial, loss in zip(trials, (0.5, 0.2, 0.9), strict=False):
-            progress.started(trial)
-            progress.ended(trial, Ending(outcome=Outcome.COMPLETED, metrics={"train/loss": loss}))
+            live = start(progress, trial)
+            report(progress, live, 10, {"train/loss": loss})
+            end(progress, live)
     assert f"best so far: train/loss 0.2, {trials[1].name}" in output.getvalue()
 
 
 def test_the_live_display_shows_running_left_best_and_time(trials: tuple[Trial, ...]) -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=200)
-    with Progress(console, trials, done=0, slots=2, metric="test/accuracy") as progress:
-        for trial in trials[:2]:
-            progress.started(trial)
-            progress.reported(trial, 10, {"time/epoch_seconds": 1.0})
-        progress.ended(
-            trials[0], Ending(outcome=Outcome.COMPLETED, metrics={"test/accuracy": 0.5})
-        )
+    with progress_of(console, trials) as progress:
+        first, second = (start(progress, trial) for trial in trials[:2])
+        for live in (first, second):
+            metrics = {"time/epoch_seconds": 1.0, "test/accuracy": 0.5}
+            report(progress, live, 10, metrics)
+        end(progress, first)
     text = output.getvalue()
     assert "1 of 4 trials done, 1 running, 2 left" in text
     assert f"best so far: test/accuracy 0.5, {trials[0].name}" in text
+
+
+def test_pruning_shortens_the_trials_to_come(trials: tuple[Trial, ...]) -> None:
+    left = TimeLeft(map(cost_of, trials), slots=1)
+    left.observe(trials[0], 2, seconds=1.0)
+    left.ended(trials[0])
+    # Three trials of 10 epochs, of which 2 are trained.
+    assert left.seconds() == pytest.approx(3 * 2)
+
+
+def test_a_failed_trial_says_nothing_of_the_length_of_others(trials: tuple[Trial, ...]) -> None:
+    output = io.StringIO()
+    with progress_of(Console(file=output), trials) as progress:
+        live = start(progress, trials[0])
+        report(progress, live, 2, {"time/epoch_seconds": 1.0})
+        end(progress, live, Outcome.FAILED)
+    assert output.getvalue() == (f"[1/4] {trials[0].name}: failed at epoch 2 · about 0:15 left\n")

@@ -128,7 +128,9 @@ def directing(
 ) -> Iterator[Director]:
     """A director that goes on from the journal in a folder."""
     with Journal(folder / "journal.jsonl") as journal:
-        yield Director(plan, journal, suggestions, watcher)
+        director = Director(plan, journal, suggestions)
+        director.start(watcher)
+        yield director
 
 
 def test_a_failed_trial_is_taken_up_again(

@@ -18,7 +18,8 @@ import pytest
 from rich.console import Console
 
 from dynaloss.errors import InputError
-from dynaloss.execution.search.search_launch import SearchSummary, launch_search
+from dynaloss.execution.search.conclusion import SearchSummary
+from dynaloss.execution.search.launching import launch_search
 from dynaloss.studies.plan import make_plan
 from dynaloss.studies.search.search_study import load_search
 from dynaloss.studies.study import load_study
@@ -77,11 +78,11 @@ def finished(
     return run_here(write_study(tmp_path_factory.mktemp("file")), storage), storage
 
 
-def run_here(path: Path, storage: Path, *, sequential: bool = True) -> SearchSummary:
+def run_here(path: Path, storage: Path, *, in_process: bool = True) -> SearchSummary:
     study = load_search(path)
     workspace = Workspace(storage, f"sqlite:///{storage}/mlflow.db")
     return launch_search(
-        study, workspace, Console(quiet=True), sequential=sequential, confirm=False
+        study, workspace, Console(quiet=True), in_process=in_process, confirm=False
     )
 
 
@@ -97,7 +98,7 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
 def fork(*arguments: str) -> multiprocessing.process.BaseProcess:
     """Starts the command in a process of its own that need not import everything anew."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dynaloss.execution.search.search_launch", "mlflow"])
+    context.set_forkserver_preload(["dynaloss.execution.search.launching", "mlflow"])
     process = context.Process(
         target=runpy.run_module, args=("dynaloss",), kwargs={"run_name": "__main__"}
     )
@@ -170,7 +171,7 @@ def test_killed_with_ray_no_trial_is_lost_or_run_twice(
         for line in (storage / "tiny-search" / "journal.jsonl").read_text().splitlines()
         if '"event": "end"' in line
     }
-    summary = run_here(path, storage, sequential=False)
+    summary = run_here(path, storage, in_process=False)
     assert len(summary.trials) == 8
     stored = outcomes_by_key(storage)
     assert dict(stored) == {trial.key: trial.outcome for trial in summary.trials}

@@ -13,7 +13,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from dynaloss.errors import InputError
-from dynaloss.execution.search.search_launch import plan_search
+from dynaloss.execution.search.launching import plan_search
 from dynaloss.studies.search.search_study import SearchStudy
 
 

@@ -14,6 +14,7 @@ from dynaloss.execution.search.director import SearchTrial
 from dynaloss.execution.search.outcome import (
     audit_of,
     expected_best,
+    group_outcome,
     pareto_front,
     selections,
     winners,
@@ -81,14 +82,16 @@ def test_winners_are_completed_differ_and_may_be_audited(group: Group) -> None:
         trial(group, 2, [0.1, 0.2, 0.8], audited_at=1),
         trial(group, 3, [0.1, 0.2, 0.8], lr=0.03),
     ]
-    assert [t.number for t in winners(trials, group, VAL, 3)] == [2, 0]
+    assert [t.number for t in winners(trials, VAL, 3)] == [2, 0]
 
 
 def test_winners_hold_for_every_condition_that_was_searched_as_one() -> None:
     kinds = {"data.noise.kind": ["none", "symmetric"], "data.noise.rate": [0.0, 0.2]}
     values = STUDY.model_dump(exclude_unset=True) | {"conditions": kinds}
     plan = make_search_plan(SearchStudy.model_validate(values), {"digits": "d"})
-    found = best_study(plan, [trial(group, 0, [0.1, 0.2, 0.3]) for group in plan.groups])
+    trials = [trial(group, 0, [0.1, 0.2, 0.3]) for group in plan.groups]
+    outcomes = [group_outcome(plan.study, group, trials) for group in plan.groups]
+    found = best_study(plan.study, outcomes)
     assert found is not None
     assert len(plan.groups) == 2
     assert [entry["condition"] for entry in found["tuned"]] == [
@@ -177,12 +180,12 @@ def test_the_front_holds_what_nothing_beats_in_every_objective(group: Group) -> 
         trial(group, 1, [0, 0, 0.8], seconds=1),
         trial(group, 2, [0, 0, 0.7], seconds=2),
     ]
-    assert [t.number for t in pareto_front(trials, group, [VAL, TIME])] == [0, 1]
+    assert [t.number for t in pareto_front(trials, [VAL, TIME])] == [0, 1]
 
 
 def test_the_expected_best_is_the_mean_over_all_draws(group: Group) -> None:
     values = [0.1, 0.4, 0.2, 0.9]
     trials = [trial(group, i, [0, 0, value]) for i, value in enumerate(values)]
-    for k, expected in enumerate(expected_best(trials, group, VAL), start=1):
+    for k, expected in enumerate(expected_best(trials, VAL), start=1):
         draws = [max(drawn) for drawn in itertools.combinations(values, k)]
         assert expected == pytest.approx(statistics.fmean(draws))

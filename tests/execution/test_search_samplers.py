@@ -125,8 +125,7 @@ def test_several_objectives_give_a_front(
     metrics = [{"val/balanced_accuracy": "max"}, {"time/trial_seconds": "min"}]
     study = _study(sampler, metrics=metrics, trials=24)
     trials = conduct(study, "several", in_memory=True)
-    (group,) = make_search_plan(study, {"digits": "d"}).groups
-    front = pareto_front(trials, group, study.search.objectives())
+    front = pareto_front(trials, study.search.objectives())
     done = [t for t in trials if t.outcome is Outcome.COMPLETED]
     # Cost depends on the corrector alone: the best without it, and with it only if it is better.
     best: dict[object, SearchTrial] = {}

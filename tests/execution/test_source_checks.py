@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from dynaloss.errors import InputError
-from dynaloss.execution.ablation import Sources
+from dynaloss.execution.trial.inputs import Sources
 from dynaloss.learning.models.building import build_model
 from dynaloss.studies import TrialConfig, override
 

@@ -191,7 +191,7 @@ def test_a_search_says_what_it_means(load_text: Callable[[str], SearchStudy]) ->
         ),
         pytest.param(
             "search: {sampler: cmaes}",
-            "1: [search.sampler] cmaes needs two parameters at least, but the arm 'full' has 1; "
+            "1: [search.sampler] cmaes needs 2 parameters at least, but the arm 'full' has 1; "
             "take 'tpe'",
             id="cmaes in one dimension",
         ),

@@ -76,7 +76,7 @@ def ablate(
 def _tuned(study: AblationStudy, workspace: Workspace, *, run: bool) -> AblationStudy:
     """The study with what the search of its arms has found so far; `run` completes it first."""
     from dynaloss.cli.output import terminal
-    from dynaloss.execution.search.tuning_launch import tune_arms, with_stored_tuning
+    from dynaloss.execution.search.per_arm import tune_arms, with_stored_tuning
 
     if run:
         summary = tune_arms(study, workspace, terminal())

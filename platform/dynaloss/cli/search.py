@@ -57,7 +57,7 @@ def search(
     interruption.
     """  # noqa: D301 - \b is click's mark for lines to be left as they are
     from dynaloss.cli.output import print_json, terminal
-    from dynaloss.execution.search.search_launch import launch_search, plan_search
+    from dynaloss.execution.search.launching import launch_search, plan_search
     from dynaloss.studies.search.search_study import load_search
 
     loaded = load_search(study)
@@ -65,7 +65,7 @@ def search(
         _print_plan(plan_search(loaded), format_)
         return
     summary = launch_search(
-        loaded, workspace, terminal(), sequential=sequential, confirm=not no_confirm
+        loaded, workspace, terminal(), in_process=sequential, confirm=not no_confirm
     )
     if format_ == "json":
         print_json(summary.as_json())

@@ -124,10 +124,23 @@ class OptunaSamplerKind(Kind):
     """A way to suggest configurations.
 
     Attributes:
-        build: Makes Optuna's sampler.
+        build: Makes Optuna's sampler, given the settings of the search, the seed of the trial, the
+            seed of its group and whether trials run in parallel.
+        enumerates: Whether the combinations of the space are run one after the other, so that
+            all values must be countable.
+        needs_complete: Whether Optuna's sampler learns from completed trials alone, so that it
+            must be shown pruned ones as completed.
+        is_multi_objective: Whether it takes several objectives.
+        takes_any_space: Whether it takes choices, and parameters that depend on others.
+        least_parameters: Fewest parameters that it can search.
     """
 
     build: Callable[..., Any]
+    enumerates: bool = False
+    needs_complete: bool = False
+    is_multi_objective: bool = True
+    takes_any_space: bool = True
+    least_parameters: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,10 +150,14 @@ class PrunerKind(Kind):
     Attributes:
         build: Makes the rule, given the settings of the scheduler.
         rungs: Epochs at which trials are compared, given those settings and a trial's length.
+        has_rungs: Whether there are such epochs, which the settings must leave room for.
+        has_brackets: Whether trials differ in their first rung.
     """
 
     build: Callable[..., Any]
     rungs: Callable[..., list[int]]
+    has_rungs: bool = True
+    has_brackets: bool = False
 
 
 LOSSES: Registry[LossKind] = Registry("loss", "dynaloss.learning.losses")

@@ -6,30 +6,30 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from dynaloss.config.settings import Listed, Real, Seeds, Settings, distinct, name_of, refusal
+from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
+from dynaloss.config.settings import (
+    Listed,
+    Real,
+    Seeds,
+    Settings,
+    distinct,
+    name_of,
+    one_of,
+    refusal,
+)
 
-__all__ = [
-    "ConfirmConfig",
-    "Objective",
-    "SchedulerConfig",
-    "SearchConfig",
-    "untuned_arm",
-    "winner_arm",
-]
+Mode = Literal["max", "min"]
+"""Which values of a metric are better."""
 
-_Mode = Literal["max", "min"]
-Objective = tuple[str, _Mode]
+Objective = tuple[str, Mode]
 """Name of a metric, and the direction that is better."""
 
 
 class SearchConfig(Settings):
     """How configurations are suggested, how many, and what makes one better."""
 
-    sampler: Literal["tpe", "random", "qmc", "cmaes", "gp", "nsgaii", "grid"] = Field(
-        default="tpe",
-        description="tpe: learns which regions do well. random. qmc: spreads evenly. cmaes: "
-        "evolution, numbers only. gp: Gaussian process. nsgaii: for several objectives. grid: "
-        "every combination.",
+    sampler: Annotated[str, AfterValidator(one_of(OPTUNA_SAMPLERS))] = Field(
+        default="tpe", description="How configurations are suggested."
     )
     trials: int = Field(
         default=16, ge=1, description="Trials per condition and arm, at least 1: equal for all."
@@ -38,8 +38,8 @@ class SearchConfig(Settings):
         default="val/balanced_accuracy",
         description="What to optimise: measured on validation, at the last epoch.",
     )
-    mode: _Mode = Field(default="max", description="max or min.")
-    metrics: Annotated[tuple[dict[str, _Mode], ...], Listed] = Field(
+    mode: Mode = Field(default="max", description="max or min.")
+    metrics: Annotated[tuple[dict[str, Mode], ...], Listed] = Field(
         default=(),
         description="Several objectives instead of `metric`, as [{name: max}, {name: min}]; "
         "pruning looks at the first.",
@@ -65,19 +65,17 @@ class SearchConfig(Settings):
 
     @field_validator("metrics")
     @classmethod
-    def _one_an_entry(cls, metrics: tuple[dict[str, _Mode], ...]) -> tuple[dict[str, _Mode], ...]:
+    def _one_an_entry(cls, metrics: tuple[dict[str, Mode], ...]) -> tuple[dict[str, Mode], ...]:
         if all(len(entry) == 1 for entry in metrics):
             return metrics
         raise refusal("must list one {name: max} or {name: min} per entry")
 
 
 class SchedulerConfig(Settings):
-    """When a trial that does badly is stopped; every number counts epochs or shares."""
+    """When a bad trial is stopped; all numbers are epochs or shares."""
 
-    name: Literal["asha", "median", "hyperband", "none"] = Field(
-        default="asha",
-        description="asha: at each rung only the best share goes on. median: stops what is below "
-        "the median of the others. hyperband: asha with several grace periods. none.",
+    name: Annotated[str, AfterValidator(one_of(PRUNERS))] = Field(
+        default="asha", description="Rule that stops trials."
     )
     grace_epochs: int = Field(
         default=3, ge=1, description="Epochs that every trial trains: the first rung."
@@ -85,8 +83,8 @@ class SchedulerConfig(Settings):
     reduction_factor: int = Field(
         default=3,
         ge=2,
-        description="At each rung the best 1/reduction_factor goes on; each rung is this many "
-        "times as many epochs as the one before.",
+        description="At each rung the best 1/reduction_factor continue; the next rung is at this "
+        "many times the epochs.",
     )
     rungs: int | None = Field(
         default=None, ge=1, description="Most rungs to use; null for all below schedule.epochs."
@@ -101,12 +99,12 @@ class SchedulerConfig(Settings):
         default=0.0,
         ge=0,
         le=1,
-        description="Share of the trials to be stopped that run on, to see what is lost.",
+        description="Share of the trials to be stopped that run to the end, to measure the loss.",
     )
 
 
 class ConfirmConfig(Settings):
-    """How the winners are trained afresh, on train and validation together."""
+    """How the winners are retrained, on train and validation together."""
 
     top: int = Field(default=1, ge=1, description="Winners per condition and arm.")
     seeds: Seeds = Field(default=(0, 1, 2, 3, 4), description="Trial seeds, distinct, at least 0.")

@@ -1,118 +1,65 @@
-"""Launches a study: works out which trials are left, runs them with Ray Tune, records them."""
+"""Launches an ablation: plans it, runs the trials that are left and records them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from dynaloss.config import DataConfig, TrialConfig
+from dynaloss.analysis.metric_names import higher_is_better
+from dynaloss.config import DataConfig
 from dynaloss.errors import InputError
-from dynaloss.execution.progress import Progress
-from dynaloss.execution.recording import Ending, Recorder
-from dynaloss.execution.trial.assembly import checks_of
-from dynaloss.execution.trial.runner import TrialOrder, TrialRunner
-from dynaloss.execution.trial.threads import trial_threads
-from dynaloss.execution.trial_writer import TrialWriter
+from dynaloss.execution.backends import Work, open_backend
+from dynaloss.execution.progress import Progress, cost_of
+from dynaloss.execution.recording import Recorder
+from dynaloss.execution.trial.inputs import Sources
+from dynaloss.execution.trial.live import LiveTrial
+from dynaloss.execution.trial.runner import StepResult, TrialOrder
 from dynaloss.studies.plan import Plan, Trial, make_plan
 from dynaloss.studies.stored_plan import StoredPlan, stored_plan
 from dynaloss.studies.study import AblationStudy
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
-    from dynaloss.data.sources import Source
     from dynaloss.tracking import Store, StudyRun, Workspace
-
-__all__ = [
-    "LaunchSummary",
-    "Sources",
-    "launch_ablation",
-    "launch_trial",
-    "order_of",
-    "plan_study",
-    "single_trial",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSummary:
-    """What a launch came to.
+    """The result of a launch.
 
     Attributes:
         plan: The plan of the study.
-        endings: Of the trials that this launch ran, by key.
+        endings: The trials that this launch was to run, by key, each with its end.
         skipped: Number of trials that had ended before.
         seconds: Wall time.
         deviations: How the plan departs from the one before, one sentence each.
     """
 
     plan: Plan
-    endings: Mapping[str, Ending]
+    endings: Mapping[str, LiveTrial]
     skipped: int
     seconds: float
     deviations: tuple[str, ...] = ()
 
     def count(self, outcome: Outcome) -> int:
-        """Number of this launch's trials that ended so."""
+        """Number of this launch's trials with that outcome."""
         return sum(ending.outcome is outcome for ending in self.endings.values())
 
     @property
     def interrupted(self) -> bool:
-        """Whether trials are left that a next launch continues."""
+        """Whether trials are left for the next launch."""
         return self.count(Outcome.INTERRUPTED) > 0
-
-
-class Sources:
-    """The data sources of a launch, each loaded once."""
-
-    def __init__(self) -> None:
-        self._loaded: dict[str, Source] = {}
-
-    def of(self, config: DataConfig) -> Source:
-        """The source of the settings."""
-        from dynaloss.data.sources import load_source
-
-        key = config.source_key
-        if key not in self._loaded:
-            self._loaded[key] = load_source(config)
-        return self._loaded[key]
-
-    def digest(self, config: DataConfig) -> str:
-        """Digest of the content of the source."""
-        return self.of(config).digest
-
-    def check(self, trials: Iterable[tuple[TrialConfig, int, int]]) -> None:
-        """Refuses every trial that cannot be assembled, before any starts.
-
-        Args:
-            trials: Settings, trial seed and study seed of each.
-
-        Raises:
-            InputError: With all problems.
-        """
-        problems: dict[str, None] = {}
-        done: set[Hashable] = set()
-        for config, seed, base_seed in trials:
-            checks = checks_of(config, seed=seed, base_seed=base_seed)
-            for key, check in checks.items():
-                try:
-                    if key not in done:
-                        check(self.of(config.data))
-                except InputError as error:
-                    problems |= dict.fromkeys(error.problems)
-            done |= checks.keys()
-        if problems:
-            raise InputError(problems)
 
 
 def plan_study(study: AblationStudy) -> Plan:
     """Plans a study without loading its data, of which only the digest is needed.
 
-    Where the data are not there, the keys are provisional and a note says what to fetch.
+    If the data are missing, the keys are provisional and a note names what to fetch.
     """
     from dynaloss.data.sources import source_status
 
@@ -129,15 +76,21 @@ def plan_study(study: AblationStudy) -> Plan:
 
 
 def launch_ablation(
-    study: AblationStudy, workspace: Workspace, console: Console, *, fresh: bool = False
+    study: AblationStudy,
+    workspace: Workspace,
+    console: Console,
+    *,
+    fresh: bool = False,
+    in_process: bool = False,
 ) -> LaunchSummary:
-    """Runs the trials of a study that have not ended yet, with Ray Tune.
+    """Runs the trials of a study that have not ended yet.
 
     Args:
         study: The study.
         workspace: Where things are kept.
         console: Where progress is shown.
-        fresh: Whether trials that have ended are run again.
+        fresh: Whether finished trials are re-run.
+        in_process: Whether trials run one at a time in this process, without Ray.
 
     Raises:
         InputError: If the machine cannot give a trial its resources, or another process runs
@@ -145,9 +98,10 @@ def launch_ablation(
     """
     sources = Sources()
     plan = make_plan(study, sources.digest)
-    sources.check((t.config, t.seed, t.base_seed) for t in plan.trials)
+    launch = _Launch(study, plan, sources, workspace, console, fresh, in_process)
+    launch.check()
     with workspace.locked(study.study):
-        return _launch(study, plan, sources, workspace, console, fresh)
+        return launch.run()
 
 
 def single_trial(study: AblationStudy, arm: str | None = None, seed: int | None = None) -> Trial:
@@ -182,79 +136,140 @@ def launch_trial(
     console: Console,
     *,
     fresh: bool = False,
-) -> Ending:
+) -> LiveTrial:
     """Runs one trial in this process, without Ray, and records it as a launch would."""
     plan = Plan(study=study.study, trials=(trial,), baseline=trial.arm, metric=study.report.metric)
-    sources = Sources()
-    sources.check([(trial.config, trial.seed, trial.base_seed)])
-    source = sources.of(trial.config.data)
-    with (
-        workspace.locked(study.study),
-        _study_run(workspace.open_store(), plan) as run,
-        trial_threads(study.resources),
-    ):
-        folder = workspace.checkpoints(study.study)
-        with Progress(console, [trial], done=0, slots=1, metric=plan.metric) as progress:
-            recorder = Recorder(TrialWriter(run, folder), [trial], progress, fresh=fresh)
-            runner = TrialRunner(order_of(trial, folder, fresh=fresh), source, study.resources.gpu)
-            recorder.begin(trial.key)
-            try:
-                while recorder.take(trial.key, runner.step()):
-                    pass
-            finally:
-                runner.save()
-                recorder.close()
-        run.finish(Outcome.COMPLETED)
-        return recorder.endings[trial.key]
+    launch = _Launch(study, plan, Sources(), workspace, console, fresh, in_process=True)
+    launch.check()
+    with workspace.locked(study.study), launch.open_run(workspace.open_store()) as run:
+        ending = launch.run_trials(plan.trials, run)[trial.key]
+        is_interrupted = ending.outcome is Outcome.INTERRUPTED
+        run.finish(Outcome.INTERRUPTED if is_interrupted else Outcome.COMPLETED)
+        return ending
 
 
-def _launch(
-    study: AblationStudy,
-    plan: Plan,
-    sources: Sources,
-    workspace: Workspace,
-    console: Console,
-    fresh: bool,
-) -> LaunchSummary:
-    from dynaloss.tracking import read_plan
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """One launch of an ablation, with what its parts share."""
 
-    started = time.monotonic()
-    store = workspace.open_store()
-    with _study_run(store, plan) as run:
-        earlier = read_plan(store, plan.study)
-        stored = stored_plan(plan).amending(earlier)
-        run.log_dict(None, "plan.json", stored.as_json())
-        left = plan.trials if fresh else _trials_left(plan, run)
-        run.mark_stale(keep=[trial.key for trial in left])
-        endings: Mapping[str, Ending] = {}
-        if left:
-            endings = _run_with_ray(study, plan, left, run, sources, workspace, console, fresh)
-        summary = LaunchSummary(
-            plan=plan,
-            endings=endings,
-            skipped=len(plan.trials) - len(left),
-            seconds=time.monotonic() - started,
-            deviations=stored.deviations[len(earlier.deviations) :],
-        )
-        is_news = endings or stored != earlier or not run.was_completed
-        if is_news and not summary.interrupted:
-            _publish(store, run, stored, console)
-        run.finish(Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED)
-    return summary
+    study: AblationStudy
+    plan: Plan
+    sources: Sources
+    workspace: Workspace
+    console: Console
+    fresh: bool
+    in_process: bool
+
+    def check(self) -> None:
+        """Raises InputError for trials that cannot be assembled."""
+        self.sources.check((t.config, t.seed, t.base_seed) for t in self.plan.trials)
+
+    def open_run(self, store: Store) -> StudyRun:
+        """The study's own run in the tracking store."""
+        return store.start_study(self.plan.study, tags={"dynaloss.plan_hash": self.plan.hash})
+
+    def run(self) -> LaunchSummary:
+        """Runs what is left, and stores the plan and the report."""
+        from dynaloss.tracking import read_plan
+
+        started, plan = time.monotonic(), self.plan
+        store = self.workspace.open_store()
+        with self.open_run(store) as run:
+            earlier = read_plan(store, plan.study)
+            stored = stored_plan(plan).amending(earlier)
+            run.log_dict(None, "plan.json", stored.as_json())
+            left = plan.trials if self.fresh else _trials_left(plan, run)
+            run.mark_stale(keep=[trial.key for trial in left])
+            summary = LaunchSummary(
+                plan=plan,
+                endings=self.run_trials(left, run) if left else {},
+                skipped=len(plan.trials) - len(left),
+                seconds=time.monotonic() - started,
+                deviations=stored.deviations[len(earlier.deviations) :],
+            )
+            is_news = summary.endings or stored != earlier or not run.was_completed
+            if is_news and not summary.interrupted:
+                self._publish(store, run, stored)
+            run.finish(Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED)
+        return summary
+
+    def run_trials(self, left: Sequence[Trial], run: StudyRun) -> dict[str, LiveTrial]:
+        """Runs and records trials; those without an end are interrupted."""
+        metric, resources = self.plan.metric, self.study.resources
+        folder = self.workspace.checkpoints(self.study.study)
+        trials = {trial.key: LiveTrial(trial=trial) for trial in left}
+        with open_backend(resources, in_process=self.in_process) as backend:
+            progress = Progress(
+                self.console,
+                (metric, "max" if higher_is_better(metric) else "min"),
+                waiting=[cost_of(trial) for trial in left],
+                done=len(self.plan.trials) - len(left),
+                slots=backend.slots,
+            )
+            with (
+                progress,
+                Recorder(run, folder, progress, trials.values(), fresh=self.fresh) as recorder,
+            ):
+                work = Work(
+                    orders=self._orders(trials.values(), recorder, folder),
+                    sources=self.sources.named(trial.config.data for trial in left),
+                    most=len(left),
+                )
+                backend.run(work, _Listener(trials, recorder))
+        return trials
+
+    def _orders(
+        self, trials: Collection[LiveTrial], recorder: Recorder, folder: Path
+    ) -> Iterator[tuple[TrialOrder, str]]:
+        """Each trial's order with the name of its source; taking an order begins the trial."""
+        for live in trials:
+            recorder.begun(live)
+            order = TrialOrder.of(live.trial, folder, fresh=self.fresh)
+            yield order, live.trial.config.data.source_key
+
+    def _publish(self, store: Store, run: StudyRun, plan: StoredPlan) -> None:
+        """Refreshes what MLflow's interface shows of the study; the trials are safe without."""
+        from dynaloss.execution.publish import publish_report
+
+        try:
+            publish_report(store, run, plan)
+        except Exception as error:  # such as a full disk: no reason to call the launch a failure
+            self.console.print(f"The report could not be stored: {error}", markup=False)
 
 
-def _publish(store: Store, run: StudyRun, plan: StoredPlan, console: Console) -> None:
-    """Refreshes what MLflow's interface shows of the study; the trials are safe without it."""
-    from dynaloss.execution.publish import publish_report
+class _Listener:
+    """Lets every trial run to its end, and keeps no more of it than its last report."""
 
-    try:
-        publish_report(store, run, plan)
-    except Exception as error:  # such as a full disk: no reason to call the launch a failure
-        console.print(f"The report could not be stored: {error}", markup=False)
+    def __init__(self, trials: Mapping[str, LiveTrial], recorder: Recorder) -> None:
+        self._trials = trials
+        self._recorder = recorder
 
+    def take(self, key: str, result: StepResult) -> bool:
+        """Records a result; see `Listener.take`."""
+        live = self._trials[key]
+        if result.data:
+            live.data = result.data
+            self._recorder.prepared(live)
+        for epoch, metrics in result.reports:
+            live.reports = {epoch: metrics}
+            self._recorder.reported(live)
+        if result.outcome is not None:
+            self.end(key, result.outcome, result.message, result.diagnostics)
+        return result.outcome is None
 
-def _study_run(store: Store, plan: Plan) -> StudyRun:
-    return store.start_study(plan.study, tags={"dynaloss.plan_hash": plan.hash})
+    def end(
+        self,
+        key: str,
+        outcome: Outcome,
+        message: str = "",
+        diagnostics: dict[str, Any] | None = None,
+    ) -> None:
+        """Records the end of a trial, once; see `Listener.end`."""
+        live = self._trials[key]
+        if live.outcome is Outcome.RUNNING:
+            live.outcome, live.message, live.diagnostics = outcome, message, diagnostics or {}
+            self._recorder.ended(live)
+            live.data, live.diagnostics = {}, {}
 
 
 def _trials_left(plan: Plan, run: StudyRun) -> tuple[Trial, ...]:
@@ -274,67 +289,3 @@ def _trials_left(plan: Plan, run: StudyRun) -> tuple[Trial, ...]:
                 name=trial.name,
             )
     return tuple(left)
-
-
-def order_of(trial: Trial, checkpoints: Path, *, fresh: bool = False) -> TrialOrder:
-    """What a runner has to know of a trial.
-
-    Args:
-        trial: The trial.
-        checkpoints: Folder of the study's checkpoints.
-        fresh: Whether an existing checkpoint is ignored.
-    """
-    return TrialOrder(
-        key=trial.key,
-        config=trial.config.model_dump(),
-        seed=trial.seed,
-        base_seed=trial.base_seed,
-        checkpoints=str(checkpoints),
-        fresh=fresh,
-    )
-
-
-def _begun_orders(
-    left: Iterable[Trial], recorder: Recorder, folder: Path, fresh: bool
-) -> Iterator[tuple[TrialOrder, str]]:
-    """Each trial's order with the name of its source; a trial begins when its order is taken."""
-    for trial in left:
-        recorder.begin(trial.key)
-        yield order_of(trial, folder, fresh=fresh), trial.config.data.source_key
-
-
-def _run_with_ray(
-    study: AblationStudy,
-    plan: Plan,
-    left: tuple[Trial, ...],
-    run: StudyRun,
-    sources: Sources,
-    workspace: Workspace,
-    console: Console,
-    fresh: bool,
-) -> Mapping[str, Ending]:
-    from dynaloss.execution.backends.ray_cluster import cluster, run_trials
-
-    folder = workspace.checkpoints(study.study)
-    with cluster(study.resources) as slots:
-        progress = Progress(
-            console,
-            left,
-            done=len(plan.trials) - len(left),
-            slots=slots,
-            metric=plan.metric,
-        )
-        with progress:
-            recorder = Recorder(TrialWriter(run, folder), left, progress, fresh=fresh)
-            try:
-                run_trials(
-                    _begun_orders(left, recorder, folder, fresh),
-                    {t.config.data.source_key: sources.of(t.config.data) for t in left},
-                    study.resources,
-                    recorder,
-                    most=len(left),
-                    slots=slots,
-                )
-            finally:
-                recorder.close()
-    return recorder.endings

@@ -1,33 +1,32 @@
-"""What a plan will cost, measured: a short trial of every size that it has, in this process."""
+"""Measures what a plan costs: one short trial of every size, in this process."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from dynaloss.analysis.forecast import TrialCost, curves_mib
 from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import DynalossError
-from dynaloss.execution.ablation import Sources, order_of
+from dynaloss.execution.backends import Work, open_backend
 from dynaloss.execution.trial.artifacts import mib_in, write_artifacts
-from dynaloss.execution.trial.runner import StepResult, TrialRunner
-from dynaloss.execution.trial.threads import trial_threads
+from dynaloss.execution.trial.inputs import Sources
+from dynaloss.execution.trial.runner import StepResult, TrialOrder
 from dynaloss.studies.cost_groups import cost_group, warmup_length
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.study import ResourcesConfig
 from dynaloss.studies.trial_record import Outcome
 
-__all__ = ["probe_costs", "trials_at_once"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Probe:
-    """What a short trial came to; times are of one epoch."""
+    """Costs of a short trial; times are of one epoch."""
 
     warmup_seconds: float
     seconds: float
@@ -52,8 +51,8 @@ def probe_costs(
 ) -> dict[str, TrialCost]:
     """Cost of each trial by its key, from one probe per size; nothing is recorded.
 
-    A probe trains two epochs, the first one of warm-up where the trial has both kinds, and takes
-    each kind at its own number. It runs alone: trials that share a memory bus take longer.
+    A probe trains two epochs, the first one of warm-up if the trial has both kinds, and scales
+    each kind by its number. It runs alone: trials that share a memory bus take longer.
 
     Args:
         trials: What would run.
@@ -69,18 +68,29 @@ def probe_costs(
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(cost_group(trial.config), []).append(trial)
-    costs: dict[str, TrialCost] = {}
-    with trial_threads(resources), tempfile.TemporaryDirectory(prefix="dynaloss-probe-") as folder:
-        for number, group in enumerate(groups.values(), start=1):
-            name = f"{group[0].arm} · {group[0].condition}"
-            console.print(f"probe {number} of {len(groups)}: {name}", soft_wrap=True)
-            probe = _probe(group[0], sources, resources.gpu, Path(folder) / str(number))
-            costs |= {trial.key: probe.scaled_to(trial.config) for trial in group}
-    return costs
+    first = {group[0].key: group[0] for group in groups.values()}
+    listener = _Listener(first)
+    with (
+        open_backend(resources, in_process=True) as backend,
+        tempfile.TemporaryDirectory(prefix="dynaloss-probe-") as folder,
+    ):
+        work = Work(
+            orders=_orders(list(first.values()), Path(folder), console),
+            sources=sources.named(trial.config.data for trial in first.values()),
+            most=len(first),
+        )
+        backend.run(work, listener)
+    if len(listener.probes) < len(first):
+        raise KeyboardInterrupt
+    return {
+        trial.key: listener.probes[group[0].key].scaled_to(trial.config)
+        for group in groups.values()
+        for trial in group
+    }
 
 
 def trials_at_once(resources: ResourcesConfig) -> int:
-    """How many trials fit on this machine at the same time; at least 1."""
+    """Number of trials that fit on this machine at the same time; at least 1."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     fits = [int((cpus or 1) / resources.cpu)]
     if resources.gpu:
@@ -90,19 +100,60 @@ def trials_at_once(resources: ResourcesConfig) -> int:
     return max(1, min(fits))
 
 
-def _probe(trial: Trial, sources: Sources, gpus: float, folder: Path) -> _Probe:
-    folder.mkdir()
-    order = order_of(replace(trial, config=_shortened(trial.config)), folder, fresh=True)
-    runner = TrialRunner(order, sources.of(trial.config.data), gpus)
-    results = list(_until_the_end(runner, trial))
-    first, last = results[0].reports[-1][1], results[-1].reports[-1][1]
-    write_artifacts(trial, results[-1].diagnostics, folder)
+def _orders(
+    trials: Sequence[Trial], folder: Path, console: Console
+) -> Iterator[tuple[TrialOrder, str]]:
+    for number, trial in enumerate(trials, start=1):
+        name = f"{trial.arm} · {trial.condition}"
+        console.print(f"probe {number} of {len(trials)}: {name}", soft_wrap=True)
+        short = replace(trial, config=_shortened(trial.config))
+        yield TrialOrder.of(short, folder, fresh=True), trial.config.data.source_key
+
+
+class _Listener:
+    """Measures each trial; one that fails ends the probing."""
+
+    def __init__(self, trials: Mapping[str, Trial]) -> None:
+        self._trials = trials
+        self._first: dict[str, dict[str, float]] = {}
+        self.probes: dict[str, _Probe] = {}
+
+    def take(self, key: str, result: StepResult) -> bool:
+        """Measures a trial at its end; see `Listener.take`."""
+        if result.outcome not in (None, Outcome.COMPLETED):
+            self.end(key, result.outcome, result.message)
+        last = result.reports[-1][1]
+        first = self._first.setdefault(key, last)
+        if result.outcome is not None:
+            self.probes[key] = _measured(self._trials[key], first, last, result.diagnostics)
+        return result.outcome is None
+
+    def end(
+        self,
+        key: str,
+        outcome: Outcome,
+        message: str = "",
+        diagnostics: dict[str, Any] | None = None,
+    ) -> None:
+        """Raises DynalossError; see `Listener.end`."""
+        raise DynalossError(f"the probe of {self._trials[key].name} {outcome}: {message}")
+
+
+def _measured(
+    trial: Trial,
+    first: Mapping[str, float],
+    last: Mapping[str, float],
+    diagnostics: Mapping[str, Any],
+) -> _Probe:
+    with tempfile.TemporaryDirectory(prefix="dynaloss-artifacts-") as name:
+        write_artifacts(trial, diagnostics, Path(name))
+        artifacts_mib = mib_in(Path(name))
     return _Probe(
         warmup_seconds=first["time/epoch_seconds"],
         seconds=last["time/epoch_seconds"],
         peak_mib=last["memory/peak_mib"],
         checkpoint_mib=last["disk/checkpoint_mib"],
-        artifacts_mib=mib_in(folder),
+        artifacts_mib=artifacts_mib,
         metrics=len(last),
     )
 
@@ -113,13 +164,3 @@ def _shortened(config: TrialConfig) -> TrialConfig:
     kept = {"epochs": min(2, epochs)}
     kept["warmup_epochs"] = kept["epochs"] if warmup == epochs else min(1, warmup)
     return config.model_copy(update={"schedule": config.schedule.model_copy(update=kept)})
-
-
-def _until_the_end(runner: TrialRunner, trial: Trial) -> Iterator[StepResult]:
-    while True:
-        result = runner.step()
-        if result.outcome not in (None, Outcome.COMPLETED):
-            raise DynalossError(f"the probe of {trial.name} {result.outcome}: {result.message}")
-        yield result
-        if result.outcome is not None:
-            return

@@ -4,98 +4,117 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from statistics import fmean
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from dynaloss.analysis.metric_names import higher_is_better
+from dynaloss.config.search import Objective
+from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 
-if TYPE_CHECKING:
-    from dynaloss.execution.recording import Ending
+_PLAIN_LINE_SECONDS = 15.0
 
-__all__ = ["Progress", "TimeLeft", "clock"]
+Cost = tuple[str, str, int]
+"""What trials of about equal cost share: condition, arm and number of epochs."""
 
-PLAIN_LINE_SECONDS = 15.0
+
+def cost_of(trial: Trial) -> Cost:
+    """Condition, arm and number of epochs of a trial."""
+    return trial.condition, trial.arm, trial.config.schedule.epochs
 
 
 class TimeLeft:
     """Estimates the time left from the seconds that epochs of each condition and arm have taken.
 
+    Trials to come are expected to be as long as those that ended: pruning makes them shorter.
+
     Args:
-        trials: The trials still to run.
+        waiting: Each trial still to run.
         slots: Trials that run at the same time.
     """
 
-    def __init__(self, trials: Iterable[Trial], slots: int) -> None:
+    def __init__(self, waiting: Iterable[Cost], slots: int) -> None:
         self._slots = max(1, slots)
-        self._trials = {trial.key: trial for trial in trials}
-        self._epochs_left = {key: t.config.schedule.epochs for key, t in self._trials.items()}
+        self._waiting = Counter(waiting)
+        self._running: dict[str, tuple[Cost, int]] = {}
         self._seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._shares: list[float] = []
+
+    def started(self, trial: Trial, epoch: int = 0) -> None:
+        """Counts a trial as running, with `epoch` epochs done."""
+        cost = cost_of(trial)
+        if trial.key not in self._running:
+            self._waiting[cost] -= 1
+        self._running[trial.key] = cost, cost[-1] - epoch
 
     def observe(self, trial: Trial, epoch: int, seconds: float | None) -> None:
-        """Takes in that `epoch` of `trial`, counted from 1, is done and how long it took."""
-        self._epochs_left[trial.key] = trial.config.schedule.epochs - epoch
+        """Adds that `epoch`, counted from 1, of a trial is done, and its duration."""
+        self.started(trial, epoch)
         if seconds is not None:
             self._seconds[trial.condition, trial.arm].append(seconds)
 
-    def ended(self, trial: Trial) -> None:
-        """Takes in that nothing of `trial` is left."""
-        self._epochs_left[trial.key] = 0
+    def ended(self, trial: Trial, *, is_typical: bool = True) -> None:
+        """Counts a trial as ended; a typical one has the length to expect of others."""
+        if trial.key not in self._running:
+            self.started(trial)
+        (_, _, epochs), left = self._running.pop(trial.key)
+        if is_typical:
+            self._shares.append(1 - left / epochs)
 
     def seconds(self) -> float | None:
         """Seconds left, or None before the first epoch.
 
-        One without an epoch so far is taken to cost the mean of those that have one.
+        A condition and arm without an epoch so far is expected to cost the mean of the others.
         """
         if not self._seconds:
             return None
-        means = {group: sum(times) / len(times) for group, times in self._seconds.items()}
-        overall = sum(means.values()) / len(means)
+        means = {group: fmean(times) for group, times in self._seconds.items()}
+        overall = fmean(means.values())
+        share = fmean(self._shares) if self._shares else 1.0
+        waiting = [(cost, cost[-1] * share * n) for cost, n in self._waiting.items() if n > 0]
         work = sum(
-            epochs * means.get((self._trials[key].condition, self._trials[key].arm), overall)
-            for key, epochs in self._epochs_left.items()
+            epochs * means.get(cost[:2], overall)
+            for cost, epochs in [*self._running.values(), *waiting]
         )
-        busy = sum(1 for epochs in self._epochs_left.values() if epochs)
+        busy = len(self._running) + sum(n for n in self._waiting.values() if n > 0)
         return work / max(1, min(self._slots, busy))
 
 
 class Progress:
     """Shows trials done, running and left, the best so far and the time left.
 
-    Use as a context manager around the run.
+    Use as a context manager around the run. It shows no metric but the objective, so a search
+    shows nothing of the test set.
 
     Args:
         console: Where to show it.
-        trials: The trials still to run.
+        objective: The metric to show, and which of its values are better.
+        waiting: Each trial still to run.
         done: Trials of the plan that had ended before.
         slots: Trials that run at the same time.
-        metric: The metric of the study's report.
     """
 
     def __init__(
         self,
         console: Console,
-        trials: Iterable[Trial],
+        objective: Objective,
         *,
+        waiting: Collection[Cost],
         done: int,
         slots: int,
-        metric: str,
     ) -> None:
-        trials = tuple(trials)
         self._console = console
-        self._total = len(trials) + done
+        self._metric, mode = objective
+        self._sign = 1 if mode == "max" else -1
+        self._total = len(waiting) + done
         self._done = done
-        self._running: dict[str, tuple[Trial, int]] = {}
-        self._outcomes: Counter[Outcome] = Counter()
-        self._time_left = TimeLeft(trials, slots)
-        self._metric = metric
-        self._sign = 1 if higher_is_better(metric) else -1
+        self._running: dict[str, LiveTrial] = {}
+        self._time_left = TimeLeft(waiting, slots)
         self._best: tuple[float, str] | None = None
         self._last_line = time.monotonic()
         self._live = (
@@ -118,34 +137,37 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def started(self, trial: Trial) -> None:
-        """Takes in that a trial runs."""
-        self._running[trial.key] = (trial, 0)
+    def started(self, live: LiveTrial) -> None:
+        """Shows that a trial runs."""
+        self._running[live.key] = live
+        self._time_left.started(live.trial, live.last_epoch)
 
-    def reported(self, trial: Trial, epoch: int, metrics: dict[str, float]) -> None:
-        """Takes in an epoch's report."""
-        self._running[trial.key] = (trial, epoch)
-        self._time_left.observe(trial, epoch, metrics.get("time/epoch_seconds"))
-        if self._live is None and time.monotonic() - self._last_line > PLAIN_LINE_SECONDS:
+    def reported(self, live: LiveTrial) -> None:
+        """Updates the display by the last epoch's report."""
+        seconds = live.metrics.get("time/epoch_seconds")
+        self._time_left.observe(live.trial, live.last_epoch, seconds)
+        if self._live is None and time.monotonic() - self._last_line > _PLAIN_LINE_SECONDS:
             self._line(self._status())
 
-    def ended(self, trial: Trial, ending: Ending) -> None:
-        """Takes in the end of a trial and says so in a line."""
-        self._running.pop(trial.key, None)
-        self._time_left.ended(trial)
-        if ending.outcome is Outcome.INTERRUPTED:
-            return
+    def ended(self, live: LiveTrial) -> None:
+        """Prints a line on the end of a trial."""
+        self._running.pop(live.key, None)
+        self._time_left.ended(live.trial, is_typical=live.outcome.is_final)
         self._done += 1
-        self._outcomes[ending.outcome] += 1
-        value = ending.metrics.get(self._metric)
-        if ending.outcome is Outcome.COMPLETED and value is not None:
-            self._keep_best(value, trial)
-        shown = "" if value is None else f", {self._metric} {value:.4g}"
-        self._line(f"{trial.name}: {ending.outcome}{shown}")
+        value = live.metrics.get(self._metric)
+        if live.outcome is Outcome.COMPLETED and value is not None:
+            self._keep_best(value, live.name)
+        is_early = live.outcome is not Outcome.COMPLETED and live.last_epoch
+        parts = [
+            f"{live.name}: {live.outcome}" + (f" at epoch {live.last_epoch}" if is_early else ""),
+            live.note,
+            "" if value is None else f"{self._metric} {value:.4g}",
+        ]
+        self._line(", ".join(part for part in parts if part))
 
-    def _keep_best(self, value: float, trial: Trial) -> None:
+    def _keep_best(self, value: float, name: str) -> None:
         if self._best is None or self._sign * value > self._sign * self._best[0]:
-            self._best = (value, trial.name)
+            self._best = (value, name)
 
     def _line(self, text: str) -> None:
         prefix = "" if self._live else f"[{self._done}/{self._total}] "
@@ -155,14 +177,14 @@ class Progress:
 
     def _status(self) -> str:
         running = ", ".join(
-            f"{trial.name} (epoch {epoch}/{trial.config.schedule.epochs})"
-            for trial, epoch in self._running.values()
+            f"{live.name} (epoch {live.last_epoch}/{live.trial.config.schedule.epochs})"
+            for live in self._running.values()
         )
         return f"running: {running or 'nothing yet'}"
 
     def _left(self) -> str:
         seconds = self._time_left.seconds()
-        return "" if seconds is None else f" · about {clock(seconds)} left"
+        return f" · about {clock(seconds)} left" if seconds else ""
 
     def _renderable(self) -> Text:
         left = self._total - self._done - len(self._running)

@@ -1,107 +1,152 @@
-"""Passes what trials report to the tracking store and to the progress display."""
+"""Records trials in the tracking store and on the display."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from dynaloss.execution.progress import Progress
-from dynaloss.execution.trial.runner import StepResult
-from dynaloss.execution.trial_writer import TrialWriter
+from dynaloss.execution.trial.artifacts import mib_in, write_artifacts
+from dynaloss.execution.trial.checkpoints import CheckpointFile
+from dynaloss.execution.trial.live import LiveTrial
+from dynaloss.studies.identity import flatten
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 
-__all__ = ["Ending", "Recorder"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a trial ended.
-
-    Attributes:
-        outcome: How.
-        message: Why, where that is not plain.
-        epoch: The last epoch that this launch heard of; None before the first.
-        metrics: That epoch's metrics.
-    """
-
-    outcome: Outcome
-    message: str = ""
-    epoch: int | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
+if TYPE_CHECKING:
+    from dynaloss.tracking import StudyRun, TrialState
 
 
 class Recorder:
-    """Records the trials of one launch.
+    """Records the trials of one launch; a context manager around the run.
+
+    At its end, trials without an end are recorded as interrupted, and all pending writes are
+    waited for. Slow writes are made in the background: reports arrive in the caller's loop.
 
     Args:
-        writer: Writes to the tracking store; closed with the recorder.
-        trials: The trials that are about to run.
-        progress: Display to keep up to date.
-        fresh: Whether runs of earlier launches are put aside for new ones.
+        run: The study in the tracking store.
+        checkpoints: Folder of the study's checkpoints.
+        progress: Display to update.
+        trials: Every trial of the launch, looked at when the block ends.
+        fresh: Whether a trial gets a new run instead of that of an earlier launch.
     """
 
     def __init__(
         self,
-        writer: TrialWriter,
-        trials: Iterable[Trial],
+        run: StudyRun,
+        checkpoints: Path,
         progress: Progress,
+        trials: Iterable[LiveTrial],
         *,
         fresh: bool = False,
     ) -> None:
-        self._writer = writer
-        self._trials = {trial.key: trial for trial in trials}
+        self._run = run
+        self._checkpoints = checkpoints
         self._progress = progress
+        self._trials = trials
         self._fresh = fresh
-        self._last: dict[str, tuple[int, dict[str, float]]] = {}
-        self.endings: dict[str, Ending] = {}
+        self._begun: set[str] = set()
+        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="artifacts")
+        self._pending: list[Future[None]] = []
 
-    def begin(self, key: str) -> None:
-        """Notes that a trial starts, or goes on."""
-        trial = self._trials[key]
-        self._writer.begin(trial, trial.name, fresh=self._fresh)
-        self._progress.started(trial)
+    def __enter__(self) -> Recorder:
+        return self
 
-    def take(self, key: str, result: StepResult) -> bool:
-        """Records an epoch's report, and the end of the trial if that is what it was.
-
-        Returns:
-            Whether the trial goes on.
-        """
-        trial = self._trials[key]
-        if result.data:
-            self._writer.data(trial, result.data)
-        for epoch, metrics in result.reports:
-            self._writer.report(trial, epoch, metrics)
-            self._last[key] = (epoch, metrics)
-            self._progress.reported(trial, epoch, metrics)
-        if result.outcome is not None:
-            self.end(key, result.outcome, result.message, result.diagnostics)
-        return result.outcome is None
-
-    def end(
+    def __exit__(
         self,
-        key: str,
-        outcome: Outcome,
-        message: str = "",
-        diagnostics: dict[str, Any] | None = None,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        """Records the end of a trial, once."""
-        if key in self.endings:
-            return
-        trial = self._trials[key]
-        if outcome is Outcome.FAILED and not self._writer.has_begun(trial):
-            self.begin(key)
-        epoch, metrics = self._last.get(key, (None, {}))
-        ending = Ending(outcome=outcome, message=message, epoch=epoch, metrics=metrics)
-        self.endings[key] = ending
-        self._progress.ended(trial, ending)
-        if self._writer.has_begun(trial):
-            self._writer.end(trial, outcome, message, diagnostics=diagnostics or {}, epoch=epoch)
+        """Raises StoreError if something could not be written."""
+        for live in self._trials:
+            if live.outcome is Outcome.RUNNING:
+                live.outcome = Outcome.INTERRUPTED
+                if live.key in self._begun:
+                    self._write_end(live)
+        self._background.shutdown(wait=True)
+        for pending in self._pending:
+            pending.result()
 
-    def close(self) -> None:
-        """Ends the trials without an end as interrupted and waits for all that is unwritten."""
-        for key in self._trials:
-            self.end(key, Outcome.INTERRUPTED)
-        self._writer.close()
+    def begun(self, live: LiveTrial) -> None:
+        """Starts or resumes the trial's run, with all that is known of the trial."""
+        self._begin(live)
+        self._progress.started(live)
+
+    def prepared(self, live: LiveTrial) -> None:
+        """Names the trial's data as its inputs."""
+        self._later(self._run.log_data, live.key, live.data)
+
+    def reported(self, live: LiveTrial) -> None:
+        """Records the last epoch's metrics."""
+        self._run.log_report(live.key, live.last_epoch, live.metrics)
+        self._progress.reported(live)
+
+    def ended(self, live: LiveTrial) -> None:
+        """Records the end of a trial."""
+        if live.key not in self._begun:
+            self._begin(live)
+        self._progress.ended(live)
+        self._write_end(live)
+
+    def catch_up(self, states: Mapping[str, TrialState]) -> None:
+        """Writes the ends that a kill kept from the store, each to the trial's one run.
+
+        Args:
+            states: What the store holds, by key.
+        """
+        for live in self._trials:
+            state = states.get(live.key)
+            is_stored = state is not None and state.outcome is live.outcome
+            if live.outcome.is_final and not is_stored and live.key not in self._begun:
+                self._begin(live)
+                self._write_end(live)
+
+    def _begin(self, live: LiveTrial) -> None:
+        trial = live.trial
+        self._run.begin_trial(
+            key=trial.key,
+            name=live.name,
+            condition=trial.condition,
+            arm=trial.arm,
+            seed=trial.seed,
+            parameters=flatten(trial.config) | {"seed": trial.seed, "base_seed": trial.base_seed},
+            tags=live.tags,
+            fresh=self._fresh,
+        )
+        self._begun.add(trial.key)
+        if live.data:
+            self.prepared(live)
+        for epoch, metrics in live.reports.items():
+            self._run.log_report(trial.key, epoch, metrics)
+
+    def _write_end(self, live: LiveTrial) -> None:
+        end = live.outcome, live.message, live.last_epoch, dict(live.tags)
+        self._later(self._end, live.trial, live.diagnostics, *end)
+
+    def _later(self, task: Callable[..., None], *arguments: object) -> None:
+        self._pending.append(self._background.submit(task, *arguments))
+
+    def _end(
+        self,
+        trial: Trial,
+        diagnostics: Mapping[str, Any],
+        outcome: Outcome,
+        message: str,
+        last_epoch: int,
+        tags: Mapping[str, Any],
+    ) -> None:
+        with tempfile.TemporaryDirectory(prefix="dynaloss-artifacts-") as name:
+            folder = Path(name)
+            write_artifacts(trial, diagnostics, folder)
+            self._run.log_artifacts(trial.key, folder)
+            if last_epoch:
+                self._run.log_report(trial.key, last_epoch, {"disk/artifacts_mib": mib_in(folder)})
+        self._run.tag_trial(trial.key, tags)
+        self._run.end_trial(trial.key, outcome, message)
+        if outcome.is_final:
+            CheckpointFile(self._checkpoints, trial.key).remove()

@@ -1,1 +1,33 @@
 """Where trials run: Ray, or this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dynaloss.execution.backends.contract import Backend, Listener, Work
+from dynaloss.studies.study import ResourcesConfig
+
+__all__ = ["Backend", "Listener", "Work", "open_backend"]
+
+
+@contextmanager
+def open_backend(resources: ResourcesConfig, *, in_process: bool) -> Iterator[Backend]:
+    """The backend of a launch; Ray is imported only if it is the one.
+
+    Args:
+        resources: What a trial occupies.
+        in_process: Whether trials run one at a time in this process, without Ray.
+
+    Raises:
+        InputError: If Ray does not start, or not even one trial fits.
+    """
+    if in_process:
+        from dynaloss.execution.backends.in_process import InProcess
+
+        yield InProcess(resources)
+        return
+    from dynaloss.execution.backends.ray_cluster import ray_backend
+
+    with ray_backend(resources) as backend:
+        yield backend

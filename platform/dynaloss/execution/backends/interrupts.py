@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["sigterm_as_sigint"]
-
 
 @contextmanager
 def sigterm_as_sigint() -> Iterator[None]:
-    """Lets SIGTERM end the block as Ctrl-C does: trials are stopped, and their state is kept."""
+    """Makes SIGTERM end the block as Ctrl-C does; only the main thread can handle signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         os.kill(os.getpid(), signal.SIGINT)

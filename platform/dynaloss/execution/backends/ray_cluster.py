@@ -1,7 +1,7 @@
-"""Ray as an executor without memory: every launch gives it the trials that are left.
+"""Ray as a backend without memory: every launch gives it the trials that are left.
 
-Ray's own searchers and schedulers forget what they knew in a restore, so nothing is kept in Ray:
-its searcher asks for the next order, its scheduler asks what a result leads to.
+Ray's own searchers and schedulers lose their state in a restore, so nothing is kept in Ray: its
+searcher asks for the next order, its scheduler asks whether a trial continues after a result.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 # Ray reads these when it is imported.
@@ -23,7 +23,7 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 if not os.environ.get("RAY_ADDRESS"):
-    # Off, Ray's processes listen on loopback alone, on every system in spite of the name.
+    # Off, Ray's processes listen on loopback only, on every system despite the name.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 import ray
@@ -32,26 +32,21 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from dynaloss.data.sources import Source
 from dynaloss.errors import InputError
+from dynaloss.execution.backends.contract import Listener, Work
 from dynaloss.execution.backends.interrupts import sigterm_as_sigint
 from dynaloss.execution.backends.ray_trainable import RESULT_KEY, TrialTrainable
-from dynaloss.execution.trial.runner import StepResult, TrialOrder
+from dynaloss.execution.trial.runner import TrialOrder
 from dynaloss.studies.study import ResourcesConfig
 from dynaloss.studies.trial_record import Outcome
 
-__all__ = ["Listener", "cluster", "run_trials"]
-
 _CONNECT_S: Final = 10.0
-"""Seconds that a cluster has to take a connection."""
+"""Seconds within which a cluster must accept a connection."""
 
 
 @contextmanager
-def cluster(resources: ResourcesConfig) -> Iterator[int]:
-    """Connects to the cluster at RAY_ADDRESS, or starts Ray on this machine.
-
-    Yields:
-        How many trials fit at the same time.
+def ray_backend(resources: ResourcesConfig) -> Iterator[RayBackend]:
+    """The cluster at RAY_ADDRESS, or Ray on this machine, started unless it runs already.
 
     Raises:
         InputError: If Ray does not start, or not even one trial fits.
@@ -60,7 +55,7 @@ def cluster(resources: ResourcesConfig) -> Iterator[int]:
     if started:
         _start_ray()
     try:
-        yield _slots(resources, ray.cluster_resources())
+        yield RayBackend(resources, _slots(resources, ray.cluster_resources()))
     finally:
         if started:
             ray.shutdown()
@@ -82,16 +77,16 @@ def _start_ray() -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what Ray says, and the last line of what it says of the cause."""
+    """The first line of Ray's message, and the last line of that of its cause."""
     lines = str(error).splitlines()[:1] + str(error.__cause__ or "").splitlines()[-1:]
     return ": ".join(lines)
 
 
 def _require_answer(address: str) -> None:
-    """Raises OSError where nobody answers at `host:port`: Ray itself would try for minutes.
+    """Raises OSError if nothing answers at `host:port`: Ray itself would retry for minutes.
 
-    Other addresses, such as `auto`, are left to Ray. A loopback name stands for this machine's own
-    address, as it does in Ray.
+    Other addresses, such as `auto`, are left to Ray. A loopback name means this machine's own
+    address, as in Ray.
     """
     server = urlsplit(f"//{address}")
     if "://" in address or server.hostname is None or server.port is None:
@@ -114,66 +109,49 @@ def _slots(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
     return int(min(available[name] / amount for name, amount in wanted.items() if amount))
 
 
-class Listener(Protocol):
-    """Hears of everything that happens to the trials, and decides what becomes of them."""
-
-    def take(self, key: str, result: StepResult) -> bool:
-        """Takes in what a step of a trial came to; returns whether the trial goes on."""
-
-    def end(self, key: str, outcome: Outcome, message: str) -> None:
-        """Notes the end of a trial that could not tell of it itself."""
-
-
-def run_trials(
-    orders: Iterator[tuple[TrialOrder, str]],
-    sources: Mapping[str, Source],
-    resources: ResourcesConfig,
-    listener: Listener,
-    *,
-    most: int,
-    slots: int,
-) -> None:
-    """Runs trials until no order is left, or SIGINT or SIGTERM comes.
+@dataclass(frozen=True, slots=True)
+class RayBackend:
+    """Runs trials with Ray Tune.
 
     Args:
-        orders: Each trial with the name of its data source; asked for the next one when a slot
-            is free.
-        sources: Data by that name; goes into the object store, hence to each node, once.
         resources: What a trial occupies.
-        listener: Is told of everything.
-        most: No more trials than these are asked for.
         slots: Trials that fit at the same time.
     """
-    references = {name: ray.put(source) for name, source in sources.items()}
-    share = {"cpu": resources.cpu, "gpu": resources.gpu}
-    with tempfile.TemporaryDirectory(prefix="dynaloss-ray-") as folder, sigterm_as_sigint():
-        tuner = tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(TrialTrainable, sources=references), resources=share
-            ),
-            tune_config=tune.TuneConfig(
-                search_alg=_Orders(orders, share),
-                scheduler=_Scheduler(listener),
-                num_samples=most,
-                # A cluster may grow: there Ray itself finds out what fits.
-                max_concurrent_trials=None if os.environ.get("RAY_ADDRESS") else slots,
-                reuse_actors=True,
-                trial_name_creator=_key,
-                trial_dirname_creator=_key,
-            ),
-            run_config=tune.RunConfig(
-                storage_path=folder,
-                # A failed save would end the actor, and with it the reuse of its process.
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                verbose=0,
-            ),
-        )
-        _quiet_ray_tune()
-        tuner.fit()
+
+    resources: ResourcesConfig
+    slots: int
+
+    def run(self, work: Work, listener: Listener) -> None:
+        """See `Backend.run`; each source goes into the object store, hence to each node, once."""
+        references = {name: ray.put(source) for name, source in work.sources.items()}
+        share = {"cpu": self.resources.cpu, "gpu": self.resources.gpu}
+        trainable = tune.with_parameters(TrialTrainable, sources=references)
+        with tempfile.TemporaryDirectory(prefix="dynaloss-ray-") as folder, sigterm_as_sigint():
+            tuner = tune.Tuner(
+                tune.with_resources(trainable, resources=share),
+                tune_config=tune.TuneConfig(
+                    search_alg=_Orders(work.orders, share),
+                    scheduler=_Scheduler(listener),
+                    num_samples=work.most,
+                    # A cluster may grow: there Ray itself finds out what fits.
+                    max_concurrent_trials=None if os.environ.get("RAY_ADDRESS") else self.slots,
+                    reuse_actors=True,
+                    trial_name_creator=_key,
+                    trial_dirname_creator=_key,
+                ),
+                run_config=tune.RunConfig(
+                    storage_path=folder,
+                    # A failed save would end the actor, and with it the reuse of its process.
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    verbose=0,
+                ),
+            )
+            _quiet_ray_tune()
+            tuner.fit()
 
 
 class _WithoutMemory:
-    """Ray Tune pickles the run for a restore that is never made; nothing of it is kept."""
+    """Pickled as nothing: Ray Tune saves the run for a restore that is never made."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -199,7 +177,7 @@ class _Orders(_WithoutMemory, Searcher):  # type: ignore[misc] # Ray has no type
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The listener has heard of it from the scheduler."""
+        """The scheduler has passed it on."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing is kept in Ray."""
@@ -209,7 +187,7 @@ class _Orders(_WithoutMemory, Searcher):  # type: ignore[misc] # Ray has no type
 
 
 class _Scheduler(_WithoutMemory, FIFOScheduler):  # type: ignore[misc] # Ray has no types
-    """Tells the listener of each result, and asks it whether the trial goes on."""
+    """Passes each result to the listener, which decides whether the trial continues."""
 
     def __init__(self, listener: Listener) -> None:
         super().__init__()
@@ -218,18 +196,18 @@ class _Scheduler(_WithoutMemory, FIFOScheduler):  # type: ignore[misc] # Ray has
     def on_trial_result(
         self, tune_controller: object, trial: RayTrial, result: dict[str, Any]
     ) -> str:
-        goes_on = self._listener.take(_key(trial), result[RESULT_KEY])
-        return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)
+        continues = self._listener.take(_key(trial), result[RESULT_KEY])
+        return str(FIFOScheduler.CONTINUE if continues else FIFOScheduler.STOP)
 
     def on_trial_complete(
         self, tune_controller: object, trial: RayTrial, result: dict[str, Any]
     ) -> None:
-        """The last result comes only here; a trial that is stopped has nothing new to tell."""
+        """The last result arrives only here; that of a stopped trial is not new."""
         if result.get(RESULT_KEY) is not None and result[RESULT_KEY].outcome is not None:
             self._listener.take(_key(trial), result[RESULT_KEY])
 
     def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:
-        """The process of the trial is gone: an error inside it would have been reported."""
+        """The worker is gone: an error inside the trial would have been reported."""
         self._listener.end(_key(trial), Outcome.FAILED, _error_of(trial))
 
 
@@ -238,11 +216,11 @@ def _key(trial: RayTrial) -> str:
 
 
 def _error_of(trial: RayTrial) -> str:
-    """The error that ended the process of the trial, from the file that Ray Tune keeps it in."""
+    """The error that ended the worker, from Ray Tune's file."""
     try:
         return Path(trial.error_file).read_text()
     except (OSError, TypeError):
-        return "the process of the trial ended without a word"
+        return "worker exited without an error message"
 
 
 def _quiet_ray_tune() -> None:

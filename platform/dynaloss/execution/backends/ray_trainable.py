@@ -1,4 +1,4 @@
-"""The Ray face of a trial: a class trainable whose actor serves one trial after another."""
+"""A trial as a Ray Trainable, whose actor serves one trial after another."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from ray import tune
 
 from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
 from dynaloss.execution.trial.threads import num_threads
-
-__all__ = ["RESULT_KEY", "TrialTrainable"]
 
 RESULT_KEY = "step_result"
 """Entry of a Ray result that holds the `StepResult`."""
@@ -38,7 +36,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc] # Ray has no types
         self._begin(config["trial"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Goes over to another trial in the same process."""
+        """Switches to another trial in the same process."""
         self._begin(new_config["trial"])
         return True
 
@@ -48,7 +46,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc] # Ray has no types
         return {RESULT_KEY: result, "done": result.outcome is not None}
 
     def cleanup(self) -> None:
-        """Keeps the state of a trial that is stopped before its end."""
+        """Saves the state of a trial that is stopped before its end."""
         self._runner.save()
 
     def _begin(self, config: dict[str, Any]) -> None:

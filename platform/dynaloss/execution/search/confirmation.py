@@ -1,4 +1,4 @@
-"""From the winners of a search to a study that trains them afresh, ready to be run again."""
+"""From the winners of a search to a study that retrains them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,22 @@ from typing import Any
 import yaml
 
 from dynaloss.config.search import untuned_arm, winner_arm
-from dynaloss.execution.search.director import SearchTrial
-from dynaloss.execution.search.outcome import winners
+from dynaloss.execution.search.outcome import GroupOutcome
 from dynaloss.studies.plan import conditions_of
-from dynaloss.studies.search.search_plan import SearchPlan
-from dynaloss.studies.search.search_study import confirmed_name
-
-__all__ = ["BEST", "best_study", "write_best"]
+from dynaloss.studies.search.search_study import SearchStudy, confirmed_name
 
 BEST = "best.yaml"
 """Name of the file of that study, in the folder of its search."""
 
 
-def best_study(plan: SearchPlan, trials: Iterable[SearchTrial]) -> dict[str, Any] | None:
-    """An ablation of the winners as plain values; None where no trial has completed.
+def best_study(study: SearchStudy, groups: Iterable[GroupOutcome]) -> dict[str, Any] | None:
+    """An ablation of the winners as plain values; None if no trial has completed.
 
-    Nothing is held out for validation any more: the choice is made, and the confirmation trains
-    on all that the search had.
+    Nothing is held out for validation: the choice is made, and the confirmation trains on all
+    the data of the search.
     """
-    study, confirm = plan.study, plan.study.confirmation
-    arms, tuned = _winning(plan, list(trials))
+    confirm = study.confirmation
+    arms, tuned = _winning(study, groups)
     if not tuned:
         return None
     untuned = {
@@ -53,19 +49,17 @@ def best_study(plan: SearchPlan, trials: Iterable[SearchTrial]) -> dict[str, Any
 
 
 def _winning(
-    plan: SearchPlan, trials: list[SearchTrial]
+    study: SearchStudy, groups: Iterable[GroupOutcome]
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """The arms of the winners, and what was found for each of them under each condition."""
-    study, top = plan.study, plan.study.confirmation.top
+    """The arms of the winners, and the settings found for each of them under each condition."""
     arms: dict[str, dict[str, Any]] = {}
     tuned: list[dict[str, Any]] = []
-    for group in plan.groups:
+    for one in groups:
         # Conditions that are equal in effect have been searched as one.
-        equal = [c.values for c in conditions_of(study) if c.label == group.condition]
-        ranked = winners(trials, group, study.search.objectives()[0], top)
-        for place, winner in enumerate(ranked, start=1):
-            arm = winner_arm(group.arm, place)
-            arms.setdefault(arm, dict(study.arm_overrides()[group.arm]))
+        equal = [c.values for c in conditions_of(study) if c.label == one.group.condition]
+        for place, winner in enumerate(one.winners, start=1):
+            arm = winner_arm(one.group.arm, place)
+            arms.setdefault(arm, dict(study.arm_overrides()[one.group.arm]))
             tuned += [
                 {"arm": arm, "condition": dict(values), "settings": dict(winner.chosen)}
                 for values in equal
@@ -73,10 +67,10 @@ def _winning(
     return arms, tuned
 
 
-def write_best(values: dict[str, Any], path: Path, told: str) -> Path:
-    """Writes a study file; the comment `told` stands on top."""
+def write_best(values: dict[str, Any], path: Path, comment: str) -> Path:
+    """Writes a study file, with a comment at the top."""
     text = yaml.dump(values, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=99)
-    path.write_text(f"# {told}\n{text}", encoding="utf-8")
+    path.write_text(f"# {comment}\n{text}", encoding="utf-8")
     return path
 
 

@@ -1,12 +1,14 @@
 """Conducts a search: what runs next, what a report leads to; knows neither Ray nor MLflow.
 
-Everything it holds follows from the study, the journal and Optuna's storage, in that order of
-trust: each event is journalled before anything else hears of it, and a relaunch replays them.
+Its state follows from the study, the journal and Optuna's storage, in that order of precedence:
+each event is written to the journal before it has any effect, and a relaunch replays them.
 """
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,48 +16,29 @@ from typing import Any, Protocol
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.search.pruning import Candidate, Decision, Verdict, make_pruner
+from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.execution.trial.runner import StepResult
-from dynaloss.studies.plan import Trial
 from dynaloss.studies.search.search_plan import Group, SearchPlan, search_trial
 from dynaloss.studies.trial_record import Outcome
 
-__all__ = ["Director", "SearchTrial", "Suggestions", "Watcher"]
-
 
 @dataclass(slots=True, kw_only=True)
-class SearchTrial:
-    """A trial of a search and what is known of it.
+class SearchTrial(LiveTrial):
+    """A trial of a search and what is known of it, of this launch and of those before.
 
     Attributes:
-        trial: The trial.
         group: Its group.
         number: Position in the group, from 0.
         chosen: The suggested values.
-        data: What was done to the data; empty before the first result.
-        reports: Metrics by epoch.
-        outcome: How it ended; `running` until then.
-        message: Why it ended so, where that is not plain.
-        diagnostics: What it learned.
         rungs: Rungs reached, each with the decision made there.
         audited_at: Rung at which it would have been stopped, if it ran on for the audit.
     """
 
-    trial: Trial
     group: Group
     number: int
     chosen: Mapping[str, Scalar]
-    data: dict[str, Any] = field(default_factory=dict)
-    reports: dict[int, dict[str, float]] = field(default_factory=dict)
-    outcome: Outcome = Outcome.RUNNING
-    message: str = ""
-    diagnostics: dict[str, Any] = field(default_factory=dict)
     rungs: dict[int, Decision] = field(default_factory=dict)
     audited_at: int | None = None
-
-    @property
-    def key(self) -> str:
-        """Key of the trial."""
-        return self.trial.key
 
     @property
     def name(self) -> str:
@@ -63,9 +46,20 @@ class SearchTrial:
         return f"{self.group.name} · #{self.number}"
 
     @property
-    def last_epoch(self) -> int:
-        """Last epoch reported, 0 before the first."""
-        return max(self.reports, default=0)
+    def note(self) -> str:
+        """The rung where it would have been stopped."""
+        return "" if self.audited_at is None else f"audited at {self.audited_at}"
+
+    @property
+    def tags(self) -> Mapping[str, Any]:
+        """Position, suggestion and rungs."""
+        return {
+            "dynaloss.group": self.group.name,
+            "dynaloss.number": self.number,
+            "dynaloss.suggested": json.dumps(dict(self.chosen)),
+            "dynaloss.rung": self.last_rung,
+            "dynaloss.audited": self.audited_at is not None,
+        }
 
     @property
     def last_rung(self) -> int:
@@ -78,13 +72,9 @@ class SearchTrial:
             epoch: metrics.get(metric, math.nan) for epoch, metrics in sorted(self.reports.items())
         }
 
-    def last(self, metric: str) -> float:
-        """Value of a metric at the last epoch, NaN where there is none."""
-        return self.curve(metric).get(self.last_epoch, math.nan)
-
 
 class Suggestions(Protocol):
-    """Where configurations come from; see `search_optuna.Suggester`."""
+    """Source of configurations; see `suggestions.Suggester`."""
 
     def ask(self, number: int) -> dict[str, Scalar]:
         """The configuration of a trial."""
@@ -92,41 +82,38 @@ class Suggestions(Protocol):
     def tell(
         self, number: int, outcome: Outcome, values: list[float], curve: Mapping[int, float]
     ) -> None:
-        """Learns how it ended."""
+        """Learns the result of a trial."""
 
 
 class Watcher(Protocol):
-    """Is told of everything as it happens; see `search_recorder.SearchRecorder`."""
+    """Receives everything as it happens; see `Recorder`."""
 
-    def begun(self, trial: SearchTrial) -> None:
-        """A trial starts or goes on."""
+    def begun(self, live: SearchTrial, /) -> None:
+        """A trial starts or resumes."""
 
-    def prepared(self, trial: SearchTrial) -> None:
-        """It is known what was done to the trial's data."""
+    def prepared(self, live: SearchTrial, /) -> None:
+        """The record of the trial's data has arrived."""
 
-    def reported(self, trial: SearchTrial, epoch: int) -> None:
-        """An epoch's report came in."""
+    def reported(self, live: SearchTrial, /) -> None:
+        """An epoch's report has arrived."""
 
-    def ended(self, trial: SearchTrial) -> None:
-        """A trial ended, or failed."""
+    def ended(self, live: SearchTrial, /) -> None:
+        """A trial has ended, or failed."""
 
 
 class Director:
-    """Conducts one search.
+    """Conducts one search; `start` comes before everything but the properties.
 
     Args:
         plan: The plan.
         journal: What happened so far; replayed at once.
         suggestions: By name of the group.
-        watcher: Is told of everything but the replay.
     """
 
+    _watcher: Watcher
+
     def __init__(
-        self,
-        plan: SearchPlan,
-        journal: Journal,
-        suggestions: Mapping[str, Suggestions],
-        watcher: Watcher,
+        self, plan: SearchPlan, journal: Journal, suggestions: Mapping[str, Suggestions]
     ) -> None:
         search = plan.study.search
         self.plan = plan
@@ -134,32 +121,47 @@ class Director:
         self.objectives = search.objectives()
         self._journal = journal
         self._suggestions = suggestions
-        self._watcher = watcher
         self._groups = {group.name: group for group in plan.groups}
         self._pruner = make_pruner(
             plan.study.scheduler, seed=search.seed, mode=self.objectives[0][1]
         )
         self._asked = dict.fromkeys(self._groups, 0)
-        self._replay()
-        self._queue = [t for t in self.trials.values() if not t.outcome.is_final]
-
-    # -- what runs next -------------------------------------------------------------------
+        self._undecided = self._replay()
+        self._queue: list[SearchTrial] = []
 
     @property
-    def left(self) -> int:
-        """Trials that have not ended for good."""
-        ended = sum(trial.outcome.is_final for trial in self.trials.values())
-        return max(0, sum(max(g.trials, self._asked[g.name]) for g in self.plan.groups) - ended)
+    def left(self) -> list[Group]:
+        """The group of each trial that has not ended for good."""
+        ended = Counter(t.group.name for t in self.trials.values() if t.outcome.is_final)
+        return [
+            group
+            for group in self.plan.groups
+            for _ in range(max(group.trials, self._asked[group.name]) - ended[group.name])
+        ]
 
     @property
     def all_asked(self) -> bool:
         """Whether every trial of the budget has been begun."""
         return all(self._asked[group.name] >= group.trials for group in self.plan.groups)
 
-    def next(self) -> SearchTrial | None:
-        """The trial to run: one that a launch before left, or else a new one; None at the end.
+    def start(self, watcher: Watcher) -> None:
+        """Makes up for what a kill cut off.
 
-        New trials go to the group that has had the fewest, so that all groups advance together.
+        Args:
+            watcher: Receives everything from now on.
+        """
+        self._watcher = watcher
+        for trial in self.trials.values():
+            if trial.outcome is Outcome.RUNNING and trial.key in self._undecided:
+                self._act(trial, self._undecided[trial.key])
+            else:
+                self._tell(trial)
+        self._queue = [t for t in self.trials.values() if not t.outcome.is_final]
+
+    def next(self) -> SearchTrial | None:
+        """The next trial: one that an earlier launch left, or else a new one; None at the end.
+
+        New trials go to the group with the fewest, so that all groups advance together.
         """
         if self._queue:
             trial = self._queue.pop(0)
@@ -186,12 +188,10 @@ class Director:
         self._asked[group.name] = max(self._asked[group.name], number + 1)
         return found
 
-    # -- what a report leads to -----------------------------------------------------------
-
     def take(self, key: str, result: StepResult) -> bool:
-        """Takes in what a step of a trial came to; returns whether the trial goes on.
+        """Decides on a trial by the result of a step; returns whether the trial continues.
 
-        Epochs that were reported before, by this launch or one before, are passed over.
+        Epochs that were reported before, by this launch or an earlier one, are ignored.
         """
         trial = self.trials[key]
         if result.data and not trial.data:
@@ -203,7 +203,7 @@ class Director:
                 continue
             self._journal.write("report", key=key, epoch=epoch, metrics=metrics)
             decision = self._report(trial, epoch, metrics)
-            self._watcher.reported(trial, epoch)
+            self._watcher.reported(trial)
             self._act(trial, decision)
         if result.outcome is not None and trial.outcome is Outcome.RUNNING:
             self.end(key, result.outcome, result.message, result.diagnostics)
@@ -216,7 +216,7 @@ class Director:
         message: str = "",
         diagnostics: dict[str, Any] | None = None,
     ) -> None:
-        """Notes the end of a trial, once; one that failed is tried again by the next launch."""
+        """Ends a trial, once; a failed one is retried by the next launch."""
         trial = self.trials[key]
         if trial.outcome is not Outcome.RUNNING:
             return
@@ -273,11 +273,9 @@ class Director:
             {epoch: value for epoch, value in curve.items() if epoch in shown},
         )
 
-    # -- after a kill ---------------------------------------------------------------------
-
-    def _replay(self) -> None:
-        """Feeds the journal through the same decisions, then makes up for what a kill cut off."""
-        owed: dict[str, Decision] = {}
+    def _replay(self) -> dict[str, Decision]:
+        """Feeds the journal through the same decisions; returns the last one on each trial."""
+        last: dict[str, Decision] = {}
         for event in self._journal.read():
             match event["event"]:
                 case "begin" if event["group"] in self._groups:
@@ -287,14 +285,10 @@ class Director:
                     self.trials[event["key"]].data = event["record"]
                 case "report" if event["key"] in self.trials:
                     trial = self.trials[event["key"]]
-                    trial.outcome = Outcome.RUNNING  # one that had failed went on
-                    owed[trial.key] = self._report(trial, event["epoch"], event["metrics"])
+                    trial.outcome = Outcome.RUNNING  # a failed one has resumed
+                    last[trial.key] = self._report(trial, event["epoch"], event["metrics"])
                 case "end" if event["key"] in self.trials:
                     trial = self.trials[event["key"]]
                     outcome = Outcome(event["outcome"])
                     self._end(trial, outcome, event["message"], event["diagnostics"])
-        for trial in self.trials.values():
-            if trial.outcome is Outcome.RUNNING and trial.key in owed:
-                self._act(trial, owed[trial.key])
-            else:
-                self._tell(trial)
+        return last

@@ -1,44 +1,33 @@
-"""What a search came to: winners, selection rules side by side, audit, trade-offs."""
+"""Results of a search by group: winners, selection rules side by side, audit, trade-offs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
-from scipy.stats import rankdata
 
 from dynaloss.config.search import Objective
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.director import SearchTrial
 from dynaloss.studies.search.search_plan import Group
+from dynaloss.studies.search.search_study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
-
-__all__ = [
-    "Audit",
-    "Selection",
-    "audit_of",
-    "expected_best",
-    "pareto_front",
-    "selections",
-    "winners",
-]
 
 ORACLE = "oracle on test (an upper bound, never a result)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What one rule would have taken.
+    """What one rule would have chosen.
 
     Attributes:
         rule: The rule in words.
         number: Number of the trial in its group.
-        epoch: Epoch whose weights it takes.
-        value: What the rule looked at.
+        epoch: Epoch whose weights it uses.
+        value: Value of the metric that the rule looks at.
         test: Test metric of that trial at that epoch.
-        cost: How far this stays behind the oracle.
+        cost: Distance of `test` from that of the oracle.
         clean_labels: Clean labels used by the trial and by the rule itself.
     """
 
@@ -53,7 +42,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What pruning would have lost in a group, from the trials that ran on all the same.
+    """What pruning would have lost in a group, by the trials that ran on for the audit.
 
     Attributes:
         audited: Trials that would have been stopped, and ran on.
@@ -73,24 +62,88 @@ class Audit:
         """Share of finished audited trials that pruning would have wrongly stopped."""
         return self.among_best / self.finished if self.finished else math.nan
 
+    @property
+    def known_correlations(self) -> dict[int, tuple[float, int]]:
+        """Those of `correlations` that have a value."""
+        return {
+            rung: found for rung, found in self.correlations.items() if not math.isnan(found[0])
+        }
 
-def _completed(trials: Iterable[SearchTrial], group: Group) -> list[SearchTrial]:
-    """Completed trials of a group, by number."""
-    found = [t for t in trials if t.group.name == group.name and t.outcome is Outcome.COMPLETED]
-    return sorted(found, key=lambda trial: trial.number)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupOutcome:
+    """Results of one group.
+
+    Attributes:
+        group: The group.
+        trials: Its trials by number.
+        winners: The best, by the first objective.
+        selections: What each selection rule would have chosen.
+        audit: What pruning would have lost.
+        front: Trials that no other beats in every objective; empty with a single one.
+        expected_best: Expected best of k trials drawn at random, for k = 1, 2, ...
+        importances: Share of each parameter in the variance of the result.
+    """
+
+    group: Group
+    trials: tuple[SearchTrial, ...]
+    winners: tuple[SearchTrial, ...]
+    selections: tuple[Selection, ...]
+    audit: Audit
+    front: tuple[SearchTrial, ...]
+    expected_best: tuple[float, ...]
+    importances: Mapping[str, float]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of trials by outcome."""
+        return Counter(str(trial.outcome) for trial in self.trials)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were trained."""
+        return sum(trial.last_epoch for trial in self.trials)
 
 
-def winners(
-    trials: Iterable[SearchTrial], group: Group, objective: Objective, top: int
-) -> list[SearchTrial]:
+def group_outcome(
+    study: SearchStudy,
+    group: Group,
+    trials: Iterable[SearchTrial],
+    importances: Mapping[str, float] | None = None,
+) -> GroupOutcome:
+    """Results of a group.
+
+    Args:
+        study: The search.
+        group: The group.
+        trials: Trials of the search, those of other groups included.
+        importances: Of the group's parameters; empty if unknown.
+    """
+    own = sorted((t for t in trials if t.group.name == group.name), key=lambda t: t.number)
+    objectives, confirm = study.search.objectives(), study.confirmation
+    return GroupOutcome(
+        group=group,
+        trials=tuple(own),
+        winners=tuple(winners(own, objectives[0], confirm.top)),
+        selections=tuple(selections(own, group, objectives[0], confirm.metric)),
+        audit=audit_of(own, group, objectives[0], study.scheduler.reduction_factor),
+        front=tuple(pareto_front(own, objectives)) if len(objectives) > 1 else (),
+        expected_best=tuple(expected_best(own, objectives[0])),
+        importances=importances or {},
+    )
+
+
+def _completed(trials: Iterable[SearchTrial]) -> list[SearchTrial]:
+    return [trial for trial in trials if trial.outcome is Outcome.COMPLETED]
+
+
+def winners(trials: Iterable[SearchTrial], objective: Objective, top: int) -> list[SearchTrial]:
     """The best completed trials of a group by the last epoch, audited ones included.
 
     Equal configurations count once: the winners are to differ.
     """
     name, sign = objective[0], _sign(objective)
-    ranked = sorted(
-        _completed(trials, group), key=lambda trial: (-sign * trial.last(name), trial.number)
-    )
+    ranked = sorted(_completed(trials), key=lambda trial: (-sign * trial.last(name), trial.number))
     distinct: dict[tuple[tuple[str, Scalar], ...], SearchTrial] = {}
     for trial in ranked:
         distinct.setdefault(tuple(sorted(trial.chosen.items(), key=str)), trial)
@@ -100,8 +153,8 @@ def winners(
 def selections(
     trials: Iterable[SearchTrial], group: Group, objective: Objective, test: str
 ) -> list[Selection]:
-    """What each rule would have taken among the completed trials, the search's own rule first."""
-    done = _completed(trials, group)
+    """What each rule would have chosen among the completed trials, the search's own rule first."""
+    done = _completed(trials)
     found = [one for rule in _rules(group, objective, test) if (one := _pick(done, rule, test))]
     best = max((one.test for one in found), default=math.nan)
     return [replace(one, cost=best - one.test) for one in found]
@@ -115,7 +168,7 @@ class _Rule:
         name: The rule in words.
         metric: What it looks at.
         sign: 1 where larger values are better, -1 where smaller ones are.
-        any_epoch: Whether it may take any epoch, or only the last.
+        any_epoch: Whether it may choose any epoch, or only the last.
         role: Split whose true labels it looks at beyond those that the trial uses; may be empty.
     """
 
@@ -168,11 +221,16 @@ def _pick(trials: Sequence[SearchTrial], rule: _Rule, test: str) -> Selection | 
 def audit_of(
     trials: Iterable[SearchTrial], group: Group, objective: Objective, reduction_factor: int
 ) -> Audit:
-    """What the audited trials of a group say about its pruning."""
-    everything = list(trials)
-    name, sign = objective[0], _sign(objective)
-    done = _completed(everything, group)
-    own = [t for t in everything if t.group.name == group.name]
+    """What the audited trials of a group show of its pruning.
+
+    Args:
+        trials: All trials of the group.
+        group: The group.
+        objective: What pruning looks at.
+        reduction_factor: The best 1/reduction_factor of the completed trials are the best share.
+    """
+    own, (name, sign) = list(trials), (objective[0], _sign(objective))
+    done = _completed(own)
     kept = -(-len(done) // reduction_factor)
     best = sorted(done, key=lambda trial: -sign * trial.last(name))[:kept]
     audited = [trial for trial in done if trial.audited_at is not None]
@@ -190,48 +248,42 @@ def _shown(stops: Sequence[int]) -> Sequence[int]:
 
 
 def _correlation(done: Sequence[SearchTrial], metric: str, rung: int) -> tuple[float, int]:
+    from scipy.stats import spearmanr
+
     pairs = [(trial.curve(metric).get(rung, math.nan), trial.last(metric)) for trial in done]
     pairs = [pair for pair in pairs if all(map(math.isfinite, pair))]
-    if len(pairs) < 3:
-        return math.nan, len(pairs)
-    first, last = (rankdata(values) for values in zip(*pairs, strict=True))
-    if np.ptp(first) == 0 or np.ptp(last) == 0:
-        return math.nan, len(pairs)
-    return float(np.corrcoef(first, last)[0, 1]), len(pairs)
+    is_defined = len(pairs) > 2 and all(
+        len(set(values)) > 1 for values in zip(*pairs, strict=True)
+    )
+    return float(spearmanr(pairs).statistic) if is_defined else math.nan, len(pairs)
 
 
 def pareto_front(
-    trials: Iterable[SearchTrial], group: Group, objectives: Sequence[Objective]
+    trials: Iterable[SearchTrial], objectives: Sequence[Objective]
 ) -> list[SearchTrial]:
-    """Completed trials that no other beats in every objective, best first by the first one."""
-    done = _completed(trials, group)
-    values = {t.key: [_sign(o) * t.last(o[0]) for o in objectives] for t in done}
-    front = [
-        trial
-        for trial in done
-        if not any(_dominates(values[other.key], values[trial.key]) for other in done)
-    ]
-    return sorted(front, key=lambda trial: -values[trial.key][0])
+    """Completed trials that no other beats in every objective, best first by the first one.
+
+    A trial without a value of some objective is left out.
+    """
+    import optuna
+
+    study = optuna.create_study(directions=[f"{mode}imize" for _, mode in objectives])
+    with_values = [(t, [t.last(name) for name, _ in objectives]) for t in _completed(trials)]
+    known = [(trial, values) for trial, values in with_values if all(map(math.isfinite, values))]
+    study.add_trials([optuna.create_trial(values=values) for _, values in known])
+    front = [known[best.number][0] for best in study.best_trials]
+    name, sign = objectives[0][0], _sign(objectives[0])
+    return sorted(front, key=lambda trial: -sign * trial.last(name))
 
 
-def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    no_worse = all(a >= b for a, b in zip(one, other, strict=True))
-    return no_worse and list(one) != list(other)
-
-
-def expected_best(
-    trials: Iterable[SearchTrial], group: Group, objective: Objective
-) -> list[float]:
+def expected_best(trials: Iterable[SearchTrial], objective: Objective) -> list[float]:
     """Expected best of k of a group's trials drawn at random, for k = 1, 2, ...
 
     A trial counts with its last value, wherever it was stopped.
     """
     sign = _sign(objective)
-    values = sorted(
-        value
-        for t in trials
-        if t.group.name == group.name and math.isfinite(value := sign * t.last(objective[0]))
-    )
+    last = [sign * trial.last(objective[0]) for trial in trials]
+    values = sorted(value for value in last if math.isfinite(value))
     n = len(values)
     return [
         sign * sum(v * (math.comb(i, k - 1) / math.comb(n, k)) for i, v in enumerate(values))

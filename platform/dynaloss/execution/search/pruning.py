@@ -18,13 +18,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
+from dynaloss.config.families import PRUNERS, PrunerKind
 from dynaloss.config.search import SchedulerConfig
 from dynaloss.studies.search.rungs import bracket_of, rungs
 
-__all__ = ["Candidate", "Decision", "Pruner", "Verdict", "make_pruner"]
-
-# Vizier's median rule needs some company before a median means anything.
-FEWEST_FOR_A_MEDIAN = 3
+_FEWEST_FOR_A_MEDIAN = 3
 
 
 class Verdict(StrEnum):
@@ -96,10 +94,10 @@ class Pruner:
     """Keys of the trials that would have been stopped, and run on."""
 
     def report(self, trial: Candidate, epoch: int, value: float) -> Decision:
-        """Takes in a trial's result at an epoch, each epoch once and in order.
+        """Decides on a trial by its result at an epoch; each epoch once and in order.
 
-        A result that is not finite ends the trial and enters no rung. So do the results of a
-        trial under audit: it runs on to be looked at, and must not change what others meet.
+        A result that is not finite ends the trial and enters no rung. Neither do the results of
+        a trial under audit: it is only observed, and must not change the decisions on others.
         """
         if not math.isfinite(value):
             return Decision(verdict=Verdict.DIVERGED)
@@ -122,7 +120,7 @@ class Pruner:
 
 
 @dataclass(slots=True)
-class Halving:
+class _Halving:
     """Successive halving: at each rung the best share goes on.
 
     Args:
@@ -164,10 +162,11 @@ class Halving:
 
 
 @dataclass(slots=True)
-class Median:
+class _Median:
     """The median rule: stops a trial whose best is below the median of the others' means.
 
-    The mean is that of all of a trial's results up to the epoch (Golovin et al., KDD 2017).
+    The mean is that of all of a trial's results up to the epoch (Golovin et al., KDD 2017), and
+    fewer than three others stop nothing.
 
     Args:
         grace_epochs: First epoch at which a trial may be stopped.
@@ -184,7 +183,7 @@ class Median:
         others = self._means[trial.pool, epoch]
         among, place = len(others) + 1, 1 + sum(other > max(own) for other in others)
         verdict = Verdict.CONTINUE
-        if epoch >= self.grace_epochs and len(others) >= FEWEST_FOR_A_MEDIAN:
+        if epoch >= self.grace_epochs and len(others) >= _FEWEST_FOR_A_MEDIAN:
             worse = max(own) < statistics.median(others)
             verdict = Verdict.PRUNE if worse else Verdict.CONTINUE
         if counts:
@@ -193,7 +192,7 @@ class Median:
         return Decision(verdict=verdict, rung=rung, place=place, among=among)
 
 
-class Never:
+class _Never:
     """Stops nothing."""
 
     def judge(self, trial: Candidate, epoch: int, value: float, *, counts: bool) -> Decision:
@@ -209,19 +208,43 @@ def make_pruner(config: SchedulerConfig, *, seed: int, mode: str) -> Pruner:
         seed: Seed of the audit draws.
         mode: `max` or `min`: which values are better.
     """
-    return Pruner(_rule(config), config.audit_fraction, seed, sign=1 if mode == "max" else -1)
+    rule = PRUNERS[config.name].build(config)
+    return Pruner(rule, config.audit_fraction, seed, sign=1 if mode == "max" else -1)
 
 
-def _rule(config: SchedulerConfig) -> _Rule:
-    match config.name:
-        case "none":
-            return Never()
-        case "median":
-            return Median(config.grace_epochs)
-        case name:
-            return Halving(
-                config.grace_epochs,
-                config.reduction_factor,
-                config.rungs,
-                bracketed=name == "hyperband",
-            )
+def _halving_rungs(config: SchedulerConfig, epochs: int) -> list[int]:
+    return rungs(config.grace_epochs, config.reduction_factor, epochs, config.rungs)
+
+
+for _kind in (
+    PrunerKind(
+        name="asha",
+        description="at each rung only the best share continues",
+        source="Li et al., MLSys 2020",
+        build=lambda c: _Halving(c.grace_epochs, c.reduction_factor, c.rungs),
+        rungs=_halving_rungs,
+    ),
+    PrunerKind(
+        name="median",
+        description="stops trials below the median of the others",
+        source="Golovin et al., KDD 2017",
+        build=lambda c: _Median(c.grace_epochs),
+        rungs=lambda c, epochs: list(range(c.grace_epochs, epochs)),
+    ),
+    PrunerKind(
+        name="hyperband",
+        description="asha with several grace periods",
+        source="Li et al., JMLR 2018",
+        build=lambda c: _Halving(c.grace_epochs, c.reduction_factor, c.rungs, bracketed=True),
+        rungs=_halving_rungs,
+        has_brackets=True,
+    ),
+    PrunerKind(
+        name="none",
+        description="stops nothing",
+        build=lambda c: _Never(),
+        rungs=lambda c, epochs: [],
+        has_rungs=False,
+    ),
+):
+    PRUNERS.add(_kind)

@@ -1,8 +1,7 @@
 """Suggestions by Optuna: one study per group, all in one SQLite file.
 
-A sampler is made anew for every trial, seeded by (search seed, group, trial number). What it
-suggests then follows from the trials in storage alone, so a relaunch after a kill suggests what
-an uninterrupted search would have.
+Every trial gets a new sampler, seeded by (search seed, group, trial number). Suggestions then
+follow from the trials in storage alone: after a kill they are those of an uninterrupted search.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
+from dynaloss.config.families import OPTUNA_SAMPLERS
 from dynaloss.config.settings import Scalar
 from dynaloss.errors import InputError
 from dynaloss.studies.search.search_plan import Group
@@ -31,12 +31,10 @@ from dynaloss.studies.search.search_study import SearchStudy
 from dynaloss.studies.search.space import Distribution, grid_points, is_active
 from dynaloss.studies.trial_record import Outcome
 
-__all__ = ["Suggester", "earlier_best", "open_storage"]
-
 _FILE = "optuna.db"
 
-# Of an earlier search, so many of a group's best come first.
-MOST_WARM_STARTS = 3
+_MOST_WARM_STARTS = 3
+"""Configurations of an earlier search that a group starts with."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -49,7 +47,7 @@ def open_storage(folder: Path) -> optuna.storages.RDBStorage:
 
 
 class Suggester:
-    """Suggests the configurations of one group, and learns how they did.
+    """Suggests the configurations of one group, and learns their results.
 
     Args:
         storage: As `open_storage` gives it.
@@ -69,6 +67,7 @@ class Suggester:
         self._storage = storage
         self._group = group
         self._search = study.search
+        self._kind = OPTUNA_SAMPLERS[study.search.sampler]
         self._space = {key: study.space[key] for key in group.parameters}
         self._parallel = parallel
         self.name = f"{study.study} · {group.name}"
@@ -81,7 +80,7 @@ class Suggester:
         self._study_id = storage.get_study_id_from_name(self.name)
 
     def begin_with(self, parameters: Sequence[Mapping[str, Scalar]]) -> None:
-        """Puts configurations of an earlier search first, where nothing was suggested yet."""
+        """Puts configurations of an earlier search first, where none has been suggested yet."""
         usable = [self._usable(chosen) for chosen in parameters]
         for chosen in [it for it in usable if it][: self._group.trials]:
             self.optuna_study.enqueue_trial(chosen, skip_if_exists=True)
@@ -93,7 +92,7 @@ class Suggester:
             number: Position in the group, from 0; each is asked for in order.
         """
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # experimental samplers say so at every use
+            warnings.simplefilter("ignore")  # experimental samplers warn at every use
             self.optuna_study.sampler = self._sampler(number)
             return self._choose(self._trial(number))
 
@@ -157,10 +156,10 @@ class Suggester:
         trials = self.optuna_study.get_trials(deepcopy=False)
         if number < len(trials) and trials[number].state is not TrialState.WAITING:
             return optuna.trial.Trial(self.optuna_study, self._trial_id(number))
-        if number >= len(trials) and self._search.sampler == "grid":
+        if number >= len(trials) and self._kind.enumerates:
             points = grid_points(self._space, self._group.config)
             self.optuna_study.enqueue_trial(next(islice(points, number, None)))
-        if number >= len(trials) and self._search.sampler == "gp":
+        if number >= len(trials) and self._kind.needs_complete:
             seen = _with_pruned(self.optuna_study)
             seen.sampler = self.optuna_study.sampler
             self.optuna_study.enqueue_trial(self._choose(seen.ask()))
@@ -170,49 +169,21 @@ class Suggester:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
 
     def _usable(self, chosen: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        usable = {}
-        for key, value in chosen.items():
-            if key in self._space:
-                known = _optuna_distribution(self._space[key].distribution())
-                try:
-                    inside = known._contains(known.to_internal_repr(value))
-                except (ValueError, TypeError):
-                    inside = False
-                if inside:
-                    usable[key] = value
-        return usable
+        return {
+            key: value
+            for key, value in chosen.items()
+            if key in self._space and _holds(self._space[key].distribution(), key, value)
+        }
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        samplers, search = optuna.samplers, self._search
-        seed = _seed(search.seed, self._group.name, number)
-        match search.sampler:
-            case "tpe":
-                return samplers.TPESampler(
-                    seed=seed,
-                    n_startup_trials=search.startup_trials,
-                    constant_liar=self._parallel,
-                )
-            case "qmc":
-                # One scrambling for the whole group: the points fill the space together.
-                whole = _seed(search.seed, self._group.name, -1)
-                return samplers.QMCSampler(
-                    seed=whole, scramble=True, warn_independent_sampling=False
-                )
-            case "cmaes":
-                return samplers.CmaEsSampler(
-                    seed=seed,
-                    n_startup_trials=search.startup_trials,
-                    warn_independent_sampling=False,
-                    # Most trials are pruned: without them no generation would ever be full.
-                    consider_pruned_trials=True,
-                )
-            case "gp":
-                return samplers.GPSampler(seed=seed, n_startup_trials=search.startup_trials)
-            case "nsgaii":
-                size = max(2, search.startup_trials)
-                return samplers.NSGAIISampler(seed=seed, population_size=size)
-            case _:
-                return samplers.RandomSampler(seed=seed)
+        seed, name = self._search.seed, self._group.name
+        sampler: optuna.samplers.BaseSampler = self._kind.build(
+            self._search,
+            seed=_seed(seed, name, number),
+            group_seed=_seed(seed, name, -1),
+            parallel=self._parallel,
+        )
+        return sampler
 
 
 def earlier_best(folder: Path, group: Group) -> list[dict[str, Scalar]]:
@@ -240,7 +211,7 @@ def earlier_best(folder: Path, group: Group) -> list[dict[str, Scalar]]:
         done = study.get_trials(states=(TrialState.COMPLETE,))
         found += [(sign * trial.values[0], dict(trial.params)) for trial in done]
     found.sort(key=lambda entry: entry[0])
-    return [chosen for _, chosen in found[:MOST_WARM_STARTS]]
+    return [chosen for _, chosen in found[:_MOST_WARM_STARTS]]
 
 
 def _with_pruned(study: optuna.Study) -> optuna.Study:
@@ -277,6 +248,16 @@ def _suggest(trial: optuna.trial.Trial, key: str, known: Distribution) -> Scalar
             return known.rounded(value) if known.step else float(value)
     chosen: Scalar = trial.suggest_categorical(key, known.choices)
     return chosen
+
+
+def _holds(known: Distribution, key: str, value: Scalar) -> bool:
+    """Whether the value can be suggested."""
+    distributions = {key: _optuna_distribution(known)}
+    try:
+        optuna.create_trial(value=0.0, params={key: value}, distributions=distributions)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _optuna_distribution(known: Distribution) -> BaseDistribution:

@@ -1,4 +1,4 @@
-"""Runs one trial epoch by epoch, with a checkpoint to go on from; knows no scheduler."""
+"""Runs one trial epoch by epoch, resumable from a checkpoint; knows no scheduler."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from dynaloss.studies.trial_record import Outcome
 if TYPE_CHECKING:
     from dynaloss.data.sources import Source
     from dynaloss.learning.reports import EpochReport
-
-__all__ = ["StepResult", "TrialOrder", "TrialRunner"]
+    from dynaloss.studies.plan import Trial
 
 CHECKPOINT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialOrder:
-    """What a runner has to know of a trial; plain values, fit to be sent to another process.
+    """What a runner needs to know of a trial, as plain values that other processes can be sent.
 
     Attributes:
         key: Key of the trial.
@@ -43,6 +42,18 @@ class TrialOrder:
     checkpoints: str
     fresh: bool = False
 
+    @classmethod
+    def of(cls, trial: Trial, checkpoints: Path, *, fresh: bool = False) -> TrialOrder:
+        """The order of a planned trial, with checkpoints in that folder."""
+        return cls(
+            key=trial.key,
+            config=trial.config.model_dump(),
+            seed=trial.seed,
+            base_seed=trial.base_seed,
+            checkpoints=str(checkpoints),
+            fresh=fresh,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
@@ -50,9 +61,9 @@ class StepResult:
 
     Attributes:
         reports: (epoch, metrics) pairs: the last epoch, and before it those of an earlier launch
-            when a trial goes on from a checkpoint.
-        outcome: How the trial ended, or None while it goes on.
-        message: Why it ended so, where that is not plain.
+            when a trial resumes from a checkpoint.
+        outcome: How the trial ended, or None before its end.
+        message: Why it ended so, where that is not obvious.
         data: What was done to the data; only in the first result of a launch.
         diagnostics: What the trial learned, by artifact name; only at the end.
     """
@@ -81,31 +92,35 @@ class TrialRunner:
         self._written = time.monotonic()
         self._history: list[tuple[int, dict[str, float]]] = []
         self._trial: AssembledTrial | None = None
+        self._is_between_epochs = True
 
     def step(self) -> StepResult:
-        """Trains an epoch; what goes wrong is returned as the trial's outcome."""
+        """Trains an epoch; an error is returned as the trial's outcome."""
         from dynaloss.learning.reports import Diverged
 
         try:
             return self._step()
         except Diverged as error:
             return StepResult(outcome=Outcome.DIVERGED, message=str(error))
-        except Exception:  # the other trials go on, and the summary tells
+        except Exception:  # the other trials continue, and the summary names this one
             return StepResult(outcome=Outcome.FAILED, message=traceback.format_exc())
 
     def save(self) -> None:
-        """Writes the checkpoint, if an epoch has been trained and the state is a good one."""
-        if self._trial is not None and self._history and not self._trial.trainer.has_diverged:
+        """Writes the checkpoint, if an epoch has been trained and none was left unfinished."""
+        if self._trial is not None and self._history and self._is_between_epochs:
             self._checkpoint.write(self._state(self._trial))
             self._written = time.monotonic()
 
     def _step(self) -> StepResult:
+        # An error or Ctrl-C inside an epoch leaves weights that no resumed trial may start from.
+        self._is_between_epochs = False
         first = self._trial is None
         trial = self._trial = self._trial or self._assemble()
         replayed = tuple(self._history) if first else ()
         report = next(trial.trainer.epochs(), None)
         if report is not None:
             self._remember(trial, report)
+        self._is_between_epochs = True
         result = StepResult(
             reports=replayed + tuple(self._history[-1:] if report is not None else ()),
             data=trial.data_record if first else {},
@@ -134,7 +149,7 @@ class TrialRunner:
         return trial
 
     def _remember(self, trial: AssembledTrial, report: EpochReport) -> None:
-        """Adds what the trial has cost so far to the epoch's metrics."""
+        """Adds the costs of the trial so far to the epoch's metrics."""
         before = self._history[-1][1] if self._history else {}
         seconds = before.get("time/trial_seconds", 0.0) + report.metrics["time/epoch_seconds"]
         peak = max(before.get("memory/peak_mib", 0.0), peak_mib(self._device))

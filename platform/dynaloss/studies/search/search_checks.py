@@ -7,16 +7,13 @@ still checked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from dynaloss.config.search import (
-    SchedulerConfig,
-    SearchConfig,
-    untuned_arm,
-    winner_arm,
-)
+from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
+from dynaloss.config.registry import Kind, Registry
+from dynaloss.config.search import SchedulerConfig, SearchConfig, untuned_arm, winner_arm
 from dynaloss.config.settings import Scalar, Settings, combinations, is_single, mapping_at, show
 from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.overrides import apply_overrides, check_key
@@ -29,6 +26,7 @@ from dynaloss.studies.search.space import ParameterConfig, is_active
 __all__ = ["check_search"]
 
 _Cell = tuple[str, TrialConfig]
+_Kind = TypeVar("_Kind", bound=Kind)
 _EXAMPLE = "{uniform: [0, 1]}"
 
 
@@ -173,7 +171,8 @@ def _validation(cells: list[_Cell]) -> Iterator[Problem]:
 
 def _rungs(values: Mapping[str, Any], cells: list[_Cell]) -> Iterator[Problem]:
     scheduler = _with_defaults(mapping_at(values, "scheduler"), SchedulerConfig())
-    if scheduler["name"] == "none":
+    pruner = _kind(PRUNERS, scheduler["name"])
+    if pruner is not None and not pruner.has_rungs:
         return
     grace, factor = scheduler["grace_epochs"], scheduler["reduction_factor"]
     if not (_is_count(grace, 1) and _is_count(factor, 2)):
@@ -195,30 +194,37 @@ def _sampler(
     values: Mapping[str, Any], space: Mapping[str, ParameterConfig], cells: list[_Cell]
 ) -> Iterator[Problem]:
     search = _with_defaults(mapping_at(values, "search"), SearchConfig())
-    sampler, several = search["sampler"], search["metrics"]
-    if sampler == "grid":
+    several, sampler = search["metrics"], _kind(OPTUNA_SAMPLERS, search["sampler"])
+    if sampler is None:
+        return
+    name = sampler.name
+    if sampler.enumerates:
         for key, parameter in space.items():
             if parameter.distribution().points() is None:
-                yield Problem(("space", key), "needs a `step` or a `choice`, as a grid counts it")
-    if sampler in ("cmaes", "gp") and isinstance(several, list) and len(several) > 1:
-        yield Problem(("search", "sampler"), f"{sampler} has one objective only; take 'nsgaii'")
-    if sampler == "cmaes":
-        yield from _evolvable(space, cells)
+                text = f"needs a `step` or a `choice`, as a {name} counts it"
+                yield Problem(("space", key), text)
+    if not sampler.is_multi_objective and isinstance(several, list) and len(several) > 1:
+        yield Problem(("search", "sampler"), f"{name} has one objective only; take 'nsgaii'")
+    if not sampler.takes_any_space:
+        yield from _fixed_numeric(name, space)
+    for arm, config in cells if sampler.least_parameters else ():
+        count = sum(is_active(parameter, config, {}) for parameter in space.values())
+        if count < sampler.least_parameters:
+            text = (
+                f"{name} needs {sampler.least_parameters} parameters at least, but the arm "
+                f"'{arm}' has {count}; take 'tpe'"
+            )
+            yield Problem(("search", "sampler"), text)
 
 
-def _evolvable(space: Mapping[str, ParameterConfig], cells: list[_Cell]) -> Iterator[Problem]:
-    """What cmaes cannot search: it moves a cloud of points in a space of fixed dimensions."""
+def _fixed_numeric(name: str, space: Mapping[str, ParameterConfig]) -> Iterator[Problem]:
+    """What a sampler cannot search that moves points in a space of fixed dimensions."""
     for key, parameter in space.items():
         if parameter.choice is not None:
-            yield Problem(("space", key), "is a choice, which cmaes cannot search; take 'tpe'")
+            yield Problem(("space", key), f"is a choice, which {name} cannot search; take 'tpe'")
         elif set(parameter.when) & set(space):
-            text = "depends on another parameter, which cmaes cannot search; take 'tpe'"
+            text = f"depends on another parameter, which {name} cannot search; take 'tpe'"
             yield Problem(("space", key), text)
-    for arm, config in cells:
-        count = sum(is_active(parameter, config, {}) for parameter in space.values())
-        if count < 2:
-            text = f"cmaes needs two parameters at least, but the arm '{arm}' has {count}"
-            yield Problem(("search", "sampler"), f"{text}; take 'tpe'")
 
 
 def _cells(values: Mapping[str, Any]) -> Iterator[_Cell]:
@@ -250,6 +256,10 @@ def _parameters(values: Mapping[str, Any]) -> dict[str, ParameterConfig]:
             except ValidationError:
                 continue
     return found
+
+
+def _kind(registry: Registry[_Kind], name: object) -> _Kind | None:
+    return registry.get(name) if isinstance(name, str) else None
 
 
 def _is_count(value: object, least: int) -> bool:

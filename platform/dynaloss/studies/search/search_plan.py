@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
 from dynaloss.config.settings import Scalar
 from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.identity import digest_of, effective_config, trial_key
 from dynaloss.studies.overrides import override
 from dynaloss.studies.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
-from dynaloss.studies.search.rungs import rungs
 from dynaloss.studies.search.search_study import SearchStudy
 from dynaloss.studies.search.space import grid_points, is_active
 from dynaloss.studies.stored_plan import StoredPlan
@@ -174,7 +174,7 @@ def _group(
 ) -> Group:
     scheduler, label = study.scheduler, condition.label
     trials = study.search.trials
-    if study.search.sampler == "grid":
+    if OPTUNA_SAMPLERS[study.search.sampler].enumerates:
         trials = min(trials, sum(1 for _ in grid_points(study.space, config)))
     pool = [label] * ("condition" in scheduler.group_by) + [arm] * ("arm" in scheduler.group_by)
     return Group(
@@ -184,20 +184,11 @@ def _group(
         arm=arm,
         config=config,
         trials=trials,
-        rungs=tuple(_rungs(study, config.schedule.epochs)),
+        rungs=tuple(PRUNERS[scheduler.name].rungs(scheduler, config.schedule.epochs)),
         pool=" · ".join(pool) or "all",
         parameters=tuple(_possible(study, config)),
         data_digest=digest,
     )
-
-
-def _rungs(study: SearchStudy, epochs: int) -> list[int]:
-    scheduler = study.scheduler
-    if scheduler.name == "none":
-        return []
-    if scheduler.name == "median":
-        return list(range(scheduler.grace_epochs, epochs))
-    return rungs(scheduler.grace_epochs, scheduler.reduction_factor, epochs, scheduler.rungs)
 
 
 def _possible(study: SearchStudy, config: TrialConfig) -> list[str]:
@@ -221,10 +212,12 @@ def _notes(study: SearchStudy, groups: list[Group]) -> list[str]:
             notes.append(f"'{group.name}' has no parameter to search: its trials are equal")
         if group.trials < study.search.trials:
             notes.append(f"'{group.name}' has {group.trials} combinations, and runs each once")
-    if study.scheduler.name == "hyperband":
+    if PRUNERS[study.scheduler.name].has_brackets:
         most = 1 + max(len(group.rungs) for group in groups)
         grace = study.scheduler.grace_epochs
-        notes.append(f"hyperband: {most} brackets, from {grace} epochs of grace to no rung")
+        notes.append(
+            f"{study.scheduler.name}: {most} brackets, from {grace} epochs of grace to no rung"
+        )
     if len({group.pool for group in groups}) < len(groups):
         notes.append("trials of several conditions or arms compete: hard ones may lose them all")
     return notes

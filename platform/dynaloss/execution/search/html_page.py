@@ -1,11 +1,11 @@
-"""Figures of a search, and the one page that holds them beside what it came to."""
+"""The page of a search: its results and figures as one HTML file."""
 
 from __future__ import annotations
 
 import base64
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,16 @@ import jinja2
 import optuna
 from matplotlib.figure import Figure
 
-from dynaloss.execution.search.outcome import expected_best
-from dynaloss.execution.search.search_summary import SearchSummary, short
+from dynaloss.execution.search.conclusion import INTERRUPTED, SearchSummary, short
+from dynaloss.execution.search.outcome import GroupOutcome
 from dynaloss.execution.search.suggestions import Suggester
 
-__all__ = ["write_search_report"]
 
-_Drawn = list[tuple[str, str]]
-
-
-def write_search_report(
-    summary: SearchSummary, suggesters: Mapping[str, Suggester], path: Path
-) -> Path:
+def write_page(summary: SearchSummary, suggesters: Mapping[str, Suggester], path: Path) -> Path:
     """Writes the summary and the figures of each group as one self-contained HTML file.
 
     Args:
-        summary: What the search came to.
+        summary: The result of the search.
         suggesters: By name of the group.
         path: File to write.
     """
@@ -39,62 +33,48 @@ def write_search_report(
         trim_blocks=True,
     )
     environment.filters["number"] = short
+    names = [name for name, _ in summary.objectives]
     page = environment.get_template("search.html.j2").render(
-        study=summary.plan.study.study,
-        coverage=summary.coverage,
-        interrupted=summary.interrupted,
-        confirmed=summary.plan.study.confirm is not None,
-        notes=summary.plan.notes,
-        objective=summary.plan.study.search.objectives()[0][0],
-        test=summary.test_metric,
-        groups=summary.as_json()["groups"],
-        overall=_encoded([("Expected best of so many trials of a group", _expected(summary))]),
-        drawn={name: _encoded(_figures(summary, one, name)) for name, one in suggesters.items()},
+        summary=summary,
+        study=summary.plan.study,
+        names=names,
+        interrupted=INTERRUPTED,
+        overall=_encoded([("Expected best of k trials of a group", _expected(summary))]),
+        drawn={
+            one.group.name: _encoded(_figures(one, suggesters[one.group.name], names))
+            for one in summary.groups
+        },
     )
     path.write_text(page, encoding="utf-8")
     return path
 
 
-def _encoded(figures: Iterator[tuple[str, Figure]] | list[tuple[str, Figure]]) -> _Drawn:
+def _encoded(figures: Iterable[tuple[str, Figure]]) -> list[tuple[str, str]]:
     return [(title, base64.b64encode(_png(figure)).decode()) for title, figure in figures]
 
 
 def _figures(
-    summary: SearchSummary, suggester: Suggester, name: str
+    one: GroupOutcome, suggester: Suggester, names: Sequence[str]
 ) -> Iterator[tuple[str, Figure]]:
-    for title, draw in _drawings(summary, suggester, name).items():
+    """Optuna's drawings that make sense for a group."""
+    plots, study = optuna.visualization.matplotlib, suggester.optuna_study
+    of_first: dict[str, Any] = {"target": lambda trial: trial.values[0], "target_name": names[0]}
+    drawings: dict[str, Callable[[], Any]] = {}
+    if one.importances:
+        drawings["Importance of parameters"] = lambda: plots.plot_param_importances(
+            study, evaluator=suggester.evaluator, **of_first
+        )
+    if len(one.importances) > 1:
+        # All pairs of many parameters are too small to read.
+        drawings["Contour over the two that matter most"] = lambda: plots.plot_contour(
+            study, params=list(one.importances)[:2], **of_first
+        )
+    if len(names) > 1:
+        drawings["Trade-off"] = lambda: plots.plot_pareto_front(study, target_names=names)
+    for title, draw in drawings.items():
         figure = _drawn(draw)
         if figure is not None:
             yield title, figure
-
-
-def _drawings(
-    summary: SearchSummary, suggester: Suggester, name: str
-) -> dict[str, Callable[[], Any]]:
-    """Optuna's drawings that make sense for a group."""
-    plots, study = optuna.visualization.matplotlib, suggester.optuna_study
-    objectives = summary.plan.study.search.objectives()
-    first = objectives[0][0]
-
-    def target(trial: optuna.trial.FrozenTrial) -> float:
-        return float(trial.values[0])
-
-    shares = summary.importances.get(name, {})
-    drawings: dict[str, Callable[[], Any]] = {}
-    if shares:
-        drawings["Importance of parameters"] = lambda: plots.plot_param_importances(
-            study, evaluator=suggester.evaluator, target=target, target_name=first
-        )
-    if len(shares) > 1:
-        # All pairs of many parameters are too small to read.
-        pair = list(shares)[:2]
-        drawings["Contour over the two that matter most"] = lambda: plots.plot_contour(
-            study, params=pair, target=target, target_name=first
-        )
-    if len(objectives) > 1:
-        names = [objective for objective, _ in objectives]
-        drawings["Trade-off"] = lambda: plots.plot_pareto_front(study, target_names=names)
-    return drawings
 
 
 def _drawn(draw: Callable[[], Any]) -> Figure | None:
@@ -113,12 +93,11 @@ def _drawn(draw: Callable[[], Any]) -> Figure | None:
 def _expected(summary: SearchSummary) -> Figure:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    objective = summary.plan.study.search.objectives()[0]
-    for group in summary.plan.groups:
-        values = expected_best(summary.of(group), group, objective)
-        axes.plot(range(1, len(values) + 1), values, marker=".", label=group.name)
+    for one in summary.groups:
+        numbers = range(1, len(one.expected_best) + 1)
+        axes.plot(numbers, one.expected_best, marker=".", label=one.group.name)
     axes.set_xlabel("trials")
-    axes.set_ylabel(objective[0])
+    axes.set_ylabel(summary.objectives[0][0])
     figure.legend(loc="outside lower center")
     return figure
 

@@ -1,0 +1,36 @@
+"""This process as a backend: one trial after the other, without Ray."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from dynaloss.execution.backends.contract import Listener, Work
+from dynaloss.execution.backends.interrupts import sigterm_as_sigint
+from dynaloss.execution.trial.runner import TrialRunner
+from dynaloss.execution.trial.threads import trial_threads
+from dynaloss.studies.study import ResourcesConfig
+
+
+@dataclass(frozen=True, slots=True)
+class InProcess:
+    """Runs trials in this process.
+
+    Args:
+        resources: What a trial occupies: its threads, and whether it trains on a GPU.
+    """
+
+    resources: ResourcesConfig
+    slots: int = 1
+
+    def run(self, work: Work, listener: Listener) -> None:
+        """See `Backend.run`."""
+        with sigterm_as_sigint(), trial_threads(self.resources), suppress(KeyboardInterrupt):
+            for order, source in work.orders:
+                runner = TrialRunner(order, work.sources[source], self.resources.gpu)
+                try:
+                    while listener.take(order.key, runner.step()):
+                        pass
+                except BaseException:
+                    runner.save()
+                    raise

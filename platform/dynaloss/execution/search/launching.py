@@ -1,0 +1,245 @@
+"""Launches a search: groups, suggestions, trials, winners and their confirmation."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from dynaloss.config import DataConfig, TrialConfig
+from dynaloss.errors import InputError
+from dynaloss.execution.ablation import launch_ablation
+from dynaloss.execution.backends import Work, open_backend
+from dynaloss.execution.progress import Progress
+from dynaloss.execution.recording import Recorder
+from dynaloss.execution.search.conclusion import SearchSummary
+from dynaloss.execution.search.confirmation import BEST, best_study, write_best
+from dynaloss.execution.search.director import Director
+from dynaloss.execution.search.html_page import write_page
+from dynaloss.execution.search.journal import Journal
+from dynaloss.execution.search.outcome import group_outcome
+from dynaloss.execution.search.suggestions import Suggester, earlier_best, open_storage
+from dynaloss.execution.trial.inputs import Sources
+from dynaloss.execution.trial.runner import TrialOrder
+from dynaloss.studies.identity import RESULTS_VERSION, digest_of
+from dynaloss.studies.overrides import override
+from dynaloss.studies.search.search_plan import SearchPlan, make_search_plan, stored_search_plan
+from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.study import load_study
+from dynaloss.studies.trial_record import Outcome
+
+if TYPE_CHECKING:
+    from dynaloss.tracking import StudyRun, Workspace
+
+
+def plan_search(study: SearchStudy) -> SearchPlan:
+    """Plans a search; loads its data sources, since their content is part of a trial's key."""
+    return _planned(study, Sources())
+
+
+def _planned(study: SearchStudy, sources: Sources) -> SearchPlan:
+    """The plan, with a note on each condition whose roles share images of equal content."""
+    plan = make_search_plan(study, sources.digest)
+    sources.check(_all_trained(plan))
+    by_condition = {group.condition: group.config.data for group in plan.groups}
+    notes = [
+        note
+        for condition, data in by_condition.items()
+        if (note := _equal_images_note(study, condition, data, sources))
+    ]
+    return dataclasses.replace(plan, notes=(*plan.notes, *notes))
+
+
+def _all_trained(plan: SearchPlan) -> Iterator[tuple[TrialConfig, int, int]]:
+    """Settings, trial seed and study seed of the trials, and of a confirmation's."""
+    study = plan.study
+    for group in plan.groups:
+        yield group.config, study.search.trial_seed, study.base_seed
+        if study.confirm is not None:
+            # It holds nothing out: see `best_study`.
+            config = override(group.config, {"data.validation.fraction": 0.0})
+            yield from ((config, seed, study.base_seed) for seed in study.confirm.seeds)
+
+
+_CROSSINGS = {
+    "train_test": "of train in test",
+    "train_validation": "of train in validation",
+    "validation_test": "of validation in test",
+}
+
+
+def _equal_images_note(
+    study: SearchStudy, condition: str, data: DataConfig, sources: Sources
+) -> str | None:
+    from dynaloss.data.splits import assign_roles
+    from dynaloss.learning.streams import Streams
+
+    streams = Streams(base_seed=study.base_seed, seed=study.search.trial_seed)
+    counts = assign_roles(sources.of(data), data, streams).equal_images
+    crossing = [f"{counts[name]} {what}" for name, what in _CROSSINGS.items() if counts[name]]
+    if not crossing:
+        return None
+    return (
+        f"'{condition}': equal images in two roles: {', '.join(crossing)}; the source repeats "
+        f"{counts['source']} (data.equal_images: drop keeps them out of training)"
+    )
+
+
+def launch_search(
+    study: SearchStudy,
+    workspace: Workspace,
+    console: Console,
+    *,
+    in_process: bool = False,
+    confirm: bool = True,
+) -> SearchSummary:
+    """Runs what is left of a search, then confirms its winners.
+
+    Args:
+        study: The search.
+        workspace: Where things are kept.
+        console: Where progress is shown.
+        in_process: Whether trials run one at a time in this process, without Ray.
+        confirm: Whether winners are retrained.
+
+    Raises:
+        InputError: If the machine cannot give a trial its resources, another process runs the
+            same search, or the search has begun with other settings.
+    """
+    started = time.monotonic()
+    sources = Sources()
+    plan = _planned(study, sources)
+    folder = workspace.folder(study.study)
+    # Ray, once started, serves the confirmation too.
+    with ExitStack() as stack:
+        with workspace.locked(study.study), Journal(folder / "journal.jsonl") as journal:
+            journal.claim(_frozen(study))
+            launch = _Launch(plan, sources, workspace, console, journal, stack, in_process)
+            summary = launch.run()
+        path = _write_best(summary, folder)
+        confirmed = None
+        if path is not None and study.confirm is not None and confirm and not summary.interrupted:
+            best = load_study(path)
+            confirmed = launch_ablation(best, workspace, console, in_process=in_process)
+    seconds = time.monotonic() - started
+    return dataclasses.replace(summary, best=path, confirmed=confirmed, seconds=seconds)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Launch:
+    """One launch of a search, with what its parts share."""
+
+    plan: SearchPlan
+    sources: Sources
+    workspace: Workspace
+    console: Console
+    journal: Journal
+    stack: ExitStack
+    in_process: bool
+
+    @property
+    def study(self) -> SearchStudy:
+        return self.plan.study
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace.folder(self.study.study)
+
+    def run(self) -> SearchSummary:
+        """Runs the trials that are left, and stores the results."""
+        suggesters = self._suggesters()
+        tags = {"dynaloss.plan_hash": self.plan.hash, "dynaloss.kind": "search"}
+        store = self.workspace.open_store()
+        with store.start_study(self.study.study, tags=tags) as run:
+            run.log_dict(None, "plan.json", stored_search_plan(self.plan).as_json())
+            director = Director(self.plan, self.journal, suggesters)
+            run.mark_stale(keep=list(director.trials))
+            self._conduct(director, run)
+            summary = self._summary(director, suggesters)
+            run.log_dict(None, "search.json", summary.as_json())
+            if summary.trials:
+                page = write_page(summary, suggesters, self.folder / "search.html")
+                run.log_study_artifact(page)
+            run.finish(Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED)
+        return summary
+
+    def _conduct(self, director: Director, run: StudyRun) -> None:
+        """Runs and records what is left; without that, only what a kill kept from the store."""
+        left, study = director.left, self.study
+        checkpoints = self.workspace.checkpoints(study.study)
+        backend = self.stack.enter_context(
+            open_backend(study.resources, in_process=self.in_process or not left)
+        )
+        progress = Progress(
+            self.console,
+            study.search.objectives()[0],
+            waiting=[(group.condition, group.arm, group.epochs) for group in left],
+            done=sum(trial.outcome.is_final for trial in director.trials.values()),
+            slots=backend.slots,
+        )
+        with progress, Recorder(run, checkpoints, progress, director.trials.values()) as recorder:
+            director.start(recorder)
+            recorder.catch_up(run.trials())
+            work = Work(
+                orders=self._orders(director, checkpoints),
+                sources=self.sources.named(group.config.data for group in self.plan.groups),
+                most=len(director.left),
+            )
+            if work.most:
+                backend.run(work, director)
+
+    def _orders(self, director: Director, checkpoints: Path) -> Iterator[tuple[TrialOrder, str]]:
+        while (live := director.next()) is not None:
+            yield TrialOrder.of(live.trial, checkpoints), live.trial.config.data.source_key
+
+    def _summary(self, director: Director, suggesters: Mapping[str, Suggester]) -> SearchSummary:
+        trials = tuple(director.trials.values())
+        return SearchSummary(
+            plan=self.plan,
+            trials=trials,
+            groups=tuple(
+                group_outcome(self.study, group, trials, suggesters[group.name].importances())
+                for group in self.plan.groups
+            ),
+            interrupted=any(trial.outcome is Outcome.INTERRUPTED for trial in trials)
+            or (bool(director.left) and not director.all_asked),
+        )
+
+    def _suggesters(self) -> dict[str, Suggester]:
+        study, storage = self.study, open_storage(self.folder)
+        suggesters = {}
+        for group in self.plan.groups:
+            one = Suggester(storage, study, group, parallel=not self.in_process)
+            suggesters[group.name] = one
+            if study.search.start_from is not None and not one.optuna_study.trials:
+                earlier = self.workspace.folder(study.search.start_from)
+                one.begin_with(earlier_best(earlier, group))
+        return suggesters
+
+
+def _frozen(study: SearchStudy) -> Mapping[str, str]:
+    """Digest of each part of a search that must stay as it is once the search has begun."""
+    values: dict[str, Any] = study.model_dump(mode="json")
+    search = {key: value for key, value in values["search"].items() if key != "trials"}
+    parts = {key: values[key] for key in ("trial", "space", "scheduler", "base_seed")}
+    frozen = {name: digest_of(part) for name, part in {**parts, "search": search}.items()}
+    return {**frozen, "version of the results": str(RESULTS_VERSION)}
+
+
+def _write_best(summary: SearchSummary, folder: Path) -> Path | None:
+    study = summary.plan.study
+    values = best_study(study, summary.groups)
+    if values is None:
+        return None
+    comment = f"Winners of the search '{study.study}': run with `dynaloss ablate`."
+    path = write_best(values, folder / BEST, comment)
+    try:
+        load_study(path)
+    except InputError as error:  # a bug, not bad input: searches must write readable studies
+        raise RuntimeError(f"the winners make no valid study: {error}") from error
+    return path
