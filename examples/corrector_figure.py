@@ -10,14 +10,12 @@ from pathlib import Path
 
 from dynaloss.analysis.figures.panels import save_figure
 from dynaloss.analysis.figures.training import corrector_curves
-from dynaloss.tracking import Workspace, read_records
+from dynaloss.tracking import Workspace
 
 
 def main(study: str, path: str, storage: str = "results") -> None:
     """Draws the learned weight by loss rank, mean over the seeds, one panel per condition."""
-    records = read_records(
-        Workspace(Path(storage)).open_store(must_exist=True), study, diagnostics=True
-    )
+    records = Workspace(Path(storage)).open_store(must_exist=True).records(study, diagnostics=True)
     figure = corrector_curves(records)
     if figure is None:
         sys.exit(f"study {study} has no trial with a corrector")

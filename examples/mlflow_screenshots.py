@@ -279,7 +279,7 @@ def main(storage: str = "results", folder: str = "docs/images") -> None:
     """Makes every picture."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     store = Workspace(Path(storage)).open_store(must_exist=True)
-    experiment = store.studies()["quickstart"]
+    experiment = store.experiment_ids()["quickstart"]
     where = "tags.`dynaloss.role` = 'trial'"
     trials = store.client.search_runs([experiment], where, max_results=1000)
     runs = {run.info.run_name: run.info.run_id for run in trials}

@@ -23,7 +23,7 @@ from dynaloss.execution.backends.ray_cluster import _reason, _slots, ray_backend
 from dynaloss.execution.trial.runner import StepResult, TrialRunner
 from dynaloss.studies import AblationStudy, ResourcesConfig, load_study
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking import Workspace, read_records
+from dynaloss.tracking import Workspace
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_one_trial_is_recorded_with_artifacts(
     trial = single_trial(study, arm="full")
     ending = launch_trial(study, trial, workspace, console)
     assert ending.outcome is Outcome.COMPLETED
-    (record,) = read_records(workspace.open_store(), "small", history=True, diagnostics=True)
+    (record,) = workspace.open_store().records("small", history=True, diagnostics=True)
     assert record.key == trial.key
     assert record.metrics["test/accuracy"] == ending.metrics["test/accuracy"]
     assert [epoch for epoch, _ in record.history["test/accuracy"]] == [1, 2]
@@ -86,7 +86,7 @@ def test_a_report_that_a_kill_prevented_is_made_by_the_next_launch(
 
     def parent() -> Any:
         (found,) = store.client.search_runs(
-            [store.studies()["small"]], "tags.`dynaloss.role` = 'study'"
+            [store.experiment_ids()["small"]], "tags.`dynaloss.role` = 'study'"
         )
         return found
 

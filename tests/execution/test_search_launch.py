@@ -24,7 +24,7 @@ from dynaloss.studies.plan import make_plan
 from dynaloss.studies.search.search_study import load_search
 from dynaloss.studies.study import load_study
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking import Workspace, read_records
+from dynaloss.tracking import Workspace
 
 pytestmark = pytest.mark.slow
 
@@ -141,7 +141,7 @@ def outline(summary: SearchSummary) -> dict[str, Any]:
 
 def outcomes_by_key(storage: Path) -> list[tuple[str, Outcome]]:
     store = Workspace(storage, f"sqlite:///{storage}/mlflow.db").open_store()
-    return [(record.key, record.outcome) for record in read_records(store, "tiny-search")]
+    return [(record.key, record.outcome) for record in store.records("tiny-search")]
 
 
 def test_killed_at_three_moments_a_search_ends_as_if_never_killed(
@@ -190,7 +190,7 @@ def test_pruned_trials_are_killed_with_epoch_and_rung(
 ) -> None:
     summary, storage = finished
     store = Workspace(storage, f"sqlite:///{storage}/mlflow.db").open_store()
-    records = {record.key: record for record in read_records(store, "tiny-search")}
+    records = {record.key: record for record in store.records("tiny-search")}
     pruned = [trial for trial in summary.trials if trial.outcome is Outcome.PRUNED]
     assert pruned
     for trial in pruned:
@@ -208,7 +208,7 @@ def test_a_trial_names_its_data_and_holds_its_files(
 ) -> None:
     summary, storage = finished
     store = Workspace(storage, f"sqlite:///{storage}/mlflow.db").open_store()
-    run_ids = {record.key: record.run_id for record in read_records(store, "tiny-search")}
+    run_ids = {record.key: record.run_id for record in store.records("tiny-search")}
     digests: dict[str, set[str]] = {}
     for trial in summary.trials:
         run = store.client.get_run(run_ids[trial.key])

@@ -15,7 +15,7 @@ import pytest
 from dynaloss.errors import InputError
 from dynaloss.execution.publish import publish_report
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking import Store, StudyRun, read_plan, read_records
+from dynaloss.tracking import Store, StudyRun
 
 Begin = Callable[..., str]
 
@@ -69,7 +69,7 @@ def test_a_study_on_a_server(
         study.log_artifacts(None, tmp_path)
         study.end_trial("k1", Outcome.PRUNED, "rung 1")
         study.finish(Outcome.COMPLETED)
-    (record,) = read_records(Store(uri), "remote · é", history=True, diagnostics=True)
+    (record,) = Store(uri).records("remote · é", history=True, diagnostics=True)
     assert record.outcome is Outcome.PRUNED
     assert record.history["loss"] == ((1, 1.0), (2, 0.5))
     assert math.isnan(record.metrics["nan"])
@@ -131,7 +131,7 @@ def test_a_report_is_published_on_a_server(
         study.log_dict(None, "plan.json", PLAN)
         _run_trials(study, begin)
         for _ in range(2):  # a later launch replaces what an earlier one published
-            publish_report(store, study, read_plan(store, PLAN["study"]))
+            publish_report(store, study, store.plan(PLAN["study"]))
         study.finish(Outcome.COMPLETED)
 
     reader = Store(uri)

@@ -15,7 +15,7 @@ Begin = Callable[..., str]
 
 
 def runs(store: Store, role: str = "trial") -> list:
-    ids = list(store.studies().values())
+    ids = list(store.experiment_ids().values())
     return list(store.client.search_runs(ids, f"tags.`dynaloss.role` = '{role}'"))
 
 

@@ -114,7 +114,6 @@ def compare(
     the same data.
     """
     from dynaloss.analysis import Query, run_query
-    from dynaloss.tracking import StoreReader
 
     query = Query(
         studies=studies,
@@ -129,7 +128,7 @@ def compare(
         extras=extras,
         everything=report is not None or figures is not None,
     )
-    result = run_query(query, StoreReader(workspace.open_store(must_exist=True)), note=_note)
+    result = run_query(query, workspace.open_store(must_exist=True), note=_note)
     if report is not None:
         from dynaloss.analysis.report import write_report
 

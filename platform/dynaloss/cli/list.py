@@ -18,7 +18,7 @@ def list_() -> None:
         click.echo(f"{title}:")
         width = max((len(name) for name in entries), default=0)
         for name, text in entries.items():
-            click.echo(f"  {name:<{width}}  {text}".rstrip())
+            click.echo(f"  {name:<{width}}  {text}".replace("\n", f"\n{' ' * (width + 4)}"))
 
 
 def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -41,6 +41,6 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
 
 def _described(kinds: Mapping[str, Kind]) -> dict[str, str]:
     return {
-        name: f"{kind.description} ({kind.source})" if kind.source else kind.description
+        name: f"{kind.description}\n{kind.source}" if kind.source else kind.description
         for name, kind in kinds.items()
     }

@@ -21,7 +21,7 @@ from dynaloss.studies.plan import Plan, plan_as_json
 from dynaloss.studies.stored_plan import StoredPlan, stored_plan
 from dynaloss.studies.study import AblationStudy, ResourcesConfig
 from dynaloss.studies.trial_record import TrialRecord
-from dynaloss.tracking import Workspace, list_studies, read_plan, read_records
+from dynaloss.tracking import Workspace
 
 
 def show_plan(
@@ -72,9 +72,9 @@ def _known(study: str, workspace: Workspace) -> tuple[list[TrialRecord], StoredP
     if not workspace.has_store:
         return [], StoredPlan()
     store = workspace.open_store(must_exist=True)
-    if study not in list_studies(store):
+    if study not in store.studies():
         return [], StoredPlan()
-    return read_records(store, study), read_plan(store, study)
+    return store.records(study), store.plan(study)
 
 
 def _as_json(

@@ -112,8 +112,7 @@ def _print_confirmation(study: str, workspace: Workspace) -> None:
     """Prints the comparison of the winners, trained again."""
     from dynaloss.analysis import Query, run_query
     from dynaloss.cli.compare import print_result
-    from dynaloss.tracking import StoreReader
 
     click.echo("\nconfirmation, on train + validation:")
-    reader = StoreReader(workspace.open_store(must_exist=True))
-    print_result(run_query(Query(studies=(study,)), reader))
+    store = workspace.open_store(must_exist=True)
+    print_result(run_query(Query(studies=(study,)), store))

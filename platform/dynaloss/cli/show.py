@@ -56,12 +56,10 @@ def find_runs(names: Sequence[str], workspace: Workspace) -> list[TrialRecord]:
     Raises:
         InputError: If a name fits no run, or several.
     """
-    from dynaloss.tracking import list_studies, read_records
-
     store = workspace.open_store(must_exist=True)
     found: dict[str, list[tuple[str, str]]] = {name: [] for name in names}
-    for study in list_studies(store):
-        for record in read_records(store, study, metrics=()):
+    for study in store.studies():
+        for record in store.records(study, metrics=()):
             for name in names:
                 if record.key.startswith(name) or record.run_id.startswith(name):
                     found[name].append((study, record.run_id))
@@ -71,7 +69,7 @@ def find_runs(names: Sequence[str], workspace: Workspace) -> list[TrialRecord]:
     return [
         record
         for study, run_id in (found[name][0] for name in names)
-        for record in read_records(store, study, history=True, diagnostics=True, run_id=run_id)
+        for record in store.records(study, history=True, diagnostics=True, run_id=run_id)
     ]
 
 

@@ -170,12 +170,10 @@ class _Launch:
 
     def run(self) -> LaunchSummary:
         """Runs what is left, and stores the plan and the report."""
-        from dynaloss.tracking import read_plan
-
         started, plan = time.monotonic(), self.plan
         store = self.workspace.open_store()
         with self.open_run(store) as run:
-            earlier = read_plan(store, plan.study)
+            earlier = store.plan(plan.study)
             stored = stored_plan(plan).amending(earlier)
             run.log_dict(None, "plan.json", stored.as_json())
             left = plan.trials if self.fresh else _trials_left(plan, run)

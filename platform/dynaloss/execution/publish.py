@@ -12,7 +12,6 @@ from dynaloss.analysis.report import summarise, write_report
 from dynaloss.analysis.tables import escape_markdown
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
-from dynaloss.tracking import StoreReader
 
 if TYPE_CHECKING:
     from dynaloss.tracking import Store, StudyRun
@@ -28,7 +27,7 @@ def publish_report(store: Store, run: StudyRun, plan: StoredPlan) -> None:
     """
     query = Query(studies=(plan.study,), everything=True)
     try:
-        result = run_query(query, StoreReader(store), plans={plan.study: plan})
+        result = run_query(query, store, plans={plan.study: plan})
     except InputError as error:
         run.set_description(describe(plan, None, str(error)))
         return

@@ -1,19 +1,40 @@
-"""The tracking store: where studies are started and found."""
+"""The tracking store: starts studies, and reads them back."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from dynaloss.errors import InputError
+from dynaloss.studies.stored_plan import StoredPlan
+from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking.addresses import redacted
-from dynaloss.tracking.client import StoreError, connect
-from dynaloss.tracking.schema import EXPERIMENT_TAGS, MAX_NAME, MAX_PAGE, Tag
+from dynaloss.tracking.bulk_reading import StoredRun, concurrently, read_history, read_trials
+from dynaloss.tracking.client import Client, StoreError, connect
+from dynaloss.tracking.run_writing import find_run
+from dynaloss.tracking.schema import (
+    EXPERIMENT_TAGS,
+    MAX_NAME,
+    MAX_PAGE,
+    RECORD_FIELDS,
+    Tag,
+    outcome_of,
+)
 from dynaloss.tracking.study_run import StudyRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
+
+_DIAGNOSTICS: Final = ("corrector", "margins", "confusion", "data")
+
+_Curves = Mapping[str, Mapping[int, float]]
 
 
 class Store:
@@ -66,8 +87,70 @@ class Store:
             study.set_description(description)
         return study
 
-    def studies(self) -> dict[str, str]:
-        """The identifiers of the studies' experiments by name, the latest used first."""
+    def studies(self) -> tuple[str, ...]:
+        """Names of the studies, the latest used first."""
+        return tuple(self.experiment_ids())
+
+    def plan(self, study: str) -> StoredPlan:
+        """Plan of the study's last launch; `StoredPlan()` where the store holds none.
+
+        Raises:
+            InputError: If the store has no such study.
+        """
+        run = self._study_run(study)
+        content = {} if run is None else _artifacts(self.client, run, ("plan",))
+        return StoredPlan.model_validate(content.get("plan", {}))
+
+    def tags(self, study: str) -> dict[str, str]:
+        """Tags of the study's own run, such as the commit and the versions of its last launch.
+
+        Raises:
+            InputError: If the store has no such study.
+        """
+        run = self._study_run(study)
+        return {} if run is None else _further_tags(run)
+
+    def records(
+        self,
+        study: str,
+        *,
+        metrics: Collection[str] | None = None,
+        history: Collection[str] | bool = False,
+        diagnostics: Collection[str] | bool = False,
+        run_id: str | None = None,
+    ) -> list[TrialRecord]:
+        """The study's trials in order of start.
+
+        Args:
+            study: Name of the study.
+            metrics: Names of the metrics whose last values are needed; None for all. A tracking
+                server sends all.
+            history: Names of the metrics whose curves are read; True for all.
+            diagnostics: Stems of the JSON artifacts that are read; True for all.
+            run_id: Identifier of the one run that is wanted; None for all.
+
+        Raises:
+            InputError: If the store has no such study.
+        """
+        experiment_id = self._experiment_id(study)
+        runs = read_trials(self.client, experiment_id, metrics=metrics)
+        if run_id is not None:
+            runs = {key: run for key, run in runs.items() if run.run_id == run_id}
+        curves: Mapping[str, _Curves] = {}
+        if history:
+            names = None if history is True else history
+            curves = read_history(self.client, experiment_id, runs.values(), names)
+        contents: Sequence[dict[str, Any]] = [{}] * len(runs)
+        if diagnostics:
+            stems = _DIAGNOSTICS if diagnostics is True else tuple(diagnostics)
+            contents = concurrently(lambda run: _artifacts(self.client, run, stems), runs.values())
+        return [
+            _record(study, key, run, curves.get(run.run_id, {}), content)
+            for (key, run), content in zip(runs.items(), contents, strict=True)
+        ]
+
+    def experiment_ids(self) -> dict[str, str]:
+        """Identifiers of the studies' experiments by name, the latest used first."""
         reader = self.client.reader
         if reader is None:
             pages = self.client.pages(
@@ -76,6 +159,19 @@ class Store:
             return {it.name: it.experiment_id for it in pages if Tag.STUDY in it.tags}
         rows = self.client.attempt("read studies", lambda: list(reader.experiments(Tag.STUDY)))
         return {name: str(experiment_id) for name, experiment_id in rows}
+
+    def _experiment_id(self, study: str) -> str:
+        studies = self.experiment_ids()
+        if study in studies:
+            return studies[study]
+        where = redacted(self.tracking_uri)
+        near = get_close_matches(study, studies, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        there = f"it has {', '.join(map(repr, studies))}." if studies else "it has none yet."
+        raise InputError(f"There is no study {study!r} in {where}: {there}{hint}")
+
+    def _study_run(self, study: str) -> StoredRun | None:
+        return find_run(self.client, self._experiment_id(study), {Tag.ROLE: "study"})
 
     def _experiment(self, name: str) -> str:
         if not name.strip() or len(name) > MAX_NAME:
@@ -111,3 +207,49 @@ class Store:
             f"`MLFLOW_TRACKING_URI={redacted(self.tracking_uri)} mlflow experiments restore "
             f"--experiment-id {experiment_id}`, or give the study another name."
         )
+
+
+def _record(
+    study: str, key: str, run: StoredRun, curves: _Curves, diagnostics: Mapping[str, Any]
+) -> TrialRecord:
+    return TrialRecord(
+        study=study,
+        key=key,
+        run_id=run.run_id,
+        condition=run.tags.get(Tag.CONDITION, ""),
+        arm=run.tags.get(Tag.ARM, ""),
+        seed=int(run.tags.get(Tag.SEED, 0)),
+        outcome=outcome_of(run.tags, run.status),
+        parameters=run.parameters,
+        metrics=run.metrics,
+        history={name: tuple(sorted(curve.items())) for name, curve in sorted(curves.items())},
+        diagnostics=diagnostics,
+        tags=_further_tags(run),
+    )
+
+
+def _further_tags(run: StoredRun) -> dict[str, str]:
+    return {name: value for name, value in run.tags.items() if name not in RECORD_FIELDS}
+
+
+def _artifacts(client: Client, run: StoredRun, stems: Sequence[str]) -> dict[str, Any]:
+    """The JSON artifacts of a run by stem, those that there are."""
+    address = urlsplit(run.artifact_uri)
+    if address.scheme == "file":
+        return _read_folder(Path(url2pathname(address.path)), stems)
+    present = {item.path for item in client.list_artifacts(run.run_id)}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in present & {f"{stem}.json" for stem in stems}:
+            client.download_artifacts(run.run_id, name, folder)
+        return _read_folder(Path(folder), stems)
+
+
+def _read_folder(folder: Path, stems: Sequence[str]) -> dict[str, Any]:
+    """The artifacts in a folder; a file that a kill left half written counts as absent."""
+    contents = {}
+    for stem in stems:
+        try:
+            contents[stem] = json.loads((folder / f"{stem}.json").read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            continue
+    return contents

@@ -14,15 +14,7 @@ import pytest
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking import (
-    Store,
-    StoreError,
-    StudyRun,
-    list_studies,
-    read_plan,
-    read_records,
-    read_tags,
-)
+from dynaloss.tracking import Store, StoreError, StudyRun
 from dynaloss.tracking.addresses import sqlite_path
 from dynaloss.tracking.bulk_reading import read_history, read_runs, search_runs
 from dynaloss.tracking.internals import sql_reader
@@ -47,7 +39,7 @@ def told(study: StudyRun, begin: Begin) -> StudyRun:
 
 
 def test_records_hold_what_was_written_in_order_of_start(store: Store, told: StudyRun) -> None:
-    first, second, third = read_records(store, "quickstart")
+    first, second, third = store.records("quickstart")
     assert [it.key for it in (first, second, third)] == ["k2", "k1", "k0"]
     assert [it.outcome for it in (first, second, third)] == ["completed", "diverged", "running"]
     assert (first.condition, first.arm, first.seed) == ("symmetric 0.4", "full", 0)
@@ -72,27 +64,27 @@ def test_records_hold_what_was_written_in_order_of_start(store: Store, told: Stu
 def test_histories_are_those_asked_for(
     store: Store, told: StudyRun, asked: list[str] | bool, names: set[str]
 ) -> None:
-    first = read_records(store, "quickstart", history=asked)[0]
+    first = store.records("quickstart", history=asked)[0]
     assert first.history.keys() == names
     if "test/accuracy" in names:
         assert first.history["test/accuracy"] == ((1, 0.1), (2, 0.2))
 
 
 def test_diagnostics_leave_out_what_is_absent_or_broken(store: Store, told: StudyRun) -> None:
-    first, second, _ = read_records(store, "quickstart", diagnostics=True)
+    first, second, _ = store.records("quickstart", diagnostics=True)
     assert first.diagnostics == {"corrector": {"weights": [1, 2]}}
     assert second.diagnostics == {}
 
 
 def test_an_unknown_study_names_the_nearest(store: Store, told: StudyRun) -> None:
-    assert list_studies(store) == ("quickstart",)
+    assert store.studies() == ("quickstart",)
     with pytest.raises(InputError, match=r"it has 'quickstart'\. Did you mean 'quickstart'\?"):
-        read_records(store, "quikstart")
+        store.records("quikstart")
 
 
 def test_an_empty_store_says_so(store: Store) -> None:
     with pytest.raises(InputError, match="it has none yet"):
-        read_records(store, "quickstart")
+        store.records("quickstart")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +97,7 @@ def test_an_edited_outcome_falls_back_on_the_status(tag: str, status: str, outco
 
 def test_deleted_runs_are_left_out(store: Store, told: StudyRun) -> None:
     store.client.delete_run(told.trials()["k2"].run_id)
-    assert [it.key for it in read_records(store, "quickstart")] == ["k1", "k0"]
+    assert [it.key for it in store.records("quickstart")] == ["k1", "k0"]
 
 
 def test_the_tables_and_the_search_give_the_same(store: Store, told: StudyRun) -> None:
@@ -138,43 +130,43 @@ def test_the_tables_and_the_search_find_the_same_studies_and_runs(
         store.client.create_experiment("gone", tags={Tag.STUDY: "gone"})
     )
     match = {Tag.KEY: "k1"}
-    direct = store.studies(), read_runs(store.client, told.experiment_id, match=match)
+    direct = store.experiment_ids(), read_runs(store.client, told.experiment_id, match=match)
     monkeypatch.setattr(store.client, "reader", None)
-    asked = store.studies(), read_runs(store.client, told.experiment_id, match=match)
+    asked = store.experiment_ids(), read_runs(store.client, told.experiment_id, match=match)
     assert repr(direct) == repr(asked)
     assert list(direct[0]) == ["another", "quickstart"]
     assert [row.tags[Tag.KEY] for row in direct[1]] == ["k1"]
 
 
 def test_only_the_metrics_asked_for_are_read(store: Store, told: StudyRun) -> None:
-    first, second, _ = read_records(store, "quickstart", metrics=["test/accuracy"])
+    first, second, _ = store.records("quickstart", metrics=["test/accuracy"])
     assert (first.metrics, second.metrics) == ({"test/accuracy": 0.2}, {})
-    (data,) = {*read_records(store, "quickstart", diagnostics=["corrector"])[0].diagnostics}
+    (data,) = {*store.records("quickstart", diagnostics=["corrector"])[0].diagnostics}
     assert data == "corrector"
 
 
 def test_one_run_is_read_alone(store: Store, told: StudyRun) -> None:
-    whole = read_records(store, "quickstart", history=True, diagnostics=True)
+    whole = store.records("quickstart", history=True, diagnostics=True)
     for record in whole:
         options = {"history": True, "diagnostics": True, "run_id": record.run_id}
-        assert repr(read_records(store, "quickstart", **options)) == repr([record])
-    assert read_records(store, "quickstart", run_id="none") == []
+        assert repr(store.records("quickstart", **options)) == repr([record])
+    assert store.records("quickstart", run_id="none") == []
 
 
 def test_the_study_has_its_plan_and_tags(store: Store, told: StudyRun) -> None:
     told.log_dict(None, "plan.json", {"metric": "m"})
-    assert read_plan(store, "quickstart") == StoredPlan(metric="m")
-    tags = read_tags(store, "quickstart")
+    assert store.plan("quickstart") == StoredPlan(metric="m")
+    tags = store.tags("quickstart")
     assert tags["mlflow.source.type"] == "LOCAL"
     assert not {"dynaloss.role", "dynaloss.study"} & tags.keys()
 
 
 READ = """
 import sys
-from dynaloss.tracking import Workspace, list_studies, read_plan, read_records
+from dynaloss.tracking import Workspace
 store = Workspace(sys.argv[1]).open_store(must_exist=True)
-print(*list_studies(store), len(read_records(store, "quickstart", history=True)))
-read_plan(store, "quickstart")
+print(*store.studies(), len(store.records("quickstart", history=True)))
+store.plan("quickstart")
 assert "mlflow" not in sys.modules
 """
 
@@ -207,7 +199,7 @@ def test_a_store_that_fails_while_it_is_read_is_one_line(
     database = sqlite3.connect(sqlite_path(store.tracking_uri))
     database.execute("alter table params rename to away")
     with pytest.raises(StoreError, match=r"failed `read runs`: .*no such table: params\.$"):
-        read_records(reading, "quickstart")
+        reading.records("quickstart")
     database.execute("alter table away rename to params")
     database.close()
 
