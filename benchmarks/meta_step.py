@@ -31,8 +31,8 @@ import torch
 from machine import describe
 from torch.nn import functional as F
 
-from dynaloss.learning.losses._dynamic_modules import DynamicLoss
-from dynaloss.learning.losses._interfaces import TrainingFacts
+from dynaloss.learning.losses import TrainingFacts
+from dynaloss.learning.losses._dynamic_loss import DynamicLoss
 from dynaloss.learning.losses.dynamic import DynamicLossConfig
 from dynaloss.learning.meta.hypergradient import (
     Hypergradient,

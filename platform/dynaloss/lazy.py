@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["F", "torch"]
-
 
 class _Module:
     """Stands for a module until the first of its attributes is used."""
@@ -26,6 +24,8 @@ class _Module:
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor as Tensor  # again under its name: others import it from here
     from torch.nn import functional as F
 else:
     torch, F = _Module("torch"), _Module("torch.nn.functional")
+    Tensor = "torch.Tensor"  # for annotations alone

@@ -18,8 +18,8 @@ from dynaloss.config import (
 )
 from dynaloss.config.families import LOSSES
 from dynaloss.learning.batches import Batch
-from dynaloss.learning.losses._dynamic_modules import DynamicLoss
-from dynaloss.learning.losses._interfaces import TrainingFacts
+from dynaloss.learning.losses import TrainingFacts
+from dynaloss.learning.losses._dynamic_loss import DynamicLoss
 from dynaloss.learning.models.building import build_model
 from dynaloss.learning.streams import Streams, default_generator_seeded
 from dynaloss.learning.trainer import Trainer

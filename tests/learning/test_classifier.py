@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from dynaloss.config import ScheduleConfig
 from dynaloss.learning.classifier import Classifier
-from dynaloss.learning.losses._dynamic_modules import DynamicLoss
+from dynaloss.learning.losses._dynamic_loss import DynamicLoss
 from dynaloss.learning.meta.hypergradient import (
     LookAhead,
     MetaStep,

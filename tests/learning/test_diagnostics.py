@@ -15,7 +15,7 @@ from dynaloss.learning.diagnostics import (
     ranking_of,
     weak_logits,
 )
-from dynaloss.learning.losses._dynamic_modules import LabelCorrector
+from dynaloss.learning.losses._dynamic_loss import LabelCorrector
 from dynaloss.learning.meta.ranks import rank_bins
 from dynaloss.learning.trainer import Trainer
 

@@ -11,12 +11,10 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from dynaloss.learning.losses._dynamic_modules import (
+from dynaloss.learning.losses._dynamic_loss import (
     DynamicLoss,
     LabelCorrector,
     MarginGenerator,
-)
-from dynaloss.learning.losses.dynamic import (
     corrected_targets,
     sample_pseudo_labels,
     warm_start_loss,

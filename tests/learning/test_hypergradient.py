@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from dynaloss.config.families import MODELS
-from dynaloss.learning.losses._dynamic_modules import DynamicLoss
+from dynaloss.learning.losses._dynamic_loss import DynamicLoss
 from dynaloss.learning.meta.hypergradient import (
     Hypergradient,
     LookAhead,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from dynaloss.config.families import LOSSES
-from dynaloss.learning.losses._interfaces import TrainingFacts
+from dynaloss.learning.losses import TrainingFacts
 from dynaloss.learning.mixup import Mixup
 from dynaloss.learning.streams import Streams
 from dynaloss.learning.trainer import Trainer

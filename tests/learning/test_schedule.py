@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
-from dynaloss.learning.schedule import learning_rate
+from dynaloss.learning.steps import learning_rate
 
 
 def _by_torch(base_lr: float, epochs: int, ramp_epochs: int) -> list[float]:

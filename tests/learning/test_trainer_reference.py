@@ -14,9 +14,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from dynaloss.learning.batches import Batch
-from dynaloss.learning.losses.dynamic import sample_pseudo_labels, warm_start_loss
+from dynaloss.learning.losses._dynamic_loss import sample_pseudo_labels, warm_start_loss
 from dynaloss.learning.meta.ranks import rank_bins
-from dynaloss.learning.schedule import learning_rate
+from dynaloss.learning.steps import learning_rate
 from dynaloss.learning.streams import Streams
 from dynaloss.learning.trainer import Trainer
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from dynaloss.errors import InputError
-from dynaloss.learning.losses._interfaces import TrainingLoss
-from dynaloss.learning.losses.dynamic import make_pseudo_labels
+from dynaloss.learning.losses import TrainingLoss
+from dynaloss.learning.losses._dynamic_loss import make_pseudo_labels
 from dynaloss.learning.meta.clean_set import load_clean_set
 from dynaloss.learning.models.heads import CosineLinear, last_linear, make_head_cosine
 from dynaloss.learning.reports import Diverged

@@ -11,8 +11,8 @@ import torch
 from dynaloss.errors import InputError
 
 # What torch's documentation of `use_deterministic_algorithms` asks for, of CUDA 10.2 or newer.
-WORKSPACE_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
-WORKSPACES = (":4096:8", ":16:8")
+_WORKSPACE_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
+_WORKSPACES = (":4096:8", ":16:8")
 
 
 def check_determinism(device: torch.device) -> None:
@@ -21,12 +21,12 @@ def check_determinism(device: torch.device) -> None:
     Raises:
         InputError: If the environment lacks what has to be set before CUDA starts.
     """
-    given = os.environ.get(WORKSPACE_VARIABLE)
-    if device.type == "cuda" and given not in WORKSPACES:
+    given = os.environ.get(_WORKSPACE_VARIABLE)
+    if device.type == "cuda" and given not in _WORKSPACES:
         raise InputError(
-            f"[schedule.deterministic] needs the environment variable {WORKSPACE_VARIABLE} on a "
-            f"GPU, one of {', '.join(WORKSPACES)}, but got {given or 'none'}: set it before the "
-            f"start, as in `{WORKSPACE_VARIABLE}={WORKSPACES[0]} dynaloss ablate ...`."
+            f"[schedule.deterministic] needs the environment variable {_WORKSPACE_VARIABLE} on a "
+            f"GPU, one of {', '.join(_WORKSPACES)}, but got {given or 'none'}: set it before the "
+            f"start, as in `{_WORKSPACE_VARIABLE}={_WORKSPACES[0]} dynaloss ablate ...`."
         )
 
 

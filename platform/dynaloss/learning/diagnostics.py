@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dynaloss.learning.batches import Split, equal_batches
-from dynaloss.learning.losses._dynamic_modules import LabelCorrector
-from dynaloss.learning.losses.dynamic import corrected_targets
+from dynaloss.learning.losses._dynamic_loss import LabelCorrector, corrected_targets
 from dynaloss.learning.meta.ranks import rank_bins
 from dynaloss.learning.metrics import area_under_curve, confusion_matrix
 
-EVALUATION_BATCH_SIZE = 1024
+_EVALUATION_BATCH_SIZE = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,7 @@ class Ranking:
 def weak_logits(model: nn.Module, split: Split) -> Tensor:
     """Logits of a whole split in eval mode on the weak view, shape (N, C)."""
     model.eval()
-    batches = equal_batches(torch.arange(len(split.observed_labels)), EVALUATION_BATCH_SIZE)
+    batches = equal_batches(torch.arange(len(split.observed_labels)), _EVALUATION_BATCH_SIZE)
     return torch.cat([model(batch.weak) for batch in split.batches(batches, weak=True)])
 
 

@@ -18,8 +18,8 @@ from dynaloss.learning.diagnostics import (
     corrector_table,
     weak_logits,
 )
-from dynaloss.learning.losses._dynamic_modules import DynamicLoss
-from dynaloss.learning.losses._interfaces import TrainingLoss
+from dynaloss.learning.losses import TrainingLoss
+from dynaloss.learning.losses._dynamic_loss import DynamicLoss
 from dynaloss.learning.losses._learned import LearnedLoss
 from dynaloss.learning.metrics import (
     accuracy_metrics,
@@ -32,8 +32,8 @@ from dynaloss.learning.metrics import (
 )
 
 # The mean over this many last epochs is reported beside the last epoch.
-NUM_LAST_EPOCHS = 10
-VALIDATION = "val"
+_NUM_LAST_EPOCHS = 10
+_VALIDATION = "val"
 
 
 class Evaluator:
@@ -87,23 +87,23 @@ class Evaluator:
             accuracy_metrics(matrix, role)
             | shot_accuracies(matrix, groups, role)
             | {f"{role}/expected_calibration_error": error}
-            | (self._clean_metrics(split, predictions) if role == VALIDATION else {})
+            | (self._clean_metrics(split, predictions) if role == _VALIDATION else {})
         )
 
     def _clean_metrics(self, split: Split, predictions: Tensor) -> dict[str, float]:
         if torch.equal(split.observed_labels, split.true_labels):
             return {}
         matrix = confusion_matrix(split.true_labels, predictions, self._num_classes).cpu()
-        role = f"{VALIDATION}_clean"
+        role = f"{_VALIDATION}_clean"
         found = accuracy_metrics(matrix, role)
         return {name: found[name] for name in (f"{role}/accuracy", f"{role}/balanced_accuracy")}
 
     def _last_means(self, metrics: dict[str, float]) -> dict[str, float]:
         means = {}
         for name, value in metrics.items():
-            window = self._last.setdefault(name, deque(maxlen=NUM_LAST_EPOCHS))
+            window = self._last.setdefault(name, deque(maxlen=_NUM_LAST_EPOCHS))
             window.append(value)
-            means[f"{name}_last{NUM_LAST_EPOCHS}"] = sum(window) / len(window)
+            means[f"{name}_last{_NUM_LAST_EPOCHS}"] = sum(window) / len(window)
         return means
 
     def fit_metrics(self, logits: Tensor) -> dict[str, float]:
@@ -166,5 +166,5 @@ class Evaluator:
     def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
         """Continues from what `state_dict` returned."""
         self._last = {
-            name: deque(values, maxlen=NUM_LAST_EPOCHS) for name, values in state.items()
+            name: deque(values, maxlen=_NUM_LAST_EPOCHS) for name, values in state.items()
         }

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-NUM_CALIBRATION_BINS = 15
+_NUM_CALIBRATION_BINS = 15
 # Many-shot classes have more training samples than the first, few-shot ones fewer than the second.
-SHOT_THRESHOLDS = (100, 20)
+_SHOT_THRESHOLDS = (100, 20)
 # Sizes of classes count as different from this ratio on.
-SMALLEST_IMBALANCE = 2
+_SMALLEST_IMBALANCE = 2
 
 
 def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
@@ -38,7 +38,7 @@ def accuracy_metrics(confusion: Tensor, role: str) -> dict[str, float]:
 
 
 def area_under_curve(scores: Tensor, positive: Tensor) -> float:
-    """Area under the ROC curve of `scores` for telling `positive` samples, ties counted half.
+    """Area under the ROC curve of `scores` as a detector of `positive` samples, ties counted half.
 
     Args:
         scores: Shape (N,).
@@ -48,16 +48,12 @@ def area_under_curve(scores: Tensor, positive: Tensor) -> float:
         The share of (positive, negative) pairs in which the positive one has the higher score,
         in [0, 1]; NaN where one of the two kinds is missing.
     """
-    # On the CPU: sums by bin have no deterministic form on CUDA.
-    scores, positive = scores.cpu(), positive.cpu()
-    _, inverse = torch.unique(scores, return_inverse=True)
-    positives = torch.bincount(inverse, weights=positive.double())
-    negatives = torch.bincount(inverse, weights=(~positive).double())
-    pairs = float(positives.sum() * negatives.sum())
+    num_positive = int(positive.sum())
+    pairs = num_positive * (len(positive) - num_positive)
     if not pairs:
         return math.nan
-    below = torch.cumsum(negatives, dim=0) - negatives
-    return float((positives * (below + 0.5 * negatives)).sum()) / pairs
+    ranks = _mean_ranks(scores)[positive.cpu()]
+    return (float(ranks.sum()) - num_positive * (num_positive + 1) / 2) / pairs
 
 
 def expected_calibration_error(probs: Tensor, labels: Tensor) -> float:
@@ -76,9 +72,9 @@ def expected_calibration_error(probs: Tensor, labels: Tensor) -> float:
     highest, predictions = probs.double().max(dim=1)
     # On the CPU: sums by bin have no deterministic form on CUDA.
     confidences, hits = highest.cpu(), (predictions == labels).cpu()
-    bins = (confidences * NUM_CALIBRATION_BINS).ceil().long().clamp(1, NUM_CALIBRATION_BINS) - 1
+    bins = (confidences * _NUM_CALIBRATION_BINS).ceil().long().clamp(1, _NUM_CALIBRATION_BINS) - 1
     gaps = hits.double() - confidences
-    sums = torch.bincount(bins, weights=gaps, minlength=NUM_CALIBRATION_BINS)
+    sums = torch.bincount(bins, weights=gaps, minlength=_NUM_CALIBRATION_BINS)
     return float(sums.abs().sum()) / len(labels)
 
 
@@ -98,9 +94,9 @@ def shot_groups(class_counts: Tensor) -> dict[str, Tensor]:
         where the largest class has less than twice the samples of the smallest, or C < 3.
     """
     C = len(class_counts)
-    if C < 3 or class_counts.max() < SMALLEST_IMBALANCE * class_counts.min():
+    if C < 3 or class_counts.max() < _SMALLEST_IMBALANCE * class_counts.min():
         return {}
-    many, few = class_counts > SHOT_THRESHOLDS[0], class_counts < SHOT_THRESHOLDS[1]
+    many, few = class_counts > _SHOT_THRESHOLDS[0], class_counts < _SHOT_THRESHOLDS[1]
     if not (many.any() and few.any() and (~many & ~few).any()):
         places = torch.empty_like(class_counts)
         order = torch.argsort(class_counts, descending=True, stable=True)
@@ -178,6 +174,7 @@ def spearman_correlation(first: Tensor, second: Tensor) -> float:
 
 
 def _mean_ranks(values: Tensor) -> Tensor:
-    below = (values.unsqueeze(1) > values.unsqueeze(0)).sum(dim=1)
-    ties = (values.unsqueeze(1) == values.unsqueeze(0)).sum(dim=1)
-    return below.double() + (ties.double() - 1) / 2
+    """Ranks from 1, ties by their mean, float64, on the CPU."""
+    from scipy.stats import rankdata  # takes half a second to import
+
+    return torch.from_numpy(rankdata(values.cpu().numpy()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -14,10 +15,9 @@ from torch.nn import functional as F
 from dynaloss.config.trial import TrialConfig
 from dynaloss.learning.batches import Batch
 from dynaloss.learning.classifier import Classifier
-from dynaloss.learning.losses._dynamic_modules import LabelCorrector
-from dynaloss.learning.losses._interfaces import TrainingLoss
+from dynaloss.learning.losses import TrainingLoss
+from dynaloss.learning.losses._dynamic_loss import LabelCorrector, warm_start_loss
 from dynaloss.learning.losses._learned import LearnedLoss
-from dynaloss.learning.losses.dynamic import warm_start_loss
 from dynaloss.learning.meta.hypergradient import (
     HYPERGRADIENTS,
     LookAhead,
@@ -25,6 +25,8 @@ from dynaloss.learning.meta.hypergradient import (
     batch_statistics,
 )
 from dynaloss.learning.models.heads import last_linear
+
+_RAMP_START = 0.1
 
 
 class Stepper:
@@ -47,7 +49,7 @@ class Stepper:
     ) -> None:
         self._classifier = classifier
         self._model = model = classifier.model
-        self._inner = config.optimizer
+        self._inner, self._schedule = config.optimizer, config.schedule
         self._pseudo_labels = pseudo_labels
         self._phi = list(loss.parameters()) if isinstance(loss, LearnedLoss) else []
         self._is_head = config.meta.hypergradient == "head"
@@ -55,8 +57,14 @@ class Stepper:
         self.optimizer = torch.optim.SGD(model.parameters(), **config.optimizer.model_dump())
         self.meta_optimizer = torch.optim.Adam([{"params": self._phi}], lr=config.meta.lr)
 
-    def set_learning_rate(self, lr: float) -> None:
-        """Sets the learning rate of the classifier's next steps."""
+    def start_epoch(self, epoch: int) -> None:
+        """Sets the classifier's learning rate of an epoch, counted from 0."""
+        lr = learning_rate(
+            epoch,
+            base_lr=self._inner.lr,
+            epochs=self._schedule.epochs,
+            ramp_epochs=self._schedule.ramp_epochs,
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
@@ -135,6 +143,24 @@ class Stepper:
         with batch_statistics(self._model):
             logits: Tensor = self._classifier(images)
         return logits
+
+
+def learning_rate(epoch: int, *, base_lr: float, epochs: int, ramp_epochs: int) -> float:
+    """Returns the learning rate of an epoch: a linear ramp, then a cosine down to zero.
+
+    Source: arXiv 2211.12506, implementation details. The ramp goes from 0.1 x `base_lr` to
+    `base_lr` over the first `ramp_epochs`; the cosine, set once an epoch, spans the others.
+
+    Args:
+        epoch: Counted from 0.
+        base_lr: Highest learning rate.
+        epochs: Number of epochs in all.
+        ramp_epochs: Length of the ramp, at least 0.
+    """
+    if epoch < ramp_epochs:
+        return base_lr * (_RAMP_START + (1 - _RAMP_START) * epoch / ramp_epochs)
+    progress = (epoch - ramp_epochs) / max(1, epochs - ramp_epochs)
+    return base_lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @contextmanager

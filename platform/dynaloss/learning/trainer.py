@@ -24,17 +24,16 @@ from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.determinism import check_determinism, deterministic_algorithms
 from dynaloss.learning.diagnostics import Ranking, ranking_of, weak_logits
 from dynaloss.learning.evaluation import Evaluator
-from dynaloss.learning.losses._dynamic_modules import DynamicLoss, LabelCorrector
-from dynaloss.learning.losses._interfaces import TrainingLoss
+from dynaloss.learning.losses import TrainingLoss
+from dynaloss.learning.losses._dynamic_loss import DynamicLoss, LabelCorrector
 from dynaloss.learning.losses._learned import LearnedLoss
 from dynaloss.learning.meta.metadata import MetadataSampler
 from dynaloss.learning.mixup import Mixup
 from dynaloss.learning.reports import Diverged, EpochReport
-from dynaloss.learning.schedule import learning_rate
 from dynaloss.learning.steps import Stepper, present
 from dynaloss.learning.streams import LayerStream, Streams
 
-STREAMS = ("augmentation", "batch_order", "metadata", "metadata_order", "pseudo_labels")
+_STREAMS = ("augmentation", "batch_order", "metadata", "metadata_order", "pseudo_labels")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,7 +83,7 @@ class Trainer:
         self.evaluations = dict(evaluations)
         self.epoch = 0
         self.has_diverged = False
-        self._generators = {name: streams.torch(name, device) for name in STREAMS}
+        self._generators = {name: streams.torch(name, device) for name in _STREAMS}
         self._layers = LayerStream(streams.derive("layers"), device)
         is_learned = config.loss.is_learned
         self._learned = loss if isinstance(loss, LearnedLoss) and is_learned else None
@@ -140,7 +139,7 @@ class Trainer:
 
     def _run_epoch(self) -> EpochReport:
         started = time.perf_counter()
-        self._set_learning_rate()
+        self._stepper.start_epoch(self.epoch)
         tally = _Tally()
         metrics = self._train_epoch(tally)
         metrics["train/loss"] = self._mean_loss(tally)
@@ -174,16 +173,6 @@ class Trainer:
             self._finetune(self._learned, metadata, tally)
         purity = self._evaluator.metadata_metrics(metadata, self._metadata_labels)
         return self._evaluator.loss_metrics(ranking) | purity
-
-    def _set_learning_rate(self) -> None:
-        schedule = self._config.schedule
-        lr = learning_rate(
-            self.epoch,
-            base_lr=self._config.optimizer.lr,
-            epochs=schedule.epochs,
-            ramp_epochs=schedule.ramp_epochs,
-        )
-        self._stepper.set_learning_rate(lr)
 
     def _mean_loss(self, tally: _Tally) -> float:
         """Mean of the training losses; checks all that must be finite after an epoch."""

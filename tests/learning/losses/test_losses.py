@@ -11,11 +11,8 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from dynaloss.config.families import LOSSES
-from dynaloss.learning.losses._interfaces import (
-    TrainingFacts,
-    TrainingLoss,
-    effective_number_weights,
-)
+from dynaloss.learning.losses import TrainingFacts, TrainingLoss
+from dynaloss.learning.losses._interfaces import effective_number_weights
 from dynaloss.learning.losses._weight_net import MetaWeightNet
 from dynaloss.learning.losses.focal import focal_losses
 from dynaloss.learning.losses.meta_weight_net import MetaWeightNetConfig

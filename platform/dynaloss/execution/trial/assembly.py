@@ -56,7 +56,7 @@ def assemble_trial(
 
     from dynaloss.data.splits import make_splits, open_split
     from dynaloss.data.views.weak_and_strong import Views
-    from dynaloss.learning.losses._interfaces import TrainingFacts
+    from dynaloss.learning.losses import TrainingFacts
     from dynaloss.learning.models.building import build_model
     from dynaloss.learning.models.heads import make_head_cosine
     from dynaloss.learning.models.pretrained import load_pretrained

@@ -1,1 +1,5 @@
-"""The losses, one module each: settings and computation; see `dynaloss.config.families.LOSSES`."""
+"""The losses, one module each, with settings, computation and entry in the registry."""
+
+from dynaloss.learning.losses._interfaces import TrainingFacts, TrainingLoss
+
+__all__ = ["TrainingFacts", "TrainingLoss"]

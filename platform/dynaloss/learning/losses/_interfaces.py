@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from dynaloss.config.trial import LossConfig
-from dynaloss.lazy import torch
+from dynaloss.lazy import Tensor, torch
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from dynaloss.learning.streams import Streams
 
 _Config = TypeVar("_Config", bound=LossConfig)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from dynaloss.config.families import LOSSES, LossKind
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig
+from dynaloss.lazy import Tensor
 from dynaloss.learning.losses._interfaces import (
     TrainingFacts,
     TrainingLoss,
     effective_number_weights,
 )
 from dynaloss.learning.losses.focal import focal_losses
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class ClassBalancedConfig(LossConfig):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from dynaloss.config.families import LOSSES, LossKind
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig
-from dynaloss.lazy import F
+from dynaloss.lazy import F, Tensor
 from dynaloss.learning.losses._interfaces import TrainingLoss
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class CrossEntropyConfig(LossConfig):

@@ -5,19 +5,16 @@ Symbols: N batch size, C number of classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from dynaloss.config.families import LOSSES, LossKind
 from dynaloss.config.settings import Settings
 from dynaloss.config.trial import LossConfig, ScheduleConfig
-from dynaloss.lazy import F, torch
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dynaloss.learning.losses._dynamic_modules import DynamicLoss
+    from dynaloss.learning.losses._dynamic_loss import DynamicLoss
     from dynaloss.learning.losses._interfaces import TrainingFacts
 
 PseudoLabelKind = Literal["sampled", "soft", "hard"]
@@ -117,65 +114,9 @@ class DynamicLossConfig(LossConfig):
 
 
 def _build(settings: DynamicLossConfig, facts: TrainingFacts) -> DynamicLoss:
-    from dynaloss.learning.losses._dynamic_modules import DynamicLoss
+    from dynaloss.learning.losses._dynamic_loss import DynamicLoss
 
     return DynamicLoss(settings, facts)
-
-
-def corrected_targets(weights: Tensor, labels: Tensor, pseudo_labels: Tensor) -> Tensor:
-    """Returns w * onehot(observed) + (1 - w) * pseudo-label, shape (N, C); rows sum to 1.
-
-    Args:
-        weights: Trust in the observed label, in (0, 1), shape (N,).
-        labels: Observed labels, int64, shape (N,).
-        pseudo_labels: Distributions over classes, shape (N, C).
-    """
-    observed = F.one_hot(labels, pseudo_labels.shape[1]).to(pseudo_labels.dtype)
-    return torch.lerp(pseudo_labels, observed, weights.unsqueeze(1))
-
-
-def warm_start_loss(weights: Tensor, observed_probs: Tensor) -> Tensor:
-    """Mean of -log(w + (1 - w) p_observed), what the corrector is fitted by in warm-up.
-
-    Args:
-        weights: Trust in the observed label, in (0, 1), shape (N,).
-        observed_probs: The classifier's probability of the observed label, shape (N,).
-    """
-    return -torch.log(weights + (1 - weights) * observed_probs + 1e-8).mean()
-
-
-def sample_pseudo_labels(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws a hard pseudo-label from the softmax of each row; one-hot (N, C), no gradient.
-
-    The forward value of the hard Gumbel softmax with temperature 1: the arg max of the logits
-    plus Gumbel noise is distributed as the softmax, and p / E with E exponential has the same
-    arg max.
-    """
-    probs = F.softmax(logits.detach(), dim=1)
-    noise = torch.empty_like(probs).exponential_(generator=generator)
-    return F.one_hot((probs / noise).argmax(dim=1), logits.shape[1]).to(probs.dtype)
-
-
-def make_pseudo_labels(
-    logits: Tensor, kind: PseudoLabelKind, generator: torch.Generator
-) -> Tensor:
-    """Pseudo-labels of a batch, distributions over classes (N, C) without gradient.
-
-    Args:
-        logits: Shape (N, C).
-        kind: `sampled`: see `sample_pseudo_labels`; `soft`: the softmax itself; `hard`: all on
-            the most likely class. The last two draw nothing.
-        generator: Random stream of `sampled`.
-    """
-    probs = F.softmax(logits.detach(), dim=1)
-    match kind:
-        case "sampled":
-            return sample_pseudo_labels(logits, generator)
-        case "soft":
-            return probs
-        case "hard":
-            return F.one_hot(probs.argmax(dim=1), logits.shape[1]).to(probs.dtype)
-    assert_never(kind)
 
 
 LOSSES.add(

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from dynaloss.config.families import LOSSES, LossKind
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig, ScheduleConfig
-from dynaloss.lazy import F
+from dynaloss.lazy import F, Tensor
 from dynaloss.learning.losses._interfaces import (
     TrainingFacts,
     TrainingLoss,
     effective_number_weights,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # The beta of the class weights in the released code.
 _EFFECTIVE_NUMBER_BETA = 0.9999

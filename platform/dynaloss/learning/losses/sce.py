@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from dynaloss.config.families import LOSSES, LossKind
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig
-from dynaloss.lazy import F, torch
+from dynaloss.lazy import F, Tensor, torch
 from dynaloss.learning.losses._interfaces import TrainingLoss
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # What log 0 of the one-hot label is set to (section 3.3 of the source).
 _LOG_OF_ZERO = -4.0

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dynaloss.errors import InputError
 
-NUM_NAMED = 5
+_NUM_NAMED = 5
 
 
 def load_clean_set(
@@ -57,8 +57,8 @@ def load_clean_set(
 
 
 def _shared(path: Path, shared: NDArray[np.int64], split: str) -> str:
-    named = ", ".join(map(str, shared[:NUM_NAMED]))
-    more = f" and {len(shared) - NUM_NAMED} more" if len(shared) > NUM_NAMED else ""
+    named = ", ".join(map(str, shared[:_NUM_NAMED]))
+    more = f" and {len(shared) - _NUM_NAMED} more" if len(shared) > _NUM_NAMED else ""
     return (
         f"{path}: must share no image with the {split}, but names {named}{more} of it: "
         "take them out of the file"

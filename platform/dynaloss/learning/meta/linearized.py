@@ -25,8 +25,8 @@ from torch.overrides import TorchFunctionMode
 
 from dynaloss.learning.streams import default_states, resumed_from
 
-CONVOLUTIONS = frozenset({torch.conv1d, torch.conv2d, torch.conv3d})
-SUMS_ALONE = [False, True, True]
+_CONVOLUTIONS = frozenset({torch.conv1d, torch.conv2d, torch.conv3d})
+_SUMS_ALONE = [False, True, True]
 
 
 class LinearizedPass:
@@ -130,7 +130,7 @@ class _Pass(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 # whatever `func` returns
         kwargs = kwargs or {}
-        if func in CONVOLUTIONS:
+        if func in _CONVOLUTIONS:
             return self.convolution(func, args, kwargs)
         if func is F.batch_norm and (norm := _BatchNorm(*args, **kwargs)).uses_batch_alone:
             return self.batch_norm(norm)
@@ -240,7 +240,7 @@ def _sums(tangent: Tensor, x: Tensor, mean: Tensor, inverse_std: Tensor) -> tupl
     They are what the backward kernel returns as the gradients of weight and bias.
     """
     _, product, total = torch.ops.aten.native_batch_norm_backward.default(
-        tangent, x, torch.ones_like(mean), None, None, mean, inverse_std, True, 0.0, SUMS_ALONE
+        tangent, x, torch.ones_like(mean), None, None, mean, inverse_std, True, 0.0, _SUMS_ALONE
     )
     return product, total
 

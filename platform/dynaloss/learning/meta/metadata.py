@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dynaloss.config.families import SAMPLERS
 from dynaloss.config.trial import SamplerConfig
-from dynaloss.learning.meta.samplers._candidates import Candidates
+from dynaloss.learning.meta.samplers import Candidates
 
 
 class MetadataSampler:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from dynaloss.lazy import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from dynaloss.lazy import Tensor, torch
 
 
 def sort_within_classes(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

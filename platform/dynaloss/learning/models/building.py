@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+import torchvision
 from torch import nn
 
 from dynaloss.config.families import MODELS
 from dynaloss.config.trial import TORCHVISION, ModelConfig
 from dynaloss.errors import InputError
-from dynaloss.learning.models.from_torchvision import build_torchvision_model
 from dynaloss.learning.models.pretrained import fitting_weights
 from dynaloss.learning.streams import default_generator_seeded
 
+# Without their auxiliary heads, whose logits the trainer does not use.
+_WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 # At import: a registered model without an implementation must not wait for its first trial.
 _CONSTRUCTORS = {name: kind.constructor() for name, kind in MODELS.items()}
 
@@ -39,13 +42,32 @@ def build_model(
     """
     if name.startswith(TORCHVISION):
         build: Callable[..., nn.Module] = partial(
-            build_torchvision_model, name.removeprefix(TORCHVISION)
+            _build_torchvision_model, name.removeprefix(TORCHVISION)
         )
     else:
         build = _CONSTRUCTORS[name]
     with default_generator_seeded(seed):
         model = build(input_shape=input_shape, num_classes=num_classes)
     return model.to(memory_format=torch.channels_last)
+
+
+def _build_torchvision_model(
+    name: str, *, input_shape: tuple[int, int, int], num_classes: int
+) -> nn.Module:
+    """One of torchvision's classifiers by its own name, with a head for the given classes."""
+    channels, height, _ = input_shape
+    if channels != 3:
+        raise InputError(
+            f"[model.name] '{TORCHVISION}{name}' accepts images of 3 channels, but they have "
+            f"{channels}: choose another model."
+        )
+    options: dict[str, Any] = {"weights": None, "num_classes": num_classes}
+    if name.startswith("vit_"):
+        options["image_size"] = height
+    if name in _WITH_AUXILIARY_HEADS:
+        options |= {"aux_logits": False, "init_weights": False}
+    model: nn.Module = torchvision.models.get_model(name, **options)
+    return model
 
 
 def check_model(

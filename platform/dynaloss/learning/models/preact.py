@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WIDTHS = (64, 128, 256, 512)
+_WIDTHS = (64, 128, 256, 512)
 
 
 class PreActResNet18(nn.Module):
@@ -25,18 +25,18 @@ class PreActResNet18(nn.Module):
 
     def __init__(self, *, input_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(input_shape[0], WIDTHS[0], 3, padding=1, bias=False)
-        inputs = (WIDTHS[0], *WIDTHS[:-1])
+        self.stem = nn.Conv2d(input_shape[0], _WIDTHS[0], 3, padding=1, bias=False)
+        inputs = (_WIDTHS[0], *_WIDTHS[:-1])
         self.stages = nn.Sequential(
             *(
                 nn.Sequential(
                     _PreActBlock(before, width, 1 if number == 0 else 2),
                     _PreActBlock(width, width, 1),
                 )
-                for number, (before, width) in enumerate(zip(inputs, WIDTHS, strict=True))
+                for number, (before, width) in enumerate(zip(inputs, _WIDTHS, strict=True))
             )
         )
-        self.head = nn.Linear(WIDTHS[-1], num_classes)
+        self.head = nn.Linear(_WIDTHS[-1], num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the logits (N, C) of images (N, channels, height, width)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WIDTHS = (16, 32, 64)
+_WIDTHS = (16, 32, 64)
 
 
 class CifarResNet(nn.Module):
@@ -26,14 +26,14 @@ class CifarResNet(nn.Module):
         if depth < 8 or (depth - 2) % 6:
             raise ValueError(f"`depth` must be 6n + 2 with n at least 1, but got {depth}.")
         blocks = (depth - 2) // 6
-        self.stem = nn.Conv2d(input_shape[0], WIDTHS[0], 3, padding=1, bias=False)
-        self.stem_norm = nn.BatchNorm2d(WIDTHS[0])
+        self.stem = nn.Conv2d(input_shape[0], _WIDTHS[0], 3, padding=1, bias=False)
+        self.stem_norm = nn.BatchNorm2d(_WIDTHS[0])
         self.stages = nn.Sequential(
-            _stage(WIDTHS[0], WIDTHS[0], blocks, stride=1),
-            _stage(WIDTHS[0], WIDTHS[1], blocks, stride=2),
-            _stage(WIDTHS[1], WIDTHS[2], blocks, stride=2),
+            _stage(_WIDTHS[0], _WIDTHS[0], blocks, stride=1),
+            _stage(_WIDTHS[0], _WIDTHS[1], blocks, stride=2),
+            _stage(_WIDTHS[1], _WIDTHS[2], blocks, stride=2),
         )
-        self.head = nn.Linear(WIDTHS[2], num_classes)
+        self.head = nn.Linear(_WIDTHS[2], num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the logits (N, C) of images (N, channels, height, width)."""

@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynaloss.lazy import torch
+from dynaloss.lazy import Tensor, torch
 from dynaloss.learning.meta.ranks import sort_within_classes
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from dynaloss.config.trial import SamplerConfig
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dynaloss.config.families import SAMPLERS, SamplerKind
 from dynaloss.config.trial import SamplerConfig
+from dynaloss.lazy import Tensor
 from dynaloss.learning.meta.samplers._candidates import Candidates, low_loss_sample
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:

@@ -6,6 +6,7 @@ Symbols: N batch size, C number of classes, R number of ranks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,10 @@ from torch.nn import functional as F
 
 from dynaloss.learning.losses._interfaces import TrainingFacts
 from dynaloss.learning.losses._learned import LearnedLoss
-from dynaloss.learning.losses.dynamic import (
-    DynamicLossConfig,
-    corrected_targets,
-    make_pseudo_labels,
-)
 from dynaloss.learning.streams import default_generator_seeded
+
+if TYPE_CHECKING:
+    from dynaloss.learning.losses.dynamic import DynamicLossConfig, PseudoLabelKind
 
 _EMBEDDING_SIZE = 64
 # Sigmoid of 3.98 is 0.982: every observed label is trusted at the start.
@@ -173,3 +172,59 @@ class DynamicLoss(LearnedLoss):
         if self.corrector is None:
             return None
         return make_pseudo_labels(logits, self.settings.corrector.pseudo_labels, generator)
+
+
+def corrected_targets(weights: Tensor, labels: Tensor, pseudo_labels: Tensor) -> Tensor:
+    """Returns w * onehot(observed) + (1 - w) * pseudo-label, shape (N, C); rows sum to 1.
+
+    Args:
+        weights: Trust in the observed label, in (0, 1), shape (N,).
+        labels: Observed labels, int64, shape (N,).
+        pseudo_labels: Distributions over classes, shape (N, C).
+    """
+    observed = F.one_hot(labels, pseudo_labels.shape[1]).to(pseudo_labels.dtype)
+    return torch.lerp(pseudo_labels, observed, weights.unsqueeze(1))
+
+
+def warm_start_loss(weights: Tensor, observed_probs: Tensor) -> Tensor:
+    """Mean of -log(w + (1 - w) p_observed), what the corrector is fitted by in warm-up.
+
+    Args:
+        weights: Trust in the observed label, in (0, 1), shape (N,).
+        observed_probs: The classifier's probability of the observed label, shape (N,).
+    """
+    return -torch.log(weights + (1 - weights) * observed_probs + 1e-8).mean()
+
+
+def sample_pseudo_labels(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws a hard pseudo-label from the softmax of each row; one-hot (N, C), no gradient.
+
+    The forward value of the hard Gumbel softmax with temperature 1: the arg max of the logits
+    plus Gumbel noise is distributed as the softmax, and p / E with E exponential has the same
+    arg max.
+    """
+    probs = F.softmax(logits.detach(), dim=1)
+    noise = torch.empty_like(probs).exponential_(generator=generator)
+    return F.one_hot((probs / noise).argmax(dim=1), logits.shape[1]).to(probs.dtype)
+
+
+def make_pseudo_labels(
+    logits: Tensor, kind: PseudoLabelKind, generator: torch.Generator
+) -> Tensor:
+    """Pseudo-labels of a batch, distributions over classes (N, C) without gradient.
+
+    Args:
+        logits: Shape (N, C).
+        kind: `sampled`: see `sample_pseudo_labels`; `soft`: the softmax itself; `hard`: all on
+            the most likely class. The last two draw nothing.
+        generator: Random stream of `sampled`.
+    """
+    probs = F.softmax(logits.detach(), dim=1)
+    match kind:
+        case "sampled":
+            return sample_pseudo_labels(logits, generator)
+        case "soft":
+            return probs
+        case "hard":
+            return F.one_hot(probs.argmax(dim=1), logits.shape[1]).to(probs.dtype)
+    assert_never(kind)
