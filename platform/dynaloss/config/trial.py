@@ -91,13 +91,13 @@ class MetaConfig(Settings):
     batch_size: int | None = Field(
         default=None,
         ge=1,
-        description="Metadata images per meta step, at least 1; null takes schedule.batch_size.",
+        description="Metadata images per meta step, at least 1; null uses schedule.batch_size.",
     )
     hypergradient: Literal["forward", "unrolled", "head"] = Field(
         default="forward",
         description="How the gradient of the outer loss is computed. forward: exactly, by one "
         "forward-mode pass. unrolled: exactly, by a second graph through the network, which "
-        "needs more memory. head: as if the look-ahead step moved the last linear layer alone, "
+        "needs more memory. head: as if the look-ahead step moved the last linear layer only, "
         "which is fastest and no longer exact.",
     )
 
@@ -133,12 +133,12 @@ class ScheduleConfig(Settings):
     deterministic: bool = Field(
         default=False,
         description="Whether equal trials are equal bit for bit on a GPU, too, which is slower; "
-        "wants CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment. On a CPU they are anyway.",
+        "needs CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment. On a CPU they always are.",
     )
     compile: bool = Field(
         default=False,
         description="Whether the classifier's training passes go through torch.compile, for "
-        "long trials; where that fails, a warning says so and the trial goes on without.",
+        "long trials; where that fails, a warning is given and the trial continues without.",
     )
 
     @field_validator("warmup_epochs")
@@ -165,7 +165,7 @@ class LossConfig(Settings):
 
     @property
     def accepts_soft_targets(self) -> bool:
-        """Whether targets may be distributions: true for a cross-entropy of fixed logits alone.
+        """Whether targets may be distributions: true only for a cross-entropy of fixed logits.
 
         A mixed image has no rank, no loss and no observed class of its own.
         """

@@ -36,7 +36,7 @@ class Split(Protocol):
 
     @property
     def true_labels(self) -> Tensor:
-        """Labels without noise, for diagnosis alone, int64, shape (N,)."""
+        """Labels without noise, for diagnosis only, int64, shape (N,)."""
 
     def batches(
         self,

@@ -21,7 +21,7 @@ class Classifier(nn.Module):
         model: The model; at `bfloat16` it is given a hook that returns its logits as float32.
         schedule: Its `precision` `bfloat16` runs the forward passes under autocast, weights
             stay float32; with `compile`, training passes go through `torch.compile`. Where that
-            fails, a warning says so and they continue without; evaluation is never compiled.
+            fails, a warning is given and they continue without; evaluation is never compiled.
         device: Where the model lives.
     """
 
@@ -43,14 +43,9 @@ class Classifier(nn.Module):
         """Returns the logits (N, C) of images (N, channels, height, width)."""
         call: Callable[[Tensor], Tensor] = self.model
         if self._is_compiled and self.training and torch.is_grad_enabled():
-            call = self._compiled_at(images)
+            self._compiled = call = self._compiled or self._try_to_compile(images)
         with self.precision():
             return call(images)
-
-    def _compiled_at(self, images: Tensor) -> Callable[[Tensor], Tensor]:
-        if self._compiled is None:
-            self._compiled = self._try_to_compile(images)
-        return self._compiled
 
     def _try_to_compile(self, images: Tensor) -> Callable[[Tensor], Tensor]:
         """Compiles for any batch size and tries out both passes; the model stays as it was."""

@@ -1,4 +1,4 @@
-"""Lets torch use deterministic algorithms alone, for a while."""
+"""Restricts torch to deterministic algorithms for the time of a block."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WORKSPACES = (":4096:8", ":16:8")
 
 
 def check_determinism(device: torch.device) -> None:
-    """Refuses a CUDA device where cuBLAS was not told to be deterministic.
+    """Refuses a CUDA device where cuBLAS is not set to be deterministic.
 
     Raises:
         InputError: If the environment lacks what has to be set before CUDA starts.
@@ -32,7 +32,7 @@ def check_determinism(device: torch.device) -> None:
 
 @contextmanager
 def deterministic_algorithms(enabled: bool) -> Iterator[None]:
-    """Lets torch refuse what is not deterministic; on leaving, its flags are as they were.
+    """Makes torch refuse what is not deterministic; on leaving, its flags are as they were.
 
     Args:
         enabled: Whether anything changes at all.

@@ -118,9 +118,9 @@ class Evaluator:
             metadata: Positions in the training set, int64, shape (M,).
             labels: The labels that the outer loss uses, of the whole set, int64, shape (N,).
         """
-        taken = labels[metadata]
-        clean = (taken == self._train.true_labels[metadata]).double()
-        members = {name: classes[taken] for name, classes in self._groups.items()}
+        drawn = labels[metadata]
+        clean = (drawn == self._train.true_labels[metadata]).double()
+        members = {name: classes[drawn] for name, classes in self._groups.items()}
         return {"sampler/metadata_purity": float(clean.mean())} | {
             f"sampler/metadata_purity_{name}": float(clean[member].mean())
             for name, member in members.items()

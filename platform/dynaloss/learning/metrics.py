@@ -132,7 +132,7 @@ def memorisation_metrics(predictions: Tensor, observed: Tensor, true: Tensor) ->
 
     Returns:
         `memorisation/observed_fit_noisy`: share of the mislabelled samples that are classified as
-        their wrong label says; `memorisation/true_fit_noisy`: as their true label; and
+        their wrong label; `memorisation/true_fit_noisy`: as their true label; and
         `memorisation/fit_clean`: share of the others that are classified correctly. Without such
         samples absent.
     """
@@ -175,6 +175,6 @@ def spearman_correlation(first: Tensor, second: Tensor) -> float:
 
 def _mean_ranks(values: Tensor) -> Tensor:
     """Ranks from 1, ties by their mean, float64, on the CPU."""
-    from scipy.stats import rankdata  # takes half a second to import
+    from scipy.stats import rankdata  # imports in half a second, and only for learned losses
 
     return torch.from_numpy(rankdata(values.cpu().numpy()))

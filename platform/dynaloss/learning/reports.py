@@ -1,4 +1,4 @@
-"""What comes out of a trainer: one report an epoch, or the news that it diverged."""
+"""Output of a trainer: one report an epoch, or the divergence that ended it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from dynaloss.errors import DynalossError
 
 
-class Diverged(DynalossError):  # noqa: N818 - an outcome that is counted, not a mistake
+class Diverged(DynalossError):  # noqa: N818 - an outcome, not a mistake
     """Training is no longer finite; the state of the epoch before is the last good one.
 
     Attributes:
         epoch: Epoch, counted from 1.
-        batch: Batch in the epoch, counted from 1; those of the pass over the metadata go on from
-            the training batches.
+        batch: Batch in the epoch, counted from 1; the pass over the metadata continues the count
+            of the training batches.
         what: What is not finite.
     """
 
@@ -30,7 +30,7 @@ class Diverged(DynalossError):  # noqa: N818 - an outcome that is counted, not a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochReport:
-    """What an epoch came to.
+    """Results of an epoch.
 
     Attributes:
         epoch: Counted from 1.

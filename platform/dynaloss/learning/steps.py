@@ -30,11 +30,11 @@ _RAMP_START = 0.1
 
 
 class Stepper:
-    """Both optimisers, and the steps they take.
+    """Both optimisers and their steps.
 
     Args:
         classifier: The classifier; its model is trained in place.
-        loss: The loss; what is learned of it is trained in place.
+        loss: The loss; its parameters are trained in place.
         config: Settings of both levels.
         pseudo_labels: Random stream of the pseudo-labels.
     """
@@ -133,7 +133,7 @@ class Stepper:
         )
 
     def _looked_ahead(self) -> AbstractContextManager[None]:
-        """Restricts the look-ahead step to the weights that take it."""
+        """Restricts the look-ahead step to the weights that it moves."""
         if self._is_head:
             return _only_trainable(self._model, last_linear(self._model))
         return nullcontext()

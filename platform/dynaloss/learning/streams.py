@@ -75,7 +75,7 @@ def default_generator_seeded(seed: int) -> Iterator[None]:
 
 
 class LayerStream:
-    """The stream of layers that know torch's default generators alone, such as dropout.
+    """The stream of layers that draw from torch's default generators, such as dropout.
 
     While it is active, the default generators of the CPU and of `device` continue this stream;
     afterwards they are as they were before.

@@ -38,7 +38,7 @@ _STREAMS = ("augmentation", "batch_order", "metadata", "metadata_order", "pseudo
 
 @dataclass(slots=True, kw_only=True)
 class _Tally:
-    """Gathers an epoch's losses on the device, and the time that meta steps take."""
+    """Gathers an epoch's losses on the device, and the time of the meta steps."""
 
     losses: list[Tensor] = field(default_factory=list)
     finetune_losses: list[Tensor] = field(default_factory=list)

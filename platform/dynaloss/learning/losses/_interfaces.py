@@ -41,7 +41,7 @@ class TrainingFacts:
 
 
 class TrainingLoss(Generic[_Config]):
-    """A loss that is given, not learned: the trainer calls it for every batch of every epoch.
+    """A loss without loss parameters: the trainer calls it for every batch of every epoch.
 
     Its tensors are attributes; `remembered` names those that training changes, so that
     checkpoints hold them.

@@ -51,5 +51,5 @@ class LearnedLoss(nn.Module):
         raise NotImplementedError
 
     def finetune_margins(self) -> Tensor | float:
-        """Returns what is added to the logits in the pass over the metadata, (C,) or 0."""
+        """Returns the margins of the logits in the pass over the metadata, (C,) or 0."""
         return 0.0

@@ -33,7 +33,7 @@ class MetaWeightNet(LearnedLoss):
 
     def __init__(self, settings: MetaWeightNetConfig, facts: TrainingFacts) -> None:
         super().__init__()
-        H = settings.hidden_size
+        self.settings, H = settings, settings.hidden_size
         with default_generator_seeded(facts.streams.derive("meta_weight_net")):
             self.layers = nn.Sequential(nn.Linear(1, H), nn.ReLU(), nn.Linear(H, 1), nn.Sigmoid())
 

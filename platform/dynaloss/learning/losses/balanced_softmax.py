@@ -22,7 +22,7 @@ class BalancedSoftmaxConfig(LossConfig):
 
     @property
     def accepts_soft_targets(self) -> bool:
-        """True: the logits are shifted by constants alone."""
+        """True: the logits are shifted by constants only."""
         return True
 
 

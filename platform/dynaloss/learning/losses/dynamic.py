@@ -36,12 +36,12 @@ class CorrectorConfig(Settings):
     warm_start_epochs: int | None = Field(
         default=None,
         ge=1,
-        description="First epochs of warm-up in which it is, at least 1; null takes all of "
+        description="First epochs of warm-up in which it is, at least 1; null means all of "
         "schedule.warmup_epochs.",
     )
     pseudo_labels: PseudoLabelKind = Field(
         default="sampled",
-        description="What a corrected label takes from the classifier. sampled: a class drawn "
+        description="What a corrected label adds from the classifier. sampled: a class drawn "
         "from its softmax. soft: the softmax. hard: the most likely class.",
     )
 
@@ -96,7 +96,7 @@ class DynamicLossConfig(LossConfig):
         return self.corrector.warm_start_length(warmup_epochs)
 
     def effective(self, schedule: ScheduleConfig) -> dict[str, Any]:
-        """See `LossConfig`; of a part that is off only this counts."""
+        """See `LossConfig`; a part that is off counts by `enabled` only."""
         values = self.model_dump()
         length = self.warm_start_length(schedule.warmup_epochs)
         values["corrector"]["warm_start_epochs"] = length

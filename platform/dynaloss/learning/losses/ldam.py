@@ -40,7 +40,7 @@ class LDAMConfig(LossConfig):
     drw_epoch: int | None = Field(
         default=None,
         ge=0,
-        description="Epoch from which they are, counted from 0, at least 0; null takes "
+        description="Epoch from which they are, counted from 0, at least 0; null uses "
         "drw_fraction.",
     )
 

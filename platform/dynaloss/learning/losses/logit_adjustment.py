@@ -27,14 +27,14 @@ class LogitAdjustmentConfig(LossConfig):
 
     @property
     def accepts_soft_targets(self) -> bool:
-        """True: the logits are shifted by constants alone."""
+        """True: the logits are shifted by constants only."""
         return True
 
 
 class LogitAdjustment(TrainingLoss[LogitAdjustmentConfig]):
     """Cross-entropy of the logits plus tau x log class frequency.
 
-    Equation 10 of the source. A class without a sample takes no part in the softmax.
+    Equation 10 of the source. A class without a sample is not part of the softmax.
     """
 
     def __init__(self, settings: LogitAdjustmentConfig, facts: TrainingFacts) -> None:

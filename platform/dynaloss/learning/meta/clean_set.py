@@ -34,7 +34,7 @@ def load_clean_set(
 
     Raises:
         InputError: If the file cannot be read, holds something else, names an image twice, one
-            that is not there or one of another role, or none of the training split.
+            that does not exist or one of another role, or none of the training split.
     """
     indices = _read(path)
     values, counts = np.unique(indices, return_counts=True)
@@ -42,7 +42,7 @@ def load_clean_set(
         wrong = values[0] if values[0] < 0 else values[-1]
         raise InputError(f"{path}: indices must be in [0, {num_images}), but got {wrong}.")
     if counts.max() > 1:
-        raise InputError(f"{path}: {values[counts > 1][0]} is there twice.")
+        raise InputError(f"{path}: {values[counts > 1][0]} is named twice.")
     problems = [
         _shared(path, shared, f"{role} split of seed {seed}")
         for role in sorted(rows.keys() - {"train"})

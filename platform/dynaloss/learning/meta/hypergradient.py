@@ -64,7 +64,7 @@ class LookAhead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetaStep:
-    """What a hypergradient is taken of: one look-ahead step, and the outer loss after it.
+    """Input of a hypergradient: one look-ahead step, and the outer loss after it.
 
     Attributes:
         model: Classifier in train mode.
@@ -90,7 +90,7 @@ class MetaStep:
     precision: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def weights(self) -> dict[str, Tensor]:
-        """Returns the weights that take the look-ahead step, by name."""
+        """Returns the weights that the look-ahead step moves, by name."""
         named = self.model.named_parameters()
         return {name: weight for name, weight in named if weight.requires_grad}
 
@@ -103,7 +103,7 @@ class MetaStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hypergradient:
-    """What a meta step leaves behind.
+    """Result of a meta step.
 
     Attributes:
         gradients: d outer / d phi, one tensor per loss parameter.
@@ -118,9 +118,9 @@ class Hypergradient:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Lets batch norm use batch statistics in train mode and leave its running buffers alone.
+    """Lets batch norm use batch statistics in train mode without updating its running buffers.
 
-    The same as working on a clone of the buffers that is thrown away, without the clone.
+    The same as working on a discarded clone of the buffers, without the clone.
     """
     tracking: list[Any] = [
         module for module in model.modules() if getattr(module, "track_running_stats", False)
@@ -139,8 +139,8 @@ def hypergradient(step: MetaStep) -> Hypergradient:
 
     Source: arXiv 2211.12506, meta-learning step; the forward-mode form is ours and equals the
     fully unrolled gradient. The model's parameters, gradients and buffers stay as they are.
-    Parameters of the model that do not require a gradient take no part in the look-ahead step.
-    The directional derivative is taken outside of `MetaStep.precision`.
+    The look-ahead step leaves out parameters of the model that do not require a gradient.
+    The directional derivative is computed outside of `MetaStep.precision`.
     """
     weights = step.weights()
     with batch_statistics(step.model):

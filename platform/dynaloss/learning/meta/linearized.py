@@ -1,12 +1,12 @@
 """One pass through a network that can be differentiated along a direction afterwards.
 
-The derivative of the logits along a direction in the space of the weights takes a pass in
+The derivative of the logits along a direction in the space of the weights needs a pass in
 forward mode. Two things make it cheap here. Convolutions and batch normalisations have their
 outputs from the first pass, which are kept and not computed again. And the tangent of a batch
 normalisation is, by channel, a linear map of its input and of the input's tangent, whose
-coefficients need one reduction: two passes over the memory where torch's own rule takes about
-ten. Every other operation goes by torch's own rule, so any network that torch can
-differentiate forwards will do.
+coefficients need one reduction: two passes over the memory where torch's own rule needs about
+ten. Every other operation follows torch's own rule, so any network that torch can
+differentiate forwards is accepted.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Kept:
 
     Attributes:
         output: Its output, without the graph.
-        version: Version of `output`, which tells whether it was overwritten since.
+        version: Version of `output`, which shows whether it was overwritten since.
         statistics: Of a batch normalisation, mean and inverse standard deviation by channel.
     """
 
@@ -120,7 +120,7 @@ class _BatchNorm:
 
 
 class _Pass(TorchFunctionMode):
-    """Takes convolutions, and batch normalisations by the batch alone, in a way of its own."""
+    """Computes convolutions, and batch normalisations by batch statistics, in its own way."""
 
     def __torch_function__(
         self,

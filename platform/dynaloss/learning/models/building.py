@@ -1,4 +1,4 @@
-"""Builds classifiers by name, and tries them out on shapes alone."""
+"""Builds classifiers by name, and checks them with shapes only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CONSTRUCTORS = {name: kind.constructor() for name, kind in MODELS.items()}
 def build_model(
     name: str, *, input_shape: tuple[int, int, int], num_classes: int, seed: int
 ) -> nn.Module:
-    """Builds a classifier with its default initialisation, drawn from `seed` alone.
+    """Builds a classifier with its default initialisation, drawn from `seed` only.
 
     Its weights lie in memory with the channels last, in which convolutions and batch
     normalisations are faster, on CPU as on CUDA.
@@ -38,7 +38,7 @@ def build_model(
         seed: Seed of the initial weights; the global random state stays as it is.
 
     Raises:
-        InputError: If a torchvision model does not accept images of so many channels.
+        InputError: If a torchvision model does not accept images of that number of channels.
     """
     if name.startswith(TORCHVISION):
         build: Callable[..., nn.Module] = partial(
@@ -73,7 +73,7 @@ def _build_torchvision_model(
 def check_model(
     settings: ModelConfig, *, input_shape: tuple[int, int, int], num_classes: int
 ) -> None:
-    """Tries a classifier out on shapes alone.
+    """Runs a classifier on shapes only.
 
     Args:
         settings: Its name, and its file of weights; see `fitting_weights`.
@@ -102,7 +102,7 @@ def check_model(
 
 
 def _without_weights(build: Callable[[], nn.Module]) -> nn.Module:
-    """A classifier of shapes alone."""
+    """A classifier on the meta device: shapes only."""
     try:
         with torch.device("meta"):
             return build()

@@ -25,7 +25,7 @@ def fitting_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
     Args:
         model: The classifier; its last layer keeps its initial weights where the file's has
             another number of classes.
-        path: A `.pt` or `.pth` file with a mapping of names to tensors, maybe below
+        path: A `.pt` or `.pth` file with a mapping of names to tensors, possibly below
             `state_dict` or `model`; a prefix `module.` is dropped. Nothing in it is executed.
 
     Raises:
@@ -57,7 +57,7 @@ def fitting_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what is no such file makes the unpickler raise anything
+    except Exception as error:  # of any kind, by the unpickler, for any other file
         reason = str(error).splitlines()[0] if str(error) else "not a file of torch"
         raise InputError(f"[model.pretrained_path] {path} cannot be read: {reason}.") from error
     for wrapper in _WRAPPERS:
