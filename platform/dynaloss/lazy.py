@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+__all__ = ["F", "Tensor", "torch"]
+
 
 class _Module:
     """Stands for a module until the first of its attributes is used."""
@@ -24,7 +26,7 @@ class _Module:
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor as Tensor  # again under its name: others import it from here
+    from torch import Tensor
     from torch.nn import functional as F
 else:
     torch, F = _Module("torch"), _Module("torch.nn.functional")

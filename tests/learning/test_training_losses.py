@@ -172,7 +172,7 @@ def test_clean_set_is_found_in_the_split(suffix: str, tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("1\n1\n", "1 is there twice"),
+        ("1\n1\n", "1 is named twice"),
         ("0.5\n", "must be a list of whole numbers"),
         ("-1\n", r"must be in \[0, 80\), but got -1"),
         ("3\n80\n", r"must be in \[0, 80\), but got 80"),
