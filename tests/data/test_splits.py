@@ -256,9 +256,9 @@ def test_labels_of_a_file_go_with_their_images(make_source: MakeSource, tmp_path
     )
     splits = _make(source, settings)
     assert splits.validation is not None
-    for part in (splits.train, splits.validation):
+    for role, part in (("train", splits.train), ("validation", splits.validation)):
         assert np.array_equal(part.observed, in_file[_numbers(part)])
-        assert np.array_equal(part.indices, _numbers(part))
+        assert np.array_equal(splits.positions[role], _numbers(part))
 
 
 @pytest.mark.parametrize(
@@ -384,5 +384,5 @@ def test_roles_are_drawn_as_the_trial_draws_them(make_source: MakeSource) -> Non
     splits = _make(make_source(), settings, 3)
     assert rows.keys() == splits.by_role.keys() == {"train", "validation", "test"}
     for role, samples in splits.by_role.items():
-        assert np.array_equal(rows[role], samples.indices), role
+        assert np.array_equal(rows[role], _numbers(samples)), role
     assert len(np.unique(np.concatenate([*rows.values()]))) == sum(map(len, rows.values()))

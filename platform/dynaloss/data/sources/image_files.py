@@ -84,10 +84,9 @@ class ImageFiles:
         in_threads(put, range(len(self)))
         return images
 
-    def digests(self) -> list[bytes]:
-        """Digest of the content of each file."""
-        paths = [Path(self.root, str(name)) for name in self.names]
-        return [bytes.fromhex(digest) for digest in in_threads(file_digest, paths)]
+    def digests(self) -> list[str]:
+        """Digest of the content of each file, hexadecimal."""
+        return in_threads(file_digest, [Path(self.root, str(name)) for name in self.names])
 
 
 def centre_crop(image: Image.Image, size: int, margin: float = 1.0) -> Image.Image:

@@ -146,7 +146,7 @@ def equal_entries(entries: Sequence[Hashable]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def _digests(images: Images) -> list[bytes]:
+def _digests(images: Images) -> Sequence[Hashable]:
     if isinstance(images, ImageFiles):
         return images.digests()
     return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]

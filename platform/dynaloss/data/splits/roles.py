@@ -27,13 +27,11 @@ class LabelledImages:
         images: See `Images`.
         observed: Labels that training sees, or that an evaluation is scored against.
         true: Labels without noise.
-        indices: Position of each sample in the part of the source that it is from.
     """
 
     images: Images
     observed: Ints
     true: Ints
-    indices: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +118,6 @@ class Roles:
             images=self.source.pool.images[rows],
             observed=self.observed[chosen],
             true=self.source.pool.labels[rows],
-            indices=rows,
         )
 
 
@@ -154,12 +151,7 @@ def make_splits(source: Source, config: DataConfig, streams: Streams) -> TrialSp
     splits = TrialSplits(
         train=roles.samples(roles.in_train),
         validation=validation if roles.held_out.any() else None,
-        test=LabelledImages(
-            images=test.images,
-            observed=test.labels,
-            true=test.labels,
-            indices=np.flatnonzero(roles.in_test) if source.test is None else None,
-        ),
+        test=LabelledImages(images=test.images, observed=test.labels, true=test.labels),
         positions=roles.positions,
         record={},
     )
@@ -272,7 +264,8 @@ def _record(splits: TrialSplits, roles: Roles) -> dict[str, Any]:
         "tail_digest": hashlib.sha256(roles.kept.tobytes()).hexdigest(),
         "noise_digest": hashlib.sha256(roles.observed.tobytes()).hexdigest(),
         "split_digests": {
-            role: _digest(source, samples) for role, samples in splits.by_role.items()
+            role: _digest(source, splits.positions[role], samples)
+            for role, samples in splits.by_role.items()
         },
         "class_names": list(source.class_names),
         "splits": {
@@ -288,9 +281,9 @@ def _record(splits: TrialSplits, roles: Roles) -> dict[str, Any]:
     }
 
 
-def _digest(source: Source, samples: LabelledImages) -> str:
+def _digest(source: Source, positions: Ints, samples: LabelledImages) -> str:
     """Digest of which images of the source the samples are, and of their labels."""
     content = hashlib.sha256(source.digest.encode())
-    for values in (samples.indices, samples.true, samples.observed):
-        content.update(b"" if values is None else values.tobytes())
+    for values in (positions, samples.true, samples.observed):
+        content.update(values.tobytes())
     return content.hexdigest()

@@ -67,7 +67,7 @@ def _load(settings: SourceSettings) -> Source:
     images: Mapping[str, Images] = files
     total = sum(part.nbytes for part in files.values())
     if settings.memory == "resident" or (settings.memory == "auto" and total <= RESIDENT_BYTES):
-        images = cached_decoding(facts["digest"], lambda: _decode(files)).arrays
+        images = cached_decoding(facts["digest"], lambda: _decoded(files)).arrays
     parts = {
         role: ImageArrays(images=images[role], labels=np.array(part.labels, dtype=np.int64))
         for role, part in listing.parts.items()
@@ -97,7 +97,7 @@ def _files(settings: SourceSettings, listing: _Listing) -> dict[str, ImageFiles]
     }
 
 
-def _decode(files: Mapping[str, ImageFiles]) -> Decoded:
+def _decoded(files: Mapping[str, ImageFiles]) -> Decoded:
     return Decoded(arrays={role: part.decoded_whole() for role, part in files.items()})
 
 
@@ -115,8 +115,7 @@ def _facts(settings: SourceSettings, listing: _Listing) -> Mapping[str, Any]:
 
 
 def _read_facts(settings: SourceSettings, listing: _Listing) -> Decoded:
-    files = _files(settings, listing)
-    digests = {role: [d.hex() for d in part.digests()] for role, part in files.items()}
+    digests = {role: part.digests() for role, part in _files(settings, listing).items()}
     known = [_size(settings), listing.class_names, digests]
     known += [[part.names, part.labels] for part in listing.parts.values()]
     equal = equal_entries([d for part in digests.values() for d in part])
