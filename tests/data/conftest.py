@@ -10,7 +10,7 @@ from dynaloss.data.sources import ImageArrays, Source
 
 
 def _arrays(first: int, sizes: tuple[int, ...]) -> ImageArrays:
-    """Images that bear their own number, from `first` on, in their two pixels."""
+    """Images numbered from `first` on, the number in their two pixels."""
     labels = np.random.default_rng(first).permutation(np.repeat(np.arange(len(sizes)), sizes))
     numbers = np.arange(first, first + len(labels))
     images = np.stack([numbers // 256, numbers % 256], axis=1).astype(np.uint8)
@@ -35,5 +35,5 @@ def _source(
 
 @pytest.fixture
 def make_source() -> Callable[..., Source]:
-    """A source whose images bear their own number: class sizes, own test set, any field."""
+    """A source of numbered images: class sizes, own test set, any field."""
     return _source

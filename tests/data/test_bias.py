@@ -54,7 +54,7 @@ def test_smallest_class_is_exact(n_max: int, num_classes: int, factor: int) -> N
 
 
 @given(LABELS, COUNTS, st.integers(0, 100))
-def test_takes_as_many_of_each_class_as_there_are_up_to_the_count(
+def test_draws_all_of_each_class_up_to_the_count(
     labels: Labels, counts: Labels, seed: int
 ) -> None:
     taken = take_per_class(labels, counts, np.random.default_rng(seed))
@@ -64,7 +64,7 @@ def test_takes_as_many_of_each_class_as_there_are_up_to_the_count(
 
 
 @given(LABELS, COUNTS, COUNTS, st.integers(0, 100))
-def test_a_smaller_count_takes_a_subset(
+def test_smaller_count_draws_a_subset(
     labels: Labels, counts: Labels, others: Labels, seed: int
 ) -> None:
     large = take_per_class(labels, np.maximum(counts, others), np.random.default_rng(seed))
@@ -72,7 +72,7 @@ def test_a_smaller_count_takes_a_subset(
     assert set(small.tolist()) <= set(large.tolist())
 
 
-def test_takes_every_sample_of_a_class_equally_often() -> None:
+def test_draws_every_sample_of_a_class_equally_often() -> None:
     labels = np.arange(20) % 2
     hits = np.zeros(20)
     rng = np.random.default_rng(0)

@@ -172,7 +172,9 @@ def test_classes_can_be_a_subset(settings: SourceSettings) -> None:
     assert source.num_classes == 2
 
 
-def test_missing_data_say_what_to_fetch(settings: SourceSettings, tmp_path: Path) -> None:
+def test_error_for_missing_data_names_what_to_fetch(
+    settings: SourceSettings, tmp_path: Path
+) -> None:
     nowhere = _settings(settings.source, tmp_path / "nowhere")
     status = source_status(nowhere)
     assert status.digest == f"missing:{settings.source}"
@@ -210,7 +212,7 @@ def test_a_malformed_line_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SourceSettings]:
-    """Writes a small data set in CIFAR's layout; its files are the known ones to torchvision."""
+    """Writes a small data set in CIFAR's layout; torchvision accepts its checksums."""
 
     def write(name: str) -> SourceSettings:
         _cifar(tmp_path, name)
@@ -252,22 +254,36 @@ def test_cifar_in_its_own_layout(
     assert source.digest == source_status(settings).digest
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x04broken", pickle.dumps(Path("x"))], ids=len)
-def test_a_corrupt_batch_of_cifar_is_named(
-    content: bytes, cifar: Callable[[str], SourceSettings], tmp_path: Path
+class _Intruder:
+    """Pickled, it makes a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self._path,)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04broken", None], ids=["empty", "cut", "code"])
+@pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
+def test_corrupt_file_of_cifar_is_named_and_never_unpickled(
+    name: str, content: bytes | None, cifar: Callable[[str], SourceSettings], tmp_path: Path
 ) -> None:
-    settings = cifar("cifar10")
-    (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(content)
-    with pytest.raises(InputError, match="data_batch_3' is corrupt: delete it, then fetch"):
+    settings, mark = cifar("cifar10"), tmp_path / "mark"
+    if content is None:
+        content = pickle.dumps(_Intruder(mark))
+    (tmp_path / "cifar-10-batches-py" / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}' is corrupt: delete it, then fetch"):
         load_source(settings)
+    assert not mark.exists()
 
 
-def test_missing_cifar_tells_of_the_download(tmp_path: Path) -> None:
+def test_missing_cifar_names_the_download_setting(tmp_path: Path) -> None:
     with pytest.raises(DataNotFound, match=r"or set \[data.download\] to true"):
         load_source(SourceSettings(source="cifar10", root=str(tmp_path)))
 
 
-# -- sources of others ----------------------------------------------------------------------
+# -- sources of other packages -------------------------------------------------------------
 
 
 class _Entry:
@@ -280,7 +296,7 @@ class _Entry:
         return lambda settings: self._made
 
 
-def test_another_package_adds_a_source(
+def test_entry_point_adds_a_source(
     make_source: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_source(name="mine")
@@ -289,16 +305,16 @@ def test_another_package_adds_a_source(
     assert source_status(SourceSettings(source="mine")).digest == source.digest
 
 
-def test_a_source_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entry_point_that_returns_no_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "user_sources", lambda: {"mine": _Entry(3)})
     with pytest.raises(InputError, match=r"must return a .*Source, but"):
         load_source(SourceSettings(source="mine"))
 
 
-def test_no_package_adds_a_source_here() -> None:
+def test_no_entry_point_is_installed_here() -> None:
     assert plugins.user_source_names() == ()
 
 
-def test_a_setting_that_means_nothing_is_refused() -> None:
+def test_ignored_setting_is_refused() -> None:
     with pytest.raises(InputError, match=r"\[data.image_size\] is not a setting of 'digits'"):
         load_source(SourceSettings(source="digits", image_size=4))

@@ -42,7 +42,7 @@ def test_a_csv_of_bare_numbers(tmp_path: Path) -> None:
     assert read_observed_labels(tmp_path / "a.csv", None, TRUE, 3).tolist() == NOISY.tolist()
 
 
-def test_another_order_shows_the_first_differing_index(tmp_path: Path) -> None:
+def test_labels_in_another_order_are_refused_at_the_first_difference(tmp_path: Path) -> None:
     path, key = _write(tmp_path, "pt")
     turned = np.array([0, 1, 1, 2, 0])
     with pytest.raises(
@@ -80,7 +80,7 @@ def test_a_broken_file_is_refused(kind: str, tmp_path: Path) -> None:
         read_observed_labels(path, None, TRUE, 3)
 
 
-def test_an_unknown_key_shows_those_there_are(tmp_path: Path) -> None:
+def test_unknown_key_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     path, _ = _write(tmp_path, "npz")
     with pytest.raises(InputError, match=r"holds \('clean_label', 'worse_label'\), but got 'bad'"):
         read_observed_labels(path, "bad", TRUE, 3)

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
 from scipy import stats
 
+from dynaloss.config import DataConfig, NoiseConfig
+from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.data.bias.noise import observed_labels
 from dynaloss.data.bias.noise.asymmetric import (
     CIFAR10_CLASSES,
     CIFAR100_SUPERCLASSES,
@@ -14,7 +21,9 @@ from dynaloss.data.bias.noise.asymmetric import (
 from dynaloss.data.bias.noise.flip import flip_labels
 from dynaloss.data.bias.noise.instance import instance_labels
 from dynaloss.data.bias.noise.uniform import uniform_transition_matrix
+from dynaloss.data.sources import Source
 from dynaloss.errors import InputError
+from dynaloss.learning.streams import Streams
 
 CIFAR100 = tuple(sorted(name for group in CIFAR100_SUPERCLASSES for name in group))
 # Superclass of each class of CIFAR-100, as the data set itself numbers them.
@@ -122,3 +131,56 @@ def test_noise_follows_its_stream(kind: str) -> None:
         return instance_labels(images, labels, 2, 0.4, _rng(seed)).tolist()
 
     assert draw(0) == draw(0) != draw(1)
+
+
+class _ShiftConfig(NoiseConfig):
+    by: int = Field(default=1, ge=1)
+
+
+def _shift(
+    noise: _ShiftConfig, source: Source, rows: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    hit = rng.random(len(rows)) < noise.rate
+    return (source.pool.labels[rows] + noise.by * hit) % source.num_classes
+
+
+@pytest.fixture
+def shift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind of noise with a setting of its own, for one test."""
+    assert "shift" not in NOISES
+    kind = NoiseKind(
+        name="shift", description="", settings=_ShiftConfig, observe=_shift, uses=("rate", "by")
+    )
+    monkeypatch.setitem(NOISES._kinds, "shift", kind)
+
+
+@pytest.mark.usefixtures("shift")
+def test_another_kind_is_validated_and_drawn_by_its_registration(
+    make_source: Callable[..., Source],
+) -> None:
+    noise = {"kind": "shift", "rate": 1.0, "by": 2}
+    config = DataConfig.model_validate({"noise": noise})
+    source = make_source()
+    labels = observed_labels(config.noise, source, np.arange(5), Streams(base_seed=0, seed=0))
+    assert labels.tolist() == ((source.pool.labels[:5] + 2) % 4).tolist()
+    assert config.noise.label == "shift 1"
+    assert config.model_dump()["noise"]["by"] == 2
+
+
+@pytest.mark.usefixtures("shift")
+@pytest.mark.parametrize(
+    ("noise", "problem"),
+    [
+        ({"kind": "shift", "by": 0}, r"noise.by\n .*greater than or equal to 1"),
+        ({"kind": "flip", "by": 1}, r"noise.by\n .*not permitted"),
+    ],
+    ids=["rule", "other kind"],
+)
+def test_settings_are_those_of_the_kind(noise: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        DataConfig.model_validate({"noise": noise})
+
+
+def test_unknown_kind_is_refused() -> None:
+    with pytest.raises(ValidationError, match="symmetric"):
+        NoiseConfig(kind="symetric")

@@ -30,7 +30,7 @@ def split(samples: LabelledImages, views: Views) -> ResidentSplit:
     return ResidentSplit(samples, views, torch.device("cpu"))
 
 
-def test_batches_bear_the_samples_asked_for(
+def test_batches_hold_the_requested_samples(
     split: ResidentSplit, samples: LabelledImages, views: Views
 ) -> None:
     for batch, indices in zip(split.batches(INDICES, weak=True), INDICES, strict=True):
@@ -46,7 +46,7 @@ def test_labels_are_those_of_the_samples(split: ResidentSplit, samples: Labelled
     assert split.true_labels.tolist() == samples.true.tolist()
 
 
-def test_asking_for_the_weak_view_leaves_the_strong_one_as_it_is(split: ResidentSplit) -> None:
+def test_weak_view_does_not_change_the_strong_one(split: ResidentSplit) -> None:
     runs = [
         [
             batch.strong

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from dynaloss.config import DataConfig, NoiseConfig
 from dynaloss.data.sources import ImageArrays, Source, SourceSettings, load_source
 
 MakeSource = Callable[..., Source]
@@ -15,7 +16,7 @@ DIGITS = SourceSettings(source="digits")
 
 
 @pytest.mark.parametrize("name", ["digits"])
-def test_source_holds_what_it_promises(name: str) -> None:
+def test_arrays_of_a_source_are_consistent(name: str) -> None:
     source = load_source(SourceSettings(source=name))
     images, labels = source.pool.images, source.pool.labels
     assert source.name == name
@@ -42,10 +43,17 @@ def test_digits_are_those_of_sklearn() -> None:
 
 
 def test_digest_of_digits_is_stable() -> None:
-    """Trial keys hang on it."""
+    """Trial keys depend on it."""
     digest = "ac2213023a1dd19f8222ec82825f32c3504d17957813b2fdf14736bb5f12f150"
     assert load_source(DIGITS).digest == digest
     assert load_source(DIGITS).digest == digest
+
+
+def test_settings_of_one_source_share_a_key() -> None:
+    noisy = DataConfig(noise=NoiseConfig(rate=0.4), imbalance_factor=10.0)
+    assert noisy.source_key == DataConfig().source_key == DIGITS.source_key
+    others = [DataConfig(root="elsewhere"), DataConfig(memory="stream"), DataConfig(num_classes=5)]
+    assert len({settings.source_key for settings in (DIGITS, *others)}) == 4
 
 
 def _with(source: Source, part: str, field: str) -> Source:

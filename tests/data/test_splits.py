@@ -51,7 +51,7 @@ def _make(source: Source, settings: DataConfig, seed: int = 0) -> TrialSplits:
 
 
 def _numbers(samples: LabelledImages | None) -> NDArray[np.int64]:
-    """The numbers that the images bear."""
+    """The numbers of the images."""
     if samples is None:
         return np.zeros(0, dtype=np.int64)
     pixels = samples.images[:, 0, 0].astype(np.int64)
@@ -141,7 +141,7 @@ def test_validation_is_stratified_by_observed_label(make_source: MakeSource) -> 
 
 
 @pytest.mark.parametrize("kind", ["observed", "clean"])
-def test_validation_is_scored_against_the_labels_asked_for(
+def test_validation_is_scored_against_the_configured_labels(
     kind: str, make_source: MakeSource
 ) -> None:
     splits = _make(make_source(), _changed(BIASED, validation_labels=kind))
@@ -247,7 +247,7 @@ def test_asymmetric_noise_follows_the_map(make_source: MakeSource) -> None:
     }  # fmt: skip
 
 
-def test_labels_of_a_file_go_with_their_images(make_source: MakeSource, tmp_path: Path) -> None:
+def test_labels_of_a_file_stay_with_their_images(make_source: MakeSource, tmp_path: Path) -> None:
     source = make_source()
     in_file = np.roll(source.pool.labels, 1)
     np.save(tmp_path / "a.npy", in_file)
@@ -341,7 +341,7 @@ def test_equal_images_across_roles_are_counted_by_their_content(make_source: Mak
     assert min(splits.record["equal_images"].values()) > 0
 
 
-def test_training_on_what_equals_validation_or_test_can_be_left_out(
+def test_training_can_leave_out_images_of_validation_and_test(
     make_source: MakeSource,
 ) -> None:
     source, dropped = _with_twins(make_source()), _changed(BIASED, equal_images="drop")
@@ -367,7 +367,7 @@ def test_without_equal_images_there_is_nothing_to_drop(make_source: MakeSource) 
     ],
     ids=["noise", "validation"],
 )
-def test_a_class_that_training_would_not_observe_is_refused(
+def test_class_without_an_observed_training_label_is_refused(
     change: dict[str, Any], make_source: MakeSource
 ) -> None:
     changed = _changed(PLAIN, **change)

@@ -23,7 +23,7 @@ INDICES = [torch.tensor([5, 1, 3]), torch.tensor([0, 2])]
 
 @pytest.fixture
 def samples(tmp_path: Path) -> LabelledImages:
-    """Images of sides 20 and 30 that bear ten times their number in red, and shade in green."""
+    """Images of sides 20 and 30 with ten times their number in red, and shade in green."""
     for n in range(6):
         pixels = np.full((20, 30, 3), 10 * n + 10, dtype=np.uint8)
         pixels[..., 1] = np.arange(30) * 8
@@ -48,7 +48,7 @@ def _strong(split: StreamedSplit, seed: int = 0) -> list[Tensor]:
     ]
 
 
-def test_batches_bear_the_samples_asked_for(samples: LabelledImages, views: Views) -> None:
+def test_batches_hold_the_requested_samples(samples: LabelledImages, views: Views) -> None:
     split = StreamedSplit(samples, views, CPU, num_workers=0)
     for batch, indices in zip(split.batches(INDICES, weak=True), INDICES, strict=True):
         assert torch.equal(batch.indices, indices)
@@ -77,7 +77,7 @@ def test_the_strong_view_follows_its_stream(samples: LabelledImages, views: View
     assert torch.equal(torch.default_generator.get_state(), state)
 
 
-def test_a_pass_left_early_leaves_the_next_whole(samples: LabelledImages, views: Views) -> None:
+def test_pass_left_early_does_not_shorten_the_next(samples: LabelledImages, views: Views) -> None:
     split = StreamedSplit(samples, views, CPU, num_workers=0)
     batches = split.batches(INDICES, weak=True)
     next(batches)
@@ -92,7 +92,7 @@ def test_strong_view_needs_a_stream(samples: LabelledImages, views: Views) -> No
         list(split.batches(INDICES, strong=True))
 
 
-def test_random_boxes_lie_inside_with_the_shape_that_is_meant() -> None:
+def test_random_boxes_lie_inside_with_the_intended_shape() -> None:
     image, rng = Image.new("RGB", (60, 40)), np.random.default_rng(0)
     boxes = np.array([random_box(image, rng) for _ in range(2000)])
     top, left, height, width = boxes.T

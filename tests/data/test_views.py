@@ -44,7 +44,7 @@ def test_crop_is_that_of_the_padded_image(generator: torch.Generator) -> None:
     assert stats.chisquare(counts).pvalue > 1e-3
 
 
-def test_crop_takes_each_image_from_itself(generator: torch.Generator) -> None:
+def test_crop_mixes_no_images(generator: torch.Generator) -> None:
     images = torch.arange(1, 41, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 2, 8, 8)
     cropped = random_crop(images, 3, generator)
     assert torch.equal(cropped.flatten(1).max(dim=1).values, images[:, 0, 0, 0])
@@ -69,7 +69,7 @@ def test_weak_view_normalises_and_nothing_else(make_source: MakeSource) -> None:
 
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("crop_padding", [0, 1])
-def test_strong_view_does_what_suits_the_source(
+def test_strong_view_uses_the_defaults_of_the_source(
     crop_padding: int, flip: bool, make_source: MakeSource, generator: torch.Generator
 ) -> None:
     """100 images give every crop and mirror image, of those that are allowed, at least once."""
@@ -92,7 +92,7 @@ def test_same_stream_same_view(make_source: MakeSource) -> None:
     assert not torch.equal(first, other)
 
 
-def test_settings_come_before_what_suits_the_source(make_source: MakeSource) -> None:
+def test_settings_override_the_defaults_of_the_source(make_source: MakeSource) -> None:
     settings = ViewsConfig(augment="randaugment", cutout=3, crop_padding=0, flip=False)
     views = Views.of_source(make_source(flip=True), torch.device("cpu"), settings)
     assert (views.crop_padding, views.flip) == (0, False)

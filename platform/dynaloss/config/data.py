@@ -20,7 +20,7 @@ def _known_source(name: str) -> str:
 
 
 class NoiseConfig(Settings):
-    """How observed labels come to differ from true ones.
+    """How observed labels differ from true ones.
 
     A kind with settings of its own derives its class from this one.
     """
@@ -34,7 +34,7 @@ class NoiseConfig(Settings):
     map: str | None = Field(
         default=None,
         description="For asymmetric: what each class is mistaken for, such as '9>1, cat<>dog', by "
-        "number or name; null takes the usual map of CIFAR, or else the next class.",
+        "number or name; null uses the map of CIFAR, or the next class.",
     )
     path: PathText = Field(
         default=None,
@@ -102,11 +102,11 @@ class ViewsConfig(Settings):
     crop_padding: int | None = Field(
         default=None,
         ge=0,
-        description="Padding of the random crop, in pixels; null takes what suits the source.",
+        description="Padding of the random crop, in pixels; null: the default of the source.",
     )
     flip: bool | None = Field(
         default=None,
-        description="Whether half of the images are mirrored; null takes what suits the source.",
+        description="Whether half of the images are mirrored; null: the default of the source.",
     )
     mixup: Real = Field(
         default=0.0,
@@ -127,12 +127,12 @@ class SourceSettings(Settings):
     )
     train: str | None = Field(
         default=None,
-        description="Training file or folder below data.root; null takes the usual name.",
+        description="Training file or folder below data.root; null uses the usual name.",
     )
     test: str | None = Field(
         default=None,
-        description="Test file or folder below data.root; null takes the usual name, and '' "
-        "stands for none: then data.test_fraction is kept for the test.",
+        description="Test file or folder below data.root; null uses the usual name, and '' "
+        "means none: then data.test_fraction is kept for the test.",
     )
     download: bool = Field(
         default=False, description="Whether to fetch missing files, where the source can."
@@ -140,7 +140,7 @@ class SourceSettings(Settings):
     image_size: int | None = Field(
         default=None,
         ge=4,
-        description="Side of the images in pixels, for images of any size; null takes the "
+        description="Side of the images in pixels, for images of any size; null uses the "
         "usual one.",
     )
     num_classes: int | None = Field(
@@ -175,7 +175,7 @@ class DataConfig(SourceSettings):
     n_max: int | None = Field(
         default=None,
         ge=1,
-        description="Training images of the largest class, at least 1; null takes all there are.",
+        description="Training images of the largest class, at least 1; null keeps all.",
     )
     test_fraction: Real = Field(
         default=0.25,

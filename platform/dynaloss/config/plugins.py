@@ -1,4 +1,4 @@
-"""Data sources that other packages add; loads without torch and numpy."""
+"""Data sources of other packages; loads without torch and numpy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 GROUP = "dynaloss.sources"
-"""Entry point group: name of a source, and a callable that takes `SourceSettings`."""
+"""Entry point group: name of a source, and a callable of `SourceSettings`."""
 
 
 @cache
@@ -16,5 +16,5 @@ def user_sources() -> dict[str, EntryPoint]:
 
 
 def user_source_names() -> tuple[str, ...]:
-    """Names that other packages add to the data sources, in order."""
+    """Names of the data sources of other packages, in order."""
     return tuple(sorted(user_sources()))

@@ -27,7 +27,7 @@ class SourceStatus:
 
     Attributes:
         digest: Digest of its content, or a placeholder that no content has.
-        missing: What to fetch and where to put it; None where the data are there.
+        missing: What to fetch and where to put it; None where nothing is missing.
     """
 
     digest: str

@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-# Raise this when decoding changes, so that former folders are not read.
+# Raise this when decoding changes, so that older folders are not read.
 _LAYOUT = "1"
 
 

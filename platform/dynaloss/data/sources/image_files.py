@@ -1,4 +1,4 @@
-"""Images that stay in their files until they are asked for."""
+"""Images read from their files on demand."""
 
 from __future__ import annotations
 

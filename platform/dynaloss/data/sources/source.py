@@ -20,7 +20,7 @@ Images = Bytes | ImageFiles
 
 
 class DataNotFound(InputError):  # noqa: N818 - a state that planning handles
-    """The files of a source are not there; the message says what to fetch, and where to."""
+    """The files of a source are missing; the message names what to fetch, and the place for it."""
 
 
 def data_folder(settings: SourceSettings, fetch: str) -> Path:
@@ -28,7 +28,7 @@ def data_folder(settings: SourceSettings, fetch: str) -> Path:
 
     Args:
         settings: Name the folder.
-        fetch: What to fetch where there is none, for the error.
+        fetch: What to fetch if it is missing, for the error.
 
     Raises:
         DataNotFound: If `root` is not given or does not exist.

@@ -12,7 +12,7 @@ from dynaloss.data.views.weak_and_strong import Views
 from dynaloss.learning.batches import Batch
 
 Pixels = tuple[Tensor | None, Tensor | None]
-"""uint8 images of a batch for the weak and for the strong view; None where not asked for."""
+"""uint8 images of a batch for the weak and for the strong view; None where not requested."""
 
 
 class BatchedSplit:
@@ -48,7 +48,7 @@ class BatchedSplit:
         strong: bool = False,
         generator: torch.Generator | None = None,
     ) -> Iterator[Batch]:
-        """Yields a batch per tensor of indices, with the views that are asked for."""
+        """Yields a batch per tensor of indices, with the requested views."""
         if strong and generator is None:
             raise ValueError("`generator` must be given for the strong view.")
         stream = generator if strong else None

@@ -83,7 +83,7 @@ class StreamedSplit(BatchedSplit):
 
 
 def _items(indices: Sequence[Tensor], weak: bool, generator: torch.Generator | None) -> _Plan:
-    """(position, seed of the strong view or None, whether the weak view is asked for)."""
+    """(position, seed of the strong view or None, whether the weak view is requested)."""
     positions = [chosen.tolist() for chosen in indices]
     seeds: Iterator[int | None] = repeat(None)
     if generator is not None:

@@ -2,7 +2,7 @@
 
 Images are uint8, shape (N, channels, height, width), with 1 or 3 channels; magnitudes are float64,
 shape (N,). Every operation equals torchvision's of that name with the same magnitude. What moves
-pixels takes the nearest one, and zeros come in.
+pixels reads the nearest one, and fills with zeros.
 """
 
 from __future__ import annotations

@@ -55,9 +55,9 @@ class Views:
         return (images.float() / 255 - self.mean) / self.std
 
     def strong(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Crops, mirrors, augments and cuts out at random, where asked for; normalises.
+        """Crops, mirrors, augments and cuts out at random, as configured; normalises.
 
-        The paper's order; what is not asked for draws nothing.
+        The order of the paper; a step that is off draws nothing.
         """
         if self.crop_padding:
             images = random_crop(images, self.crop_padding, generator)
@@ -70,7 +70,7 @@ class Views:
 
 
 def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Shifts each image by up to `padding` pixels in both directions; zeros come in.
+    """Shifts each image by up to `padding` pixels in both directions; zeros fill the gap.
 
     Equals padding by `padding` and cropping to the former size at a random place per image.
     """

@@ -19,7 +19,7 @@ def check_noise(noise: NoiseConfig, source: Source) -> None:
     """Refuses noise that cannot be put on `source`, whatever the seed.
 
     Raises:
-        InputError: If the label file or the class map does not fit, or the images are not at hand.
+        InputError: If the label file or the class map does not fit, or images are not in memory.
     """
     check = NOISES[noise.kind].check
     if check is not None:

@@ -112,7 +112,7 @@ def _read(path: Path, settings: SourceSettings) -> tuple[Bytes, Ints, list[str]]
     if settings.num_classes:
         rows = np.flatnonzero(labels < settings.num_classes)
     if not len(rows):
-        raise InputError(f"'{path}' must hold at least one image of the classes asked for")
+        raise InputError(f"'{path}' must hold at least one image of the requested classes")
     images = _images(path, table[image].take(pa.array(rows)), settings.image_size)
     return images, labels[rows], _class_names(table.schema.metadata, label)
 
