@@ -71,7 +71,7 @@ def test_where_compares_numbers_and_allows_several_values(trials: list[TrialReco
     [
         ("arm", "--where must be key=value, but got `arm`"),
         ("arm=fulll", "No trial has arm = fulll; recorded: none, full"),
-        ("machin_e=1", "Nothing is recorded under `machin_e`; did you mean `machine`"),
+        ("machin_e=1", "Nothing is recorded under `machin_e`; did you mean 'machine'"),
         ("data=1", "`data` may mean data.noise.rate, data.imbalance_factor"),
     ],
 )

@@ -104,10 +104,10 @@ class TestViews:
         [
             (("--where", "rate"), "--where must be key=value, but got `rate`"),
             (("--where", "rate=9"), "No trial has data.noise.rate = 9; recorded: 0.2, 0.4"),
-            (("--rows", "machin_"), "did you mean `machine`"),
+            (("--rows", "machin_"), "did you mean 'machine'"),
             (("--cols", "rate"), "`data.imbalance_factor` is 1.0 in one, 10.0 in the other"),
-            (("--baseline", "nome"), "Unknown baseline `nome`; did you mean `none`?"),
-            (("--metric", "more/thre"), "Unknown metric `more/thre`; did you mean `more/"),
+            (("--baseline", "nome"), "Unknown baseline `nome`; did you mean 'none'?"),
+            (("--metric", "more/thre"), "Unknown metric `more/thre`; did you mean 'more/"),
         ],
     )
     def test_bad_input_is_named(

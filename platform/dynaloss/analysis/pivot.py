@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dynaloss.analysis.wording import EMPTY
 from dynaloss.errors import InputError
 from dynaloss.studies.plan import Repeat
+from dynaloss.studies.reading.problems import did_you_mean
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
 
-_FIELDS: Mapping[str, Callable[[TrialRecord], str]] = {
-    "arm": lambda record: record.arm,
-    "condition": lambda record: record.condition,
-    "seed": lambda record: str(record.seed),
-    "study": lambda record: record.study,
-    "outcome": lambda record: str(record.outcome),
-}
+_FIELDS = ("arm", "condition", "seed", "study", "outcome")
 
 
 def planned(records: Sequence[TrialRecord], plan: StoredPlan) -> list[TrialRecord]:
@@ -58,7 +52,11 @@ def select(records: Sequence[TrialRecord], where: Sequence[str]) -> list[TrialRe
         name, equals, value = demand.partition("=")
         if not (name and equals):
             raise InputError(f"--where must be key=value, but got `{demand}`.")
-        key = _the_key(records, name.strip())
+        key, *others = _keys(records, name.strip())
+        if others:
+            raise InputError(
+                f"`{name.strip()}` may mean {', '.join([key, *others])}: give one of them."
+            )
         wanted.setdefault(key, []).append(value.strip())
     for key, values in wanted.items():
         left = [r for r in records if any(_equal(_value(r, key), value) for value in values)]
@@ -86,16 +84,14 @@ def pivot(
     """
     if list(rows) == ["arm"] and list(columns) == ["condition"]:
         return [*records]
-    down, across = (_keys_of(records, names) for names in (rows, columns))
+    down, across = (
+        list(dict.fromkeys(key for name in names for key in _keys(records, name)))
+        for names in (rows, columns)
+    )
     return [
         replace(record, arm=_label(record, down), condition=_label(record, across) or "all")
         for record in records
     ]
-
-
-def _keys_of(records: Sequence[TrialRecord], names: Sequence[str]) -> list[str]:
-    keys = [key for name in names for key in _keys(records, name)]
-    return list(dict.fromkeys(keys))
 
 
 def _label(record: TrialRecord, keys: Sequence[str]) -> str:
@@ -117,38 +113,23 @@ def _short(key: str, keys: Sequence[str]) -> str:
 
 def _value(record: TrialRecord, key: str) -> str:
     if key in _FIELDS:
-        return _FIELDS[key](record)
+        return str(getattr(record, key))
     return record.parameters.get(key, record.tags.get(key, EMPTY))
-
-
-def _the_key(records: Sequence[TrialRecord], name: str) -> str:
-    found = _keys(records, name)
-    if len(found) > 1:
-        raise InputError(f"`{name}` may mean {', '.join(found)}: give one of them.")
-    return found[0]
 
 
 def _keys(records: Sequence[TrialRecord], name: str) -> list[str]:
     """The keys that a name means: itself, or otherwise those that contain it and vary."""
-    known = [*_FIELDS, *_recorded(records)]
+    recorded = (key for record in records for key in (*record.parameters, *record.tags))
+    known = list(dict.fromkeys([*_FIELDS, *recorded]))
     if name in known:
         return [name]
     parts = [key for key in known if f".{name}." in f".{key}."]
     parts = parts or [key for key in known if any(p.startswith(name) for p in key.split("."))]
     if not parts:
-        close = difflib.get_close_matches(name, known, n=1)
-        question = f"; did you mean `{close[0]}`?" if close else "."
-        raise InputError(f"Nothing is recorded under `{name}`{question}")
+        hint = did_you_mean(name, known)
+        raise InputError(f"Nothing is recorded under `{name}`{f'; {hint}' if hint else '.'}")
     varied = [key for key in parts if len({_value(record, key) for record in records}) > 1]
     return varied or parts[:1]
-
-
-def _recorded(records: Sequence[TrialRecord]) -> list[str]:
-    names: dict[str, None] = {}
-    for record in records:
-        names |= dict.fromkeys(record.parameters)
-        names |= dict.fromkeys(record.tags)
-    return [*names]
 
 
 def _equal(one: str, other: str) -> bool:

@@ -129,9 +129,9 @@ def run_query(
     found = dict(_compared_study(reader, known, source, plans or {}) for source in query.studies)
     own = next(iter(found.values())).metric
     metrics = tuple(dict.fromkeys(query.metrics or (own,)))
-    needs = _Needs.of(metrics, query, len(found))
     records = {
-        name: _planned(needs.read(reader, name), plan, note) for name, plan in found.items()
+        name: _planned(_read(reader, name, query, metrics), plan, note)
+        for name, plan in found.items()
     }
     joined, warnings = join_studies(records, force=query.force)
     chosen = pivot(select(joined, query.where), query.rows, query.columns)
@@ -143,43 +143,26 @@ def run_query(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Needs:
-    """What must be read for a query: thousands of trials hold much more.
+def _read(
+    reader: StudyReader, study: str, query: Query, metrics: Sequence[str]
+) -> list[TrialRecord]:
+    """The trials of a study with what the query needs: thousands of trials hold much more.
 
-    Attributes:
-        compared: Metrics that are compared by.
-        metrics: Metrics whose last values are needed; None for all.
-        curves: Metrics whose curves are needed.
-        diagnostics: JSON artifacts that are needed; True for all.
+    Where none has one of the metrics, all are read, so that the comparison can name them.
     """
-
-    compared: tuple[str, ...]
-    metrics: tuple[str, ...] | None
-    curves: tuple[str, ...]
-    diagnostics: tuple[str, ...] | bool
-
-    @classmethod
-    def of(cls, metrics: tuple[str, ...], query: Query, num_studies: int) -> _Needs:
-        everything = query.everything
-        with_rules, with_cost = (everything or name in query.extras for name in ("rules", "cost"))
-        curves = [name for metric in metrics for name in (metric, *curves_of(metric))]
-        return cls(
-            compared=metrics,
-            metrics=None if everything else (*metrics, *(costs.METRICS if with_cost else ())),
-            curves=(*(curves if with_rules else ()), *(costs.CURVES if with_cost else ())),
-            diagnostics=everything or (("data",) if num_studies > 1 else False),
-        )
-
-    def read(self, reader: StudyReader, study: str) -> list[TrialRecord]:
-        """The trials; with all their metrics where none has one of those wanted.
-
-        The comparison then names the metrics that exist.
-        """
-        read = partial(reader.records, study, history=self.curves, diagnostics=self.diagnostics)
-        records = read(metrics=self.metrics)
-        found = {name for record in records for name in record.metrics}
-        return records if self.metrics is None or found >= {*self.compared} else read()
+    everything = query.everything
+    with_rules, with_cost = (everything or name in query.extras for name in ("rules", "cost"))
+    curves = [name for metric in metrics for name in (metric, *curves_of(metric)) if with_rules]
+    read = partial(
+        reader.records,
+        study,
+        history=[*curves, *(costs.CURVES if with_cost else ())],
+        diagnostics=everything or (["data"] if len(query.studies) > 1 else False),
+    )
+    if everything:
+        return read()
+    records = read(metrics=[*metrics, *(costs.METRICS if with_cost else ())])
+    return records if {*metrics} <= {m for record in records for m in record.metrics} else read()
 
 
 def _compare(

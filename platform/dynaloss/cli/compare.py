@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -90,20 +90,11 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
 @figures_option("Also write every figure as PNG and PDF.")
 @workspace_options
 def compare(
-    studies: tuple[str, ...],
-    metrics: tuple[str, ...],
-    baseline: str | None,
-    rows: tuple[str, ...],
-    columns: tuple[str, ...],
-    where: tuple[str, ...],
-    include_pruned: bool,
-    force: bool,
-    extras: tuple[str, ...],
     format_: str,
-    exact: bool,
     report: Path | None,
     figures: Path | None,
     workspace: Workspace,
+    **options: Any,  # noqa: ANN401 - as the fields of a query
 ) -> None:
     """Compare the arms of each STUDY from the tracking store.
 
@@ -115,19 +106,7 @@ def compare(
     """
     from dynaloss.analysis import Query, run_query
 
-    query = Query(
-        studies=studies,
-        metrics=metrics,
-        baseline=baseline,
-        rows=rows,
-        columns=columns,
-        where=where,
-        include_pruned=include_pruned,
-        force=force,
-        exact=exact,
-        extras=extras,
-        everything=report is not None or figures is not None,
-    )
+    query = Query(**options, everything=report is not None or figures is not None)
     result = run_query(query, workspace.open_store(must_exist=True), note=_note)
     if report is not None:
         from dynaloss.analysis.report import write_report
@@ -139,7 +118,7 @@ def compare(
 
         sections = gallery(result.records, result.comparisons[0], result.components)
         click.echo(f"figures: {len(save_gallery(sections, figures))} files in {figures}", err=True)
-    print_result(result, extras, format_)
+    print_result(result, query.extras, format_)
 
 
 def _note(text: str) -> None:

@@ -7,7 +7,6 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from matplotlib.figure import Figure
@@ -16,7 +15,7 @@ from dynaloss.analysis import metric_names
 from dynaloss.analysis.figures import figure_bytes, gallery
 from dynaloss.analysis.query import Result
 from dynaloss.analysis.report.summary import summarise
-from dynaloss.analysis.statistics.comparison import Cell, Comparison
+from dynaloss.analysis.statistics.comparison import Comparison
 from dynaloss.analysis.tables.content import Table, text_table
 from dynaloss.analysis.tables.extras import EXTRAS
 from dynaloss.analysis.wording import (
@@ -63,6 +62,7 @@ def _html(result: Result, command: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["data_uri"] = _data_uri
     records, comparison = result.records, result.comparisons[0]
     table, *extras = result.tables([*EXTRAS])[0]
     return environment.get_template("report.html.j2").render(
@@ -70,12 +70,12 @@ def _html(result: Result, command: str) -> str:
         head=_head(comparison),
         summary=summarise(comparison),
         table=table,
-        details=[_detail(comparison, cell) for cell in comparison.cells],
+        details=_details(comparison),
         extras=extras,
-        sections=_sections(result),
+        sections=gallery(records, comparison, result.components),
         plans=result.plans,
         environment=_environment(records, result.study_tags),
-        data=[_data_row(records, condition) for condition in comparison.conditions],
+        data=_data(records, comparison.conditions),
         data_warnings=_data_warnings(records),
         coverage=_coverage(comparison),
         definitions=_definitions(records, comparison.metric),
@@ -101,32 +101,21 @@ def _command(comparison: Comparison, path: Path) -> str:
     return shlex.join([*words, "--report", path.name])
 
 
-def _detail(comparison: Comparison, cell: Cell) -> dict[str, str]:
-    seeds = [f"{seed}: {value_text(comparison, value)}" for seed, value in cell.seeds.items()]
-    return {
-        "condition": cell.condition,
-        "arm": cell.arm,
-        "n": f"{cell.n} of {cell.coverage.planned}",
-        "mean": mean_text(comparison, cell),
-        "ci95": interval_text(comparison, cell.ci95) if cell.ci95 else EMPTY,
-        "difference": difference_text(comparison, cell) or EMPTY,
-        "seeds": ", ".join(seeds) or EMPTY,
-    }
-
-
-def _sections(result: Result) -> list[dict[str, Any]]:
-    comparison = result.comparisons[0]
-    return [
-        {
-            "title": section.title,
-            "caption": section.caption,
-            "images": [
-                {"source": _image_source(figure), "alt": f"{section.title} at {condition}"}
-                for condition, figure in section.figures.items()
-            ],
-        }
-        for section in gallery(result.records, comparison, result.components)
-    ]
+def _details(comparison: Comparison) -> Table:
+    """Every seed of every cell."""
+    header = ("condition", "arm", "n", "mean ± std", "95 % interval", "difference", "seeds")
+    rows = []
+    for cell in comparison.cells:
+        seeds = [f"{seed}: {value_text(comparison, value)}" for seed, value in cell.seeds.items()]
+        texts = (
+            mean_text(comparison, cell),
+            interval_text(comparison, cell.ci95) if cell.ci95 else "",
+            difference_text(comparison, cell),
+            ", ".join(seeds),
+        )
+        n = f"{cell.n} of {cell.coverage.planned}"
+        rows.append((cell.condition, cell.arm, n, *(text or EMPTY for text in texts)))
+    return text_table("Every seed", header, rows)
 
 
 def _environment(
@@ -154,48 +143,44 @@ def _values_by_name(sources: Iterable[Mapping[str, str]]) -> dict[str, Counter[s
     return found
 
 
-def _image_source(figure: Figure) -> str:
-    """A data URI; an image keeps the ids and styles of one SVG out of all others."""
+def _data_uri(figure: Figure) -> str:
+    """The figure as an image, which keeps the ids and styles of its SVG to itself."""
     content = base64.b64encode(figure_bytes(figure, "svg")).decode("ascii")
     return f"data:image/svg+xml;base64,{content}"
 
 
-def _data_by_seed(records: Sequence[TrialRecord], condition: str) -> dict[int, Mapping[str, Any]]:
-    return {
-        record.seed: record.diagnostics["data"]
-        for record in records
-        if record.condition == condition and "data" in record.diagnostics
-    }
-
-
-def _data_row(records: Sequence[TrialRecord], condition: str) -> dict[str, str]:
-    seeds = _data_by_seed(records, condition)
-    found = [*seeds.values()]
-    rates = [100 * data["flip_rate"] for data in found]
-    return {
-        "condition": condition,
-        "source": ", ".join(dict.fromkeys(str(data["source"]) for data in found)) or EMPTY,
-        "train": _range([data["splits"]["train"] for data in found]),
-        "test": _range([data["splits"]["test"] for data in found]),
-        "flip_rate": _range(rates, "{:.1f} %"),
-        "true": _most_and_least(found, "true_class_counts"),
-        "observed": _most_and_least(found, "observed_class_counts"),
-        "seeds": ", ".join(map(str, sorted(seeds))) or EMPTY,
-    }
+def _data(records: Sequence[TrialRecord], conditions: Sequence[str]) -> Table:
+    """Bias of the training data under each condition; a range where the seeds differ."""
+    header = ("condition", "source", "train", "test", "labels flipped")
+    header += ("class sizes, true", "class sizes, observed", "seeds")
+    rows = []
+    for condition in conditions:
+        by_seed = {
+            record.seed: record.diagnostics["data"]
+            for record in records
+            if record.condition == condition and "data" in record.diagnostics
+        }
+        found = [*by_seed.values()]
+        texts = (
+            ", ".join(dict.fromkeys(str(data["source"]) for data in found)),
+            _range([data["splits"]["train"] for data in found]),
+            _range([data["splits"]["test"] for data in found]),
+            _range([100 * data["flip_rate"] for data in found], "{:.1f} %"),
+            _most_and_least([data["true_class_counts"] for data in found]),
+            _most_and_least([data["observed_class_counts"] for data in found]),
+            ", ".join(map(str, sorted(by_seed))),
+        )
+        rows.append((condition, *(text or EMPTY for text in texts)))
+    return text_table("Data", header, rows)
 
 
 def _range(values: Sequence[float], form: str = "{:,.0f}") -> str:
-    if not values:
-        return EMPTY
-    ends = dict.fromkeys(form.format(value) for value in (min(values), max(values)))
-    return " to ".join(ends)
+    ends = (min(values), max(values)) if values else ()
+    return " to ".join(dict.fromkeys(map(form.format, ends)))
 
 
-def _most_and_least(found: Sequence[Mapping[str, Any]], name: str) -> str:
-    if not found:
-        return EMPTY
-    most, least = (_range([end(data[name]) for data in found]) for end in (max, min))
-    return f"{most} / {least}"
+def _most_and_least(counts: Sequence[Sequence[float]]) -> str:
+    return " / ".join(_range([end(one) for one in counts]) for end in (max, min)) if counts else ""
 
 
 def _data_warnings(records: Sequence[TrialRecord]) -> list[str]:
@@ -214,24 +199,16 @@ def _data_warnings(records: Sequence[TrialRecord]) -> list[str]:
 
 def _coverage(comparison: Comparison) -> Table:
     """Number of trials per condition and outcome, of the outcomes that occur."""
-    counts = {name: _outcome_counts(comparison, name) for name in comparison.conditions}
-    shown = [
-        name
-        for name in (*Outcome, _MISSING)
-        if name is Outcome.COMPLETED or any(count[name] for count in counts.values())
-    ]
-    rows = [(name, *(str(count[outcome]) for outcome in shown)) for name, count in counts.items()]
-    return text_table("Coverage", ("condition", *map(str, shown)), rows)
-
-
-def _outcome_counts(comparison: Comparison, condition: str) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for cell in comparison.column(condition):
+    counts: Counter[tuple[str, str]] = Counter()
+    for cell in comparison.cells:
         coverage = cell.coverage
         ended = {Outcome.COMPLETED: coverage.completed, **coverage.outcomes}
-        counts.update(ended)
-        counts[_MISSING] += coverage.planned - sum(ended.values())
-    return counts
+        missing = coverage.planned - sum(ended.values())
+        counts.update({(cell.condition, o): n for o, n in {**ended, _MISSING: missing}.items()})
+    seen = {outcome for (_, outcome), count in counts.items() if count}
+    shown = [o for o in (*Outcome, _MISSING) if o in {Outcome.COMPLETED, *seen}]
+    rows = [(c, *(str(counts[c, outcome]) for outcome in shown)) for c in comparison.conditions]
+    return text_table("Coverage", ("condition", *map(str, shown)), rows)
 
 
 def _definitions(records: Sequence[TrialRecord], metric: str) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from dynaloss.analysis.statistics.comparison import Comparison
 from dynaloss.analysis.statistics.intervals import Interval, middle_weights
 
 _Array = NDArray[np.float64]
-Scores = Sequence[_Array]
+_Scores = Sequence[_Array]
 _NUM_RESAMPLES = 2_000
 
 
@@ -28,15 +28,13 @@ class Aggregate:
 
     Attributes:
         arm: Name of the arm.
-        conditions: Number of conditions that it has values in.
         iqm: Interquartile mean over all seeds and conditions, with its interval.
-        optimality_gap: How far below 1 the values are on average; None unless a share.
+        optimality_gap: Mean distance of the values to 1; None unless the metric is a share.
         improvement: Probability that it beats the baseline at a random condition with random
             seeds, ties counted half; None for the baseline itself.
     """
 
     arm: str
-    conditions: int
     iqm: tuple[float, Interval]
     optimality_gap: tuple[float, Interval] | None
     improvement: tuple[float, Interval] | None
@@ -46,22 +44,28 @@ def aggregate(comparison: Comparison) -> tuple[Aggregate, ...]:
     """Aggregates of every arm that `complete_scores` lists."""
     complete = complete_scores(comparison)
     reference = complete.get(comparison.baseline or "")
+    better = higher_is_better(comparison.metric)
+    has_gap = better and is_percent(comparison.metric)
+
+    def improvement(values: _Scores, baseline: _Scores) -> _Array:
+        sides = (values, baseline) if better else (baseline, values)
+        return probability_of_improvement(*sides)
+
     return tuple(
         Aggregate(
             arm=arm,
-            conditions=len(values),
-            iqm=_with_interval([values], lambda sides: _iqm(sides[0])),
-            optimality_gap=_gap(comparison, values),
+            iqm=_with_interval(_iqm, values),
+            optimality_gap=_with_interval(optimality_gap, values) if has_gap else None,
             improvement=None
             if reference is None or arm == comparison.baseline
-            else _improvement(comparison, values, reference),
+            else _with_interval(improvement, values, reference),
         )
         for arm, values in complete.items()
     )
 
 
 def complete_scores(comparison: Comparison) -> dict[str, list[_Array]]:
-    """Scores of every arm that has a value in every condition in which any arm has one."""
+    """_Scores of every arm that has a value in every condition in which any arm has one."""
     columns = [comparison.column(condition) for condition in comparison.conditions]
     filled = [cells for cells in columns if any(cell.n for cell in cells)]
     by_arm = zip(*filled, strict=True)
@@ -72,13 +76,13 @@ def complete_scores(comparison: Comparison) -> dict[str, list[_Array]]:
     }
 
 
-def optimality_gap(scores: Scores, target: float = 1.0) -> _Array:
-    """Mean over all values of what is missing to the target, never negative, shape () or (B,)."""
+def optimality_gap(scores: _Scores, target: float = 1.0) -> _Array:
+    """Mean distance of the values below the target to it, shape () or (B,)."""
     missing = np.maximum(target - np.concatenate(scores, axis=-1), 0.0)
     return np.asarray(missing.mean(axis=-1))
 
 
-def probability_of_improvement(scores: Scores, reference: Scores) -> _Array:
+def probability_of_improvement(scores: _Scores, reference: _Scores) -> _Array:
     """Mean over the conditions of P(value > reference) + P(equal) / 2, shape () or (B,).
 
     Within a condition that is the Mann-Whitney statistic divided by the number of pairs.
@@ -90,40 +94,24 @@ def probability_of_improvement(scores: Scores, reference: Scores) -> _Array:
     return np.asarray(np.mean(shares, axis=0))
 
 
-def performance_profile(scores: Scores, thresholds: Sequence[float]) -> _Array:
+def performance_profile(scores: _Scores, thresholds: Sequence[float]) -> _Array:
     """Share of the values above each threshold, conditions weighted equally."""
     tau = np.asarray(thresholds, dtype=np.float64)
     shares: _Array = np.mean([np.mean(x[:, None] > tau, axis=0) for x in scores], axis=0)
     return shares
 
 
-def _gap(comparison: Comparison, scores: Scores) -> tuple[float, Interval] | None:
-    if not (is_percent(comparison.metric) and higher_is_better(comparison.metric)):
-        return None
-    return _with_interval([scores], lambda s: optimality_gap(s[0]))
-
-
-def _improvement(
-    comparison: Comparison, scores: Scores, reference: Scores
-) -> tuple[float, Interval]:
-    sign = 1 if higher_is_better(comparison.metric) else -1
-    signed = [[sign * x for x in side] for side in (scores, reference)]
-    return _with_interval(signed, lambda s: probability_of_improvement(s[0], s[1]))
-
-
-def _iqm(scores: Scores) -> _Array:
+def _iqm(scores: _Scores) -> _Array:
     values = np.sort(np.concatenate(scores, axis=-1), axis=-1)
     return np.asarray(values @ middle_weights(values.shape[-1]))
 
 
-def _with_interval(
-    sides: Sequence[Scores], statistic: Callable[[Sequence[Scores]], _Array]
-) -> tuple[float, Interval]:
+def _with_interval(statistic: Callable[..., _Array], *sides: _Scores) -> tuple[float, Interval]:
     """The statistic, and the percentile interval over seeds resampled within conditions."""
     rng = np.random.default_rng(0)
     drawn = [
         [x[rng.integers(len(x), size=(_NUM_RESAMPLES, len(x)))] for x in scores]
         for scores in sides
     ]
-    low, high = np.quantile(statistic(drawn), [0.025, 0.975])
-    return float(statistic(sides)), (float(low), float(high))
+    low, high = np.quantile(statistic(*drawn), [0.025, 0.975])
+    return float(statistic(*sides)), (float(low), float(high))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from dynaloss.analysis.statistics.intervals import (
 )
 from dynaloss.analysis.statistics.significance import holm
 from dynaloss.errors import InputError
+from dynaloss.studies.reading.problems import did_you_mean, listed
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 _SeedRecords = Mapping[int, TrialRecord]
@@ -199,12 +199,12 @@ def _check(
     completed = [record for record in records if record.outcome in counted]
     if not completed:
         raise InputError(_nothing_completed(records))
-    problems = []
-    metrics = {name for record in completed for name in record.metrics}
-    if metric not in metrics:
-        problems.append(_unknown("metric", metric, sorted(metrics)))
-    if baseline is not None and baseline not in arms:
-        problems.append(_unknown("baseline", baseline, arms))
+    metrics = sorted({name for record in completed for name in record.metrics})
+    problems = [
+        f"Unknown {kind} `{name}`; {did_you_mean(name, known) or f'known: {listed(known)}.'}"
+        for kind, name, known in (("metric", metric, metrics), ("baseline", baseline, arms))
+        if name is not None and name not in known
+    ]
     if problems:
         raise InputError(problems)
 
@@ -215,12 +215,6 @@ def _nothing_completed(records: Sequence[TrialRecord]) -> str:
     counts = Counter(record.outcome for record in records)
     seen = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
     return f"Study `{records[0].study}` has no completed trial to compare: {seen}."
-
-
-def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    remedy = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known) or 'none'}."
-    return f"Unknown {kind} `{name}`; {remedy}"
 
 
 def _group(records: Sequence[TrialRecord]) -> dict[tuple[str, str], dict[int, TrialRecord]]:
@@ -248,16 +242,12 @@ def _one_of(known: TrialRecord, record: TrialRecord) -> TrialRecord:
 
 
 def _differing(one: TrialRecord, other: TrialRecord) -> str:
-    names = sorted(
-        name
-        for name in one.parameters.keys() | other.parameters.keys()
-        if one.parameters.get(name) != other.parameters.get(name)
-    )
-    shown = ", ".join(
-        f"`{name}` is {one.parameters.get(name)} in one, {other.parameters.get(name)} in the other"
-        for name in names[:3]
-    )
-    return shown or f"keys {one.key} and {other.key}"
+    pairs = [
+        (name, one.parameters.get(name), other.parameters.get(name))
+        for name in sorted(one.parameters.keys() | other.parameters.keys())
+    ]
+    texts = [f"`{name}` is {a} in one, {b} in the other" for name, a, b in pairs if a != b]
+    return ", ".join(texts[:3]) or f"keys {one.key} and {other.key}"
 
 
 def _column(

@@ -1,9 +1,9 @@
-"""What each component contributes: main effects, interactions, exact Shapley values."""
+"""Effects of the components: main effects, interactions, exact Shapley values."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -27,8 +27,8 @@ KINDS: Mapping[str, str] = {
 
 _MOST_EXACT = 6
 _Subset = frozenset[str]
-_Outcomes = Mapping[_Subset, float]
-_Contrast = Callable[[_Outcomes], float]
+_Weights = Mapping[_Subset, float]
+"""An effect: the weight of each arm that it needs, by the components that are on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Effect:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves zero out."""
+        """Whether the interval excludes zero."""
         return excludes_zero(self.ci95)
 
 
@@ -61,32 +61,43 @@ def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Eff
     """Every effect that the arms of a comparison allow, per condition and pooled.
 
     Main effects need arms in which the components are balanced and orthogonal, as in full and
-    regular fractional factorials; interactions and Shapley values all 2^k arms. Pooled effects
-    are means over the conditions, seed by seed.
+    regular fractional factorials; interactions and Shapley values need all 2^k arms. Pooled
+    effects are means over the conditions, seed by seed.
 
     Args:
         comparison: The table.
         components: Names of the components; by default read off the names of the arms.
     """
     components = components or infer_components(comparison.arms)
-    sets = component_sets(comparison.arms, components)
-    if not components or len(sets) < 2:
+    arms = {subset: arm for arm, subset in component_sets(comparison.arms, components).items()}
+    if not components or len(arms) < 2:
         return ()
     found = []
-    for kind, name, needed, contrast in _contrasts(components, {*sets.values()}):
+    for kind, name, weights in _contrasts(components, [*arms]):
         by_condition = {
-            condition: _by_seed(comparison, condition, sets, needed, contrast)
+            condition: _by_seed(comparison, condition, arms, weights)
             for condition in comparison.conditions
         }
         known = [seeds for seeds in by_condition.values() if seeds]
         if len(known) > 1:
             by_condition[POOLED] = _pooled(known)
-        found += [_effect(kind, name, *item) for item in by_condition.items() if item[1]]
+        for condition, seeds in by_condition.items():
+            if values := [*seeds.values()]:
+                found.append(
+                    Effect(
+                        kind=kind,
+                        name=name,
+                        condition=condition,
+                        n=len(values),
+                        mean=mean(values),
+                        ci95=mean_interval(values),
+                    )
+                )
     return tuple(found)
 
 
 def infer_components(arms: Sequence[str]) -> tuple[str, ...]:
-    """Components whose design would name arms so, in order of appearance."""
+    """Components of the design that names arms this way, in order of appearance."""
     names: dict[str, None] = {}
     for arm in arms:
         if arm.endswith("-only"):
@@ -101,111 +112,67 @@ def infer_components(arms: Sequence[str]) -> tuple[str, ...]:
 
 def component_sets(arms: Sequence[str], components: Sequence[str]) -> dict[str, _Subset]:
     """The components that each arm of a design has switched on, by the name of the arm."""
-    sizes = range(len(components) + 1)
-    names = {
-        arm_name(subset, components): frozenset(subset)
-        for size in sizes
-        for subset in combinations(components, size)
-    }
+    names = {arm_name(tuple(s), components): frozenset(s) for s in _subsets(components)}
     return {arm: names[arm] for arm in arms if arm in names}
 
 
+def _subsets(components: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    sizes = range(len(components) + 1)
+    return (subset for size in sizes for subset in combinations(components, size))
+
+
 def _contrasts(
-    components: Sequence[str], present: set[_Subset]
-) -> Iterator[tuple[str, str, set[_Subset], _Contrast]]:
-    """Kind, name, the arms that it needs, and the effect as a function of their values."""
+    components: Sequence[str], present: Sequence[_Subset]
+) -> Iterator[tuple[str, str, _Weights]]:
+    """Kind and name of every effect that the arms present allow, with the weights of its arms."""
     complete = len(present) == 2 ** len(components)
     if complete and len(components) <= _MOST_EXACT:
         for name in components:
-            yield "shapley", name, present, _shapley(name, components)
+            yield "shapley", name, _shapley(name, components)
     if _orthogonal(components, present):
         for name in components:
-            yield "main", name, present, _main(name)
+            share = 2 / len(present)
+            yield "main", name, {s: share if name in s else -share for s in present}
     if complete:
-        for one, other in combinations(components, 2):
-            yield "interaction", f"{one} × {other}", present, _interaction(one, other)
-    everything, nothing = frozenset(components), frozenset[str]()
-    for kind, base in (("taken away", everything), ("alone", nothing)):
+        for pair in combinations(components, 2):
+            share = 4 / len(present)
+            signs = {s: share * (1 if len(s & {*pair}) != 1 else -1) for s in present}
+            yield "interaction", " × ".join(pair), signs
+    for kind, base in (("taken away", frozenset(components)), ("alone", frozenset[str]())):
         for name in components:
-            pair = (base - {name}, base | {name})
-            if {*pair} <= present and len(components) > 1:
-                yield kind, name, {*pair}, _pair(*pair)
+            weights = {base | {name}: 1.0, base - {name}: -1.0}
+            if weights.keys() <= {*present} and len(components) > 1:
+                yield kind, name, weights
 
 
-def _orthogonal(components: Sequence[str], present: set[_Subset]) -> bool:
+def _orthogonal(components: Sequence[str], present: Iterable[_Subset]) -> bool:
     """Whether every component is on in half of the arms, whatever any other is."""
     signs = np.array([[1 if c in s else -1 for c in components] for s in present])
     design = np.column_stack([np.ones(len(signs)), signs])
     return bool(np.array_equal(design.T @ design, len(signs) * np.eye(design.shape[1])))
 
 
-def _main(name: str) -> _Contrast:
-    def contrast(values: _Outcomes) -> float:
-        on = [value for subset, value in values.items() if name in subset]
-        off = [value for subset, value in values.items() if name not in subset]
-        return mean(on) - mean(off)
-
-    return contrast
-
-
-def _interaction(one: str, other: str) -> _Contrast:
-    def contrast(values: _Outcomes) -> float:
-        parts = [{s: v for s, v in values.items() if (other in s) is on} for on in (True, False)]
-        with_other, without = (_main(one)(part) for part in parts)
-        return with_other - without
-
-    return contrast
-
-
-def _shapley(name: str, components: Sequence[str]) -> _Contrast:
+def _shapley(name: str, components: Sequence[str]) -> _Weights:
     """Exact Shapley value (Shapley, "A Value for n-Person Games", 1953)."""
     k = len(components)
-    others = [component for component in components if component != name]
-    subsets = [frozenset(s) for size in range(k) for s in combinations(others, size)]
-
-    def weight(size: int) -> float:
-        return math.factorial(size) * math.factorial(k - size - 1) / math.factorial(k)
-
-    def contrast(values: _Outcomes) -> float:
-        return math.fsum(weight(len(s)) * (values[s | {name}] - values[s]) for s in subsets)
-
-    return contrast
-
-
-def _pair(without: _Subset, with_it: _Subset) -> _Contrast:
-    return lambda values: values[with_it] - values[without]
+    weights: dict[_Subset, float] = {}
+    for subset in map(frozenset, _subsets([c for c in components if c != name])):
+        size = len(subset)
+        weight = math.factorial(size) * math.factorial(k - size - 1) / math.factorial(k)
+        weights |= {subset | {name}: weight, subset: -weight}
+    return weights
 
 
 def _by_seed(
-    comparison: Comparison,
-    condition: str,
-    sets: Mapping[str, _Subset],
-    needed: set[_Subset],
-    contrast: _Contrast,
+    comparison: Comparison, condition: str, arms: Mapping[_Subset, str], weights: _Weights
 ) -> dict[int, float]:
     """The effect at every seed that has all arms needed."""
-    values = {
-        subset: comparison.cell(condition, arm).seeds
-        for arm, subset in sets.items()
-        if subset in needed
-    }
-    seeds = set.intersection(*(set(by_seed) for by_seed in values.values()))
-    return {seed: contrast({s: v[seed] for s, v in values.items()}) for seed in sorted(seeds)}
+    values = [(w, comparison.cell(condition, arms[s]).seeds) for s, w in weights.items()]
+    seeds = set.intersection(*({*by_seed} for _, by_seed in values))
+    return {seed: math.fsum(w * v[seed] for w, v in values) for seed in sorted(seeds)}
 
 
 def _pooled(by_condition: Sequence[Mapping[int, float]]) -> dict[int, float]:
     """Mean over the conditions at every seed that all of them have."""
-    seeds = set.intersection(*(set(seeds) for seeds in by_condition))
+    seeds = set.intersection(*({*seeds} for seeds in by_condition))
     return {seed: mean([values[seed] for values in by_condition]) for seed in sorted(seeds)}
-
-
-def _effect(kind: str, name: str, condition: str, seeds: Mapping[int, float]) -> Effect:
-    values = [*seeds.values()]
-    return Effect(
-        kind=kind,
-        name=name,
-        condition=condition,
-        n=len(values),
-        mean=mean(values),
-        ci95=mean_interval(values),
-    )

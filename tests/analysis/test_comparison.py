@@ -153,7 +153,7 @@ def test_no_completed_trials(record: MakeRecord) -> None:
 
 
 def test_unknown_metric_names_the_nearest(record: MakeRecord) -> None:
-    with pytest.raises(InputError, match=r"metric `test/acuracy`; did you mean `test/accuracy`\?"):
+    with pytest.raises(InputError, match=r"metric `test/acuracy`; did you mean 'test/accuracy'\?"):
         compare([record()], "test/acuracy")
 
 
@@ -161,8 +161,8 @@ def test_unknown_names_are_reported_together_with_what_exists(record: MakeRecord
     with pytest.raises(InputError) as caught:
         compare([record("full"), record("none")], "zzz", "qqq")
     assert caught.value.problems == (
-        "Unknown metric `zzz`; known: test/accuracy.",
-        "Unknown baseline `qqq`; known: full, none.",
+        "Unknown metric `zzz`; known: 'test/accuracy'.",
+        "Unknown baseline `qqq`; known: 'full', 'none'.",
     )
 
 
