@@ -61,17 +61,17 @@ class SelectionRule(Kind):
 
 SELECTION_RULES: Registry[SelectionRule] = Registry("selection rule", __name__)
 for _rule in (
-    SelectionRule(name="last", description="the value of the last epoch.", chooses="epoch"),
+    SelectionRule(name="last", description="the value of the last epoch", chooses="epoch"),
     SelectionRule(
         name="last ten",
-        description="the mean of the last ten epochs.",
+        description="the mean of the last ten epochs",
         chooses="epoch",
         window=10,
     ),
     SelectionRule(
         name="validation",
         description="the value at the epoch that is best on the validation part, the earliest of "
-        "several.",
+        "several",
         chooses="epoch",
         role="val",
         any_epoch=True,
@@ -79,7 +79,7 @@ for _rule in (
     SelectionRule(
         name="oracle",
         description="the best value of any epoch: chosen on the test set itself, an upper bound "
-        "and never a result.",
+        "and never a result",
         chooses="epoch",
         any_epoch=True,
     ),
@@ -87,7 +87,7 @@ for _rule in (
         SelectionRule(
             name=f"{labels} validation, {epoch} epoch",
             description=f"the trial that is best by the {labels} validation labels at its "
-            f"{epoch} epoch.",
+            f"{epoch} epoch",
             chooses="trial",
             role=role,
             any_epoch=epoch == "best",
@@ -97,7 +97,7 @@ for _rule in (
     ),
     SelectionRule(
         name="oracle on test (an upper bound, never a result)",
-        description="the trial and epoch that are best on the test set itself.",
+        description="the trial and epoch that are best on the test set itself",
         chooses="trial",
         any_epoch=True,
     ),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +138,11 @@ def print_result(result: Result, extras: Sequence[str] = (), format_: str = "tab
     if format_ == "json":
         click.echo(_as_json(found), nl=False)
     elif format_ == "table" and sys.stdout.isatty():
-        _print_to_terminal(table for tables in found for table in tables)
+        from dynaloss.cli.output import print_table
+
+        for tables in found:
+            for table in tables:
+                print_table(table)
     else:
         mains = [render(tables[0], format_) for tables in found]
         if format_ == "csv":  # one table: the heading once, and no place for a warning
@@ -160,13 +163,3 @@ def _as_json(found: Sequence[Sequence[Table]]) -> str:
         contents.append({**table_values(main), **beside})
     first, *others = contents
     return as_json({**first, "further": others} if others else first)
-
-
-def _print_to_terminal(tables: Iterable[Table]) -> None:
-    from rich.console import Console
-
-    from dynaloss.analysis.tables import terminal
-
-    console = Console(highlight=False)
-    for table in tables:
-        console.print(terminal(table, width=shutil.get_terminal_size().columns))

@@ -23,6 +23,7 @@ def list_() -> None:
 
 def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
     """Families with the description of each of their kinds."""
+    from dynaloss.analysis.selection import SELECTION_RULES
     from dynaloss.config import families
     from dynaloss.config.plugins import user_sources
     from dynaloss.studies.reading.bundled import bundled_studies
@@ -37,6 +38,7 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
     yield "models", _described(families.MODELS) | torchvision
     yield "losses", _described(families.LOSSES)
     yield "metadata samplers", _described(families.SAMPLERS)
+    yield "selection rules", _described(SELECTION_RULES)
 
 
 def _described(kinds: Mapping[str, Kind]) -> dict[str, str]:

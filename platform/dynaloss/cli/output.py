@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
+
+from dynaloss.analysis.tables import Table, renderable
 
 
 def terminal() -> Console:
@@ -17,12 +19,18 @@ def terminal() -> Console:
 
 def print_columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints a table without lines."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = RichTable(box=None, pad_edge=False, header_style="bold")
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console(highlight=False).print(table)
+
+
+def print_table(table: Table) -> None:
+    """Prints a table as wide as the terminal allows."""
+    console = Console(highlight=False)
+    console.print(renderable(table, width=console.width))
 
 
 def print_json(content: Mapping[str, object]) -> None:

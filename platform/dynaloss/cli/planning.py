@@ -7,14 +7,11 @@ from dataclasses import asdict, fields
 from typing import Any
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from dynaloss.analysis.forecast import Forecast, TrialCost, forecast, trials_left
 from dynaloss.analysis.metric_names import display_unit, format_value
-from dynaloss.cli.output import print_columns, print_json, terminal
+from dynaloss.analysis.tables import text_table
+from dynaloss.cli.output import print_columns, print_json, print_table, terminal
 from dynaloss.execution.probe import probe_costs, trials_at_once
 from dynaloss.execution.progress import clock
 from dynaloss.studies.plan import Plan, plan_as_json
@@ -109,13 +106,11 @@ def _print_counts(known: Forecast) -> None:
     conditions, arms = (list(dict.fromkeys(names)) for names in zip(*known.counts, strict=True))
     down = len(arms) > len(conditions)
     rows, columns = (arms, conditions) if down else (conditions, arms)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("arm" if down else "condition", *columns):
-        table.add_column(Text(name), overflow="fold")
+    texts = []
     for row in rows:
         counts = [known.counts.get((c, row) if down else (row, c)) for c in columns]
-        table.add_row(Text(row), *(f"{c[1]}/{c[0]}" if c else "–" for c in counts))
-    Console(highlight=False).print(table)
+        texts.append((row, *(f"{c[1]}/{c[0]}" if c else "–" for c in counts)))
+    print_table(text_table("", ("arm" if down else "condition", *columns), texts))
 
 
 def _lines(study: AblationStudy, plan: Plan, known: Forecast, source: str) -> list[str]:

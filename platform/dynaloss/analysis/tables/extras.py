@@ -143,7 +143,7 @@ def _rules(
         value = found[rule].means.get(arm)
         return EMPTY if value is None else metric_names.format_value(metric, value)
 
-    notes = [f"{rule}: {rules[rule].description}" for rule in found]
+    notes = [f"{rule}: {rules[rule].description}." for rule in found]
     if absent := [rule for rule in rules if rule not in found]:
         notes.append(f"Not every arm has the curves for: {', '.join(absent)}.")
     yield text_table(

@@ -16,7 +16,7 @@ _PADDING = 2
 _STARS = 4
 
 
-def terminal(table: Table, *, width: int, emphasis: bool = True) -> RenderableType:
+def renderable(table: Table, *, width: int, emphasis: bool = True) -> RenderableType:
     """A table for a rich console.
 
     Args:
@@ -91,6 +91,6 @@ def plain_text(table: Table, width: int) -> str:
 
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
     with console.capture() as capture:
-        console.print(terminal(table, width=width, emphasis=False))
+        console.print(renderable(table, width=width, emphasis=False))
     text = "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
     return text.lstrip("\n") if table.title else text
