@@ -151,8 +151,8 @@ def _data_uri(figure: Figure) -> str:
 
 def _data(records: Sequence[TrialRecord], conditions: Sequence[str]) -> Table:
     """Bias of the training data under each condition; a range where the seeds differ."""
-    header = ("condition", "source", "train", "test", "labels flipped")
-    header += ("class sizes, true", "class sizes, observed", "seeds")
+    header = ["condition", "source", "train", "test", "labels flipped"]
+    header += ["class sizes, true", "class sizes, observed", "seeds"]
     rows = []
     for condition in conditions:
         by_seed = {
@@ -202,9 +202,9 @@ def _coverage(comparison: Comparison) -> Table:
     counts: Counter[tuple[str, str]] = Counter()
     for cell in comparison.cells:
         coverage = cell.coverage
-        ended = {Outcome.COMPLETED: coverage.completed, **coverage.outcomes}
-        missing = coverage.planned - sum(ended.values())
-        counts.update({(cell.condition, o): n for o, n in {**ended, _MISSING: missing}.items()})
+        ended: dict[str, int] = {Outcome.COMPLETED: coverage.completed, **coverage.outcomes}
+        ended[_MISSING] = coverage.planned - sum(ended.values())
+        counts.update({(cell.condition, outcome): n for outcome, n in ended.items()})
     seen = {outcome for (_, outcome), count in counts.items() if count}
     shown = [o for o in (*Outcome, _MISSING) if o in {Outcome.COMPLETED, *seen}]
     rows = [(c, *(str(counts[c, outcome]) for outcome in shown)) for c in comparison.conditions]
