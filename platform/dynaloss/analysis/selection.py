@@ -22,13 +22,14 @@ class SelectionRule(Kind):
 
     Attributes:
         chooses: Whether it chooses an epoch of each trial, or a trial of a search and its epoch.
-        role: Part of the data whose values decide, such as `val`; empty for the metric itself.
+        role: Prefix of the metric that decides: `val` by observed labels, `val_clean` by true
+            ones, or empty for the metric itself.
         any_epoch: Whether it may choose any epoch; otherwise the last alone.
         window: Number of epochs, up to the chosen one, whose mean is the value.
     """
 
     chooses: Literal["epoch", "trial"]
-    role: str = ""
+    role: Literal["", "val", "val_clean"] = ""
     any_epoch: bool = False
     window: int = 1
 
@@ -59,6 +60,10 @@ class SelectionRule(Kind):
         return value if math.isfinite(value) and chosen in dict(curve) else None
 
 
+_LABELS: tuple[tuple[str, Literal["val", "val_clean"]], ...] = (
+    ("noisy", "val"),
+    ("clean", "val_clean"),
+)
 SELECTION_RULES: Registry[SelectionRule] = Registry("selection rule", __name__)
 for _rule in (
     SelectionRule(name="last", description="the value of the last epoch", chooses="epoch"),
@@ -92,7 +97,7 @@ for _rule in (
             role=role,
             any_epoch=epoch == "best",
         )
-        for labels, role in (("noisy", "val"), ("clean", "val_clean"))
+        for labels, role in _LABELS
         for epoch in ("last", "best")
     ),
     SelectionRule(

@@ -202,9 +202,9 @@ def _coverage(comparison: Comparison) -> Table:
     counts: Counter[tuple[str, str]] = Counter()
     for cell in comparison.cells:
         coverage = cell.coverage
-        ended: dict[str, int] = {Outcome.COMPLETED: coverage.completed, **coverage.outcomes}
-        ended[_MISSING] = coverage.planned - sum(ended.values())
-        counts.update({(cell.condition, outcome): n for outcome, n in ended.items()})
+        ended = [(Outcome.COMPLETED, coverage.completed), *coverage.outcomes.items()]
+        missing = coverage.planned - sum(count for _, count in ended)
+        counts.update({(cell.condition, o): count for o, count in (*ended, (_MISSING, missing))})
     seen = {outcome for (_, outcome), count in counts.items() if count}
     shown = [o for o in (*Outcome, _MISSING) if o in {Outcome.COMPLETED, *seen}]
     rows = [(c, *(str(counts[c, outcome]) for outcome in shown)) for c in comparison.conditions]

@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dynaloss.analysis.selection import SELECTION_RULES, SelectionRule
 from dynaloss.config.search import Objective
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.director import SearchTrial
 from dynaloss.studies.search.search_plan import Group
 from dynaloss.studies.search.search_study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
-
-ORACLE = "oracle on test (an upper bound, never a result)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,67 +154,67 @@ def selections(
 ) -> list[Selection]:
     """What each rule would have chosen among the completed trials, the search's own rule first."""
     done = _completed(trials)
-    found = [one for rule in _rules(group, objective, test) if (one := _pick(done, rule, test))]
+    picks = (
+        _pick(done, rule, group, objective, test)
+        for rule in SELECTION_RULES.values()
+        if rule.chooses == "trial"
+    )
+    found = [one for one in picks if one is not None]
     best = max((one.test for one in found), default=math.nan)
     return [replace(one, cost=best - one.test) for one in found]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rule:
-    """A way to choose a trial and an epoch.
-
-    Attributes:
-        name: The rule in words.
-        metric: What it looks at.
-        sign: 1 where larger values are better, -1 where smaller ones are.
-        any_epoch: Whether it may choose any epoch, or only the last.
-        role: Split whose true labels it looks at beyond those that the trial uses; may be empty.
-    """
-
-    name: str
-    metric: str
-    sign: float
-    any_epoch: bool
-    role: str = ""
-
-
-def _rules(group: Group, objective: Objective, test: str) -> list[_Rule]:
-    name, sign = objective[0], _sign(objective)
-    data = group.config.data
-    is_clean = data.validation.labels == "clean" or data.noise.is_off
-    sets = [(f"{'clean' if is_clean else 'noisy'} validation", name, "")]
-    if not is_clean:
-        sets.append(("clean validation", f"val_clean/{name.partition('/')[2]}", "validation"))
-    rules = [
-        _Rule(name=f"{told}, {epoch} epoch", metric=metric, sign=sign, any_epoch=any_, role=role)
-        for told, metric, role in sets
-        for epoch, any_ in (("last", False), ("best", True))
-    ]
-    return [*rules, _Rule(name=ORACLE, metric=test, sign=1.0, any_epoch=True, role="test")]
-
-
-def _pick(trials: Sequence[SearchTrial], rule: _Rule, test: str) -> Selection | None:
+def _pick(
+    trials: Sequence[SearchTrial],
+    rule: SelectionRule,
+    group: Group,
+    objective: Objective,
+    test: str,
+) -> Selection | None:
     """The best (trial, epoch) by a rule, the earliest of several; without its cost."""
+    deciding = _deciding(rule, group, objective, test)
+    if deciding is None:
+        return None
+    metric, sign, split = deciding
     points = [
-        (rule.sign * value, -trial.number, -epoch, trial)
+        (sign * value, -trial.number, -epoch, trial)
         for trial in trials
-        for epoch, value in trial.curve(rule.metric).items()
-        if (rule.any_epoch or epoch == trial.last_epoch) and math.isfinite(value)
+        for epoch, value in rule.candidates(trial.curve(metric).items(), trial.last_epoch)
     ]
     if not points:
         return None
     value, _, before, trial = max(points, key=lambda point: point[:3])
     sizes = trial.diagnostics.get("data", {}).get("splits", {})
-    used = trial.reports[-before].get("labels/clean_used", 0.0) + sizes.get(rule.role, 0)
+    used = trial.reports[-before].get("labels/clean_used", 0.0) + sizes.get(split, 0)
     return Selection(
         rule=rule.name,
         number=trial.number,
         epoch=-before,
-        value=rule.sign * value,
+        value=sign * value,
         test=trial.curve(test).get(-before, math.nan),
         cost=math.nan,
         clean_labels=int(used),
     )
+
+
+def _deciding(
+    rule: SelectionRule, group: Group, objective: Objective, test: str
+) -> tuple[str, float, str] | None:
+    """The metric that decides, and the split whose true labels that uses beyond the trial's own.
+
+    The sign is 1 where larger values are better, -1 where smaller ones are. None for noisy
+    validation labels where all are clean.
+    """
+    name, sign = objective[0], _sign(objective)
+    data = group.config.data
+    is_clean = data.validation.labels == "clean" or data.noise.is_off
+    match rule.role:
+        case "":
+            return test, 1.0, "test"
+        case "val":
+            return None if is_clean else (name, sign, "")
+        case "val_clean":
+            return (name, sign, "") if is_clean else (rule.metric(name), sign, "validation")
 
 
 def audit_of(
