@@ -111,6 +111,28 @@ def test_a_trial_that_diverges_keeps_its_last_good_state(
     assert all(tensor.isfinite().all() for tensor in state["trainer"]["model"].values())
 
 
+def test_an_interrupt_inside_an_epoch_keeps_the_last_whole_state(
+    order: TrialOrder, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_to_end(TrialRunner(replace(order, key="whole"), source, gpus=0))
+    runner = TrialRunner(order, source, gpus=0)
+    runner.step()
+    runner.save()
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        # The weights have been trained on by then.
+        patch.setattr(runner._trial.trainer._evaluator, "evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runner.step()
+    runner.save()
+    rest = run_to_end(TrialRunner(order, source, gpus=0))
+    assert [epoch for epoch, _ in rest[0].reports] == [1, 2]
+    assert comparable(rest) == comparable(whole)
+
+
 def test_a_trial_reports_its_costs_over_all_launches(
     order: TrialOrder, source: Source, tmp_path: Path
 ) -> None:

@@ -39,6 +39,8 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
     yield "losses", _described(families.LOSSES)
     yield "metadata samplers", _described(families.SAMPLERS)
     yield "selection rules", _described(SELECTION_RULES)
+    yield "samplers of a search", _described(families.OPTUNA_SAMPLERS)
+    yield "schedulers of a search", _described(families.PRUNERS)
 
 
 def _described(kinds: Mapping[str, Kind]) -> dict[str, str]:

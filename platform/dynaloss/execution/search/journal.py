@@ -1,8 +1,8 @@
-"""What happened in a search, in order: one line of JSON per event, appended and flushed.
+"""The events of a search in order: one line of JSON each, appended and flushed.
 
-The order of reports is what decisions follow from, and no other store keeps it. A line is on the
-operating system's side before anything is done about the event, so that a killed launch can be
-replayed: a line that a kill cut short is dropped, as if its event had not happened.
+Decisions follow from the order of reports, which no other store keeps. A line is handed to the
+operating system before the event has any effect, so that a killed launch can be replayed; a line
+that a kill cut short is dropped, as if its event had not happened.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from typing import Any
 
 from dynaloss.errors import InputError
 
-__all__ = ["Journal"]
-
 
 class Journal:
     """The journal of one search; a context manager while it is written.
 
     Args:
-        path: The file; made where there is none.
+        path: The file; created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,11 +54,11 @@ class Journal:
                 except ValueError:
                     raise InputError(
                         f"{self.path}:{number}: the journal of the search is damaged; "
-                        "give the study another name, or remove its folder to begin anew"
+                        "give the study another name, or remove its folder to start again"
                     ) from None
 
     def claim(self, frozen: Mapping[str, str]) -> None:
-        """Writes down what must not change while the search goes on, or compares it.
+        """Records what must not change between launches, or compares it with the record.
 
         Raises:
             InputError: If a part of the study file differs from the launch before.
@@ -69,7 +67,9 @@ class Journal:
         if earlier is None:
             self.write("plan", frozen=dict(frozen))
             return
-        changed = [name for name, told in frozen.items() if earlier["frozen"].get(name) != told]
+        changed = [
+            name for name, digest in frozen.items() if earlier["frozen"].get(name) != digest
+        ]
         if changed:
             raise InputError(
                 f"the search has begun with another {' and '.join(changed)}: "

@@ -1,7 +1,7 @@
-"""When a trial is stopped: pure decisions from reports in order, so that a replay repeats them.
+"""Decides when a trial is stopped, by the reports in order alone: a replay repeats decisions.
 
 Asynchronous successive halving in its stopping form (Li et al., MLSys 2020): a trial that
-reaches a rung goes on if it is among the best 1/reduction_factor, rounded up, of the results
+reaches a rung continues if it is among the best 1/reduction_factor, rounded up, of the results
 recorded at that rung so far, its own included. Trials are compared only within their pool, and
 epochs are whole numbers throughout. What a pruner holds follows from the reports alone: feeding
 a new one the recorded reports in their order rebuilds every rung.
@@ -26,7 +26,7 @@ _FEWEST_FOR_A_MEDIAN = 3
 
 
 class Verdict(StrEnum):
-    """What becomes of a trial after a report."""
+    """Decision on a trial after a report."""
 
     CONTINUE = "continue"
     PRUNE = "prune"
@@ -53,10 +53,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What a report led to.
+    """Consequence of a report.
 
     Attributes:
-        verdict: What becomes of the trial.
+        verdict: Whether the trial continues.
         rung: The rung that the report reached, in epochs; None between rungs.
         place: Rank among the results at the rung, 1 for the best; 0 between rungs.
         among: Number of results at the rung.
@@ -121,11 +121,11 @@ class Pruner:
 
 @dataclass(slots=True)
 class _Halving:
-    """Successive halving: at each rung the best share goes on.
+    """Successive halving: at each rung the best share continues.
 
     Args:
         grace_epochs: The first rung.
-        reduction_factor: The best 1/reduction_factor of a rung goes on.
+        reduction_factor: The best 1/reduction_factor of a rung continue.
         most: Most rungs to use; None for all.
         bracketed: Whether trials are spread over Hyperband's brackets.
     """
@@ -139,7 +139,7 @@ class _Halving:
     )
 
     def judge(self, trial: Candidate, epoch: int, value: float, *, counts: bool) -> Decision:
-        """Compares a result at a rung with those recorded there; between rungs goes on."""
+        """Compares a result at a rung with those recorded there; continues between rungs."""
         bracket, stops = self._stops(trial)
         if epoch not in stops:
             return Decision()
@@ -148,7 +148,7 @@ class _Halving:
         place = 1 + sum(other > value for other in results)
         if counts:
             results.append(value)
-        # Rounded up, so that the first result at a rung always goes on.
+        # Rounded up, so that the first result at a rung always continues.
         kept = -(-among // self.reduction_factor)
         verdict = Verdict.CONTINUE if place <= kept else Verdict.PRUNE
         return Decision(verdict=verdict, rung=epoch, place=place, among=among)
@@ -196,7 +196,7 @@ class _Never:
     """Stops nothing."""
 
     def judge(self, trial: Candidate, epoch: int, value: float, *, counts: bool) -> Decision:
-        """Goes on."""
+        """Continues."""
         return Decision()
 
 

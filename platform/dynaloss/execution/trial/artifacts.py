@@ -10,8 +10,6 @@ from typing import Any
 from dynaloss.studies.identity import effective_config
 from dynaloss.studies.plan import Trial
 
-__all__ = ["mib_in", "write_artifacts"]
-
 
 def write_artifacts(trial: Trial, diagnostics: Mapping[str, Any], folder: Path) -> None:
     """Writes the resolved configuration, the diagnostics and a figure of each that has one.

@@ -1,4 +1,4 @@
-"""A trial's last state on disk, from which a later launch goes on."""
+"""A trial's last state on disk, from which a later launch resumes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-__all__ = ["CheckpointFile"]
 
 
 class CheckpointFile:

@@ -1,4 +1,4 @@
-"""Memory of a trial's process: what it took at most, and that it keeps what it frees."""
+"""Memory of a trial's process: its peak, and keeping what is freed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["keep_freed_memory", "peak_mib", "reset_peak"]
-
-# Parameters of glibc's mallopt(3), and the largest values that it takes.
+# Parameters of glibc's mallopt(3), and their largest values.
 M_TRIM_THRESHOLD, LARGEST_TRIM_THRESHOLD = -1, 2**31 - 1
 M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD = -3, 32 * 2**20
 

@@ -1,4 +1,4 @@
-"""The threads that a trial computes with in this process."""
+"""The number of threads that a trial computes with."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from contextlib import contextmanager
 
 from dynaloss.studies.study import ResourcesConfig
 
-__all__ = ["num_threads", "trial_threads"]
-
 
 def num_threads(cpu: float) -> int:
-    """How many threads a trial with so many cores computes with; at least one.
+    """Number of threads of a trial with that many cores; at least one.
 
-    All ways to run a trial go by it: other threads may round sums another way.
+    Every backend uses it: with other threads, sums may be rounded differently.
     """
     return max(1, int(cpu))
 
 
 @contextmanager
 def trial_threads(resources: ResourcesConfig) -> Iterator[None]:
-    """The threads of a trial for as long as the block lasts."""
+    """Sets the number of threads of a trial within the block."""
     import torch
 
     before = torch.get_num_threads()
