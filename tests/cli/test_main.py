@@ -11,7 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dynaloss import __version__
+from dynaloss.analysis.selection import SELECTION_RULES
 from dynaloss.cli.main import main
+from dynaloss.config import families
+from dynaloss.config.registry import Registry
+from dynaloss.studies.arms import COMPONENTS
 
 Run = Callable[..., Result]
 
@@ -55,7 +59,7 @@ def test_plan_lists_every_trial_and_makes_no_store(run: Run, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_probe_tells_the_cost_and_records_nothing(run: Run, tmp_path: Path) -> None:
+def test_probe_prints_the_cost_and_records_nothing(run: Run, tmp_path: Path) -> None:
     Path("small.yaml").write_text(
         "study: small\n"
         "trial:\n"
@@ -74,13 +78,13 @@ def test_a_probe_tells_the_cost_and_records_nothing(run: Run, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
 
 
-def test_a_plan_says_that_its_store_cannot_be_opened(run: Run) -> None:
+def test_plan_reports_an_unreachable_store(run: Run) -> None:
     result = run("ablate", "quickstart", "--plan", "--tracking-uri", "http://127.0.0.1:1")
     assert result.exit_code == 2
     assert "The tracking store http://127.0.0.1:1 cannot be opened" in result.stderr
 
 
-def test_options_of_a_plan_ask_for_a_plan(run: Run) -> None:
+def test_options_of_a_plan_require_it(run: Run) -> None:
     result = run("ablate", "quickstart", "--probe")
     assert result.exit_code == 2
     assert "require `--plan`" in result.stderr
@@ -112,7 +116,7 @@ def test_unknown_study_names_the_nearest(run: Run) -> None:
     assert "did you mean 'quickstart'?" in result.stderr
 
 
-def test_compare_without_a_store_says_so(run: Run, tmp_path: Path) -> None:
+def test_compare_reports_a_missing_store(run: Run, tmp_path: Path) -> None:
     result = run("compare", "quickstart")
     assert result.exit_code == 2
     assert "no study was run there" in result.stderr
@@ -125,11 +129,13 @@ def test_unknown_arm_names_the_arms(run: Run) -> None:
     assert "none, corrector-only, margin-only, full" in result.stderr
 
 
-def test_list_names_everything_a_study_can_name(run: Run) -> None:
-    text = run("list").stdout
-    names = ("quickstart", "digits", "step", "symmetric", "randaugment", "resnet32")
-    for name in (*names, "torchvision/NAME", "dynamic"):
-        assert f"\n  {name} " in text
+def test_list_shows_every_kind_of_every_family(run: Run) -> None:
+    lines = run("list").stdout.splitlines()
+    registries = [kinds for kinds in vars(families).values() if isinstance(kinds, Registry)]
+    assert len(registries) >= 9
+    names = [name for kinds in (*registries, COMPONENTS, SELECTION_RULES) for name in kinds]
+    for name in ("quickstart", "torchvision/NAME", *names):
+        assert any(line.startswith(f"  {name} ") for line in lines), name
 
 
 def test_train_records_a_trial_that_compare_shows(run: Run) -> None:

@@ -23,7 +23,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_commit_and_whether_it_was_changed(repository: Path) -> None:
+def test_tags_hold_the_commit_and_whether_files_differ(repository: Path) -> None:
     tags = source_tags(repository)
     assert len(tags[COMMIT]) == 40
     assert tags[DIRTY] == "false"
@@ -37,7 +37,7 @@ def test_without_a_repository_there_is_no_commit(tmp_path: Path) -> None:
     assert not {COMMIT, DIRTY} & tags
 
 
-def test_versions_are_those_that_are_imported(tmp_path: Path) -> None:
+def test_versions_match_the_imported_packages(tmp_path: Path) -> None:
     import numpy
     import torch
 
@@ -49,9 +49,7 @@ def test_versions_are_those_that_are_imported(tmp_path: Path) -> None:
     assert tags["dynaloss.environment.python"] == ".".join(map(str, sys.version_info[:3]))
 
 
-def test_a_package_that_is_not_installed_has_no_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_package_has_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dynaloss.tracking.lineage._PACKAGES", ("no-such-package",))
     assert "dynaloss.environment.no-such-package" not in source_tags(tmp_path)
 
@@ -61,7 +59,7 @@ def test_without_git_there_is_no_commit(repository: Path, monkeypatch: pytest.Mo
     assert COMMIT not in source_tags(repository)
 
 
-def test_a_user_without_an_entry_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_without_an_entry_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> str:
         raise KeyError("uid")
 

@@ -62,13 +62,13 @@ def test_batches_hold_whole_reports_and_end_with_the_epoch(
     assert [batch[-1].value for _, batch in recorder.batches] == [3.0, 5.0]
 
 
-def test_a_report_beyond_a_batch_is_cut(writer: MetricWriter, recorder: Recorder) -> None:
+def test_report_larger_than_a_batch_is_split(writer: MetricWriter, recorder: Recorder) -> None:
     writer.add("r", 1, {f"m{i}": 0.0 for i in range(2500)})
     writer.flush("r")
     assert [len(batch) for _, batch in recorder.batches] == [1000, 1000, 501]
 
 
-def test_many_waiting_metrics_are_written_before_the_interval(
+def test_full_queue_is_written_before_the_interval(
     writer: MetricWriter, recorder: Recorder
 ) -> None:
     for run in "ab":
@@ -83,9 +83,7 @@ def test_metrics_are_written_after_the_interval(recorder: Recorder) -> None:
     writer.close()
 
 
-def test_a_metric_that_comes_later_for_the_same_epoch_is_kept(
-    writer: MetricWriter, recorder: Recorder
-) -> None:
+def test_later_metric_of_the_same_epoch_is_added(writer: MetricWriter, recorder: Recorder) -> None:
     writer.add("r", 1, {"loss": 1.0})
     writer.add("r", 1, {"loss": 2.0, "summary": 3.0})
     writer.flush("r")
@@ -100,7 +98,7 @@ def test_stored_epochs_are_skipped(writer: MetricWriter, recorder: Recorder) -> 
     assert recorder.values("r") == [("loss", 3), ("epoch", 3)]
 
 
-def test_an_error_is_raised_by_the_next_call_and_nothing_is_lost(recorder: Recorder) -> None:
+def test_error_is_raised_by_the_next_call_and_nothing_is_lost(recorder: Recorder) -> None:
     writer = MetricWriter(recorder, interval=0.02)
     recorder.error = StoreError("the disk is full")
     writer.add("r", 1, {"loss": 1.0})
@@ -114,7 +112,7 @@ def test_an_error_is_raised_by_the_next_call_and_nothing_is_lost(recorder: Recor
     assert recorder.values("other") == [("loss", 1), ("epoch", 1)]
 
 
-def test_an_error_that_stays_is_raised_at_the_close(recorder: Recorder) -> None:
+def test_persistent_error_is_raised_on_close(recorder: Recorder) -> None:
     writer = MetricWriter(recorder, interval=3600)
     writer.add("r", 1, {"loss": 1.0})
     recorder.error = StoreError("the disk is full")
@@ -124,7 +122,7 @@ def test_an_error_that_stays_is_raised_at_the_close(recorder: Recorder) -> None:
         writer.close()
 
 
-def test_a_closed_writer_takes_nothing(recorder: Recorder) -> None:
+def test_closed_writer_refuses_metrics(recorder: Recorder) -> None:
     writer = MetricWriter(recorder)
     writer.close()
     with pytest.raises(RuntimeError, match="writer is closed"):
@@ -151,7 +149,7 @@ def test_thousands_of_metrics_reach_mlflow(store: Store, study: StudyRun, begin:
     assert [(m.step, m.value) for m in history] == [(e, e + 7) for e in range(1, 121)]
 
 
-def test_a_run_deleted_meanwhile_does_not_stop_the_others(store: Store, begin: Begin) -> None:
+def test_deleted_run_does_not_block_other_runs(store: Store, begin: Begin) -> None:
     study = store.start_study("quickstart", interval=0.05)
     gone, kept = begin(study, "gone"), begin(study, "kept")
     store.client.delete_run(gone)

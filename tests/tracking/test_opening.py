@@ -13,13 +13,13 @@ from dynaloss.tracking import Store, StoreError, Workspace, serve_ui
 from dynaloss.tracking.interface import _command
 
 
-def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
+def test_file_that_is_no_database_gives_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database " * 100)
     with pytest.raises(InputError, match=r"mlflow\.db cannot be opened: .*not a database"):
         Workspace(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}").open_store()
 
 
-def test_a_damaged_database_is_one_clear_error(storage: Path) -> None:
+def test_damaged_database_gives_one_clear_error(storage: Path) -> None:
     database = storage / "mlflow.db"
     content = bytearray(database.read_bytes())
     content[4096 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4096)
@@ -28,7 +28,7 @@ def test_a_damaged_database_is_one_clear_error(storage: Path) -> None:
         Workspace(storage).open_store()
 
 
-def test_an_outdated_database_names_the_upgrade(storage: Path) -> None:
+def test_outdated_database_names_the_upgrade(storage: Path) -> None:
     with sqlite3.connect(storage / "mlflow.db") as database:
         database.execute("update alembic_version set version_num = '451aebb31d03'")
     database.close()
@@ -36,33 +36,33 @@ def test_an_outdated_database_names_the_upgrade(storage: Path) -> None:
         Workspace(storage).open_store()
 
 
-def test_an_unreachable_server_is_one_clear_error_soon(unused_port: int) -> None:
+def test_unreachable_server_gives_a_clear_error_in_time(unused_port: int) -> None:
     start = time.monotonic()
     with pytest.raises(InputError, match=r"cannot be opened: .*Connection refused"):
         Store(f"http://127.0.0.1:{unused_port}")
     assert time.monotonic() - start < 30
 
 
-def test_a_store_that_must_exist_is_not_made(tmp_path: Path) -> None:
+def test_required_store_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no tracking store at"):
         Store(f"sqlite:///{tmp_path / 'mlflow.db'}", must_exist=True)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_gives_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be opened"):
         Store(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}")
 
 
-def test_a_failed_call_is_one_line_without_the_sql(store: Store) -> None:
+def test_failed_call_gives_one_line_without_sql(store: Store) -> None:
     with pytest.raises(StoreError, match=r"failed `get_run`: .*\.$") as caught:
         store.client.get_run("0" * 32)
     assert "\n" not in str(caught.value)
     assert caught.value.code == "RESOURCE_DOES_NOT_EXIST"
 
 
-def test_a_busy_store_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_store_is_retried(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
@@ -77,21 +77,21 @@ def test_a_busy_store_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPat
     assert store.client.attempt("search", search) == "found"
 
 
-def test_the_interface_refuses_a_taken_port(store: Store) -> None:
-    told: list[str] = []
+def test_interface_refuses_a_port_in_use(store: Store) -> None:
+    pages: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 is not free"):
-            serve_ui(store.tracking_uri, store.artifact_root, port=port, announce=told.append)
-    assert not told
+            serve_ui(store.tracking_uri, store.artifact_root, port=port, announce=pages.append)
+    assert not pages
 
 
-def test_the_interface_stays_on_loopback() -> None:
+def test_interface_listens_on_loopback_only() -> None:
     command = _command(None, 5000)
     assert ip_address(command[command.index("--host") + 1]).is_loopback
 
 
-def test_a_server_needs_no_interface_of_ours() -> None:
+def test_interface_refuses_a_tracking_server() -> None:
     with pytest.raises(InputError, match=r"^http://\*\*\*@127\.0\.0\.1:5000 is a server already"):
         serve_ui("http://me:secret@127.0.0.1:5000", announce=print)
 

@@ -24,7 +24,7 @@ Begin = Callable[..., str]
 
 
 @pytest.fixture
-def told(study: StudyRun, begin: Begin) -> StudyRun:
+def recorded(study: StudyRun, begin: Begin) -> StudyRun:
     """Three trials: one completed, one with odd values, one that has reported nothing."""
     for seed, key in enumerate(("k2", "k1", "k0")):
         begin(study, key, seed=seed, tags={"extra": "x"}, parameters={"lr": 0.1})
@@ -38,7 +38,7 @@ def told(study: StudyRun, begin: Begin) -> StudyRun:
     return study
 
 
-def test_records_hold_what_was_written_in_order_of_start(store: Store, told: StudyRun) -> None:
+def test_records_match_what_was_written_in_order(store: Store, recorded: StudyRun) -> None:
     first, second, third = store.records("quickstart")
     assert [it.key for it in (first, second, third)] == ["k2", "k1", "k0"]
     assert [it.outcome for it in (first, second, third)] == ["completed", "diverged", "running"]
@@ -61,8 +61,8 @@ def test_records_hold_what_was_written_in_order_of_start(store: Store, told: Stu
         (["unknown"], set()),
     ],
 )
-def test_histories_are_those_asked_for(
-    store: Store, told: StudyRun, asked: list[str] | bool, names: set[str]
+def test_only_requested_histories_are_read(
+    store: Store, recorded: StudyRun, asked: list[str] | bool, names: set[str]
 ) -> None:
     first = store.records("quickstart", history=asked)[0]
     assert first.history.keys() == names
@@ -70,19 +70,19 @@ def test_histories_are_those_asked_for(
         assert first.history["test/accuracy"] == ((1, 0.1), (2, 0.2))
 
 
-def test_diagnostics_leave_out_what_is_absent_or_broken(store: Store, told: StudyRun) -> None:
+def test_diagnostics_omit_missing_and_broken_files(store: Store, recorded: StudyRun) -> None:
     first, second, _ = store.records("quickstart", diagnostics=True)
     assert first.diagnostics == {"corrector": {"weights": [1, 2]}}
     assert second.diagnostics == {}
 
 
-def test_an_unknown_study_names_the_nearest(store: Store, told: StudyRun) -> None:
+def test_unknown_study_suggests_the_nearest_name(store: Store, recorded: StudyRun) -> None:
     assert store.studies() == ("quickstart",)
     with pytest.raises(InputError, match=r"it has 'quickstart'\. Did you mean 'quickstart'\?"):
         store.records("quikstart")
 
 
-def test_an_empty_store_says_so(store: Store) -> None:
+def test_empty_store_is_reported(store: Store) -> None:
     with pytest.raises(InputError, match="it has none yet"):
         store.records("quickstart")
 
@@ -91,21 +91,21 @@ def test_an_empty_store_says_so(store: Store) -> None:
     ("tag", "status", "outcome"),
     [("odd", "FINISHED", "completed"), ("", "KILLED", "interrupted"), ("pruned", "x", "pruned")],
 )
-def test_an_edited_outcome_falls_back_on_the_status(tag: str, status: str, outcome: str) -> None:
+def test_edited_outcome_falls_back_to_the_status(tag: str, status: str, outcome: str) -> None:
     assert outcome_of({"dynaloss.outcome": tag}, status) == outcome
 
 
-def test_deleted_runs_are_left_out(store: Store, told: StudyRun) -> None:
-    store.client.delete_run(told.trials()["k2"].run_id)
+def test_deleted_runs_are_left_out(store: Store, recorded: StudyRun) -> None:
+    store.client.delete_run(recorded.trials()["k2"].run_id)
     assert [it.key for it in store.records("quickstart")] == ["k1", "k0"]
 
 
-def test_the_tables_and_the_search_give_the_same(store: Store, told: StudyRun) -> None:
+def test_tables_and_search_give_the_same_runs(store: Store, recorded: StudyRun) -> None:
     """The contract with MLflow's private names: its own search is the independent truth."""
 
     assert store.client.reader is not None
-    tables = read_runs(store.client, told.experiment_id)
-    searched = list(search_runs(store.client, told.experiment_id))
+    tables = read_runs(store.client, recorded.experiment_id)
+    searched = list(search_runs(store.client, recorded.experiment_id))
     assert len(tables) == 4
     for table, search in zip(tables, searched, strict=True):
         for field in ("tags", "parameters", "metrics"):
@@ -120,8 +120,8 @@ def test_the_tables_and_the_search_give_the_same(store: Store, told: StudyRun) -
         assert table.artifact_uri == search.artifact_uri
 
 
-def test_the_tables_and_the_search_find_the_same_studies_and_runs(
-    store: Store, told: StudyRun, monkeypatch: pytest.MonkeyPatch
+def test_tables_and_search_find_the_same_studies_and_matches(
+    store: Store, recorded: StudyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with store.start_study("another"):
         pass
@@ -130,22 +130,22 @@ def test_the_tables_and_the_search_find_the_same_studies_and_runs(
         store.client.create_experiment("gone", tags={Tag.STUDY: "gone"})
     )
     match = {Tag.KEY: "k1"}
-    direct = store.experiment_ids(), read_runs(store.client, told.experiment_id, match=match)
+    direct = store.experiment_ids(), read_runs(store.client, recorded.experiment_id, match=match)
     monkeypatch.setattr(store.client, "reader", None)
-    asked = store.experiment_ids(), read_runs(store.client, told.experiment_id, match=match)
+    asked = store.experiment_ids(), read_runs(store.client, recorded.experiment_id, match=match)
     assert repr(direct) == repr(asked)
     assert list(direct[0]) == ["another", "quickstart"]
     assert [row.tags[Tag.KEY] for row in direct[1]] == ["k1"]
 
 
-def test_only_the_metrics_asked_for_are_read(store: Store, told: StudyRun) -> None:
+def test_only_requested_metrics_are_read(store: Store, recorded: StudyRun) -> None:
     first, second, _ = store.records("quickstart", metrics=["test/accuracy"])
     assert (first.metrics, second.metrics) == ({"test/accuracy": 0.2}, {})
     (data,) = {*store.records("quickstart", diagnostics=["corrector"])[0].diagnostics}
     assert data == "corrector"
 
 
-def test_one_run_is_read_alone(store: Store, told: StudyRun) -> None:
+def test_single_run_is_read_alone(store: Store, recorded: StudyRun) -> None:
     whole = store.records("quickstart", history=True, diagnostics=True)
     for record in whole:
         options = {"history": True, "diagnostics": True, "run_id": record.run_id}
@@ -153,8 +153,8 @@ def test_one_run_is_read_alone(store: Store, told: StudyRun) -> None:
     assert store.records("quickstart", run_id="none") == []
 
 
-def test_the_study_has_its_plan_and_tags(store: Store, told: StudyRun) -> None:
-    told.log_dict(None, "plan.json", {"metric": "m"})
+def test_study_has_its_plan_and_tags(store: Store, recorded: StudyRun) -> None:
+    recorded.log_dict(None, "plan.json", {"metric": "m"})
     assert store.plan("quickstart") == StoredPlan(metric="m")
     tags = store.tags("quickstart")
     assert tags["mlflow.source.type"] == "LOCAL"
@@ -171,7 +171,7 @@ assert "mlflow" not in sys.modules
 """
 
 
-def test_an_sql_store_is_read_without_opening_mlflow(storage: Path, told: StudyRun) -> None:
+def test_sql_store_is_read_without_importing_mlflow(storage: Path, recorded: StudyRun) -> None:
     """Importing MLflow takes longer than reading thousands of trials."""
     done = subprocess.run(
         [sys.executable, "-c", READ, str(storage)], capture_output=True, text=True
@@ -184,15 +184,15 @@ def test_no_other_store_is_read_directly(uri: str) -> None:
     assert sql_reader(uri) is None
 
 
-def test_a_database_with_other_tables_is_left_to_mlflow(storage: Path) -> None:
+def test_unknown_schema_is_left_to_mlflow(storage: Path) -> None:
     with sqlite3.connect(storage / "mlflow.db") as database:
         database.execute("alter table runs rename column artifact_uri to moved")
     database.close()
     assert sql_reader(f"sqlite:///{storage / 'mlflow.db'}") is None
 
 
-def test_a_store_that_fails_while_it_is_read_is_one_line(
-    store: Store, told: StudyRun, monkeypatch: pytest.MonkeyPatch
+def test_failed_read_gives_one_line(
+    store: Store, recorded: StudyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dynaloss.tracking.client.time.sleep", lambda seconds: None)
     reading = Store(store.tracking_uri, must_exist=True)
@@ -204,19 +204,19 @@ def test_a_store_that_fails_while_it_is_read_is_one_line(
     database.close()
 
 
-def test_the_tables_and_the_client_give_the_same_history(
-    store: Store, told: StudyRun, monkeypatch: pytest.MonkeyPatch
+def test_tables_and_client_give_the_same_history(
+    store: Store, recorded: StudyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = read_runs(store.client, told.experiment_id)
+    rows = read_runs(store.client, recorded.experiment_id)
     for names in (None, ["test/accuracy"]):
-        direct = read_history(store.client, told.experiment_id, rows, names)
+        direct = read_history(store.client, recorded.experiment_id, rows, names)
         with monkeypatch.context() as patched:
             patched.setattr(store.client, "reader", None)
-            asked = read_history(store.client, told.experiment_id, rows, names)
+            asked = read_history(store.client, recorded.experiment_id, rows, names)
         assert json.dumps(direct, sort_keys=True) == json.dumps(asked, sort_keys=True)
 
 
-def test_the_search_turns_every_page(store: Store, study: StudyRun) -> None:
+def test_search_reads_every_page(store: Store, study: StudyRun) -> None:
     made = [
         store.client.create_run(study.experiment_id, start_time=i + 1).info.run_id
         for i in range(25)

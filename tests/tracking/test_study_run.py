@@ -19,14 +19,14 @@ def runs(store: Store, role: str = "trial") -> list:
     return list(store.client.search_runs(ids, f"tags.`dynaloss.role` = '{role}'"))
 
 
-def test_a_trial_begun_twice_has_one_run(store: Store, study: StudyRun, begin: Begin) -> None:
+def test_trial_started_twice_has_one_run(store: Store, study: StudyRun, begin: Begin) -> None:
     first = begin(study, name="a")
     assert begin(study, name="b", arm="renamed") == first
     (run,) = runs(store)
     assert (run.info.run_name, run.data.tags["dynaloss.arm"]) == ("b", "renamed")
 
 
-def test_a_relaunch_takes_up_the_runs_of_a_killed_launch(
+def test_relaunch_resumes_the_runs_of_a_killed_launch(
     store: Store, storage: Path, begin: Begin
 ) -> None:
     killed = store.start_study("quickstart", interval=3600)
@@ -41,12 +41,12 @@ def test_a_relaunch_takes_up_the_runs_of_a_killed_launch(
     assert len(runs(store)) == len(runs(store, "study")) == 1
 
 
-def test_two_launches_at_once_share_a_trial(store: Store, study: StudyRun, begin: Begin) -> None:
+def test_concurrent_launches_share_a_trial(store: Store, study: StudyRun, begin: Begin) -> None:
     with store.start_study("quickstart") as other:
         assert begin(other) == begin(study)
 
 
-def test_of_two_runs_made_at_the_same_moment_one_stays(
+def test_one_of_two_simultaneous_runs_is_kept(
     store: Store, study: StudyRun, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = begin(study)
@@ -56,9 +56,7 @@ def test_of_two_runs_made_at_the_same_moment_one_stays(
     assert len(runs(store)) == 1
 
 
-def test_a_fresh_trial_leaves_its_old_run_behind(
-    store: Store, study: StudyRun, begin: Begin
-) -> None:
+def test_fresh_trial_replaces_its_old_run(store: Store, study: StudyRun, begin: Begin) -> None:
     old = begin(study)
     study.log_report("k1", 1, {"loss": 1.0})
     study.end_trial("k1", Outcome.COMPLETED)
@@ -92,7 +90,7 @@ def test_replayed_reports_are_written_once(store: Store, study: StudyRun, begin:
         (Outcome.INTERRUPTED, "KILLED"),
     ],
 )
-def test_an_outcome_is_a_status_and_a_tag(
+def test_outcome_is_stored_as_status_and_tag(
     store: Store, study: StudyRun, begin: Begin, outcome: Outcome, status: str
 ) -> None:
     run_id = begin(study)
@@ -110,7 +108,7 @@ def test_an_outcome_is_a_status_and_a_tag(
     assert "dynaloss.message" not in run.data.tags
 
 
-def test_what_a_killed_launch_left_running_is_marked(store: Store, begin: Begin) -> None:
+def test_trials_left_running_by_a_killed_launch_are_marked(store: Store, begin: Begin) -> None:
     killed = store.start_study("quickstart")
     for key in ("done", "resumed", "lost"):
         begin(killed, key)
@@ -125,7 +123,7 @@ def test_what_a_killed_launch_left_running_is_marked(store: Store, begin: Begin)
     }
 
 
-def test_trials_hang_under_the_study(store: Store, study: StudyRun, begin: Begin) -> None:
+def test_trials_are_children_of_the_study_run(store: Store, study: StudyRun, begin: Begin) -> None:
     tags = store.client.get_run(begin(study, tags={"x": 1})).data.tags
     assert tags["mlflow.parentRunId"] == study.run_id
     assert tags["dynaloss.study"] == "quickstart"
@@ -146,7 +144,7 @@ def test_many_and_long_parameters_are_stored_within_the_limits(
     assert len(data.tags["t119"]) == 8000
 
 
-def test_a_parameter_keeps_its_first_value(store: Store, study: StudyRun, begin: Begin) -> None:
+def test_parameter_keeps_its_first_value(store: Store, study: StudyRun, begin: Begin) -> None:
     begin(study, parameters={"cpu": 1, "lr": 0.1})
     data = store.client.get_run(begin(study, parameters={"cpu": 2, "lr": 0.1, "new": 3})).data
     assert data.params == {"cpu": "1", "lr": "0.1", "new": "3"}
@@ -164,14 +162,12 @@ def test_names_may_hold_any_character(store: Store, begin: Begin, name: str) -> 
 
 
 @pytest.mark.parametrize("key", ["a'b", "", "x y"])
-def test_a_key_that_cannot_be_looked_up_is_refused(
-    study: StudyRun, begin: Begin, key: str
-) -> None:
+def test_key_that_cannot_be_searched_is_refused(study: StudyRun, begin: Begin, key: str) -> None:
     with pytest.raises(ValueError, match="A key must consist of"):
         begin(study, key)
 
 
-def test_an_unknown_key_is_refused(study: StudyRun) -> None:
+def test_unknown_key_is_refused(study: StudyRun) -> None:
     with pytest.raises(ValueError, match="`key` must be that of a trial"):
         study.log_report("nope", 1, {})
 
@@ -189,7 +185,7 @@ def test_labels_follow_the_plan(
         study.update_tags("k1", condition="c", arm="only-margin", seed=0, name="new")
 
 
-def test_artifacts_lie_under_the_storage(study: StudyRun, begin: Begin, storage: Path) -> None:
+def test_artifacts_are_in_the_storage_folder(study: StudyRun, begin: Begin, storage: Path) -> None:
     import numpy as np
 
     run_id = begin(study)
@@ -203,7 +199,7 @@ def test_artifacts_lie_under_the_storage(study: StudyRun, begin: Begin, storage:
     assert (folder / study.run_id / "artifacts" / "files" / "mlflow.db").exists()
 
 
-def test_the_data_of_a_trial_are_its_inputs_once(
+def test_data_of_a_trial_are_logged_as_inputs_once(
     store: Store, study: StudyRun, begin: Begin
 ) -> None:
     record = {
@@ -218,7 +214,7 @@ def test_the_data_of_a_trial_are_its_inputs_once(
         "observed_class_counts": [60, 40],
     }
     run_id = begin(study)
-    for _ in range(2):  # a trial that goes on tells of its data again
+    for _ in range(2):  # a resumed trial logs its data again
         study.log_data("k1", record)
     inputs = store.client.get_run(run_id).inputs.dataset_inputs
     found = {it.tags[0].value: it.dataset for it in inputs}
@@ -231,9 +227,7 @@ def test_the_data_of_a_trial_are_its_inputs_once(
     assert json.loads(found["test"].profile) == {"num_rows": 20}
 
 
-def test_the_description_is_on_the_experiment_and_the_parent(
-    store: Store, study: StudyRun
-) -> None:
+def test_description_is_on_the_experiment_and_the_parent(store: Store, study: StudyRun) -> None:
     study.set_description("# Table")
     note = "mlflow.note.content"
     tags = store.client.get_experiment(study.experiment_id).tags
@@ -247,7 +241,7 @@ def test_the_description_is_on_the_experiment_and_the_parent(
     [(RuntimeError("boom"), "failed"), (KeyboardInterrupt(), "interrupted")],
     ids=["error", "ctrl-c"],
 )
-def test_a_block_left_by_an_exception_ends_the_study(
+def test_exception_in_the_block_ends_the_study(
     store: Store, error: BaseException, outcome: str
 ) -> None:
     with pytest.raises(type(error)), store.start_study("quickstart"):
@@ -256,7 +250,7 @@ def test_a_block_left_by_an_exception_ends_the_study(
     assert parent.data.tags["dynaloss.outcome"] == outcome
 
 
-def test_a_finished_study_is_reopened_by_the_next_launch(store: Store) -> None:
+def test_finished_study_is_reopened_by_the_next_launch(store: Store) -> None:
     store.start_study("quickstart").finish(Outcome.COMPLETED)
     assert runs(store, "study")[0].info.status == "FINISHED"
     with store.start_study("quickstart", tags={"plan": "hash"}):
@@ -264,7 +258,7 @@ def test_a_finished_study_is_reopened_by_the_next_launch(store: Store) -> None:
         assert runs(store, "study")[0].data.tags["plan"] == "hash"
 
 
-def test_a_deleted_experiment_is_refused_with_the_remedy(store: Store) -> None:
+def test_deleted_experiment_is_refused_with_the_remedy(store: Store) -> None:
     study = store.start_study("quickstart")
     study.finish(Outcome.COMPLETED)
     store.client.delete_experiment(study.experiment_id)
@@ -273,12 +267,12 @@ def test_a_deleted_experiment_is_refused_with_the_remedy(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 251])
-def test_a_name_that_no_experiment_can_have_is_refused(store: Store, name: str) -> None:
+def test_invalid_study_name_is_refused(store: Store, name: str) -> None:
     with pytest.raises(InputError, match="must have 1 to 250 characters"):
         store.start_study(name)
 
 
-def test_an_experiment_made_meanwhile_is_used(
+def test_experiment_created_concurrently_is_used(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = store.client.create_experiment("quickstart")

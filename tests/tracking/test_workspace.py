@@ -26,7 +26,7 @@ def test_storage_is_the_argument_then_the_environment_then_results(
     assert Workspace(tmp_path / "given").storage == tmp_path / "given"
 
 
-def test_the_store_is_the_argument_then_the_environment_then_sqlite(
+def test_store_is_the_argument_then_the_environment_then_sqlite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Workspace(tmp_path).store_uri == f"sqlite:///{tmp_path}/mlflow.db"
@@ -35,7 +35,7 @@ def test_the_store_is_the_argument_then_the_environment_then_sqlite(
     assert Workspace(tmp_path, "postgresql://db/x").store_uri == "postgresql://db/x"
 
 
-def test_a_relative_sqlite_path_is_made_absolute(
+def test_relative_sqlite_path_is_made_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -57,16 +57,16 @@ def test_a_relative_sqlite_path_is_made_absolute(
         ("file:///x/mlruns", False),
     ],
 )
-def test_a_server_keeps_its_own_artifacts(uri: str, own: bool, tmp_path: Path) -> None:
+def test_server_keeps_its_own_artifacts(uri: str, own: bool, tmp_path: Path) -> None:
     expected = (tmp_path / "artifacts").as_uri() if own else None
     assert Workspace(tmp_path, uri).artifact_root == expected
 
 
-def test_a_shown_address_holds_no_password() -> None:
+def test_displayed_address_hides_the_password() -> None:
     assert redacted("postgresql://me:secret@host/db") == "postgresql://***@host/db"
     assert redacted("http://host:5000") == "http://host:5000"
 
 
-def test_the_layer_loads_without_mlflow() -> None:
+def test_tracking_loads_without_mlflow() -> None:
     code = "import sys, dynaloss.tracking; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
