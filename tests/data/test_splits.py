@@ -50,6 +50,10 @@ def _make(source: Source, settings: DataConfig, seed: int = 0) -> TrialSplits:
     return make_splits(source, settings, Streams(base_seed=0, seed=seed))
 
 
+def _check(source: Source, settings: DataConfig) -> None:
+    check_bias(source, settings, Streams(base_seed=0, seed=0))
+
+
 def _numbers(samples: LabelledImages | None) -> NDArray[np.int64]:
     """The numbers of the images."""
     if samples is None:
@@ -269,7 +273,7 @@ def test_other_imbalances(imbalance: str, counts: list[int], make_source: MakeSo
     assert np.bincount(_make(make_source(), settings).train.true).tolist() == counts
 
 
-@pytest.mark.parametrize("refuse", [check_bias, _make], ids=["check", "splits"])
+@pytest.mark.parametrize("refuse", [_check, _make], ids=["check", "splits"])
 def test_a_class_left_empty_is_named(
     refuse: Callable[[Source, DataConfig], object], make_source: MakeSource
 ) -> None:
@@ -289,9 +293,9 @@ def test_a_class_left_empty_is_named(
 def test_a_bias_that_does_not_fit_is_refused_beforehand(
     change: dict[str, str], problem: str, make_source: MakeSource
 ) -> None:
-    check_bias(make_source(), PLAIN)
+    _check(make_source(), PLAIN)
     with pytest.raises(InputError, match=problem):
-        check_bias(make_source(), _changed(PLAIN, **change))
+        _check(make_source(), _changed(PLAIN, **change))
 
 
 def test_images_in_both_train_and_test_are_counted(make_source: MakeSource) -> None:
@@ -373,8 +377,16 @@ def test_class_without_an_observed_training_label_is_refused(
     changed = _changed(PLAIN, **change)
     name = "'b' (1)" if "noise_map" in change else "'d' (3)"
     message = rf"must leave every class an observed training label, .* class {re.escape(name)}: "
-    check_bias(make_source(), changed)
     with pytest.raises(InputError, match=message):
+        _check(make_source(), changed)
+
+
+def test_costly_noise_is_not_drawn_beforehand(make_source: MakeSource) -> None:
+    changed = _changed(
+        PLAIN, noise_kind="instance", imbalance_factor=80.0, validation_fraction=0.6
+    )
+    _check(make_source(), changed)
+    with pytest.raises(InputError, match=r"class 'd' \(3\)"):
         assign_roles(make_source(), changed, Streams(base_seed=0, seed=0))
 
 

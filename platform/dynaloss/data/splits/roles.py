@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynaloss.config.data import DataConfig
-from dynaloss.config.families import IMBALANCES
+from dynaloss.config.families import IMBALANCES, NOISES
 from dynaloss.data.arrays import Bools, Ints
 from dynaloss.data.bias.imbalance import take_per_class
 from dynaloss.data.bias.noise import check_noise, observed_labels
@@ -121,21 +121,18 @@ class Roles:
         )
 
 
-def check_bias(source: Source, config: DataConfig) -> None:
-    """Refuses a bias that cannot be put on `source`, whatever the seed.
+def check_bias(source: Source, config: DataConfig, streams: Streams) -> None:
+    """Refuses a bias that cannot be put on `source`; draws the roles, except for costly noise.
 
     Raises:
-        InputError: If a class would be left without a sample, or the class map or the label
-            file does not fit the source.
+        InputError: As of `assign_roles`, or if a class map, a label file or images in files do
+            not fit the noise.
     """
-    labels = source.pool.labels
-    if source.test is not None and config.equal_images == "drop":
-        labels = labels[~_equal_to_test(source, np.zeros(len(labels), dtype=bool))]
-    sizes = np.bincount(labels, minlength=source.num_classes)
-    if source.test is None:
-        sizes = sizes - _share(sizes, config.test_fraction)
-    _class_sizes(sizes, config, source)
     check_noise(config.noise, source)
+    if NOISES[config.noise.kind].is_costly:
+        _long_tail(source, config, streams)
+    else:
+        assign_roles(source, config, streams)
 
 
 def make_splits(source: Source, config: DataConfig, streams: Streams) -> TrialSplits:
@@ -162,16 +159,14 @@ def assign_roles(source: Source, config: DataConfig, streams: Streams) -> Roles:
     """Draws the roles of a trial, and copies no image.
 
     Raises:
-        InputError: If a class would not be observed in training.
+        InputError: If a class would have no image, or no observed label in training.
     """
-    in_test = _test_part(source, config, streams)
-    drop, ids = config.equal_images == "drop", source.image_ids
-    pool_rows = np.flatnonzero(~(_equal_to_test(source, in_test) if drop else in_test))
-    kept = _long_tail(source.pool.labels[pool_rows], config, source, streams)
-    rows = pool_rows[kept]
+    in_test, kept, rows = _long_tail(source, config, streams)
     observed = observed_labels(config.noise, source, rows, streams)
     held_out = _stratified(observed, config.validation.fraction, source, streams, "validation")
-    twins = np.isin(ids[rows], ids[rows[held_out]]) if drop else held_out
+    twins = held_out
+    if config.equal_images == "drop":
+        twins = np.isin(source.image_ids[rows], source.image_ids[rows[held_out]])
     _refuse_empty_classes(observed[~twins], source)
     return Roles(
         source=source,
@@ -212,13 +207,6 @@ def _test_ids(source: Source, in_test: Bools) -> Ints:
     return ids[n:] if source.test is not None else ids[:n][in_test]
 
 
-def _test_part(source: Source, config: DataConfig, streams: Streams) -> Bools:
-    """Marks the samples of the pool that are kept for the test."""
-    if source.test is not None:
-        return np.zeros(len(source.pool.labels), dtype=bool)
-    return _stratified(source.pool.labels, config.test_fraction, source, streams, "split")
-
-
 def _stratified(
     labels: Ints, fraction: float, source: Source, streams: Streams, stream: str
 ) -> Bools:
@@ -234,10 +222,18 @@ def _share(sizes: Ints, fraction: float) -> Ints:
     return share
 
 
-def _long_tail(labels: Ints, config: DataConfig, source: Source, streams: Streams) -> Ints:
-    sizes = np.bincount(labels, minlength=source.num_classes)
+def _long_tail(source: Source, config: DataConfig, streams: Streams) -> tuple[Bools, Ints, Ints]:
+    """The first three parts of `Roles`: `in_test`, `kept` and `rows`."""
+    labels = source.pool.labels
+    in_test = np.zeros(len(labels), dtype=bool)
+    if source.test is None:
+        in_test = _stratified(labels, config.test_fraction, source, streams, "split")
+    excluded = _equal_to_test(source, in_test) if config.equal_images == "drop" else in_test
+    pool_rows = np.flatnonzero(~excluded)
+    sizes = np.bincount(labels[pool_rows], minlength=source.num_classes)
     counts = _class_sizes(sizes, config, source)
-    return take_per_class(labels, counts, streams.numpy("tail"))
+    kept = take_per_class(labels[pool_rows], counts, streams.numpy("tail"))
+    return in_test, kept, pool_rows[kept]
 
 
 def _class_sizes(sizes: Ints, config: DataConfig, source: Source) -> Ints:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynaloss.config import DataConfig, SamplerConfig, TrialConfig
-from dynaloss.config.families import LOSSES, NOISES, SAMPLERS
+from dynaloss.config.families import LOSSES, SAMPLERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,12 +92,7 @@ def assemble_trial(
         train=train,
         evaluations=roles,
         num_classes=source.num_classes,
-        clean_set=_load_clean_set(
-            config.sampler,
-            splits.positions,
-            source,
-            seed,
-        ),
+        clean_set=_load_clean_set(config.sampler, splits.positions, source, seed),
         num_clean_labels=_num_clean_validation_labels(config.data, splits.validation),
         streams=streams,
         device=device,
@@ -118,11 +113,9 @@ def checks_of(
 
     data, streams = config.data, Streams(base_seed=base_seed, seed=seed)
     checks: dict[Hashable, Callable[[Source], object]] = {
-        ("bias", data): lambda source: check_bias(source, data),
+        ("bias", data, streams): lambda source: check_bias(source, data, streams),
         ("model", data.source_key, config.model): lambda source: _check_model(config, source),
     }
-    if not NOISES[data.noise.kind].is_costly:
-        checks["labels", data, streams] = lambda source: assign_roles(source, data, streams)
     if _reads_a_clean_set(config.sampler):
         checks["clean set", data, streams, config.sampler.path] = lambda source: _load_clean_set(
             config.sampler, assign_roles(source, data, streams).positions, source, seed
