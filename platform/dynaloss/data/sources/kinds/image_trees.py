@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,18 +33,7 @@ _ANIMAL10N_CLASSES = (
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Files of one role: path of each below the root, and its label."""
-
-    names: list[str]
-    labels: list[int]
-
-    def below(self, num_classes: int) -> _Part:
-        """The files of the classes below this number."""
-        pairs = zip(self.names, self.labels, strict=True)
-        kept = [(name, label) for name, label in pairs if label < num_classes]
-        return _Part([name for name, _ in kept], [label for _, label in kept])
+_Part = list[tuple[str, int]]  # path below the root, and label, of the files of one role
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +58,7 @@ def _load(settings: SourceSettings) -> Source:
     if settings.memory == "resident" or (settings.memory == "auto" and total <= RESIDENT_BYTES):
         images = cached_decoding(facts["digest"], lambda: _decoded(files)).arrays
     parts = {
-        role: ImageArrays(images=images[role], labels=np.array(part.labels, dtype=np.int64))
+        role: ImageArrays(images=images[role], labels=np.array([label for _, label in part]))
         for role, part in listing.parts.items()
     }
     return Source(
@@ -92,9 +81,8 @@ def _size(settings: SourceSettings) -> int:
 
 def _files(settings: SourceSettings, listing: _Listing) -> dict[str, ImageFiles]:
     root, size = str(settings.root), _size(settings)
-    return {
-        role: ImageFiles(root, np.array(part.names), size) for role, part in listing.parts.items()
-    }
+    names = {role: np.array([name for name, _ in part]) for role, part in listing.parts.items()}
+    return {role: ImageFiles(root, own, size) for role, own in names.items()}
 
 
 def _decoded(files: Mapping[str, ImageFiles]) -> Decoded:
@@ -108,16 +96,22 @@ def _facts(settings: SourceSettings, listing: _Listing) -> Mapping[str, Any]:
     """
     root = Path(str(settings.root))
     known = ["digest, equal", str(root), _size(settings), listing.class_names]
-    for part in listing.parts.values():
-        states = [(root / name).stat() for name in part.names]
-        known += [part.names, part.labels, [[s.st_size, s.st_mtime_ns] for s in states]]
+    for names, labels in _columns(listing):
+        states = [(root / name).stat() for name in names]
+        known += [names, labels, [[s.st_size, s.st_mtime_ns] for s in states]]
     return cached_decoding(values_digest(known), lambda: _read_facts(settings, listing)).facts
+
+
+def _columns(listing: _Listing) -> list[list[Any]]:
+    """Names and labels of each role."""
+    return [
+        [list(column) for column in zip(*part, strict=True)] for part in listing.parts.values()
+    ]
 
 
 def _read_facts(settings: SourceSettings, listing: _Listing) -> Decoded:
     digests = {role: part.digests() for role, part in _files(settings, listing).items()}
-    known = [_size(settings), listing.class_names, digests]
-    known += [[part.names, part.labels] for part in listing.parts.values()]
+    known = [_size(settings), listing.class_names, digests, *_columns(listing)]
     equal = equal_entries([d for part in digests.values() for d in part])
     return Decoded(facts={"digest": values_digest(known), "equal": equal})
 
@@ -129,10 +123,11 @@ def _listing(settings: SourceSettings) -> _Listing:
     layout = _LAYOUTS[settings.source]
     listing = layout.find(settings, data_folder(settings, layout.fetch))
     if settings.num_classes is not None:
-        parts = {r: part.below(settings.num_classes) for r, part in listing.parts.items()}
-        listing = _Listing(listing.class_names[: settings.num_classes], parts)
+        C = settings.num_classes
+        parts = {r: [(n, c) for n, c in part if c < C] for r, part in listing.parts.items()}
+        listing = _Listing(listing.class_names[:C], parts)
     for role, part in listing.parts.items():
-        if not part.names:
+        if not part:
             raise InputError(f"[data.root] '{settings.root}' must hold images to {role} on")
         _refuse_unknown_labels(part, len(listing.class_names))
     _refuse_common_files(listing)
@@ -140,7 +135,7 @@ def _listing(settings: SourceSettings) -> _Listing:
 
 
 def _refuse_unknown_labels(part: _Part, num_classes: int) -> None:
-    for name, label in zip(part.names, part.labels, strict=True):
+    for name, label in part:
         if not 0 <= label < num_classes:
             raise InputError(
                 f"[data.root] '{name}' must have a label from 0 to {num_classes - 1}, "
@@ -149,8 +144,9 @@ def _refuse_unknown_labels(part: _Part, num_classes: int) -> None:
 
 
 def _refuse_common_files(listing: _Listing) -> None:
-    common = sorted(set.intersection(*(set(part.names) for part in listing.parts.values())))
-    if len(listing.parts) > 1 and common:
+    train, test = ({name for name, _ in listing.parts.get(r, [])} for r in ("train", "test"))
+    common = sorted(train & test)
+    if common:
         raise InputError(
             f"[data.test] must share no file with data.train, but shares {len(common)}, such as "
             f"'{common[0]}'"
@@ -186,15 +182,11 @@ def _list_folders(settings: SourceSettings, root: Path) -> _Listing:
             raise InputError(
                 f"[data.root] '{folder / min(unknown)}' is not a class of '{folders['train']}'"
             )
-    return _Listing(
-        class_names, {role: _by_class(root, path, class_names) for role, path in folders.items()}
-    )
-
-
-def _by_class(root: Path, folder: Path, class_names: Sequence[str]) -> _Part:
-    names = [_images_in(root, folder / name) for name in class_names]
-    labels = [label for label, own in enumerate(names) for _ in own]
-    return _Part([name for own in names for name in own], labels)
+    parts = {
+        role: [(n, c) for c, cls in enumerate(class_names) for n in _images_in(root, folder / cls)]
+        for role, folder in folders.items()
+    }
+    return _Listing(class_names, parts)
 
 
 def _images_in(root: Path, folder: Path) -> list[str]:
@@ -207,10 +199,11 @@ def _images_in(root: Path, folder: Path) -> list[str]:
 
 def _list_animal10n(settings: SourceSettings, root: Path) -> _Listing:
     """Animal-10N as it is unpacked: `training/3_01234.jpg` is of class 3."""
-    parts = {}
-    for role, folder in _role_folders(settings, root, "training", "testing").items():
-        names = _images_in(root, folder)
-        parts[role] = _Part(names, [_leading_number(folder / name) for name in names])
+    folders = _role_folders(settings, root, "training", "testing")
+    parts = {
+        role: [(name, _leading_number(root / name)) for name in _images_in(root, folder)]
+        for role, folder in folders.items()
+    }
     return _Listing(list(_ANIMAL10N_CLASSES), parts)
 
 
@@ -228,12 +221,12 @@ def _list_lines(settings: SourceSettings, root: Path) -> _Listing:
     names = root / "classes.txt"
     if names.is_file():
         return _Listing(names.read_text(encoding="utf-8").splitlines(), parts)
-    highest = max(max(part.labels, default=0) for part in parts.values())
+    highest = max((label for part in parts.values() for _, label in part), default=0)
     return _Listing([str(label) for label in range(highest + 1)], parts)
 
 
 def _lines(settings: SourceSettings, root: Path, path: Path) -> _Part:
-    names, labels = [], []
+    found = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
             continue
@@ -241,22 +234,19 @@ def _lines(settings: SourceSettings, root: Path, path: Path) -> _Part:
         if not name or not label.isdecimal():
             raise InputError(f"{path}:{number}: must be `path label`, but got '{line[:60]}'")
         if settings.num_classes is None or int(label) < settings.num_classes:
-            names.append(name.strip())
-            labels.append(int(label))
-    prefix = _prefix(root, names)
-    names = [prefix + name for name in names]
-    for name in names:
-        existing(root / name, settings, f"the images that '{path.name}' lists")
-    return _Part(names, labels)
+            found.append((name.strip(), int(label)))
+    prefix = _prefix(root, found)
+    for name, _ in found:
+        existing(root / (prefix + name), settings, f"the images that '{path.name}' lists")
+    return [(prefix + name, label) for name, label in found]
 
 
-def _prefix(root: Path, names: Sequence[str]) -> str:
+def _prefix(root: Path, files: _Part) -> str:
     """Folder below the root that the paths are relative to, empty for the root itself."""
-    if not names or (root / names[0]).is_file():
+    if not files or (root / files[0][0]).is_file():
         return ""
-    folders = (folder for folder in sorted(root.iterdir()) if folder.is_dir())
-    found = next((folder for folder in folders if (folder / names[0]).is_file()), None)
-    return "" if found is None else f"{found.name}/"
+    folders = (folder for folder in sorted(root.iterdir()) if (folder / files[0][0]).is_file())
+    return next((f"{folder.name}/" for folder in folders), "")
 
 
 @dataclass(frozen=True, slots=True)
