@@ -77,7 +77,7 @@ def test_one_trial_is_recorded_with_artifacts(
     assert not list(workspace.checkpoints("small").glob("*.pt"))
 
 
-def test_a_report_that_a_kill_prevented_is_made_by_the_next_launch(
+def test_next_launch_publishes_the_report_that_a_kill_prevented(
     study: AblationStudy, workspace: Workspace, console: Console
 ) -> None:
     alone = study.model_copy(update={"ablation": None})
@@ -124,13 +124,13 @@ def test_a_trial_computes_with_the_threads_of_its_cores(
     assert torch.get_num_threads() == before
 
 
-def test_a_trial_as_in_the_plan_has_the_key_of_the_plan(study: AblationStudy) -> None:
+def test_a_single_trial_has_the_key_of_the_plan(study: AblationStudy) -> None:
     planned = {trial.arm: trial.key for trial in plan_study(study).trials}
     assert single_trial(study, arm="margin-only").key == planned["margin-only"]
     assert single_trial(study, arm="margin-only", seed=4).key != planned["margin-only"]
 
 
-def test_a_second_launch_of_a_study_is_kept_out(
+def test_a_second_launch_of_a_running_study_is_refused(
     study: AblationStudy, workspace: Workspace, console: Console
 ) -> None:
     with workspace.locked("small"), pytest.raises(InputError, match=r"Another process .*small"):
@@ -145,7 +145,7 @@ def test_resources_that_the_machine_lacks_are_refused_together(study: AblationSt
     assert "resources.gpu must be at most the 0" in error.value.problems[1]
 
 
-def test_an_address_that_is_none_is_one_clear_error(
+def test_an_invalid_address_is_one_clear_error(
     study: AblationStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "nonsense")
@@ -170,7 +170,7 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error(
             pass
 
 
-def test_the_cause_of_what_ray_says_is_told() -> None:
+def test_a_ray_error_is_reported_with_its_cause() -> None:
     error = ConnectionError("Failed to connect\nto Ray")
     assert _reason(error) == "Failed to connect"
     error.__cause__ = RuntimeError("Traceback:\n  File ...\nAuthenticationError: no token")

@@ -31,5 +31,5 @@ def _faults(which: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="acts on glibc alone")
-def test_freed_memory_is_taken_again_without_asking_the_system() -> None:
+def test_freed_memory_is_reused_without_asking_the_system() -> None:
     assert _faults("kept") * 20 < _faults("given back")

@@ -37,7 +37,7 @@ def of_length(trial: Trial, epochs: int, warmup: int) -> Trial:
     return replace(trial, key=f"{epochs}-{warmup}", config=override(trial.config, length))
 
 
-def test_each_kind_of_epoch_counts_by_its_number(
+def test_each_kind_of_epoch_is_scaled_by_its_number(
     trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -67,13 +67,13 @@ def test_a_probe_has_the_kinds_of_epochs_that_its_trial_has(
     assert (schedule.epochs, schedule.warmup_epochs) == kept
 
 
-def test_a_probe_that_fails_says_so(trial: Trial) -> None:
+def test_a_failed_probe_is_an_error(trial: Trial) -> None:
     broken = replace(trial, config=override(trial.config, {"optimizer.lr": 1e30}))
     with pytest.raises(DynalossError, match="the probe of full · c · seed 0 diverged"):
         probe_costs([broken], ResourcesConfig(), Console(quiet=True))
 
 
-def test_data_that_are_not_there_are_an_error(trial: Trial) -> None:
+def test_missing_data_are_an_error(trial: Trial) -> None:
     absent = replace(trial, config=override(trial.config, {"data.source": "cifar10"}))
     with pytest.raises(InputError, match=r"\[data.root\]"):
         probe_costs([absent], ResourcesConfig(), Console(quiet=True))

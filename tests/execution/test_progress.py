@@ -56,7 +56,7 @@ def end(progress: Progress, live: LiveTrial, outcome: Outcome = Outcome.COMPLETE
     progress.ended(live)
 
 
-def test_nothing_is_said_of_the_time_left_before_the_first_epoch(
+def test_time_left_is_unknown_before_the_first_epoch(
     trials: tuple[Trial, ...],
 ) -> None:
     assert TimeLeft(map(cost_of, trials), slots=2).seconds() is None
@@ -85,7 +85,7 @@ def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
-def test_plain_lines_where_the_output_is_no_terminal(trials: tuple[Trial, ...]) -> None:
+def test_plain_lines_without_a_terminal(trials: tuple[Trial, ...]) -> None:
     output = io.StringIO()
     with progress_of(Console(file=output), trials, done=2) as progress:
         live = start(progress, trials[0])
@@ -96,7 +96,7 @@ def test_plain_lines_where_the_output_is_no_terminal(trials: tuple[Trial, ...]) 
     )
 
 
-def test_of_a_loss_the_lowest_is_the_best(trials: tuple[Trial, ...]) -> None:
+def test_the_best_loss_is_the_lowest(trials: tuple[Trial, ...]) -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=200)
     with progress_of(console, trials, objective=("train/loss", "min")) as progress:
@@ -129,7 +129,7 @@ def test_pruning_shortens_the_trials_to_come(trials: tuple[Trial, ...]) -> None:
     assert left.seconds() == pytest.approx(3 * 2)
 
 
-def test_a_failed_trial_says_nothing_of_the_length_of_others(trials: tuple[Trial, ...]) -> None:
+def test_a_failed_trial_does_not_shorten_the_estimate(trials: tuple[Trial, ...]) -> None:
     output = io.StringIO()
     with progress_of(Console(file=output), trials) as progress:
         live = start(progress, trials[0])

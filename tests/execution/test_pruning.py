@@ -57,12 +57,12 @@ def test_a_hand_made_table_is_decided_as_by_hand() -> None:
     }
 
 
-def test_smaller_is_better_turns_the_order_round() -> None:
+def test_minimising_reverses_the_order() -> None:
     losses = [(key, epoch, -value) for key, epoch, value in TABLE]
     assert replay(make(mode="min"), losses) == replay(make(), TABLE)
 
 
-def test_a_pool_never_hears_of_another() -> None:
+def test_pruner_ignores_other_pools() -> None:
     mixed = dict(zip(TABLE, replay(make(), TABLE), strict=True))
     hard = [report for report in TABLE if report[0].startswith("hard")]
     alone = dict(zip(hard, replay(make(), hard), strict=True))
@@ -71,7 +71,7 @@ def test_a_pool_never_hears_of_another() -> None:
 
 @pytest.mark.parametrize("name", ["asha", "median", "hyperband", "none"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_ends_a_trial_and_is_never_recorded(name: str, value: float) -> None:
+def test_a_non_finite_result_ends_a_trial_and_is_never_recorded(name: str, value: float) -> None:
     pruner = make(name)
     (decision,) = replay(pruner, [("a-0", 1, value)])
     assert decision.verdict is Verdict.DIVERGED
@@ -122,7 +122,7 @@ _reports = st.lists(
 
 @pytest.mark.parametrize("name", ["asha", "median", "hyperband", "none"])
 @given(drawn=_reports, cut=st.integers(0, 60))
-def test_rebuilt_from_a_prefix_it_decides_as_if_never_gone(
+def test_a_pruner_rebuilt_from_reports_decides_the_same(
     name: str, drawn: list[tuple[str, float]], cut: int
 ) -> None:
     epochs: dict[str, int] = {}
@@ -139,7 +139,7 @@ def test_rebuilt_from_a_prefix_it_decides_as_if_never_gone(
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
-def test_the_best_result_at_a_rung_always_goes_on(values: list[float]) -> None:
+def test_the_best_result_at_a_rung_always_continues(values: list[float]) -> None:
     decisions = replay(make(), [(f"a-{i}", 1, value) for i, value in enumerate(values)])
     for i, decision in enumerate(decisions):
         if values[i] >= max(values[: i + 1]):

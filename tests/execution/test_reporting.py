@@ -104,6 +104,6 @@ def test_angle_brackets_and_line_breaks_reach_the_page_as_meant() -> None:
     assert _for_mlflow("a<br>\np \\< 1<br>\n\nb") == "a<br>\np &lt; 1\n\nb"
 
 
-def test_nothing_to_compare_is_said(plan: Plan) -> None:
+def test_a_study_without_results_is_described(plan: Plan) -> None:
     text = describe(stored_plan(plan), None, "No trial has completed.")
     assert text.endswith("No trial has completed.\n")

@@ -50,7 +50,7 @@ def comparable(results: list[StepResult]) -> list[tuple[int, dict[str, float]]]:
     ]
 
 
-def test_a_saved_trial_goes_on_and_replays_its_reports(order: TrialOrder, source: Source) -> None:
+def test_a_saved_trial_resumes_and_replays_its_reports(order: TrialOrder, source: Source) -> None:
     whole = run_to_end(TrialRunner(replace(order, key="whole"), source, gpus=0))
     first = TrialRunner(order, source, gpus=0)
     first.step()
@@ -155,7 +155,7 @@ def test_a_trial_reports_its_costs_over_all_launches(
     assert size[-1] * 2**20 == pytest.approx((tmp_path / "k.pt").stat().st_size, rel=0.02)
 
 
-def test_the_first_result_tells_of_the_data(order: TrialOrder, source: Source) -> None:
+def test_only_the_first_result_holds_the_data_record(order: TrialOrder, source: Source) -> None:
     first, second, *_ = run_to_end(TrialRunner(order, source, gpus=0))
     assert second.data == {}
     assert first.data["splits"]["train"] == sum(first.data["true_class_counts"])

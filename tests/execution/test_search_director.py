@@ -99,7 +99,7 @@ def test_a_metric_that_is_not_finite_ends_a_trial_as_diverged(
 
 
 @pytest.mark.parametrize("kill_after", [0, 1, 5, 9, 10, 17, 25, 31])
-def test_killed_and_relaunched_it_ends_as_if_never_killed(
+def test_a_killed_search_ends_as_if_never_killed(
     conduct: Callable[..., Director], kill_after: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -107,13 +107,13 @@ def test_killed_and_relaunched_it_ends_as_if_never_killed(
     assert outline(conduct("cut")) == outline(conduct("whole"))
 
 
-def test_what_ended_is_not_run_again(conduct: Callable[..., Director]) -> None:
+def test_finished_trials_are_not_rerun(conduct: Callable[..., Director]) -> None:
     conduct("whole")
     conduct("whole", kill_after=0)
 
 
 @pytest.mark.parametrize("cut", [1, 20, 200])
-def test_a_line_cut_short_is_as_if_it_had_not_happened(
+def test_an_unfinished_line_is_dropped(
     conduct: Callable[..., Director], tmp_path: Path, cut: int
 ) -> None:
     expected = outline(conduct("whole"))
@@ -133,9 +133,7 @@ def directing(
         yield director
 
 
-def test_a_failed_trial_is_taken_up_again(
-    plan: SearchPlan, tmp_path: Path, silent: Watcher
-) -> None:
+def test_a_failed_trial_is_retried(plan: SearchPlan, tmp_path: Path, silent: Watcher) -> None:
     suggestions = {group.name: Suggestions() for group in plan.groups}
     with directing(plan, tmp_path, suggestions, silent) as director:
         trial = director.next()
@@ -148,7 +146,7 @@ def test_a_failed_trial_is_taken_up_again(
     assert not suggestions[trial.group.name].told
 
 
-def test_what_was_done_to_the_data_survives_a_kill(
+def test_the_data_record_survives_a_kill(
     plan: SearchPlan, tmp_path: Path, silent: Watcher
 ) -> None:
     suggestions = {group.name: Suggestions() for group in plan.groups}

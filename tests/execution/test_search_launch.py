@@ -144,7 +144,7 @@ def outcomes_by_key(storage: Path) -> list[tuple[str, Outcome]]:
     return [(record.key, record.outcome) for record in store.records("tiny-search")]
 
 
-def test_killed_at_three_moments_a_search_ends_as_if_never_killed(
+def test_a_search_killed_three_times_ends_as_if_never_killed(
     finished: tuple[SearchSummary, Path], make_storage: Callable[[str], Path], tmp_path: Path
 ) -> None:
     whole, _ = finished
@@ -161,7 +161,7 @@ def test_killed_at_three_moments_a_search_ends_as_if_never_killed(
 
 
 @pytest.mark.ray
-def test_killed_with_ray_no_trial_is_lost_or_run_twice(
+def test_no_trial_is_lost_or_rerun_after_a_kill_with_ray(
     make_storage: Callable[[str], Path], tmp_path: Path
 ) -> None:
     path, storage = write_study(tmp_path), make_storage("ray")
@@ -185,7 +185,7 @@ def test_killed_with_ray_no_trial_is_lost_or_run_twice(
     assert sorted(ends) == sorted(trial.key for trial in summary.trials)
 
 
-def test_pruned_trials_are_killed_with_epoch_and_rung(
+def test_runs_of_pruned_trials_hold_epoch_and_rung(
     finished: tuple[SearchSummary, Path],
 ) -> None:
     summary, storage = finished
@@ -225,7 +225,7 @@ def test_a_trial_names_its_data_and_holds_its_files(
     assert len(set.union(*digests.values())) == 2
 
 
-def test_the_winners_make_a_study_that_plans(finished: tuple[SearchSummary, Path]) -> None:
+def test_the_winners_make_a_valid_study(finished: tuple[SearchSummary, Path]) -> None:
     summary, _ = finished
     assert summary.best is not None
     study = load_study(summary.best)
@@ -238,7 +238,7 @@ def test_the_winners_make_a_study_that_plans(finished: tuple[SearchSummary, Path
         assert trial.config.data.validation.fraction == 0
 
 
-def test_clean_validation_is_told_beside_the_noisy_one(
+def test_rules_are_shown_for_noisy_and_clean_validation(
     finished: tuple[SearchSummary, Path],
 ) -> None:
     for group in finished[0].as_json()["groups"]:

@@ -53,7 +53,7 @@ def _study(folder: Path, equal_images: str) -> SearchStudy:
     )
 
 
-def test_equal_images_across_roles_are_told_once_per_condition(folder: Path) -> None:
+def test_equal_images_across_roles_are_noted_once_per_condition(folder: Path) -> None:
     notes = plan_search(_study(folder, "keep")).notes
     assert [note.split(":")[0] for note in notes] == [
         "'no noise · IR 1'",
@@ -65,11 +65,11 @@ def test_equal_images_across_roles_are_told_once_per_condition(folder: Path) -> 
         assert "the source repeats 3 (data.equal_images: drop" in note
 
 
-def test_equal_images_that_are_left_out_are_not_told(folder: Path) -> None:
+def test_dropped_equal_images_are_not_noted(folder: Path) -> None:
     assert plan_search(_study(folder, "drop")).notes == ()
 
 
-def test_a_clean_set_that_tests_is_refused_for_every_seed_to_come(tmp_path: Path) -> None:
+def test_a_clean_set_in_a_test_split_is_refused_for_every_seed(tmp_path: Path) -> None:
     np.save(tmp_path / "clean.npy", np.arange(100))
     study = SearchStudy.model_validate(
         {

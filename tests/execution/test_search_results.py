@@ -85,7 +85,7 @@ def test_winners_are_completed_differ_and_may_be_audited(group: Group) -> None:
     assert [t.number for t in winners(trials, VAL, 3)] == [2, 0]
 
 
-def test_winners_hold_for_every_condition_that_was_searched_as_one() -> None:
+def test_winners_apply_to_all_conditions_searched_as_one() -> None:
     kinds = {"data.noise.kind": ["none", "symmetric"], "data.noise.rate": [0.0, 0.2]}
     values = STUDY.model_dump(exclude_unset=True) | {"conditions": kinds}
     plan = make_search_plan(SearchStudy.model_validate(values), {"digits": "d"})
@@ -102,7 +102,7 @@ def test_winners_hold_for_every_condition_that_was_searched_as_one() -> None:
     ]
 
 
-def test_rules_are_told_with_what_they_cost(group: Group) -> None:
+def test_rules_are_shown_with_their_cost(group: Group) -> None:
     trials = [
         trial(group, 0, [0.1, 0.2, 0.6], [0.1, 0.2, 0.55]),
         trial(group, 1, [0.1, 0.7, 0.5], [0.1, 0.40, 0.45]),
@@ -155,7 +155,7 @@ def test_validation_is_called_noisy_only_where_it_is(data: dict[str, Any], told:
     )
 
 
-def test_an_audit_tells_what_pruning_would_have_lost(group: Group) -> None:
+def test_an_audit_counts_what_pruning_would_have_lost(group: Group) -> None:
     trials = [
         trial(group, 0, [0.5, 0.5, 0.6]),
         trial(group, 1, [0.3, 0.5, 0.9], audited_at=1),
@@ -174,13 +174,47 @@ def test_without_an_audit_there_is_no_share(group: Group) -> None:
     assert math.isnan(audit_of([trial(group, 0, [0, 0, 0])], group, VAL, 3).false_share)
 
 
-def test_the_front_holds_what_nothing_beats_in_every_objective(group: Group) -> None:
+def test_the_front_holds_trials_that_no_other_beats_in_every_objective(group: Group) -> None:
     trials = [
         trial(group, 0, [0, 0, 0.9], seconds=9),
         trial(group, 1, [0, 0, 0.8], seconds=1),
         trial(group, 2, [0, 0, 0.7], seconds=2),
     ]
     assert [t.number for t in pareto_front(trials, [VAL, TIME])] == [0, 1]
+
+
+def test_equal_trials_share_the_front_and_unmeasured_ones_are_left_out(group: Group) -> None:
+    trials = [
+        trial(group, 0, [0, 0, 0.8], seconds=1),
+        trial(group, 1, [0, 0, 0.8], seconds=1),
+        trial(group, 2, [0, 0, 0.9], seconds=math.nan),
+        trial(group, 3, [0.99], seconds=0),
+    ]
+    assert [t.number for t in pareto_front(trials, [VAL, TIME])] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("at_rung", "at_end", "expected"),
+    [
+        ((0.1, 0.2, 0.3, 0.4), (0.4, 0.3, 0.2, 0.1), -1.0),
+        # Ranks 1, 2, 3, 4 against 2, 1, 4, 3: 1 - 6 * 4 / (4 * 15).
+        ((0.1, 0.2, 0.3, 0.4), (0.2, 0.1, 0.4, 0.3), 0.6),
+        # Ranks 1.5, 1.5, 3, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5.
+        ((0.1, 0.1, 0.3, 0.4), (0.1, 0.2, 0.3, 0.4), 4.5 / math.sqrt(4.5 * 5)),
+        ((0.1, 0.1, 0.1, 0.1), (0.1, 0.2, 0.3, 0.4), math.nan),
+    ],
+    ids=["reversed", "swapped", "tied", "constant"],
+)
+def test_rank_correlation_of_a_rung_with_the_end(
+    group: Group, at_rung: Sequence[float], at_end: Sequence[float], expected: float
+) -> None:
+    pairs = enumerate(zip(at_rung, at_end, strict=True))
+    trials = [trial(group, i, [first, 0.5, last]) for i, (first, last) in pairs]
+    audit = audit_of(trials, group, VAL, 3)
+    correlation, n = audit.correlations[1]
+    assert n == 4
+    assert correlation == pytest.approx(expected, nan_ok=True)
+    assert (1 in audit.known_correlations) is not math.isnan(expected)
 
 
 def test_the_expected_best_is_the_mean_over_all_draws(group: Group) -> None:

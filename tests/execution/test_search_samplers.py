@@ -86,7 +86,7 @@ def conduct(tmp_path: Path, drive: Callable[..., Director]) -> Callable[..., lis
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "cmaes", "gp", "nsgaii", "grid"])
-def test_killed_and_relaunched_a_sampler_suggests_the_same(
+def test_a_sampler_suggests_the_same_after_a_kill(
     conduct: Callable[..., list[SearchTrial]], sampler: str
 ) -> None:
     study = _study(sampler)
@@ -109,7 +109,7 @@ def test_a_grid_runs_each_combination_once(conduct: Callable[..., list[SearchTri
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "gp"])
-def test_a_sampler_that_learns_draws_nearer_to_the_best(
+def test_a_learning_sampler_approaches_the_best(
     conduct: Callable[..., list[SearchTrial]], sampler: str
 ) -> None:
     trials = conduct(_study(sampler, trials=30), "learn", in_memory=True)

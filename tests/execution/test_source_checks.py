@@ -73,7 +73,7 @@ def _check(*overrides: dict[str, Any]) -> None:
          "set-validates", "noise"],
 )  # fmt: skip
 @pytest.mark.usefixtures("folder")
-def test_refused_with_one_error(overrides: dict[str, Any], problem: str) -> None:
+def test_a_problem_is_reported_once(overrides: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError) as caught:
         _check(overrides, _DIGITS, {**overrides, "optimizer.lr": 0.2})
     assert len(caught.value.problems) == 1
@@ -89,7 +89,7 @@ def test_all_problems_are_named_at_once() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_can_be_trained_passes_and_leaves_random_numbers_alone() -> None:
+def test_valid_trials_pass_without_touching_global_random_state() -> None:
     before = torch.get_rng_state()
     _check(
         {**_DIGITS, "model.pretrained_path": "four-classes.pt"},

@@ -1,0 +1,150 @@
+"""What the tracking store is given of a launch, in order."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from dynaloss.execution.progress import Progress, cost_of
+from dynaloss.execution.recording import Recorder
+from dynaloss.execution.trial.live import LiveTrial
+from dynaloss.studies import load_study
+from dynaloss.studies.plan import make_plan
+from dynaloss.studies.trial_record import Outcome
+from dynaloss.tracking import TrialState
+
+
+class Run:
+    """Stands in for the study's run in the store, and notes what is written."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def begin_trial(self, *, key: str, **rest: Any) -> None:
+        self.calls.append(("begin", key))
+
+    def log_data(self, key: str, record: dict[str, Any]) -> None:
+        self.calls.append(("data", key, record))
+
+    def log_report(self, key: str, epoch: int, metrics: dict[str, float]) -> None:
+        if "disk/artifacts_mib" not in metrics:
+            self.calls.append(("report", key, epoch, metrics))
+
+    def log_artifacts(self, key: str, folder: Path) -> None:
+        self.calls.append(("files", key, sorted(path.name for path in folder.iterdir())))
+
+    def tag_trial(self, key: str, tags: dict[str, Any]) -> None:
+        pass
+
+    def end_trial(self, key: str, outcome: Outcome, message: str = "") -> None:
+        self.calls.append(("end", key, outcome, message))
+
+    def of(self, live: LiveTrial) -> list[tuple[Any, ...]]:
+        return [(name, *rest) for name, key, *rest in self.calls if key == live.key]
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run()
+
+
+@pytest.fixture
+def trials() -> list[LiveTrial]:
+    plan = make_plan(load_study("quickstart"), {"digits": "digest"})
+    return [LiveTrial(trial=trial) for trial in plan.trials[:3]]
+
+
+@pytest.fixture
+def recorder(run: Run, trials: list[LiveTrial], tmp_path: Path) -> Recorder:
+    progress = Progress(
+        Console(file=io.StringIO()),
+        ("test/accuracy", "max"),
+        waiting=[cost_of(live.trial) for live in trials],
+        done=0,
+        slots=1,
+    )
+    return Recorder(run, tmp_path, progress, trials)
+
+
+def test_a_trial_is_written_from_its_start_to_its_end(
+    recorder: Recorder, run: Run, trials: list[LiveTrial], tmp_path: Path
+) -> None:
+    live = trials[0]
+    checkpoint = tmp_path / f"{live.key}.pt"
+    checkpoint.touch()
+    with recorder:
+        recorder.begun(live)
+        live.reports[1] = {"test/accuracy": 0.5}
+        recorder.reported(live)
+        live.outcome = Outcome.COMPLETED
+        recorder.ended(live)
+    assert run.of(live) == [
+        ("begin",),
+        ("report", 1, {"test/accuracy": 0.5}),
+        ("files", ["config.json"]),
+        ("end", Outcome.COMPLETED, ""),
+    ]
+    assert not checkpoint.exists()
+
+
+def test_trials_without_an_end_are_interrupted_and_keep_their_checkpoint(
+    recorder: Recorder, run: Run, trials: list[LiveTrial], tmp_path: Path
+) -> None:
+    begun, waiting, _ = trials
+    checkpoint = tmp_path / f"{begun.key}.pt"
+    checkpoint.touch()
+    with recorder:
+        recorder.begun(begun)
+    assert {live.outcome for live in trials} == {Outcome.INTERRUPTED}
+    assert run.of(begun)[-1] == ("end", Outcome.INTERRUPTED, "")
+    assert run.of(waiting) == []
+    assert checkpoint.exists()
+
+
+def test_a_failure_before_the_start_is_written(
+    recorder: Recorder, run: Run, trials: list[LiveTrial]
+) -> None:
+    live = trials[0]
+    with recorder:
+        live.outcome, live.message = Outcome.FAILED, "lost"
+        recorder.ended(live)
+    assert run.of(live)[0] == ("begin",)
+    assert run.of(live)[-1] == ("end", Outcome.FAILED, "lost")
+
+
+def test_ends_that_a_kill_kept_from_the_store_are_written_with_all_that_is_known(
+    recorder: Recorder, run: Run, trials: list[LiveTrial]
+) -> None:
+    stored, lost, unfinished = trials
+    for live in (stored, lost):
+        live.outcome = Outcome.PRUNED
+    lost.data, lost.reports = {"source": "digits"}, {1: {"loss": 2.0}, 2: {"loss": 1.0}}
+    with recorder:
+        recorder.catch_up({stored.key: TrialState("r", Outcome.PRUNED, 2)})
+    assert run.of(stored) == run.of(unfinished) == []
+    assert run.of(lost)[0] == ("begin",)
+    assert run.of(lost)[-1] == ("end", Outcome.PRUNED, "")
+    written = [call for call in run.of(lost) if call[0] in ("data", "report")]
+    assert sorted(written, key=str) == [
+        ("data", {"source": "digits"}),
+        ("report", 1, {"loss": 2.0}),
+        ("report", 2, {"loss": 1.0}),
+    ]
+
+
+def test_a_write_that_fails_is_raised_at_the_end(
+    recorder: Recorder, run: Run, trials: list[LiveTrial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise OSError("no store")
+
+    monkeypatch.setattr(run, "end_trial", refuse)
+    recorder.begun(trials[0])
+    trials[0].outcome = Outcome.COMPLETED
+    recorder.ended(trials[0])
+    with pytest.raises(OSError, match="no store"):
+        recorder.__exit__(None, None, None)
