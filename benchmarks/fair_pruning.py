@@ -336,15 +336,7 @@ def ray_live(trials: Sequence[SearchTrial]) -> Tally:
     with tempfile.TemporaryDirectory() as folder:
         configs = [
             {
-                "order": asdict(
-                    TrialOrder(
-                        key=trial.key,
-                        config=trial.trial.config.model_dump(),
-                        seed=trial.trial.seed,
-                        base_seed=trial.trial.base_seed,
-                        checkpoints=folder,
-                    )
-                ),
+                "order": asdict(TrialOrder.of(trial.trial, Path(folder))),
                 "source": data.source_key,
                 "cpu": 1,
                 "gpu": 0,

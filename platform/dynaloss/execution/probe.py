@@ -128,13 +128,7 @@ class _Listener:
             self.probes[key] = _measured(self._trials[key], first, last, result.diagnostics)
         return result.outcome is None
 
-    def end(
-        self,
-        key: str,
-        outcome: Outcome,
-        message: str = "",
-        diagnostics: dict[str, Any] | None = None,
-    ) -> None:
+    def end(self, key: str, outcome: Outcome, message: str) -> None:
         """Raises DynalossError; see `Listener.end`."""
         raise DynalossError(f"the probe of {self._trials[key].name} {outcome}: {message}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
 from dynaloss.studies.trial_record import Outcome
@@ -35,13 +35,7 @@ class Listener(Protocol):
     def take(self, key: str, result: StepResult) -> bool:
         """Receives the result of a step of a trial; returns whether the trial continues."""
 
-    def end(
-        self,
-        key: str,
-        outcome: Outcome,
-        message: str = "",
-        diagnostics: dict[str, Any] | None = None,
-    ) -> None:
+    def end(self, key: str, outcome: Outcome, message: str) -> None:
         """Receives the end of a trial that could not report it itself."""
 
 
