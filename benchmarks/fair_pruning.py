@@ -32,9 +32,10 @@ import numpy as np
 from machine import describe
 from rich.console import Console
 
+from dynaloss.config.search import SchedulerConfig
 from dynaloss.execution.search.director import SearchTrial
 from dynaloss.execution.search.pruning import Candidate, Verdict, make_pruner
-from dynaloss.studies.search.search_study import SchedulerConfig, SearchStudy
+from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
 RESULTS = Path(__file__).parent / "results"

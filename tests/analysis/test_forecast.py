@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from dynaloss.analysis.forecast import TrialCost, forecast, paired_spread
-from dynaloss.studies import AblationStudy, TrialConfig, make_plan
+from dynaloss.config import TrialConfig
+from dynaloss.studies import AblationStudy, make_plan
 from dynaloss.studies.plan import Plan
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 

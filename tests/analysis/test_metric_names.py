@@ -64,9 +64,9 @@ def test_mean_of_the_last_epochs_is_defined_by_its_metric() -> None:
 
 @pytest.mark.parametrize("loss", ["dynamic", "cross_entropy"])
 def test_every_metric_that_a_trial_reports_is_defined(loss: str, tmp_path: Path) -> None:
+    from dynaloss.config import DataConfig, TrialConfig
     from dynaloss.data.sources import load_source
     from dynaloss.execution.trial.runner import TrialOrder, TrialRunner
-    from dynaloss.studies import DataConfig, TrialConfig
 
     config = TrialConfig.model_validate(
         {

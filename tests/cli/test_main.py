@@ -15,7 +15,7 @@ from dynaloss.analysis.selection import SELECTION_RULES
 from dynaloss.cli.main import main
 from dynaloss.config import families
 from dynaloss.config.registry import Registry
-from dynaloss.studies.arms import COMPONENTS
+from dynaloss.studies.components import COMPONENTS
 
 Run = Callable[..., Result]
 

@@ -10,7 +10,7 @@ import pytest
 from dynaloss.execution.search.director import Director, SearchTrial, Suggestions
 from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.trial.runner import StepResult
-from dynaloss.studies.search.search_plan import SearchPlan
+from dynaloss.studies.search.groups import SearchPlan
 from dynaloss.studies.trial_record import Outcome
 
 

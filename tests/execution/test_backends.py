@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.data.sources import Source, load_source
 from dynaloss.execution.backends import Work, open_backend
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
-from dynaloss.studies import DataConfig, ResourcesConfig, TrialConfig
+from dynaloss.studies import ResourcesConfig
 from dynaloss.studies.trial_record import Outcome
 
 EPOCHS = 3

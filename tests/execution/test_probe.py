@@ -10,9 +10,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from dynaloss.config import TrialConfig
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.execution.probe import _shortened, probe_costs, trials_at_once
-from dynaloss.studies import TrialConfig, override
+from dynaloss.studies import override
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.study import ResourcesConfig
 

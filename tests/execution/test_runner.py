@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.data.sources import Source, load_source
 from dynaloss.execution.trial import runner as runner_module
 from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
-from dynaloss.studies import DataConfig, TrialConfig
 from dynaloss.studies.trial_record import Outcome
 
 

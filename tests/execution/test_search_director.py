@@ -13,8 +13,8 @@ from dynaloss.errors import InputError
 from dynaloss.execution.search.director import Director, SearchTrial, Watcher
 from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.trial.runner import StepResult
-from dynaloss.studies.search.search_plan import SearchPlan, make_search_plan
-from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.search.groups import SearchPlan, make_search_plan
+from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
 EPOCHS = 9

@@ -20,9 +20,8 @@ from rich.console import Console
 from dynaloss.errors import InputError
 from dynaloss.execution.search.conclusion import SearchSummary
 from dynaloss.execution.search.launching import launch_search
+from dynaloss.studies.loading import load_search, load_study
 from dynaloss.studies.plan import make_plan
-from dynaloss.studies.search.search_study import load_search
-from dynaloss.studies.study import load_study
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Workspace
 

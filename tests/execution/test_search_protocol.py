@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from dynaloss.errors import InputError
 from dynaloss.execution.search.launching import plan_search
-from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.study import SearchStudy
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from dynaloss.execution.search.outcome import (
     selections,
     winners,
 )
-from dynaloss.studies.search.search_plan import Group, make_search_plan, search_trial
-from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.search.groups import Group, make_search_plan, search_trial
+from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
 VAL: Objective = ("val/accuracy", "max")

@@ -15,8 +15,8 @@ from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.director import Director, SearchTrial
 from dynaloss.execution.search.outcome import pareto_front
 from dynaloss.execution.search.suggestions import Suggester, open_storage
-from dynaloss.studies.search.search_plan import make_search_plan
-from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.search.groups import make_search_plan
+from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
 EPOCHS, TRIALS = 4, 10

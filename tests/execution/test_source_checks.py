@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from dynaloss.config import TrialConfig
 from dynaloss.errors import InputError
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.learning.models.building import build_model
-from dynaloss.studies import TrialConfig, override
+from dynaloss.studies import override
 
 
 @pytest.fixture

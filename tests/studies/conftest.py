@@ -8,8 +8,9 @@ from textwrap import dedent
 
 import pytest
 
+from dynaloss.config import TrialConfig
 from dynaloss.errors import InputError
-from dynaloss.studies import AblationStudy, TrialConfig, load_study, override
+from dynaloss.studies import AblationStudy, load_study, override
 
 WriteStudy = Callable[[str], Path]
 LoadText = Callable[[str], AblationStudy]

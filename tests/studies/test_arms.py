@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynaloss.studies import COMPONENTS, TrialConfig, arm_name, design_arms, override
+from dynaloss.config import TrialConfig
+from dynaloss.studies import COMPONENTS, arm_name, design_arms, override
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from dynaloss.studies import COMPONENTS, TrialConfig, arm_name, design_arms, ove
 def test_a_design_names_its_arms_in_order(
     design: str, components: list[str], expected: list[str]
 ) -> None:
-    assert list(design_arms(design, components, resolution=4)) == expected  # type: ignore[arg-type]
+    assert list(design_arms(design, components, resolution=4)) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,8 +52,8 @@ def test_subsets_have_distinct_names(size: int) -> None:
 
 def test_every_component_switches_an_existing_setting() -> None:
     trial = override(TrialConfig(), {"sampler.random_ratio": 0.4})
-    for switched_on, switched_off in COMPONENTS.values():
-        assert override(trial, switched_on) != override(trial, switched_off)
+    for component in COMPONENTS.values():
+        assert override(trial, component.on) != override(trial, component.off)
 
 
 def test_an_arm_switches_all_components_whatever_the_trial_says() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from dynaloss.errors import InputError
 from dynaloss.studies import bundled_studies, find_study, load_study, make_plan
-from dynaloss.studies.search.search_plan import make_search_plan
-from dynaloss.studies.search.search_study import SearchStudy, load_any, load_search
+from dynaloss.studies.loading import load_any, load_search
+from dynaloss.studies.search.groups import make_search_plan
+from dynaloss.studies.study import SearchStudy
 
 _ROOT = Path(__file__).parents[2]
 _FILES = sorted(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dynaloss.studies import TrialConfig, override
+from dynaloss.config import TrialConfig
+from dynaloss.studies import override
 from dynaloss.studies.cost_groups import cost_group, warmup_length
 
 FULL = TrialConfig()

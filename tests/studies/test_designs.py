@@ -7,7 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from dynaloss.studies.designs import Fraction, fraction_of, subsets_of
+from dynaloss.config.families import DESIGNS
+from dynaloss.studies.designs import Fraction, fraction_of
 
 
 def signs(fraction: Fraction) -> dict[str, np.ndarray]:
@@ -59,7 +60,7 @@ def test_aliasing_of_the_half_of_three() -> None:
 
 
 def test_subsets_of_the_half_of_three() -> None:
-    assert subsets_of("fractional", ["a", "b", "c"], 3) == [
+    assert DESIGNS["fractional"].subsets(["a", "b", "c"], 3) == [
         ("a", "b", "c"),
         ("a",),
         ("b",),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynaloss.studies import TrialConfig, effective_config, flatten, identity, override, trial_key
+from dynaloss.config import ScheduleConfig, TrialConfig
+from dynaloss.studies import effective_config, flatten, identity, override, setting_keys, trial_key
 
 _OFF = {"loss.corrector.enabled": False, "loss.margin.enabled": False}
 
@@ -41,6 +42,17 @@ def test_a_key_is_sixteen_hexadecimal_digits() -> None:
         ({**_OFF, "meta.lr": 1, "sampler.random_ratio": 1, "loss.finetune": False}, _OFF),
         ({"loss.name": "cross_entropy", "meta.lr": 1, "sampler.random_ratio": 1},
          {"loss.name": "cross_entropy"}),
+        ({"loss.corrector.warm_start_epochs": 5}, {}),
+        ({"loss.corrector.warm_start_epochs": 9}, {}),
+        ({"schedule.warmup_epochs": 0},
+         {"schedule.warmup_epochs": 0, "loss.corrector.warm_start": False}),
+        ({"loss.finetune": False, "loss.margin.in_finetune": False}, {"loss.finetune": False}),
+        ({"loss.name": "ldam", "loss.drw_epoch": 260}, {"loss.name": "ldam"}),
+        ({"loss.name": "ldam", "loss.drw_epoch": 260, "loss.drw_fraction": 0.1},
+         {"loss.name": "ldam"}),
+        ({"sampler.kind": "fixed", "sampler.every": 3}, {"sampler.kind": "fixed"}),
+        ({"sampler.path": "/nowhere/unused.npy"}, {}),
+        ({"data.noise.rate": 0.4, "data.noise.key": "unused"}, {"data.noise.rate": 0.4}),
     ],
 )  # fmt: skip
 def test_what_cannot_affect_the_result_leaves_the_key(
@@ -86,11 +98,114 @@ def test_mixup_changes_the_key_of_a_loss_that_takes_it() -> None:
     assert _key_of({**plain, "data.views.mixup": 0.2}) != _key_of(plain)
 
 
-def test_settings_that_came_later_stand_in_no_key_by_default() -> None:
-    """What the effective settings were before: keys of stored trials hang on them."""
+_CE = {"loss.name": "cross_entropy"}
+_BIASED = {"data.noise.rate": 0.4}
+_FILE = {"data.noise.kind": "file", "data.noise.path": "/nowhere/labels.npy"}
+_CLEAN = {"sampler.kind": "clean", "sampler.path": "/nowhere/clean.npy"}
+_EFFECTIVE: dict[str, tuple[dict[str, Any], Any]] = {
+    "data.source": ({}, "cifar10"),
+    "data.image_size": ({}, 32),
+    "data.num_classes": ({}, 5),
+    "data.memory": ({}, "stream"),
+    "data.noise.kind": (_BIASED, "flip"),
+    "data.noise.rate": ({}, 0.4),
+    "data.noise.map": ({**_BIASED, "data.noise.kind": "asymmetric"}, "9>1"),
+    "data.noise.path": (_FILE, "/elsewhere/labels.npy"),
+    "data.noise.key": (_FILE, "worse_label"),
+    "data.imbalance": ({"data.imbalance_factor": 9.0}, "step"),
+    "data.imbalance_factor": ({}, 9.0),
+    "data.n_max": ({}, 100),
+    "data.test_fraction": ({}, 0.5),
+    "data.validation.fraction": ({}, 0.1),
+    "data.validation.labels": ({"data.validation.fraction": 0.1}, "clean"),
+    "data.equal_images": ({}, "drop"),
+    "data.views.augment": ({}, "randaugment"),
+    "data.views.cutout": ({}, 2),
+    "data.views.crop_padding": ({}, 2),
+    "data.views.flip": ({}, False),
+    "data.views.mixup": (_CE, 0.2),
+    "model.name": ({}, "mlp"),
+    "model.pretrained_path": ({}, "/nowhere/weights.pt"),
+    "loss.name": ({}, "meta_weight_net"),
+    "loss.corrector.enabled": ({}, False),
+    "loss.corrector.ranks": ({}, 7),
+    "loss.corrector.per_class": ({}, False),
+    "loss.corrector.warm_start": ({}, False),
+    "loss.corrector.warm_start_epochs": ({}, 2),
+    "loss.corrector.pseudo_labels": ({}, "hard"),
+    "loss.margin.enabled": ({}, False),
+    "loss.margin.in_finetune": ({}, False),
+    "loss.finetune": ({}, False),
+    "loss.label_smoothing": (_CE, 0.1),
+    "loss.gamma": ({"loss.name": "focal"}, 1.0),
+    "loss.q": ({"loss.name": "gce"}, 0.5),
+    "loss.alpha": ({"loss.name": "sce"}, 0.5),
+    "loss.beta": ({"loss.name": "sce"}, 0.5),
+    "loss.strength": ({"loss.name": "elr"}, 1.0),
+    "loss.momentum": ({"loss.name": "elr"}, 0.5),
+    "loss.max_margin": ({"loss.name": "ldam"}, 0.4),
+    "loss.scale": ({"loss.name": "ldam"}, 10.0),
+    "loss.cosine_head": ({"loss.name": "ldam"}, False),
+    "loss.drw_fraction": ({"loss.name": "ldam"}, 0.5),
+    "loss.drw_epoch": ({"loss.name": "ldam"}, 3),
+    "loss.tau": ({"loss.name": "logit_adjustment"}, 2.0),
+    "loss.hidden_size": ({"loss.name": "meta_weight_net"}, 7),
+    "sampler.kind": ({}, "random"),
+    "sampler.random_ratio": ({}, 0.4),
+    "sampler.low_loss_ratio": ({}, 1.0),
+    "sampler.every": ({}, 2),
+    "sampler.keep_in_train": ({}, True),
+    "sampler.path": (
+        {"sampler.kind": "clean", "sampler.path": "/nowhere/a.npy"},
+        "/nowhere/b.npy",
+    ),
+    "meta.lr": ({}, 1e-3),
+    "meta.every": ({}, 2),
+    "meta.batch_size": ({}, 511),
+    "meta.hypergradient": ({}, "head"),
+    "optimizer.lr": ({}, 0.2),
+    "optimizer.momentum": ({}, 0.8),
+    "optimizer.weight_decay": ({}, 0.0),
+    "schedule.epochs": ({}, 9),
+    "schedule.warmup_epochs": ({}, 9),
+    "schedule.batch_size": ({}, 64),
+    "schedule.ramp_epochs": ({}, 0),
+    "schedule.precision": ({}, "bfloat16"),
+    "schedule.deterministic": ({}, True),
+    "schedule.compile": ({}, True),
+}
+_COVERED_BY_THE_DATA = {"data.root", "data.train", "data.test", "data.download"}
+
+
+def test_every_setting_enters_the_key_where_it_has_an_effect() -> None:
+    assert {*_EFFECTIVE} | _COVERED_BY_THE_DATA == {*setting_keys()}
+    for key, (others, value) in _EFFECTIVE.items():
+        assert _key_of({**others, key: value}) != _key_of(others), key
+
+
+class _LaterSchedule(ScheduleConfig):
+    later: bool = False
+
+
+class _LaterTrial(TrialConfig):
+    schedule: _LaterSchedule = _LaterSchedule()
+    later: int | None = None
+
+
+def test_a_setting_added_later_leaves_all_keys_at_its_default(trial_config: TrialConfig) -> None:
+    later = _LaterTrial.model_validate(trial_config.model_dump())
+    assert "schedule.later" in flatten(later)
+    assert trial_key(later, 0, 0, "data") == trial_key(trial_config, 0, 0, "data")
+    for change in ({"later": 1}, {"schedule": {"later": True}}):
+        changed = _LaterTrial.model_validate(change)
+        assert trial_key(changed, 0, 0, "data") != _key_of({})
+
+
+def test_parameters_hold_the_defaults_too() -> None:
     flat = flatten(TrialConfig())
-    later = ("schedule.precision", "schedule.deterministic", "schedule.compile", "data.views")
-    assert not [key for key in flat if key.startswith(later)]
+    assert flat["schedule.precision"] == "float32"
+    assert flat["data.views.augment"] == "none"
+    assert flat["meta.batch_size"] == 512
 
 
 def test_a_label_file_counts_by_its_content(tmp_path: Path) -> None:
@@ -107,9 +222,10 @@ def test_seeds_and_data_change_the_key(other: tuple[int, int, str]) -> None:
     assert trial_key(TrialConfig(), *other) != _key_of({})
 
 
-def test_the_results_version_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["RESULTS_VERSION", "KEY_VERSION"])
+def test_versions_change_the_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = _key_of({})
-    monkeypatch.setattr(identity, "RESULTS_VERSION", identity.RESULTS_VERSION + 1)
+    monkeypatch.setattr(identity, name, getattr(identity, name) + 1)
     assert _key_of({}) != before
 
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from dynaloss.config import TrialConfig
 from dynaloss.errors import InputError
-from dynaloss.studies import TrialConfig, override, setting_keys
+from dynaloss.studies import override, setting_keys
 
 
 def test_a_dotted_key_sets_one_setting_and_leaves_the_others() -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynaloss.config import TrialConfig
 from dynaloss.studies import (
     AblationStudy,
-    TrialConfig,
     condition_label,
     load_study,
     make_plan,

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynaloss.studies import TrialConfig
+from dynaloss.config import TrialConfig
+from dynaloss.studies.search.groups import make_search_plan, search_plan_as_json, search_trial
 from dynaloss.studies.search.rungs import bracket_of, rungs
-from dynaloss.studies.search.search_plan import make_search_plan, search_plan_as_json, search_trial
-from dynaloss.studies.search.search_study import SearchStudy
 from dynaloss.studies.search.space import ParameterConfig, grid_points, is_active
+from dynaloss.studies.study import SearchStudy
 
 
 def make_study(**parts: Any) -> SearchStudy:

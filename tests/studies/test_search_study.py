@@ -7,9 +7,10 @@ from textwrap import dedent
 import pytest
 
 from dynaloss.errors import InputError
+from dynaloss.studies.loading import load_any, load_search, load_study
+from dynaloss.studies.plan import conditions_of
 from dynaloss.studies.reading.bundled import find_study
-from dynaloss.studies.search.search_study import SearchStudy, load_any, load_search
-from dynaloss.studies.study import load_study
+from dynaloss.studies.study import SearchStudy
 
 WriteStudy = Callable[[str], Path]
 
@@ -40,7 +41,7 @@ def test_a_search_says_what_it_means(load_text: Callable[[str], SearchStudy]) ->
         arms: {full: {}, none: {loss.margin.enabled: false}}
         search: {metrics: [{val/balanced_accuracy: max}, {time/trial_seconds: min}]}
         """)
-    assert len(study.condition_grid()) == 4
+    assert len(conditions_of(study)) == 4
     assert list(study.arm_overrides()) == ["full", "none"]
     assert study.search.objectives() == (
         ("val/balanced_accuracy", "max"),
@@ -105,7 +106,7 @@ def test_a_search_says_what_it_means(load_text: Callable[[str], SearchStudy]) ->
         pytest.param(
             "space:\n  meta.lr: {uniform: [1, 2], when: {meta.every: 1}}\n"
             "  meta.every: {choice: [1, 2]}",
-            "2: [space.meta.lr.when.meta.every] must stand above the parameter that depends on it",
+            "2: [space.meta.lr.when.meta.every] must come before the parameter that depends on it",
             id="when further down",
         ),
         pytest.param(

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from dynaloss.config.families import SOURCES
 from dynaloss.errors import InputError
 from dynaloss.learning.losses.class_balanced import ClassBalancedConfig
 from dynaloss.learning.losses.focal import FocalConfig
 from dynaloss.learning.losses.ldam import LDAMConfig
-from dynaloss.studies import COMPONENTS, SOURCES, AblationStudy, load_study, make_plan
+from dynaloss.studies import COMPONENTS, AblationStudy, load_study, make_plan
+from dynaloss.studies.plan import conditions_of
 from dynaloss.studies.reading.problems import listed
 
 WriteStudy = Callable[[str], Path]
@@ -21,7 +23,7 @@ ProblemsOf = Callable[[str], list[str]]
 
 def test_the_quickstart_says_what_it_means() -> None:
     study = load_study("quickstart")
-    assert [values["data.imbalance_factor"] for values in study.condition_grid()] == [1, 10]
+    assert [c.values["data.imbalance_factor"] for c in conditions_of(study)] == [1, 10]
     assert list(study.arm_overrides()) == ["none", "corrector-only", "margin-only", "full"]
     assert study.baseline == "none"
     assert study.seeds == (0, 1, 2)
@@ -31,7 +33,7 @@ def test_without_ablation_or_arms_the_trial_is_the_only_arm(load_text: LoadText)
     study = load_text("seeds: [0]")
     assert study.arm_overrides() == {"full": {}}
     assert study.baseline == "full"
-    assert study.condition_grid() == ({},)
+    assert [condition.values for condition in conditions_of(study)] == [{}]
 
 
 def test_written_arms_stand_beside_those_of_a_design(load_text: LoadText) -> None:

@@ -38,7 +38,8 @@ def test_tuned_settings_hold_for_their_arm_and_conditions(load_text: LoadText) -
         ),
         (
             "{arm: full, condition: {data.noise.rate: 0.3}, settings: {}}",
-            "[tuned.condition.data.noise.rate] is no value of the conditions",
+            "[tuned.condition.data.noise.rate] must be one of the values of the conditions, "
+            "but got 0.3",
         ),
         (
             "{arm: full, settings: {meta.rl: 1}}",

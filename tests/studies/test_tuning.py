@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from dynaloss.studies import AblationStudy, make_plan
 from dynaloss.studies.search.arm_tuning import tuning_search, with_tuned
-from dynaloss.studies.search.search_plan import make_search_plan
+from dynaloss.studies.search.groups import make_search_plan
 
 LoadText = Callable[[str], AblationStudy]
 ProblemsOf = Callable[[str], list[str]]

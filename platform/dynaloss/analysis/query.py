@@ -228,7 +228,7 @@ def _compared_study(
     plan = reader.plan(name)
     if plan.kind != "search":
         return name, plan
-    from dynaloss.studies.search.search_study import confirmed_name
+    from dynaloss.studies.study import confirmed_name
 
     best = confirmed_name(name)
     if best in known:

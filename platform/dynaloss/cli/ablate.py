@@ -55,7 +55,7 @@ def ablate(
     """
     from dynaloss.cli.output import terminal
     from dynaloss.execution.ablation import launch_ablation, plan_study
-    from dynaloss.studies.study import load_study
+    from dynaloss.studies.loading import load_study
 
     loaded = load_study(study)
     if loaded.is_tuned_per_arm:

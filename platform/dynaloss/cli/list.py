@@ -26,7 +26,7 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
     from dynaloss.analysis.selection import SELECTION_RULES
     from dynaloss.config import families
     from dynaloss.config.plugins import user_sources
-    from dynaloss.studies.arms import COMPONENTS
+    from dynaloss.studies.components import COMPONENTS
     from dynaloss.studies.reading.bundled import bundled_studies
 
     yield "studies", {name: path.parent.name for name, path in sorted(bundled_studies().items())}
@@ -39,7 +39,8 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
     yield "models", _described(families.MODELS) | torchvision
     yield "losses", _described(families.LOSSES)
     yield "metadata samplers", _described(families.SAMPLERS)
-    yield "components", dict.fromkeys(COMPONENTS, "")
+    yield "designs of an ablation", _described(families.DESIGNS)
+    yield "components", _described(COMPONENTS)
     yield "Optuna samplers (search.sampler)", _described(families.OPTUNA_SAMPLERS)
     yield "pruners (scheduler.name)", _described(families.PRUNERS)
     yield "selection rules", _described(SELECTION_RULES)

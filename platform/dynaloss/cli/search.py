@@ -10,7 +10,7 @@ import click
 from dynaloss.cli.options import format_option, workspace_options
 
 if TYPE_CHECKING:
-    from dynaloss.studies.search.search_plan import SearchPlan
+    from dynaloss.studies.search.groups import SearchPlan
     from dynaloss.tracking import Workspace
 
 
@@ -58,7 +58,7 @@ def search(
     """  # noqa: D301 - \b is click's mark for lines to be left as they are
     from dynaloss.cli.output import print_json, terminal
     from dynaloss.execution.search.launching import launch_search, plan_search
-    from dynaloss.studies.search.search_study import load_search
+    from dynaloss.studies.loading import load_search
 
     loaded = load_search(study)
     if plan_only:
@@ -79,7 +79,7 @@ def search(
 def _print_plan(plan: SearchPlan, format_: str) -> None:
     """Prints the groups of a search with their budgets and rungs."""
     from dynaloss.cli.output import print_columns, print_json
-    from dynaloss.studies.search.search_plan import search_plan_as_json
+    from dynaloss.studies.search.groups import search_plan_as_json
 
     if format_ == "json":
         print_json(search_plan_as_json(plan))

@@ -30,7 +30,7 @@ def train(
     """
     from dynaloss.cli.output import print_columns, terminal
     from dynaloss.execution.ablation import launch_trial, single_trial
-    from dynaloss.studies.study import load_study
+    from dynaloss.studies.loading import load_study
     from dynaloss.studies.trial_record import Outcome
 
     loaded = load_study(study)

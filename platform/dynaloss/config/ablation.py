@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from dynaloss.config.families import LOSSES
+from dynaloss.config.families import DESIGNS, LOSSES
 from dynaloss.config.settings import (
     Listed,
     Real,
@@ -19,34 +19,23 @@ from dynaloss.config.settings import (
     one_of,
 )
 
-__all__ = [
-    "AblationConfig",
-    "ComponentConfig",
-    "DesignName",
-    "ReportConfig",
-    "Resolution",
-    "TuningConfig",
-    "baseline_losses",
-]
-
-DesignName = Literal["factorial", "leave_one_out", "only_one", "fractional"]
 Resolution = Literal[3, 4, 5]
 
 
 def baseline_losses() -> tuple[str, ...]:
-    """Names of the losses that can stand beside a design: all but the one that it takes apart."""
+    """Names of the losses for arms beside a design: all but the one that it takes apart."""
     return tuple(name for name in LOSSES if name != "dynamic")
-
-
-def _baseline_loss(name: str) -> str:
-    # Looked up at validation: the losses import the settings.
-    return one_of(baseline_losses())(name)
 
 
 _Several = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 _Designs = Annotated[
-    tuple[DesignName, ...], Listed, _Several, AfterValidator(filled), AfterValidator(distinct)
+    tuple[Annotated[str, AfterValidator(one_of(DESIGNS))], ...],
+    Listed,
+    _Several,
+    AfterValidator(filled),
+    AfterValidator(distinct),
 ]
+_Baseline = Annotated[str, AfterValidator(lambda name: one_of(baseline_losses())(name))]
 
 
 class ComponentConfig(Settings):
@@ -64,9 +53,7 @@ class AblationConfig(Settings):
     )
     design: _Designs = Field(
         default=("factorial",),
-        description="One or a list. factorial: every combination. leave_one_out: all, and all but "
-        "each one. only_one: none, and each one alone. fractional: the smallest regular "
-        "fraction of the factorial that has the resolution.",
+        description="Name of a design, or a list of names; `dynaloss list` describes each.",
     )
     resolution: Resolution = Field(
         default=4,
@@ -76,11 +63,7 @@ class AblationConfig(Settings):
     one_factor: dict[str, Values] = Field(
         default={}, description="Levels per dotted key of `trial`, each level an arm of its own."
     )
-    baselines: Annotated[
-        tuple[Annotated[str, AfterValidator(_baseline_loss)], ...],
-        Listed,
-        AfterValidator(distinct),
-    ] = Field(
+    baselines: Annotated[tuple[_Baseline, ...], Listed, AfterValidator(distinct)] = Field(
         default=(),
         description="Losses to run beside the design, each an arm of its name with the loss's "
         "default settings.",
@@ -114,6 +97,16 @@ class TuningConfig(Settings):
         description="Share of the training data, in (0, 1), that the search holds out for "
         "validation where the trial has none; the arms compared train on all.",
     )
+
+
+class TunedConfig(Settings):
+    """Settings that a search found for one arm, under the conditions that have these values."""
+
+    arm: str = Field(description="Name of the arm.")
+    condition: dict[str, Single] = Field(
+        default={}, description="Values of the varied keys; all conditions that have them match."
+    )
+    settings: dict[str, Single] = Field(description="Values per dotted key of `trial`.")
 
 
 class ReportConfig(Settings):

@@ -6,7 +6,7 @@ study files may name, what `dynaloss list` shows and what runs are read from the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +160,18 @@ class PrunerKind(Kind):
     has_brackets: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesignKind(Kind):
+    """A design of an ablation.
+
+    Attributes:
+        subsets: The subsets of the components that are switched on together, in order, given the
+            names of the components and a resolution, which only fractions have.
+    """
+
+    subsets: Callable[[Sequence[str], int], list[tuple[str, ...]]]
+
+
 LOSSES: Registry[LossKind] = Registry("loss", "dynaloss.learning.losses")
 SAMPLERS: Registry[SamplerKind] = Registry("metadata sampler", "dynaloss.learning.meta.samplers")
 MODELS: Registry[ModelKind] = Registry("model", "dynaloss.learning.models.catalogue")
@@ -173,3 +185,4 @@ OPTUNA_SAMPLERS: Registry[OptunaSamplerKind] = Registry(
     "Optuna sampler", "dynaloss.execution.search.optuna_samplers"
 )
 PRUNERS: Registry[PrunerKind] = Registry("pruner", "dynaloss.execution.search.pruning")
+DESIGNS: Registry[DesignKind] = Registry("design", "dynaloss.studies.designs")

@@ -9,31 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
-
-__all__ = [
-    "Listed",
-    "PathText",
-    "Real",
-    "Scalar",
-    "Seeds",
-    "Settings",
-    "Single",
-    "Values",
-    "broken_name",
-    "combinations",
-    "distinct",
-    "filled",
-    "is_single",
-    "mapping_at",
-    "models_in",
-    "name_of",
-    "one_of",
-    "refusal",
-    "repeated",
-    "rule_error",
-    "show",
-]
 
 Scalar = bool | int | float | str | None
 _T = TypeVar("_T")
@@ -154,6 +131,11 @@ Seeds = Annotated[tuple[_Seed, ...], Listed, AfterValidator(filled), AfterValida
 
 PathText = Annotated[str | None, AfterValidator(_absolute)]
 """A path, made absolute; None for none."""
+
+
+def is_path(field: FieldInfo) -> bool:
+    """Whether a field holds a `PathText`."""
+    return any(isinstance(m, AfterValidator) and m.func is _absolute for m in field.metadata)
 
 
 def mapping_at(values: Mapping[str, Any], key: str) -> dict[str, Any]:

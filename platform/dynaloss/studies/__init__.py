@@ -1,24 +1,9 @@
-"""What to run: typed settings, study files, ablation designs, plans and trial identity."""
+"""What to run: study files, arms and designs, cells, plans and trial identity."""
 
-from dynaloss.config.ablation import AblationConfig, ReportConfig
-from dynaloss.config.data import (
-    DataConfig,
-    NoiseConfig,
-    ValidationConfig,
-    ViewsConfig,
-)
-from dynaloss.config.families import LOSSES, MODELS, SOURCES
-from dynaloss.config.trial import (
-    LossConfig,
-    MetaConfig,
-    ModelConfig,
-    OptimizerConfig,
-    SamplerConfig,
-    ScheduleConfig,
-    TrialConfig,
-)
-from dynaloss.studies.arms import COMPONENTS, arm_name, design_arms
+from dynaloss.studies.arms import arm_name, design_arms
+from dynaloss.studies.components import COMPONENTS
 from dynaloss.studies.identity import RESULTS_VERSION, effective_config, flatten, trial_key
+from dynaloss.studies.loading import load_any, load_search, load_study
 from dynaloss.studies.overrides import Overrides, override, setting_keys
 from dynaloss.studies.plan import (
     Condition,
@@ -30,39 +15,22 @@ from dynaloss.studies.plan import (
     plan_as_json,
 )
 from dynaloss.studies.reading.bundled import bundled_studies, find_study
-from dynaloss.studies.reading.document import Document, read_document
-from dynaloss.studies.study import AblationStudy, ResourcesConfig, load_study
+from dynaloss.studies.study import AblationStudy, ResourcesConfig, SearchStudy
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 __all__ = [
     "COMPONENTS",
-    "LOSSES",
-    "MODELS",
     "RESULTS_VERSION",
-    "SOURCES",
-    "AblationConfig",
     "AblationStudy",
     "Condition",
-    "DataConfig",
     "DataDigests",
-    "Document",
-    "LossConfig",
-    "MetaConfig",
-    "ModelConfig",
-    "NoiseConfig",
-    "OptimizerConfig",
     "Outcome",
     "Overrides",
     "Plan",
-    "ReportConfig",
     "ResourcesConfig",
-    "SamplerConfig",
-    "ScheduleConfig",
+    "SearchStudy",
     "Trial",
-    "TrialConfig",
     "TrialRecord",
-    "ValidationConfig",
-    "ViewsConfig",
     "arm_name",
     "bundled_studies",
     "condition_label",
@@ -70,11 +38,12 @@ __all__ = [
     "effective_config",
     "find_study",
     "flatten",
+    "load_any",
+    "load_search",
     "load_study",
     "make_plan",
     "override",
     "plan_as_json",
-    "read_document",
     "setting_keys",
     "trial_key",
 ]

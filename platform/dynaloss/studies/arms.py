@@ -1,89 +1,106 @@
-"""Arms of an ablation: what its components switch, and what its designs make of them."""
+"""The arms of a study, each setting with the place in the file that it came from.
+
+Studies are read as plain values, and malformed parts are passed over: the typed settings report
+those, and everything else is still built and checked.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
 
-from dynaloss.config.ablation import DesignName
-from dynaloss.config.families import LOSSES
-from dynaloss.config.settings import Scalar, show
-from dynaloss.studies.designs import subsets_of
-from dynaloss.studies.overrides import Overrides
+from dynaloss.config.ablation import AblationConfig, Resolution, baseline_losses
+from dynaloss.config.families import DESIGNS, LOSSES
+from dynaloss.config.settings import Scalar, is_single, mapping_at, show
+from dynaloss.studies.components import COMPONENTS, ComponentKind
+from dynaloss.studies.overrides import Overrides, key_problem
+from dynaloss.studies.reading.document import KeyPath
 
-__all__ = [
-    "COMPONENTS",
-    "Component",
-    "arm_name",
-    "baseline_arms",
-    "design_arms",
-    "level_arms",
-]
 
-Component = tuple[Overrides, Overrides]
-"""The settings that switch a component on, and those that switch it off."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A value for one setting, and the place in the file that chose it."""
 
-COMPONENTS: Mapping[str, Component] = {
-    "corrector": ({"loss.corrector.enabled": True}, {"loss.corrector.enabled": False}),
-    "margin": ({"loss.margin.enabled": True}, {"loss.margin.enabled": False}),
-    "sampling": ({"sampler.kind": "hierarchical"}, {"sampler.kind": "random_balanced"}),
-    "finetune": ({"loss.finetune": True}, {"loss.finetune": False}),
-    "per_class_corrector": (
-        {"loss.corrector.per_class": True},
-        {"loss.corrector.per_class": False},
-    ),
-    "warm_start": ({"loss.corrector.warm_start": True}, {"loss.corrector.warm_start": False}),
-    "sampled_pseudo_labels": (
-        {"loss.corrector.pseudo_labels": "sampled"},
-        {"loss.corrector.pseudo_labels": "soft"},
-    ),
-}
-"""The components built in, by name."""
+    value: Scalar
+    path: KeyPath
+
+
+Choices = Mapping[str, Choice]
+"""A choice per dotted key of a trial's settings."""
+
+
+def values_of(choices: Choices) -> dict[str, Scalar]:
+    """The values alone."""
+    return {key: choice.value for key, choice in choices.items()}
+
+
+def arms_in(values: Mapping[str, Any]) -> dict[str, Choices]:
+    """The arms of a study by name: those of its design, then those written out.
+
+    Without any, the trial is the only arm, `full`.
+    """
+    return {**designed_arms(values), **_written_arms(values)} or {"full": {}}
+
+
+def designed_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
+    """Arms of the components, of the levels, then of the baseline losses."""
+    levels = {arm: {factor: choice} for arm, factor, choice in levels_in(values)}
+    arms = {**component_arms(values), **levels}
+    baselines = _baseline_arms(values)
+    # Losses without a design are compared with the trial as it is.
+    if baselines and not (arms or values.get("arms")):
+        arms["full"] = {}
+    return {**arms, **baselines}
+
+
+def component_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
+    """Arms that the components make; none where the design is malformed."""
+    ablation, defaults = mapping_at(values, "ablation"), AblationConfig()
+    components = ablation.get("components")
+    designs = ablation.get("design", [*defaults.design])
+    designs = [designs] if isinstance(designs, str) else designs
+    resolution = ablation.get("resolution", defaults.resolution)
+    known = known_components(values)
+    if not (isinstance(components, list) and components and isinstance(designs, list)):
+        return {}
+    if not (_all_in(components, known) and _all_in(designs, DESIGNS)):
+        return {}
+    if resolution not in get_args(Resolution):
+        return {}
+    distinct = list(dict.fromkeys(components))
+    return {
+        arm: {key: Choice(value, ("ablation", "components")) for key, value in chosen.items()}
+        for design in designs
+        for arm, chosen in design_arms(design, distinct, known, resolution=resolution).items()
+    }
 
 
 def design_arms(
-    design: DesignName,
+    design: str,
     components: Sequence[str],
-    declared: Mapping[str, Component] | None = None,
+    known: Mapping[str, ComponentKind] = COMPONENTS,
     *,
     resolution: int,
 ) -> dict[str, Overrides]:
     """Arms of a design by name, in the design's order.
 
     Args:
-        design: Which subsets of the components are switched on.
-        components: Distinct names of `COMPONENTS` or of `declared`.
-        declared: Components that the study declares itself.
+        design: Name in `DESIGNS`.
+        components: Distinct names in `known`.
+        known: Components by name.
         resolution: Of the fractional design.
     """
-    known = {**COMPONENTS, **(declared or {})}
-    subsets = subsets_of(design, components, resolution)
-    return {arm_name(on, components): _overrides(on, components, known) for on in subsets}
-
-
-def level_arms(factor: str, levels: Sequence[Scalar]) -> dict[str, Overrides]:
-    """One arm per level of one setting, such as `ranks-10`."""
-    short = factor.rpartition(".")[2]
-    return {f"{short}-{_as_name(level)}": {factor: level} for level in levels}
-
-
-def baseline_arms(losses: Sequence[str]) -> dict[str, Overrides]:
-    """One arm per loss, called like it, with every setting of that loss at its default.
-
-    Args:
-        losses: Names of `baseline_losses`.
-    """
-    defaults = {loss: LOSSES[loss].settings.model_validate({}).model_dump() for loss in losses}
-    defaults = {loss: LOSSES[loss].settings.model_validate({}).model_dump() for loss in losses}
+    subsets = DESIGNS[design].subsets(components, resolution)
     return {
-        loss: {f"loss.{name}": value for name, value in values.items()}
-        for loss, values in defaults.items()
+        arm_name(on, components): {
+            key: value
+            for name in components
+            for key, value in (known[name].on if name in on else known[name].off).items()
+        }
+        for on in subsets
     }
-
-
-def _as_name(level: Scalar) -> str:
-    text = level if isinstance(level, str) else show(level)
-    return re.sub(r"[^A-Za-z0-9_.+-]", "_", text)
 
 
 def arm_name(on: Sequence[str], components: Sequence[str]) -> str:
@@ -96,11 +113,58 @@ def arm_name(on: Sequence[str], components: Sequence[str]) -> str:
     return f"no-{off[0]}" if len(off) == 1 else "+".join(on)
 
 
-def _overrides(
-    on: Sequence[str], components: Sequence[str], known: Mapping[str, Component]
-) -> Overrides:
-    merged: dict[str, Scalar] = {}
-    for name in components:
-        switched_on, switched_off = known[name]
-        merged |= switched_on if name in on else switched_off
-    return merged
+def known_components(values: Mapping[str, Any]) -> dict[str, ComponentKind]:
+    """The built-in components, then those that the study declares, by name."""
+    declared = mapping_at(values, "components")
+    found: dict[str, ComponentKind] = dict(COMPONENTS)
+    for name in declared:
+        on, off = (_settings(mapping_at(declared, name), side) for side in ("on", "off"))
+        found[name] = ComponentKind(name=name, description="the study's own", on=on, off=off)
+    return found
+
+
+def levels_in(values: Mapping[str, Any]) -> Iterator[tuple[str, str, Choice]]:
+    """Every level of one setting: name of its arm such as `ranks-10`, dotted key, and level."""
+    for factor, levels in mapping_at(mapping_at(values, "ablation"), "one_factor").items():
+        if key_problem(factor) is None and isinstance(levels, list):
+            for i, level in enumerate(levels):
+                if is_single(level):
+                    arm = f"{factor.rpartition('.')[2]}-{_as_name(level)}"
+                    yield arm, factor, Choice(level, ("ablation", "one_factor", factor, i))
+
+
+def _baseline_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
+    """One arm per loss, with its name and with every setting of that loss at its default."""
+    given = mapping_at(values, "ablation").get("baselines")
+    known = baseline_losses()
+    return {
+        loss: {
+            f"loss.{name}": Choice(value, ("ablation", "baselines", i))
+            for name, value in LOSSES[loss].settings.model_validate({}).model_dump().items()
+        }
+        for i, loss in enumerate(given if isinstance(given, list) else ())
+        if loss in known
+    }
+
+
+def _written_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
+    arms = mapping_at(values, "arms")
+    return {
+        arm: {key: Choice(v, ("arms", arm, key)) for key, v in _settings(arms, arm).items()}
+        for arm in arms
+    }
+
+
+def _settings(values: Mapping[str, Any], name: str) -> Overrides:
+    """The well-formed ones of the settings that plain values hold at `name`."""
+    given = mapping_at(values, name)
+    return {k: v for k, v in given.items() if key_problem(k) is None and is_single(v)}
+
+
+def _all_in(names: Sequence[object], known: Mapping[str, object]) -> bool:
+    return all(isinstance(name, str) and name in known for name in names)
+
+
+def _as_name(level: Scalar) -> str:
+    text = level if isinstance(level, str) else show(level)
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", text)

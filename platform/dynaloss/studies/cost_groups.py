@@ -5,8 +5,6 @@ from __future__ import annotations
 from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.identity import digest_of, flatten
 
-__all__ = ["cost_group", "warmup_length"]
-
 # What is not named here counts as a size of its own: a probe too many is no harm.
 _COSTS_NOTHING = (
     "data.noise.",

@@ -1,14 +1,12 @@
-"""Which subsets of the components a design switches on together."""
+"""The designs: which subsets of the components are switched on together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from dynaloss.config.ablation import DesignName
-
-__all__ = ["Fraction", "fraction_of", "subsets_of"]
+from dynaloss.config.families import DESIGNS, DesignKind
 
 _Subset = tuple[str, ...]
 _Word = frozenset[str]
@@ -119,29 +117,35 @@ def _generators(
     return None
 
 
-def subsets_of(design: DesignName, components: Sequence[str], resolution: int) -> list[_Subset]:
-    """The subsets that a design switches on, in its order; only a fraction has a resolution."""
-    if design == "fractional":
-        return fraction_of(components, resolution).subsets()
-    return _SUBSETS[design](components)
-
-
-def _factorial(components: Sequence[str]) -> list[_Subset]:
+def _factorial(components: Sequence[str], _: int) -> list[_Subset]:
     sizes = range(len(components) + 1)
     return [subset for size in sizes for subset in combinations(components, size)]
 
 
-def _leave_one_out(components: Sequence[str]) -> list[_Subset]:
+def _leave_one_out(components: Sequence[str], _: int) -> list[_Subset]:
     everything = tuple(components)
     return [everything, *(tuple(n for n in everything if n != out) for out in everything)]
 
 
-def _only_one(components: Sequence[str]) -> list[_Subset]:
+def _only_one(components: Sequence[str], _: int) -> list[_Subset]:
     return [(), *((name,) for name in components)]
 
 
-_SUBSETS: Mapping[DesignName, Callable[[Sequence[str]], list[_Subset]]] = {
-    "factorial": _factorial,
-    "leave_one_out": _leave_one_out,
-    "only_one": _only_one,
-}
+def _fractional(components: Sequence[str], resolution: int) -> list[_Subset]:
+    return fraction_of(components, resolution).subsets()
+
+
+for _kind in (
+    DesignKind(name="factorial", description="every combination", subsets=_factorial),
+    DesignKind(
+        name="leave_one_out", description="all, and all but each one", subsets=_leave_one_out
+    ),
+    DesignKind(name="only_one", description="none, and each one alone", subsets=_only_one),
+    DesignKind(
+        name="fractional",
+        description="the smallest regular fraction of the factorial that has the resolution",
+        source="Box, Hunter, The 2^(k-p) Fractional Factorial Designs, Technometrics 3(3), 1961",
+        subsets=_fractional,
+    ),
+):
+    DESIGNS.add(_kind)

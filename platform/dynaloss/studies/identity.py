@@ -4,53 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from dynaloss.config.data import DataConfig, NoiseConfig
-from dynaloss.config.families import SAMPLERS
-from dynaloss.config.settings import Scalar, Settings
-from dynaloss.config.trial import SamplerConfig, ScheduleConfig, TrialConfig
+from dynaloss.config.data import DataConfig
+from dynaloss.config.families import NOISES, SAMPLERS
+from dynaloss.config.registry import one_of_in
+from dynaloss.config.settings import Scalar, Settings, is_path
+from dynaloss.config.trial import TrialConfig
 from dynaloss.data.digests import file_digest
 
-__all__ = ["RESULTS_VERSION", "digest_of", "effective_config", "flatten", "trial_key"]
-
-# Raise this when code in learning/ or data/ changes what a trial computes from equal settings,
-# even in the last bit: results stored under the old number then count as missing. A change of
-# speed, of names or of what is logged is no reason.
+# Raise this when code in learning/, data/ or config/ changes what a trial computes from equal
+# settings, even in the last bit: results stored under the old number then count as missing. A
+# change of speed, of names or of what is logged is no reason.
 RESULTS_VERSION = 2
 
-
-def effective_config(config: TrialConfig) -> dict[str, Any]:
-    """The settings that can affect the result, as nested plain values.
-
-    Configurations that must give the same result, though written differently, give the same
-    dictionary: settings of what is switched off are left out, and a setting that defaults to
-    another takes that one's value.
-    """
-    values = config.model_dump()
-    _keep_effective_data(values["data"], config.data)
-    _drop_defaults(values["schedule"], ScheduleConfig(), ("precision", "deterministic", "compile"))
-    del values["model"]["pretrained_path"]
-    if config.model.pretrained_path is not None:
-        values["model"]["pretrained"] = _content(config.model.pretrained_path)
-    if config.loss.is_learned:
-        values["meta"]["batch_size"] = config.meta.batch_size or config.schedule.batch_size
-        _keep_effective_sampler(values["sampler"], config.sampler)
-    else:
-        # Warm-up is cross-entropy too: without a loss to learn it never ends.
-        del values["sampler"], values["meta"], values["schedule"]["warmup_epochs"]
-    values["loss"] = config.loss.effective(config.schedule)
-    return values
-
-
-def flatten(config: TrialConfig) -> dict[str, Scalar]:
-    """Effective settings by dotted key, as parameters for the tracking store."""
-    return dict(_leaves(effective_config(config), ""))
+# Raise this when keys are made in another way from equal settings: stored trials then are kept
+# and compared, but cannot be found under their new keys.
+KEY_VERSION = 2
 
 
 def trial_key(config: TrialConfig, seed: int, base_seed: int, data_digest: str) -> str:
-    """Key of a trial, 16 hexadecimal digits; resources, paths and names play no part.
+    """Key of a trial, 16 hexadecimal digits; resources, paths and names have no influence.
+
+    A setting enters it only where it has an effect and differs from its default, so that a new
+    setting changes no key.
 
     Args:
         config: Settings of the trial, its arm and condition applied.
@@ -60,13 +38,38 @@ def trial_key(config: TrialConfig, seed: int, base_seed: int, data_digest: str) 
     """
     return digest_of(
         {
-            "config": effective_config(config),
+            "config": _non_default(effective_config(config), config),
             "seed": seed,
             "base_seed": base_seed,
             "data": data_digest,
             "results_version": RESULTS_VERSION,
+            "key_version": KEY_VERSION,
         }
     )
+
+
+def effective_config(config: TrialConfig) -> dict[str, Any]:
+    """The settings that can affect the result, defaults included, as nested plain values.
+
+    Configurations that must give the same result, though written differently, give the same
+    dictionary: settings of what is switched off are left out, a setting that follows another one
+    by default has that one's value, and a file counts by the digest of its content.
+    """
+    values = config.model_dump()
+    values["data"] = _effective_data(config.data)
+    values["loss"] = config.loss.effective(config.schedule)
+    if config.loss.is_learned:
+        values["meta"]["batch_size"] = config.meta_batch_size
+        values["sampler"] = _used(values["sampler"], SAMPLERS[config.sampler.kind].uses)
+    else:
+        # Warm-up is cross-entropy too: without a loss to learn it never ends.
+        del values["sampler"], values["meta"], values["schedule"]["warmup_epochs"]
+    return _with_contents(values, config)
+
+
+def flatten(config: TrialConfig) -> dict[str, Scalar]:
+    """Effective settings by dotted key, as parameters for the tracking store."""
+    return dict(_leaves(effective_config(config), ""))
 
 
 def digest_of(values: object) -> str:
@@ -75,54 +78,59 @@ def digest_of(values: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _drop_defaults(values: dict[str, Any], defaults: Settings, names: Iterable[str]) -> None:
-    """Leaves out what is as by default, so that a setting added later changes no key."""
-    for name in names:
-        if values[name] == getattr(defaults, name):
-            del values[name]
-
-
-def _keep_effective_data(data: dict[str, Any], config: DataConfig) -> None:
-    # The digest of the data stands for what these point to; the views come back below.
-    for name in ("root", "train", "test", "download", "views"):
-        del data[name]
-    _drop_defaults(data, DataConfig(), ("image_size", "num_classes", "memory", "equal_images"))
+def _effective_data(config: DataConfig) -> dict[str, Any]:
+    # The digest of the data covers what these name.
+    data = config.model_dump(exclude={"root", "train", "test", "download"})
     if config.has_test_split:
         del data["test_fraction"]
     if not config.is_imbalanced:
         data["imbalance_factor"] = 1.0
-    if not config.is_imbalanced or config.imbalance == "exponential":
         del data["imbalance"]
-    if data["validation"]["fraction"] == 0:
+    if not config.validation.fraction:
         del data["validation"]["labels"]
-    data["noise"] = _effective_noise(config.noise)
-    views = config.views.model_dump(exclude_defaults=True)
-    data.update({"views": views} if views else {})
+    off = config.noise.is_off
+    data["noise"] = {"rate": 0.0} if off else _used(data["noise"], NOISES[config.noise.kind].uses)
+    return data
 
 
-def _effective_noise(noise: NoiseConfig) -> dict[str, Any]:
-    if noise.is_off:
-        return {"rate": 0.0}
-    if noise.kind == "file":
-        return {"kind": "file", "labels": _content(noise.path), "key": noise.key}
-    mapping = {"map": noise.map} if noise.kind == "asymmetric" else {}
-    return {"kind": noise.kind, "rate": noise.rate, **mapping}
+def _used(values: Mapping[str, Any], uses: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name == "kind" or name in uses}
 
 
-def _content(path: str | None) -> str:
+def _with_contents(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """The values with the digest of its content in place of the path of each file."""
+    found = dict(values)
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found[name] = _with_contents(value, getattr(settings, name))
+        elif value is not None and is_path(type(settings).model_fields[name]):
+            found[name] = _content(value)
+    return found
+
+
+def _content(path: str) -> str:
     try:
-        return file_digest(str(path))[:16]
+        return file_digest(path)[:16]
     except OSError:
-        # The trial will say so; a study can be looked at before its files are there.
+        # The trial will report it; a study can be looked at before its files are there.
         return f"missing: {path}"
 
 
-def _keep_effective_sampler(values: dict[str, Any], sampler: SamplerConfig) -> None:
-    uses = SAMPLERS[sampler.kind].uses
-    for name in [name for name in values if name not in ("kind", *uses)]:
-        del values[name]
-    if "path" in values:
-        values["indices"] = _content(values.pop("path"))
+def _non_default(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Those of the values of `settings` that differ from the defaults."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        field = type(settings).model_fields[name]
+        if isinstance(value, Mapping):
+            inner, mark = _non_default(value, getattr(settings, name)), one_of_in(field)
+            # Each kind has its own name as the default; in a trial the default is one of them.
+            if mark is not None and value.get(mark.tag, mark.default) != mark.default:
+                inner[mark.tag] = value[mark.tag]
+            if inner:
+                found[name] = inner
+        elif value != field.default:
+            found[name] = value
+    return found
 
 
 def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Scalar]]:

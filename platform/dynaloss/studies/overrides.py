@@ -7,25 +7,22 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from dynaloss.config.families import LOSSES
-from dynaloss.config.registry import groups_of
+from dynaloss.config.registry import OneOf, groups_of, one_of_in
 from dynaloss.config.settings import Scalar, Settings
 from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import InputError
-from dynaloss.studies.reading.problems import Problem, did_you_mean, problems_of
-
-__all__ = ["Overrides", "apply_overrides", "check_key", "override", "setting_keys", "value_at"]
+from dynaloss.studies.reading.problems import Problem, did_you_mean, validated
 
 Overrides = Mapping[str, Scalar]
 
 
 @cache
 def setting_keys() -> tuple[str, ...]:
-    """Dotted key of every single setting of a trial, of all losses, in order."""
+    """Dotted key of every single setting of a trial, of all kinds, in order."""
     return tuple(dict.fromkeys(_keys(TrialConfig, "")))
 
 
-def check_key(key: str) -> str | None:
+def key_problem(key: str) -> str | None:
     """What is wrong with `key` as a dotted key of one setting, or None."""
     keys = setting_keys()
     if key in keys:
@@ -43,30 +40,34 @@ def override(trial: TrialConfig, overrides: Overrides) -> TrialConfig:
     Raises:
         InputError: If a key does not exist or the trial refuses a value.
     """
-    unknown = [Problem((key,), text) for key in overrides if (text := check_key(key))]
-    values = {} if unknown else apply_overrides(trial.model_dump(), overrides)
-    problems = unknown or problems_of(TrialConfig, values)
-    if problems:
+    problems = [Problem((key,), text) for key in overrides if (text := key_problem(key))]
+    changed = None
+    if not problems:
+        values = apply_overrides(trial.model_dump(), overrides)
+        changed, problems = validated(TrialConfig, values)
+    if changed is None:
         raise InputError(str(problem) for problem in problems)
-    return TrialConfig.model_validate(values)
+    return changed
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
     """Copy of the nested `values` with each dotted key set; nothing is validated.
 
-    Another `loss.name` drops the settings that only the former loss has; it is set first.
+    What names a kind, such as `loss.name`, is set first. Settings that only the former kind has
+    are dropped, and so are those at its defaults: the new kind has its own.
     """
     result = copy.deepcopy(dict(values))
-    for key in sorted(overrides, key=lambda key: key != "loss.name"):
+    marks = _marks()
+    for key in sorted(overrides, key=lambda key: key not in marks):
         *groups, leaf = key.split(".")
         group = result
         for name in groups:
             if not isinstance(group.get(name), dict):
                 group[name] = {}
             group = group[name]
+        if key in marks:
+            _drop_foreign_settings(group, marks[key], overrides[key])
         group[leaf] = overrides[key]
-        if key == "loss.name":
-            _drop_foreign_settings(group)
     return result
 
 
@@ -78,11 +79,30 @@ def value_at(trial: TrialConfig, key: str) -> object:
     return value
 
 
-def _drop_foreign_settings(loss: dict[str, Any]) -> None:
-    kind = LOSSES.get(str(loss["name"]))
-    own = {"name"} if kind is None else {*kind.settings.model_fields}
-    for setting in [name for name in loss if name not in own]:
-        del loss[setting]
+def _drop_foreign_settings(group: dict[str, Any], mark: OneOf[Any], kind: object) -> None:
+    former, settings = mark.settings_of(group.get(mark.tag, mark.default)), mark.settings_of(kind)
+    if former is settings is not None:
+        return
+    own = {} if settings is None else settings.model_fields
+    before = {} if former is None else former.model_fields
+    for name, value in list(group.items()):
+        if name not in own or (name in before and value == before[name].default):
+            del group[name]
+
+
+@cache
+def _marks() -> dict[str, OneOf[Any]]:
+    """The dotted keys that name a kind whose settings form their group, each with its family."""
+    return dict(_marks_below(TrialConfig, ""))
+
+
+def _marks_below(model: type[Settings], prefix: str) -> Iterator[tuple[str, OneOf[Any]]]:
+    for name, field in model.model_fields.items():
+        mark = one_of_in(field)
+        if mark is not None:
+            yield f"{prefix}{name}.{mark.tag}", mark
+        for group in groups_of(field):
+            yield from _marks_below(group, f"{prefix}{name}.")
 
 
 def _keys(model: type[Settings], prefix: str) -> Iterator[str]:

@@ -9,21 +9,8 @@ from typing import Any
 from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.config.settings import Scalar, show
 from dynaloss.studies.identity import digest_of, effective_config, trial_key
-from dynaloss.studies.overrides import override, setting_keys, value_at
+from dynaloss.studies.overrides import setting_keys, value_at
 from dynaloss.studies.study import AblationStudy, Study
-
-__all__ = [
-    "Condition",
-    "DataDigests",
-    "Plan",
-    "Repeat",
-    "Trial",
-    "condition_label",
-    "conditions_of",
-    "digest_of_data",
-    "make_plan",
-    "plan_as_json",
-]
 
 DataDigests = Mapping[str, str] | Callable[[DataConfig], str]
 """Digest of the data: by the name of the source, or worked out from the settings."""
@@ -46,10 +33,12 @@ class Condition:
         label: The data bias in words, such as `symmetric 0.4 · IR 10`; conditions of a study that
             share it are equal in effect.
         values: Value of each varied key.
+        configs: Trial of every arm under it.
     """
 
     label: str
     values: Mapping[str, Scalar]
+    configs: Mapping[str, TrialConfig]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,15 +125,8 @@ def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
         data_digests: Digest of the content of each data source.
     """
     conditions = conditions_of(study)
-    configs = {
-        arm: tuple(
-            override(
-                study.trial, {**c.values, **overrides, **study.tuned_overrides(arm, c.values)}
-            )
-            for c in conditions
-        )
-        for arm, overrides in study.arm_overrides().items()
-    }
+    arms = conditions[0].configs
+    configs = {arm: tuple(condition.configs[arm] for condition in conditions) for arm in arms}
     same_as = _equal_arms(configs)
     trials, repeats, merged = _unique(_trials(study, conditions, configs, same_as, data_digests))
     equal = [f"arm '{arm}' equals arm '{first}'" for arm, first in same_as.items()]
@@ -181,13 +163,16 @@ def condition_label(config: TrialConfig, varied_keys: Iterable[str]) -> str:
 
 
 def conditions_of(study: Study) -> tuple[Condition, ...]:
-    """The conditions of a study, in the order of its grid."""
-    return tuple(
-        Condition(
-            label=condition_label(override(study.trial, values), study.conditions), values=values
-        )
-        for values in study.condition_grid()
-    )
+    """The conditions of a study, in the order of its grid; at least one."""
+    found: list[Condition] = []
+    configs: dict[str, TrialConfig] = {}
+    for cell in study.cells():
+        if cell.arm is None:
+            label, configs = condition_label(cell.trial, study.conditions), {}
+            found.append(Condition(label=label, values=cell.condition, configs=configs))
+        else:
+            configs[cell.arm] = cell.trial
+    return tuple(found)
 
 
 def _equal_arms(configs: Mapping[str, Sequence[TrialConfig]]) -> dict[str, str]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Outcome", "TrialRecord"]
-
 
 class Outcome(StrEnum):
     """How a trial ended, or that it has not ended yet."""

@@ -12,7 +12,7 @@ from dynaloss.config.search import Objective
 from dynaloss.execution.progress import clock
 from dynaloss.execution.search.director import SearchTrial
 from dynaloss.execution.search.outcome import GroupOutcome
-from dynaloss.studies.search.search_plan import SearchPlan
+from dynaloss.studies.search.groups import SearchPlan
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:

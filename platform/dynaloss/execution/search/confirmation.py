@@ -11,7 +11,7 @@ import yaml
 from dynaloss.config.search import untuned_arm, winner_arm
 from dynaloss.execution.search.outcome import GroupOutcome
 from dynaloss.studies.plan import conditions_of
-from dynaloss.studies.search.search_study import SearchStudy, confirmed_name
+from dynaloss.studies.study import SearchStudy, confirmed_name
 
 BEST = "best.yaml"
 """Name of the file of that study, in the folder of its search."""

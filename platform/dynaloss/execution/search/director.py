@@ -18,7 +18,7 @@ from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.search.pruning import Candidate, Decision, Verdict, make_pruner
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.execution.trial.runner import StepResult
-from dynaloss.studies.search.search_plan import Group, SearchPlan, search_trial
+from dynaloss.studies.search.groups import Group, SearchPlan, search_trial
 from dynaloss.studies.trial_record import Outcome
 
 

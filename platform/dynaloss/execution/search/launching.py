@@ -27,10 +27,10 @@ from dynaloss.execution.search.suggestions import Suggester, earlier_best, open_
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.runner import TrialOrder
 from dynaloss.studies.identity import RESULTS_VERSION, digest_of
+from dynaloss.studies.loading import load_study
 from dynaloss.studies.overrides import override
-from dynaloss.studies.search.search_plan import SearchPlan, make_search_plan, stored_search_plan
-from dynaloss.studies.search.search_study import SearchStudy
-from dynaloss.studies.study import load_study
+from dynaloss.studies.search.groups import SearchPlan, make_search_plan, stored_search_plan
+from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:

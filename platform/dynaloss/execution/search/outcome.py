@@ -11,8 +11,8 @@ from dynaloss.analysis.selection import SELECTION_RULES, SelectionRule
 from dynaloss.config.search import Objective
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.director import SearchTrial
-from dynaloss.studies.search.search_plan import Group
-from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.search.groups import Group
+from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
 

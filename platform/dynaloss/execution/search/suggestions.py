@@ -26,9 +26,9 @@ from optuna.trial import TrialState
 from dynaloss.config.families import OPTUNA_SAMPLERS
 from dynaloss.config.settings import Scalar
 from dynaloss.errors import InputError
-from dynaloss.studies.search.search_plan import Group
-from dynaloss.studies.search.search_study import SearchStudy
+from dynaloss.studies.search.groups import Group
 from dynaloss.studies.search.space import Distribution, grid_points, is_active
+from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
 _FILE = "optuna.db"

@@ -8,8 +8,6 @@ from pathlib import Path
 from dynaloss.errors import InputError
 from dynaloss.studies.reading.problems import did_you_mean
 
-__all__ = ["bundled_studies", "find_study"]
-
 _PACKAGE = Path(__file__).resolve().parents[2]
 _FOLDERS = ("ablations", "search_spaces")
 _SUFFIXES = (".yaml", ".yml")

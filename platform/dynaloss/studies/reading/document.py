@@ -19,8 +19,6 @@ from yaml.scanner import Scanner
 
 from dynaloss.errors import InputError
 
-__all__ = ["Document", "KeyPath", "read_document"]
-
 KeyPath = tuple[str | int, ...]
 
 _TAG = "tag:yaml.org,2002:"

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -15,16 +15,7 @@ from dynaloss.config.registry import groups_of, one_of_in
 from dynaloss.config.settings import Settings, show
 from dynaloss.studies.reading.document import Document, KeyPath
 
-__all__ = [
-    "Problem",
-    "but_got",
-    "did_you_mean",
-    "listed",
-    "nearest",
-    "placed",
-    "problems_of",
-    "repeats",
-]
+_Settings = TypeVar("_Settings", bound=Settings)
 
 _RULES = {
     "bool_type": "must be true or false",
@@ -65,18 +56,24 @@ class Problem:
         return f"[{self.key}] {self.text}" if self.key else self.text
 
 
-def problems_of(model: type[Settings], values: Mapping[str, Any]) -> list[Problem]:
-    """Every reason for which `model` refuses `values`; none if it accepts them."""
+def validated(
+    model: type[_Settings], values: Mapping[str, Any]
+) -> tuple[_Settings | None, list[Problem]]:
+    """The settings that `values` make; None, and every reason, where `model` refuses them."""
     try:
-        model.model_validate(values)
+        return model.model_validate(values), []
     except ValidationError as error:
         details = error.errors(include_url=False)
-        return [_problem(detail, model, values) for detail in details]
-    return []
+        return None, [_problem(detail, model, values) for detail in details]
+
+
+def problems_of(model: type[Settings], values: Mapping[str, Any]) -> list[Problem]:
+    """Every reason for which `model` refuses `values`; none if it accepts them."""
+    return validated(model, values)[1]
 
 
 def placed(problems: Iterable[Problem], document: Document) -> list[str]:
-    """The problems in order of their lines in the file; one met on several ways is told once."""
+    """The problems in order of their lines in the file, each once."""
     lines = {problem: document.line(problem.path) for problem in problems}
     ordered = sorted(lines.items(), key=lambda entry: entry[1])
     return [f"{document.path}:{line}: {problem}" for problem, line in ordered]
@@ -111,40 +108,38 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def _problem(detail: ErrorDetails, root: type[Settings], values: object) -> Problem:
-    path, models, kind = _walk(detail["loc"], root, values)
+def not_one_of(known: Collection[str], value: object, family: str = "") -> str:
+    """What is wrong with a `value` that is none of the `known` ones, and the nearest of them."""
+    rule = "must be one of" if family or len(known) > 1 else "must be"
+    rule = " ".join(filter(None, (rule, family, listed(known))))
+    return but_got(rule, value, did_you_mean(value, known))
+
+
+def _problem(detail: ErrorDetails, root: type[Settings], values: Mapping[str, Any]) -> Problem:
+    path = detail["loc"]
     match detail["type"]:
         case "extra_forbidden":
-            return Problem(path, _unknown_key(str(path[-1]), models, kind))
+            return Problem(path, _unknown_key(path, root, values))
         case "missing":
             return Problem(path, "is missing")
         case "unknown_kind":
-            tag = detail["ctx"]["tag"]
-            return Problem((*path, tag), _choice(detail["ctx"]["known"], detail["input"].get(tag)))
+            tag, known = detail["ctx"]["tag"], detail["ctx"]["known"]
+            return Problem((*path, tag), not_one_of(known, detail["input"].get(tag)))
         case _:
             return Problem(path, _sentence(detail))
 
 
-def _walk(
-    loc: KeyPath, root: type[Settings], value: object
-) -> tuple[KeyPath, tuple[type[Settings], ...], str]:
-    """Path in the file, the models that may hold its last key, and the kind named last."""
-    path: KeyPath = ()
-    kind = ""
+def _unknown_key(path: KeyPath, root: type[Settings], values: object) -> str:
+    *groups, key = path
     models: tuple[type[Settings], ...] = (root,)
-    inner = models
-    for part in loc:
-        models = inner or models
-        fields = [m.model_fields[part] for m in inner if part in m.model_fields]
-        value = value.get(part) if isinstance(value, Mapping) else None
+    kind = ""
+    for part in groups:
+        values = values[part] if isinstance(values, Mapping | list) else None  # type: ignore[index]
+        fields = [m.model_fields[part] for m in models if part in m.model_fields]
         for mark in filter(None, map(one_of_in, fields)):
-            kind = str(value.get(mark.tag, mark.default)) if isinstance(value, Mapping) else kind
-        path = (*path, part)
-        inner = tuple(model for f in fields for model in groups_of(f))
-    return path, models, kind
-
-
-def _unknown_key(key: str, models: Iterable[type[Settings]], kind: str) -> str:
+            kind = str(values.get(mark.tag, mark.default)) if isinstance(values, dict) else ""
+        # Between them, the keys of a mapping and the positions in a list leave the models alone.
+        models = tuple(group for f in fields for group in groups_of(f)) if fields else models
     known = [name for model in models for name in model.model_fields]
     if key in known:
         return f"is not a setting of '{kind}'"
@@ -160,21 +155,12 @@ def _sentence(detail: ErrorDetails) -> str:
         case "refusal":
             return str(context["text"])
         case "choice":
-            return _choice(context["choices"], value)
+            return not_one_of(context["choices"], value)
         case "literal_error":
-            return _choice(_quoted(context["expected"]), value)
+            return not_one_of(re.findall(r"'([^']*)'", context["expected"]), value)
         case "repeated":
             return repeats(context["value"])
         case "empty":
             return "must hold at least one value, but is empty"
     shown = {name: show(bound) for name, bound in context.items()}
     return but_got(_RULES.get(kind, "must be of another kind").format_map(shown), value)
-
-
-def _choice(choices: Collection[str], value: object) -> str:
-    one = "must be" if len(choices) == 1 else "must be one of"
-    return but_got(f"{one} {listed(choices)}", value, did_you_mean(value, choices))
-
-
-def _quoted(text: str) -> list[str]:
-    return re.findall(r"'([^']*)'", text)

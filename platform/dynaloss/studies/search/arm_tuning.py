@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dynaloss.studies.reading.problems import Problem
-from dynaloss.studies.search.search_study import SearchStudy, search_problems
-from dynaloss.studies.study import AblationStudy
-from dynaloss.studies.tuned import TunedConfig
-
-__all__ = ["tuning_problems", "tuning_search", "with_tuned"]
+from dynaloss.config.ablation import TunedConfig, TuningConfig
+from dynaloss.config.settings import mapping_at
+from dynaloss.studies.arms import arms_in, values_of
+from dynaloss.studies.cells import cells_in
+from dynaloss.studies.reading.problems import Problem, validated
+from dynaloss.studies.search.feasibility import check_search
+from dynaloss.studies.study import AblationStudy, SearchStudy
 
 _OWN = ("space", "search", "scheduler")
 
@@ -21,14 +22,29 @@ def tuning_search(study: AblationStudy) -> SearchStudy:
     Args:
         study: A study that was loaded, hence checked.
     """
-    return SearchStudy.model_validate(_search_values(study))
+    trial = study.trial.model_dump(mode="json", exclude_unset=True)
+    values = study.model_dump(mode="json") | {"trial": trial}
+    return SearchStudy.model_validate(_search_values(values))
 
 
-def tuning_problems(study: AblationStudy) -> list[Problem]:
-    """What is wrong with the search of a study, at the places of the study's own file."""
+def tuning_problems(values: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the search of each arm, at the places of the ablation's own file.
+
+    Args:
+        values: An ablation's file as plain values, well-formed or not.
+    """
+    if mapping_at(values, "ablation").get("tuning") != "per_arm":
+        return []
+    if values.get("tuning") is None:
+        text = "is 'per_arm', which needs [tuning.space]: the values to choose from"
+        return [Problem(("ablation", "tuning"), text)]
+    search = _search_values(values)
+    _, problems = validated(SearchStudy, search)
+    problems += check_search(search, list(cells_in(search)))
     return [
-        Problem(("tuning", *p.path), p.text) if p.path[:1] and p.path[0] in _OWN else p
-        for p in search_problems(_search_values(study))
+        Problem(("tuning", *p.path), p.text) if p.path[0] in _OWN else p
+        for p in problems
+        if p.path[0] in (*_OWN, "trial")  # the rest is checked as part of the ablation
     ]
 
 
@@ -43,22 +59,21 @@ def with_tuned(study: AblationStudy, entries: Iterable[Mapping[str, Any]]) -> Ab
     return study.model_copy(update={"tuned": (*found, *study.tuned)})
 
 
-def _search_values(study: AblationStudy) -> dict[str, Any]:
-    tuning = study.tuning
-    if tuning is None:
-        raise ValueError("`study` must have [tuning], which `per_arm` asks for.")
-    trial = study.trial.model_dump(exclude_unset=True)
-    if not study.trial.data.validation.fraction:
-        held_out = {"fraction": tuning.validation_fraction}
-        trial.setdefault("data", {}).setdefault("validation", {}).update(held_out)
+def _search_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The search of a study's arms; both as plain values, well-formed or not."""
+    tuning, trial = mapping_at(values, "tuning"), mapping_at(values, "trial")
+    data = mapping_at(trial, "data")
+    validation = mapping_at(data, "validation")
+    if not validation.get("fraction"):
+        wanted = {"space": {}, **{k: v for k, v in tuning.items() if k == "validation_fraction"}}
+        known, _ = validated(TuningConfig, wanted)
+        fraction = (known or TuningConfig(space={})).validation_fraction
+        trial = {**trial, "data": {**data, "validation": {**validation, "fraction": fraction}}}
     return {
-        "study": f"{study.study}-tuning",
+        "study": f"{values.get('study')}-tuning",
         "trial": trial,
-        "conditions": {key: list(values) for key, values in study.conditions.items()},
-        "arms": {arm: dict(settings) for arm, settings in study.arm_overrides().items()},
-        "space": tuning.space,
-        "search": tuning.search,
-        "scheduler": tuning.scheduler,
-        "base_seed": study.base_seed,
-        "resources": study.resources.model_dump(),
+        "conditions": mapping_at(values, "conditions"),
+        "arms": {arm: values_of(choices) for arm, choices in arms_in(values).items()},
+        **{name: tuning[name] for name in _OWN if name in tuning},
+        **{name: values[name] for name in ("base_seed", "resources") if name in values},
     }

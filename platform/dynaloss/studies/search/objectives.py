@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dynaloss.studies.reading.problems import but_got, did_you_mean, listed
 
-__all__ = ["COST_METRICS", "VALIDATION_METRICS", "refused_objective"]
-
 _MEASURES = ("balanced_accuracy", "accuracy", "worst_class_accuracy")
 VALIDATION_METRICS = tuple(
     f"val/{name}{window}" for window in ("", "_last10") for name in _MEASURES

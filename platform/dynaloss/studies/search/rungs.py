@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-__all__ = ["bracket_of", "rungs"]
-
 
 def rungs(
     grace_epochs: int, reduction_factor: int, epochs: int, most: int | None = None

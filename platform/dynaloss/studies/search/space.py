@@ -22,8 +22,6 @@ from dynaloss.config.settings import (
 from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.overrides import value_at
 
-__all__ = ["Distribution", "ParameterConfig", "grid_points", "is_active"]
-
 _KINDS = ("uniform", "loguniform", "integer", "loginteger", "choice")
 
 

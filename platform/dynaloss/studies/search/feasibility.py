@@ -1,64 +1,52 @@
-"""Rules that hold between the parts of a search file, checked on the plain values.
+"""What cannot be searched: rules between the parts of a search file, checked on plain values.
 
-As in `checks`, what is malformed in itself is reported by the typed models, and the rest is
+As in `checks`, what is malformed in itself is reported by the typed settings, and the rest is
 still checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
-
-from pydantic import ValidationError
 
 from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
 from dynaloss.config.registry import Kind, Registry
 from dynaloss.config.search import SchedulerConfig, SearchConfig, untuned_arm, winner_arm
-from dynaloss.config.settings import Scalar, Settings, combinations, is_single, mapping_at, show
+from dynaloss.config.settings import Scalar, Settings, is_single, mapping_at, show
 from dynaloss.config.trial import TrialConfig
-from dynaloss.studies.overrides import apply_overrides, check_key
+from dynaloss.studies.cells import Cell
+from dynaloss.studies.overrides import apply_overrides, key_problem
 from dynaloss.studies.reading.document import KeyPath
-from dynaloss.studies.reading.problems import Problem, but_got, problems_of
+from dynaloss.studies.reading.problems import Problem, but_got, problems_of, validated
 from dynaloss.studies.search.objectives import VALIDATION_METRICS, refused_objective
 from dynaloss.studies.search.rungs import rungs
 from dynaloss.studies.search.space import ParameterConfig, is_active
 
-__all__ = ["check_search"]
-
-_Cell = tuple[str, TrialConfig]
 _Kind = TypeVar("_Kind", bound=Kind)
-_EXAMPLE = "{uniform: [0, 1]}"
+_Trial = tuple[str, TrialConfig]
+"""Name of an arm, and a valid trial of it."""
 
 
-def check_search(values: Mapping[str, Any]) -> list[Problem]:
+def check_search(values: Mapping[str, Any], cells: Iterable[Cell]) -> list[Problem]:
     """Every rule between the parts of a search that `values` breaks, each once.
 
     Args:
         values: A search file as plain values, well-formed or not.
+        cells: Its cells; what is wrong with them is left to `check_across`.
     """
-    cells = list(_cells(values))
+    trials = [(c.arm, c.config) for c in cells if c.arm is not None and c.config is not None]
     space = _parameters(values)
     problems = [
-        *_malformed(values),
         *_space_keys(values),
         *_when_keys(values),
-        *_values_in_trials(space, cells),
+        *_values_in_trials(space, trials),
         *_objectives(values),
-        *_validation(cells),
-        *_rungs(values, cells),
-        *_sampler(values, space, cells),
+        *_validation(trials),
+        *_rungs(values, trials),
+        *_sampler(values, space, trials),
         *_names_of_winners(values),
     ]
     return list(dict.fromkeys(problems))
-
-
-def _malformed(values: Mapping[str, Any]) -> Iterator[Problem]:
-    for key, given in mapping_at(values, "space").items():
-        if not isinstance(given, dict):
-            yield Problem(("space", key), but_got(f"must be a mapping such as {_EXAMPLE}", given))
-            continue
-        for problem in problems_of(ParameterConfig, given):
-            yield Problem(("space", key, *problem.path), problem.text)
 
 
 def _names_of_winners(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -78,7 +66,7 @@ def _space_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
     if values.get("space") == {}:
         yield Problem(("space",), "must name at least one setting to search")
     for key in space:
-        text = check_key(key)
+        text = key_problem(key)
         setters = [arm for arm in arms if key in mapping_at(arms, arm)]
         if text:
             yield Problem(("space", key), text)
@@ -100,19 +88,19 @@ def _when_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
     for position, key in enumerate(order):
         for wanted in mapping_at(mapping_at(space, key), "when"):
             path = ("space", key, "when", wanted)
-            text = check_key(wanted)
+            text = key_problem(wanted)
             if text:
                 yield Problem(path, text)
             elif wanted in order[position:]:
-                yield Problem(path, "must stand above the parameter that depends on it")
+                yield Problem(path, "must come before the parameter that depends on it")
 
 
 def _values_in_trials(
-    space: Mapping[str, ParameterConfig], cells: list[_Cell]
+    space: Mapping[str, ParameterConfig], trials: list[_Trial]
 ) -> Iterator[Problem]:
     """Tries every end of a range and every choice in every cell where it exists."""
     for key, parameter in space.items():
-        for label, config in cells:
+        for arm, config in trials:
             base = config.model_dump()
             inner = {k: v for k, v in parameter.when.items() if k in space}
             suggested = {k: v if is_single(v) else v[0] for k, v in inner.items()}
@@ -121,14 +109,14 @@ def _values_in_trials(
             for i, value in enumerate(parameter.distribution().extremes()):
                 changed = apply_overrides(base, {**suggested, key: value})
                 for problem in problems_of(TrialConfig, changed):
-                    yield _refused(problem, key, (parameter.kind, i), value, label)
+                    yield _refused(problem, key, (parameter.kind, i), value, arm)
 
 
 def _refused(
-    problem: Problem, key: str, place: tuple[str, int], value: Scalar, label: str
+    problem: Problem, key: str, place: tuple[str, int], value: Scalar, arm: str
 ) -> Problem:
     if problem.text.startswith("is not a setting of"):
-        text = f"leads to {problem.key}, which {problem.text} in the arm '{label}': add `when`"
+        text = f"leads to {problem.key}, which {problem.text} in the arm '{arm}': add `when`"
         return Problem(("space", key), text)
     if problem.key == key:
         return Problem(("space", key, *place), problem.text)
@@ -148,9 +136,7 @@ def _objectives(values: Mapping[str, Any]) -> Iterator[Problem]:
             for name in entry
         ]
         if "metric" in search or "mode" in search:
-            yield Problem(
-                ("search", "metrics"), "stands instead of `metric` and `mode`: drop them"
-            )
+            yield Problem(("search", "metrics"), "replaces `metric` and `mode`: drop them")
     elif isinstance(search.get("metric"), str):
         named = [(("search", "metric"), search["metric"])]
     for position, (path, name) in enumerate(named):
@@ -159,8 +145,8 @@ def _objectives(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(path, text)
 
 
-def _validation(cells: list[_Cell]) -> Iterator[Problem]:
-    if any(config.data.validation.fraction == 0 for _, config in cells):
+def _validation(trials: list[_Trial]) -> Iterator[Problem]:
+    if any(config.data.validation.fraction == 0 for _, config in trials):
         text = (
             f"must be greater than 0, as a search selects by validation metrics such as "
             f"'{VALIDATION_METRICS[0]}', but got 0"
@@ -169,7 +155,7 @@ def _validation(cells: list[_Cell]) -> Iterator[Problem]:
         yield Problem(path, text)
 
 
-def _rungs(values: Mapping[str, Any], cells: list[_Cell]) -> Iterator[Problem]:
+def _rungs(values: Mapping[str, Any], trials: list[_Trial]) -> Iterator[Problem]:
     scheduler = _with_defaults(mapping_at(values, "scheduler"), SchedulerConfig())
     pruner = _kind(PRUNERS, scheduler["name"])
     if pruner is not None and not pruner.has_rungs:
@@ -177,7 +163,7 @@ def _rungs(values: Mapping[str, Any], cells: list[_Cell]) -> Iterator[Problem]:
     grace, factor = scheduler["grace_epochs"], scheduler["reduction_factor"]
     if not (_is_count(grace, 1) and _is_count(factor, 2)):
         return
-    for epochs in sorted({config.schedule.epochs for _, config in cells}):
+    for epochs in sorted({config.schedule.epochs for _, config in trials}):
         found = rungs(grace, factor, epochs)
         most = scheduler["rungs"]
         if not found:
@@ -191,7 +177,7 @@ def _rungs(values: Mapping[str, Any], cells: list[_Cell]) -> Iterator[Problem]:
 
 
 def _sampler(
-    values: Mapping[str, Any], space: Mapping[str, ParameterConfig], cells: list[_Cell]
+    values: Mapping[str, Any], space: Mapping[str, ParameterConfig], trials: list[_Trial]
 ) -> Iterator[Problem]:
     search = _with_defaults(mapping_at(values, "search"), SearchConfig())
     several, sampler = search["metrics"], _kind(OPTUNA_SAMPLERS, search["sampler"])
@@ -207,7 +193,7 @@ def _sampler(
         yield Problem(("search", "sampler"), f"{name} has one objective only; take 'nsgaii'")
     if not sampler.takes_any_space:
         yield from _fixed_numeric(name, space)
-    for arm, config in cells if sampler.least_parameters else ():
+    for arm, config in trials if sampler.least_parameters else ():
         count = sum(is_active(parameter, config, {}) for parameter in space.values())
         if count < sampler.least_parameters:
             text = (
@@ -227,34 +213,14 @@ def _fixed_numeric(name: str, space: Mapping[str, ParameterConfig]) -> Iterator[
             yield Problem(("space", key), text)
 
 
-def _cells(values: Mapping[str, Any]) -> Iterator[_Cell]:
-    """Every condition and arm that makes a valid trial; `check_across` tells of the others."""
-    trial = mapping_at(values, "trial")
-    conditions = {
-        key: [v for v in given if is_single(v)]
-        for key, given in mapping_at(values, "conditions").items()
-        if isinstance(given, list) and check_key(key) is None
-    }
-    arms = mapping_at(values, "arms") or {"full": {}}
-    for chosen in combinations(conditions):
-        for arm in arms:
-            settings = {k: v for k, v in mapping_at(arms, arm).items() if check_key(k) is None}
-            given = apply_overrides(trial, {**chosen, **settings})
-            try:
-                yield arm, TrialConfig.model_validate(given)
-            except ValidationError:
-                continue
-
-
 def _parameters(values: Mapping[str, Any]) -> dict[str, ParameterConfig]:
     """The well-formed parameters of the space whose keys exist."""
     found = {}
     for key, given in mapping_at(values, "space").items():
-        if check_key(key) is None and isinstance(given, dict):
-            try:
-                found[key] = ParameterConfig.model_validate(given)
-            except ValidationError:
-                continue
+        if key_problem(key) is None and isinstance(given, dict):
+            parameter, _ = validated(ParameterConfig, given)
+            if parameter is not None:
+                found[key] = parameter
     return found
 
 

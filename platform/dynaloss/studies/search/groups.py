@@ -13,9 +13,9 @@ from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.identity import digest_of, effective_config, trial_key
 from dynaloss.studies.overrides import override
 from dynaloss.studies.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
-from dynaloss.studies.search.search_study import SearchStudy
 from dynaloss.studies.search.space import grid_points, is_active
 from dynaloss.studies.stored_plan import StoredPlan
+from dynaloss.studies.study import SearchStudy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +96,7 @@ def make_search_plan(study: SearchStudy, data_digests: DataDigests) -> SearchPla
         distinct.setdefault(condition.label, condition)
     groups = []
     for condition in distinct.values():
-        for arm, overrides in study.arm_overrides().items():
-            config = override(study.trial, {**condition.values, **overrides})
+        for arm, config in condition.configs.items():
             digest = digest_of_data(data_digests, config.data)
             groups.append(_group(study, config, condition, arm, digest))
     return SearchPlan(study=study, groups=tuple(groups), notes=tuple(_notes(study, groups)))

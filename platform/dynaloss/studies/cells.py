@@ -1,0 +1,119 @@
+"""The cells of a study, conditions x arms, each with its trial and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dynaloss.config.settings import combinations, is_single, mapping_at
+from dynaloss.config.trial import TrialConfig
+from dynaloss.errors import InputError
+from dynaloss.studies.arms import Choice, Choices, arms_in, values_of
+from dynaloss.studies.overrides import Overrides, apply_overrides, key_problem
+from dynaloss.studies.reading.document import KeyPath
+from dynaloss.studies.reading.problems import Problem, validated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One condition x arm, or a condition by itself.
+
+    Attributes:
+        condition: Value of each key that the conditions vary.
+        arm: Name of the arm; None for the condition by itself.
+        config: The trial; None where it is not valid.
+        problems: What is wrong with it and not with the study's `trial` already, each at the
+            choice that causes it.
+    """
+
+    condition: Overrides
+    arm: str | None
+    config: TrialConfig | None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def trial(self) -> TrialConfig:
+        """The trial of a cell that has one.
+
+        Raises:
+            InputError: If it has none, which loading a file excludes.
+        """
+        if self.config is None:
+            raise InputError(str(problem) for problem in self.problems)
+        return self.config
+
+
+def cells_in(values: Mapping[str, Any]) -> Iterator[Cell]:
+    """The cells of a study by condition, each condition by itself first, then with every arm.
+
+    Args:
+        values: A study as plain values, well-formed or not.
+    """
+    trial = mapping_at(values, "trial")
+    inherent = frozenset(validated(TrialConfig, trial)[1])
+    arms = arms_in(values)
+    for condition in _condition_grid(values):
+        given = values_of(condition)
+        # By itself as well: it is what labels are made from.
+        yield _cell(trial, inherent, condition, None, given)
+        for arm, choices in arms.items():
+            chosen = {**condition, **choices, **_tuned(values, arm, given)}
+            yield _cell(trial, inherent, chosen, arm, given)
+
+
+def _cell(
+    trial: Mapping[str, Any],
+    inherent: frozenset[Problem],
+    choices: Choices,
+    arm: str | None,
+    condition: Overrides,
+) -> Cell:
+    config, found = validated(TrialConfig, apply_overrides(trial, values_of(choices)))
+    problems = tuple(
+        _attributed(problem, choices)
+        for problem in found
+        if problem not in inherent or problem.key in choices
+    )
+    return Cell(condition=condition, arm=arm, config=config, problems=problems)
+
+
+def _condition_grid(values: Mapping[str, Any]) -> Iterator[Choices]:
+    """Every combination of the values of the varied keys, the last key fastest."""
+    conditions = {
+        key: [Choice(v, ("conditions", key, i)) for i, v in enumerate(given) if is_single(v)]
+        for key, given in mapping_at(values, "conditions").items()
+        if isinstance(given, list) and key_problem(key) is None
+    }
+    return combinations({key: choices for key, choices in conditions.items() if choices})
+
+
+def _tuned(values: Mapping[str, Any], arm: str, condition: Overrides) -> Choices:
+    """Settings that were tuned for an arm under a condition; the last entry wins."""
+    entries = values.get("tuned")
+    found: dict[str, Choice] = {}
+    for i, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if not isinstance(entry, dict) or entry.get("arm") != arm:
+            continue
+        if mapping_at(entry, "condition").items() <= condition.items():
+            for key, value in mapping_at(entry, "settings").items():
+                if key_problem(key) is None and is_single(value):
+                    found[key] = Choice(value, ("tuned", i, "settings", key))
+    return found
+
+
+def _attributed(problem: Problem, choices: Choices) -> Problem:
+    """The problem at the line of the choice that causes it, wherever it shows in the trial."""
+    key = problem.key
+    if key in choices and choices[key].path[:2] != ("ablation", "components"):
+        return Problem(choices[key].path, problem.text)
+    inside = _paths_below(key, choices)
+    cause = inside or _paths_below(key.rpartition(".")[0], choices)
+    if not cause:
+        return Problem(("trial", *problem.path), problem.text)
+    # The last choice counts: arms come after conditions, tuned settings after arms.
+    return Problem(cause[-1], f"leads to {key}, which {problem.text}")
+
+
+def _paths_below(group: str, choices: Choices) -> list[KeyPath]:
+    return [c.path for key, c in choices.items() if key == group or key.startswith(f"{group}.")]

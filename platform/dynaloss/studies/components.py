@@ -1,0 +1,57 @@
+"""The built-in components of an ablation: what switches each on and off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dynaloss.config.registry import Kind, Registry
+from dynaloss.config.settings import Scalar
+from dynaloss.studies.overrides import Overrides
+
+_PAPER = "Jiang et al., Dynamic Loss For Robust Learning, IEEE TPAMI 45(12), 2023"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentKind(Kind):
+    """A component that an ablation switches.
+
+    Attributes:
+        on: Values per dotted key of a trial that switch it on.
+        off: The same keys with the values that switch it off.
+    """
+
+    on: Overrides
+    off: Overrides
+
+
+COMPONENTS: Registry[ComponentKind] = Registry("component", "dynaloss.studies.components")
+
+
+_BUILT_IN: tuple[tuple[str, str, Scalar, Scalar, str], ...] = (
+    ("corrector", "loss.corrector.enabled", True, False, "labels are corrected by loss rank"),
+    ("margin", "loss.margin.enabled", True, False, "logits get a learned margin per class"),
+    (
+        "sampling", "sampler.kind", "hierarchical", "random_balanced",
+        "of a random draw per class the lowest losses become metadata, not all of it",
+    ),
+    ("finetune", "loss.finetune", True, False, "an epoch ends with one pass over its metadata"),
+    (
+        "per_class_corrector", "loss.corrector.per_class", True, False,
+        "the corrector has one trust curve for each class, not one for all",
+    ),
+    (
+        "warm_start", "loss.corrector.warm_start", True, False,
+        "the corrector is fitted during warm-up already",
+    ),
+    (
+        "sampled_pseudo_labels", "loss.corrector.pseudo_labels", "sampled", "soft",
+        "a corrected label uses a class drawn from the softmax, not the softmax itself",
+    ),
+)  # fmt: skip
+
+for _name, _key, _on, _off, _text in _BUILT_IN:
+    COMPONENTS.add(
+        ComponentKind(
+            name=_name, description=_text, source=_PAPER, on={_key: _on}, off={_key: _off}
+        )
+    )

@@ -1,0 +1,73 @@
+"""Loads study files strictly: every problem at once, each with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from dynaloss.errors import InputError
+from dynaloss.studies.cells import Cell, cells_in
+from dynaloss.studies.checks import check_across
+from dynaloss.studies.reading.bundled import find_study
+from dynaloss.studies.reading.document import Document, read_document
+from dynaloss.studies.reading.problems import Problem, placed, validated
+from dynaloss.studies.search.arm_tuning import tuning_problems
+from dynaloss.studies.search.feasibility import check_search
+from dynaloss.studies.study import AblationStudy, SearchStudy, Study
+
+_Study = TypeVar("_Study", bound=Study)
+_Check = Callable[[Mapping[str, Any], Sequence[Cell]], list[Problem]]
+
+
+def study_kind(values: Mapping[str, Any]) -> Literal["search", "ablation"]:
+    """Kind of the study in a file: only that of a search has a space, and how to search it."""
+    return "search" if {"space", "search"} & values.keys() else "ablation"
+
+
+def load_any(source: str | Path) -> AblationStudy | SearchStudy:
+    """The study in the file `source`, or else the bundled study of that name, of either kind.
+
+    Raises:
+        InputError: If there is no such study, or with every problem that its file has.
+    """
+    document = read_document(find_study(source))
+    if study_kind(document.values) == "search":
+        return _loaded(document, SearchStudy, check_search)
+    return _loaded(document, AblationStudy, lambda values, _: tuning_problems(values))
+
+
+def load_study(source: str | Path) -> AblationStudy:
+    """The ablation in the file `source`, or else the bundled one of that name.
+
+    Raises:
+        InputError: If there is no such study, or with every problem that its file has.
+    """
+    document = read_document(find_study(source))
+    if study_kind(document.values) == "search":
+        raise InputError(f"{document.path}: is a search; run it with `dynaloss search`")
+    return _loaded(document, AblationStudy, lambda values, _: tuning_problems(values))
+
+
+def load_search(source: str | Path) -> SearchStudy:
+    """The search in the file `source`, or else the bundled one of that name.
+
+    Raises:
+        InputError: If there is no such study, or with every problem that its file has.
+    """
+    document = read_document(find_study(source, "search_spaces"))
+    if study_kind(document.values) == "ablation":
+        raise InputError(
+            f"{document.path}: is an ablation, as it has no `space`; run it with `dynaloss ablate`"
+        )
+    return _loaded(document, SearchStudy, check_search)
+
+
+def _loaded(document: Document, model: type[_Study], check: _Check) -> _Study:
+    values = document.values
+    study, problems = validated(model, values)
+    cells = list(cells_in(values))
+    problems += [*check_across(values, cells), *check(values, cells)]
+    if study is None or problems:
+        raise InputError(placed(problems, document))
+    return study
