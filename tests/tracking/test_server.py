@@ -58,7 +58,8 @@ def test_a_study_on_a_server(
 ) -> None:
     uri, process = server
     store = Store(uri)
-    with store.start_study("remote · é", description="# hi") as study:
+    with store.start_study("remote · é") as study:
+        study.set_description("# hi")
         begin(study, parameters={f"p{i}": i for i in range(150)} | {"empty": ""})
         for epoch in (1, 2):
             study.log_report("k1", epoch, {"loss": 1 / epoch, "nan": math.nan})

@@ -140,10 +140,10 @@ def _from_tables(
         for run_id, name, status, uri in reader.runs(experiment_id, match)
     }
     # A run that was started between two of these reads is not in `runs` yet: it is left out.
-    for run_id, name, value in reader.tags(experiment_id, match):
+    for run_id, name, value in reader.pairs("tags", experiment_id, match):
         if run_id in runs:
             runs[run_id].tags[name] = value
-    for run_id, name, value in reader.parameters(experiment_id, match):
+    for run_id, name, value in reader.pairs("params", experiment_id, match):
         if run_id in runs:
             runs[run_id].parameters[name] = value
     for point in reader.metrics(experiment_id, match, metrics):

@@ -126,13 +126,14 @@ class SqlReader:
         order = (run.c.start_time, run.c.run_uuid)
         return self._select([run.c[name] for name in _RUN], where, order)
 
-    def tags(self, experiment_id: str, match: Mapping[str, str]) -> Iterator[Sequence[Any]]:
-        """Run id, name and value of every tag."""
-        return self._pairs("tags", experiment_id, match)
-
-    def parameters(self, experiment_id: str, match: Mapping[str, str]) -> Iterator[Sequence[Any]]:
-        """Run id, name and value of every parameter."""
-        return self._pairs("params", experiment_id, match)
+    def pairs(
+        self, table: str, experiment_id: str, match: Mapping[str, str]
+    ) -> Iterator[Sequence[Any]]:
+        """Run id, name and value of every entry of the table `tags` or `params`."""
+        it = self._tables[table]
+        where = self._of(it, experiment_id, match)
+        for run_id, name, value in self._select([it.c[name] for name in _PAIR], where):
+            yield run_id, sys.intern(name), value
 
     def metrics(
         self, experiment_id: str, match: Mapping[str, str], names: Collection[str] | None
@@ -159,14 +160,6 @@ class SqlReader:
         from sqlalchemy import column, table
 
         return {name: table(name, *map(column, columns)) for name, columns in _TABLES.items()}
-
-    def _pairs(
-        self, table: str, experiment_id: str, match: Mapping[str, str]
-    ) -> Iterator[Sequence[Any]]:
-        it = self._tables[table]
-        where = self._of(it, experiment_id, match)
-        for run_id, name, value in self._select([it.c[name] for name in _PAIR], where):
-            yield run_id, sys.intern(name), value
 
     def _points(
         self,

@@ -37,8 +37,10 @@ class MetricWriter:
         self._stored: dict[str, int] = {}
         self._last: dict[str, dict[str, int]] = defaultdict(dict)
         self._errors: dict[str, Exception] = {}
+        # Two locks: `add`, called in the training loop, never waits for the store, while `flush`
+        # waits for a batch that the thread has taken from the queue but not yet written.
         self._lock = threading.Lock()  # guards the fields above
-        self._writing = threading.Lock()  # held while a batch is under way
+        self._writing = threading.Lock()  # held during a write
         self._wake = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="metric-writer", daemon=True)
@@ -81,7 +83,7 @@ class MetricWriter:
         self._closed = True
         self._wake.set()
         self._thread.join()
-        self._drain()
+        self._drain()  # reports added after the thread's last round, and those that failed in it
         if self._errors:
             raise next(iter(self._errors.values()))
 
@@ -121,6 +123,8 @@ class MetricWriter:
                 with self._lock:
                     self._waiting -= len(batch)
         except BaseException:
+            # Back to the front, since `epoch` must not run ahead of the other metrics. Writing a
+            # part of them twice does no harm: with one time stamp they are one value to MLflow.
             with self._lock:
                 self._pending[run_id][:0] = reports
             raise

@@ -67,7 +67,6 @@ class Store:
         name: str,
         *,
         tags: Mapping[str, Any] | None = None,
-        description: str = "",
         interval: float = 2.0,
     ) -> StudyRun:
         """Start or resume a study: its experiment and its parent run, each made once.
@@ -75,17 +74,13 @@ class Store:
         Args:
             name: Name of the study, which is that of the experiment.
             tags: Tags of the parent run, such as the hash of the plan.
-            description: Markdown for the page of the experiment and of the parent run.
             interval: Seconds between two writes of queued metrics.
 
         Raises:
             InputError: If the name is empty or too long, or the experiment was deleted.
         """
         experiment_id = self._experiment(name)
-        study = StudyRun(self.client, name, experiment_id, tags=tags or {}, interval=interval)
-        if description:
-            study.set_description(description)
-        return study
+        return StudyRun(self.client, name, experiment_id, tags=tags or {}, interval=interval)
 
     def studies(self) -> tuple[str, ...]:
         """Names of the studies, the latest used first."""
