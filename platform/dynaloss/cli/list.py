@@ -22,7 +22,7 @@ def list_() -> None:
 
 
 def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Families with the description of each of their kinds."""
+    """Each family, with the setting that names its kinds, and their descriptions."""
     from dynaloss.analysis.selection import SELECTION_RULES
     from dynaloss.config import families
     from dynaloss.config.plugins import user_sources
@@ -31,22 +31,23 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
 
     yield "studies", {name: path.parent.name for name, path in sorted(bundled_studies().items())}
     installed = {name: f"from {entry.value}" for name, entry in sorted(user_sources().items())}
-    yield "data sources", _described(families.SOURCES) | installed
-    yield "imbalances", _described(families.IMBALANCES)
-    yield "label noise", _described(families.NOISES)
-    yield "augmentations", _described(families.AUGMENTATIONS)
+    yield "data sources (data.source)", _described(families.SOURCES) | installed
+    yield "imbalances (data.imbalance)", _described(families.IMBALANCES)
+    yield "label noise (data.noise.kind)", _described(families.NOISES)
+    yield "augmentations (data.views.augment)", _described(families.AUGMENTATIONS)
     torchvision = {"torchvision/NAME": "any classifier of torchvision, such as resnet50"}
-    yield "models", _described(families.MODELS) | torchvision
-    yield "losses", _described(families.LOSSES)
-    yield "metadata samplers", _described(families.SAMPLERS)
-    yield "designs of an ablation", _described(families.DESIGNS)
-    yield "components", _described(COMPONENTS)
+    yield "models (model.name)", _described(families.MODELS) | torchvision
+    yield "losses (loss.name)", _described(families.LOSSES)
+    yield "metadata samplers (sampler.kind)", _described(families.SAMPLERS)
+    yield "components (ablation.components)", _described(COMPONENTS)
+    yield "designs (ablation.design)", _described(families.DESIGNS)
     yield "Optuna samplers (search.sampler)", _described(families.OPTUNA_SAMPLERS)
     yield "pruners (scheduler.name)", _described(families.PRUNERS)
     yield "selection rules", _described(SELECTION_RULES)
 
 
 def _described(kinds: Mapping[str, Kind]) -> dict[str, str]:
+    """Description of each kind, with its source on a line of its own."""
     return {
         name: f"{kind.description.rstrip('.')}\n{kind.source}".rstrip()
         for name, kind in kinds.items()
