@@ -58,7 +58,7 @@ def test_aggregate_over_conditions(records: Sequence[TrialRecord]) -> None:
     assert full.optimality_gap[0] == pytest.approx(1 - np.mean(values))
 
 
-def test_lower_is_better_turns_improvement_round(record: MakeRecord) -> None:
+def test_improvement_follows_the_direction_of_the_metric(record: MakeRecord) -> None:
     trials = [
         record(arm, s, metrics={"train/loss": v + s / 9})
         for arm, v in (("none", 2.0), ("full", 1.0))

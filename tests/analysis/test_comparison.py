@@ -26,7 +26,7 @@ def test_rows_and_columns_keep_the_order_of_first_appearance(
     assert len(comparison.cells) == 8
 
 
-def test_order_given_comes_first_and_names_missing_arms(record: MakeRecord) -> None:
+def test_given_order_is_first_and_includes_missing_arms(record: MakeRecord) -> None:
     comparison = compare([record("b"), record("a")], METRIC, arm_order=["planned", "a"])
     assert comparison.arms == ("planned", "a", "b")
     cell = comparison.cell(comparison.conditions[0], "planned")
@@ -203,7 +203,7 @@ def test_second_best_iqm_and_best_seed(record: MakeRecord) -> None:
     assert (two.iqm, two.best_seed) == (0.375, 0.5)
 
 
-def test_pruned_trials_enter_on_demand_and_the_table_says_so(record: MakeRecord) -> None:
+def test_pruned_trials_enter_on_demand_with_a_warning(record: MakeRecord) -> None:
     trials = [record(seed=0, accuracy=0.5), record(seed=1, accuracy=1.0, outcome=Outcome.PRUNED)]
     comparison = compare(trials, METRIC, include_pruned=True)
     (cell,) = comparison.cells

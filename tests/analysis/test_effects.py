@@ -36,14 +36,14 @@ def by_name(found: tuple[Effect, ...], kind: str, condition: str = "C") -> dict[
     return {e.name: e.mean for e in found if e.kind == kind and e.condition == condition}
 
 
-def test_two_components_counted_by_hand(record: MakeRecord) -> None:
+def test_effects_of_a_hand_counted_example(record: MakeRecord) -> None:
     values = {"": 0.5, "a": 0.6, "b": 0.7, "ab": 0.9}
     trials = factorial(record, "ab", lambda s, _seed, _c: values["".join(sorted(s))])
     found = effects(compare(trials, METRIC))
     assert by_name(found, "main") == pytest.approx({"a": 0.15, "b": 0.25})
     assert by_name(found, "interaction") == pytest.approx({"a × b": (0.9 - 0.7) - (0.6 - 0.5)})
     assert by_name(found, "shapley") == pytest.approx({"a": 0.15, "b": 0.25})
-    assert by_name(found, "taken away") == pytest.approx({"a": 0.2, "b": 0.3})
+    assert by_name(found, "removed") == pytest.approx({"a": 0.2, "b": 0.3})
     assert by_name(found, "alone") == pytest.approx({"a": 0.1, "b": 0.2})
 
 

@@ -28,7 +28,7 @@ def pick(record: TrialRecord, rule: str) -> float | None:
     return SELECTION_RULES[rule].value(record, METRIC)
 
 
-def test_rules_pick_by_hand(record: MakeRecord) -> None:
+def test_each_rule_chooses_its_epoch(record: MakeRecord) -> None:
     history = {METRIC: curve(0.2, 0.9, 0.5, 0.4), "val/accuracy": curve(0.1, 0.3, 0.6, 0.6)}
     trial = record(history=history)
     found = {rule: pick(trial, rule) for rule in ("last", "validation", "oracle")}
@@ -83,7 +83,7 @@ def test_extras_render_in_every_format(records: Sequence[TrialRecord], name: str
             assert len(json.loads(text)["rows"]) == len(table.rows)
 
 
-def test_the_command_offers_the_extras_that_there_are() -> None:
+def test_the_command_offers_every_extra_and_format() -> None:
     from dynaloss.cli import compare as command
 
     assert tuple(EXTRAS) == command.EXTRAS
@@ -98,7 +98,7 @@ def test_figures_are_written_as_png_and_pdf(
     assert {path.stem for path in paths} >= {"effects", "profiles", "curves-1", "curves-2"}
 
 
-def test_difference_of_two_runs_names_only_what_differs(record: MakeRecord) -> None:
+def test_difference_tables_list_differences_alone(record: MakeRecord) -> None:
     one = record("a", parameters={"lr": "1", "same": "x"}, diagnostics={"data": {"digest": "p"}})
     two = record(
         "b",

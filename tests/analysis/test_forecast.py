@@ -55,7 +55,7 @@ def test_before_any_trial_cost_and_power_are_unknown(plan: Plan) -> None:
     assert "5 seeds cannot reach p < 0.05 in a two-sided signed-rank" in known.warnings[0]
 
 
-def test_what_is_left_is_counted_and_costed(plan: Plan, done: list[TrialRecord]) -> None:
+def test_remaining_trials_are_counted_and_costed(plan: Plan, done: list[TrialRecord]) -> None:
     known = forecast(plan, done)
     assert (known.done, known.remaining, known.guessed) == (6, 4, 0)
     assert known.seconds == pytest.approx(325 * (2 * 2 + 2 * 4))
@@ -100,7 +100,7 @@ def test_sizes_are_the_largest_recorded(plan: Plan, record: MakeRecord) -> None:
     assert known.costs[0].stored_mib == pytest.approx(1 + 5 * 325 * 310 / 2**20)
 
 
-def test_arm_without_a_run_of_its_own_is_guessed(plan: Plan, done: list[TrialRecord]) -> None:
+def test_cost_of_an_arm_without_a_run_is_guessed(plan: Plan, done: list[TrialRecord]) -> None:
     known = forecast(plan, [r for r in done if r.arm == "none"])
     assert known.guessed == 5
 
@@ -117,7 +117,7 @@ def test_spread_of_the_paired_differences(plan: Plan, done: list[TrialRecord]) -
     assert known.detectable == pytest.approx(0.0169, abs=2e-4)
 
 
-def test_spread_given_counts_for_two_independent_arms(plan: Plan) -> None:
+def test_given_spread_is_that_of_two_independent_arms(plan: Plan) -> None:
     known = forecast(plan, [], spread=0.01)
     assert known.spread == pytest.approx(0.01 * math.sqrt(2))
     assert known.detectable == pytest.approx(0.0169 * math.sqrt(2), abs=3e-4)

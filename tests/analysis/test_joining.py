@@ -46,7 +46,7 @@ def test_force_joins_and_marks(trial: Callable[..., TrialRecord]) -> None:
     assert warning.startswith("FORCED: the studies did not see the same data.")
 
 
-def test_every_study_is_held_against_all_before_it(trial: Callable[..., TrialRecord]) -> None:
+def test_every_study_is_compared_with_all_before_it(trial: Callable[..., TrialRecord]) -> None:
     studies = {
         "a": [trial("a", 0)],
         "b": [trial("b", 0), trial("b", 1)],

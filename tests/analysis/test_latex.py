@@ -129,7 +129,7 @@ def test_only_a_sign_is_a_minus() -> None:
     assert text == "$-$3.1 {[}$-$4.0, $-$2.2{]} 1e-05 p-value 2-4"
 
 
-def test_every_table_is_whole_and_shows_names_as_they_are(tables: list[str]) -> None:
+def test_every_table_is_whole_and_shows_names_unchanged(tables: list[str]) -> None:
     comparison, *extras = map(cells, tables)
     assert tuple(map(as_shown, comparison[0])) == ("arm", *CONDITIONS)
     assert tuple(as_shown(row[0]) for row in comparison[1:] if row[0]) == ARMS
@@ -152,7 +152,7 @@ def test_every_table_is_whole_and_shows_names_as_they_are(tables: list[str]) -> 
         ("{tabular}{lrrr}", "{tabular}{lrr}"),
     ],
 )
-def test_a_broken_table_is_noticed(tables: list[str], part: str, instead: str) -> None:
+def test_the_check_finds_a_broken_table(tables: list[str], part: str, instead: str) -> None:
     assert part in tables[0]
     with pytest.raises(AssertionError):
         cells(tables[0].replace(part, instead, 1))

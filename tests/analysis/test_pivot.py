@@ -36,7 +36,7 @@ def trials(record: MakeRecord) -> list[TrialRecord]:
     ]
 
 
-def test_columns_take_keys_by_group_and_by_beginning(trials: list[TrialRecord]) -> None:
+def test_columns_accept_keys_by_group_and_by_beginning(trials: list[TrialRecord]) -> None:
     comparison = compare(pivot(trials, ["arm"], ["noise", "imbalance"]), METRIC)
     assert comparison.arms == ("none", "full")
     assert comparison.conditions[0] == "rate=0.2 · imbalance_factor=1.0"

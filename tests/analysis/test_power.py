@@ -48,7 +48,7 @@ def test_one_seed_detects_nothing() -> None:
         paired_power(1.0, 1)
 
 
-def test_warnings_say_what_seeds_cannot_show() -> None:
+def test_warnings_name_the_limits_of_the_seeds() -> None:
     assert "no interval" in seed_warnings(1, 3)[0]
     assert "5 seeds cannot reach p < 0.05 in a two-sided signed-rank" in seed_warnings(5, 3)[0]
     assert "for any of 3 differences; 7 seeds can" in seed_warnings(6, 3)[0]

@@ -69,7 +69,7 @@ def test_table_fits_its_width_and_keeps_every_number(
             assert f"{100 * cell.mean:.1f} ± {100 * cell.std:.1f}" in text
 
 
-def test_table_shows_markup_in_names_as_it_is(record: MakeRecord) -> None:
+def test_table_shows_markup_in_names_unchanged(record: MakeRecord) -> None:
     assert NASTY in render(compare([record(NASTY)], METRIC))
 
 
@@ -86,7 +86,7 @@ def test_markdown_escapes_names(record: MakeRecord) -> None:
     assert r"50%\_a & \<b\> \| $x$ \#1 \[bold\]{y}\\z \*" in row
 
 
-def test_markdown_shows_entities_and_tildes_as_they_are() -> None:
+def test_markdown_shows_entities_and_tildes_unchanged() -> None:
     assert escape_markdown("&lt; &#60; a & b ~~c~~") == r"&amp;lt; &amp;\#60; a & b \~\~c\~\~"
 
 

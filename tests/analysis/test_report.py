@@ -160,7 +160,7 @@ def test_page_has_every_section(page: Page) -> None:
         ("<script>", "<script>fetch('x')"),
     ],
 )
-def test_a_broken_page_is_noticed(page: Page, part: str, instead: str) -> None:
+def test_the_check_finds_a_broken_page(page: Page, part: str, instead: str) -> None:
     assert part in page.source
     with pytest.raises(AssertionError):
         check_closed(Page(page.source.replace(part, instead, 1)))
@@ -170,7 +170,7 @@ def test_a_broken_page_is_noticed(page: Page, part: str, instead: str) -> None:
     ("part", "instead"),
     [('href="#', 'href="http://x.org/#'), ('href="#', 'href="#no'), ("url(#", "url(x.svg#")],
 )
-def test_a_broken_image_is_noticed(page: Page, part: str, instead: str) -> None:
+def test_the_check_finds_a_broken_image(page: Page, part: str, instead: str) -> None:
     image = next(link for link in page.links if link.startswith("data:image"))
     svg = base64.b64decode(image.partition(",")[2]).decode()
     assert part in svg
@@ -188,7 +188,7 @@ def test_same_records_give_the_same_bytes(records: Sequence[TrialRecord], tmp_pa
     assert pages[0] == pages[1]
 
 
-def test_names_are_shown_as_they_are_wherever_they_stand(
+def test_names_are_shown_unchanged_everywhere(
     records: Sequence[TrialRecord], tmp_path: Path
 ) -> None:
     data = dict(records[0].diagnostics["data"]) | {"source": NASTY, "class_names": [NASTY] * 10}
@@ -228,7 +228,7 @@ def test_names_are_shown_as_they_are_wherever_they_stand(
     assert ("alt", f"Learning curves at {NASTY}") in page.attributes
 
 
-def test_without_a_plan_none_is_claimed(record: MakeRecord, tmp_path: Path) -> None:
+def test_page_without_a_plan_claims_none(record: MakeRecord, tmp_path: Path) -> None:
     trials = [record("none"), record("full")]
     comparison = compare(trials, METRIC, "none")
     page = page_of(trials, comparison, tmp_path, plans={"s": StoredPlan()})

@@ -42,7 +42,7 @@ def test_sign_flip_without_pairs_and_without_effect() -> None:
 
 
 @pytest.mark.parametrize("n", [4, 5, 6, 8])
-def test_floors_are_reached_by_the_tests_themselves(n: int) -> None:
+def test_tests_reach_their_smallest_p(n: int) -> None:
     values = [1.0 + i for i in range(n)]
     assert sign_flip_p(values) == sign_flip_floor(n)
     assert stats.wilcoxon(values).pvalue == pytest.approx(sign_flip_floor(n))

@@ -59,7 +59,7 @@ def test_t_interval_covers_the_true_mean_in_95_percent(n: int) -> None:
     assert 0.93 <= covered <= 0.97
 
 
-def test_bootstrap_of_two_values_is_counted_by_hand() -> None:
+def test_bootstrap_of_a_hand_counted_example() -> None:
     # The resamples are 00, 01, 10, 11: the means 0 and 1 each have a quarter of the weight.
     assert bootstrap_interval([0.0, 1.0]) == (0.0, 1.0)
 
@@ -80,7 +80,7 @@ def test_bootstrap_of_zeros_and_ones_is_that_of_the_binomial(ones: int) -> None:
 
 
 @pytest.mark.parametrize("n", [5, 10, BOOTSTRAP_FROM])
-def test_interval_in_tables_covers_what_it_claims(n: int) -> None:
+def test_interval_in_tables_covers_95_percent(n: int) -> None:
     samples = np.random.default_rng(4).standard_normal((1_000, n))
     intervals = [mean_interval(sample.tolist()) for sample in samples]
     covered = np.mean([bool(i and i[0] <= 0 <= i[1]) for i in intervals])

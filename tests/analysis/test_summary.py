@@ -48,7 +48,7 @@ def test_baseline_may_be_the_best(record: MakeRecord) -> None:
     assert "the baseline itself, with a clear difference to 1 of the 1 other, n = 3 seeds" in text
 
 
-def test_a_shared_best_mean_is_called_so(record: MakeRecord) -> None:
+def test_a_shared_best_mean_names_both_arms(record: MakeRecord) -> None:
     text = sentence(record, [0.75], [0.75])
     assert "none has the best mean, 75.0 %, shared with full, the baseline itself" in text
 
@@ -70,6 +70,6 @@ def test_missing_seeds_are_named(record: MakeRecord) -> None:
     assert text.endswith("n = 1 seed of 2.")
 
 
-def test_condition_without_results_says_so(record: MakeRecord) -> None:
+def test_condition_without_results_has_a_sentence(record: MakeRecord) -> None:
     trials = [record(condition="A"), record(condition="B", outcome=Outcome.FAILED)]
     assert "At B, no trial has completed" in summarise(compare(trials, "test/accuracy"))[1]

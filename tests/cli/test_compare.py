@@ -90,7 +90,7 @@ class TestViews:
         found = cells(compare("grid", "--cols", "", *where, "--format", "json"))
         assert {*found} == {("none", "all"), ("full", "all")}
 
-    def test_where_takes_several_values_of_a_key(self, compare: Compare) -> None:
+    def test_where_accepts_several_values_of_a_key(self, compare: Compare) -> None:
         question = ("grid", "--where", "imbalance=1", "--where", "rate=.2", "--where", "rate=.4")
         found = cells(compare(*question, "--where", "machine=b", "--format", "json"))
         assert {column for _, column in found} == {
@@ -170,7 +170,7 @@ class TestSeveralStudies:
         for study, digest, accuracy in (("one", "d", 0.5), ("two", "d", 0.7), ("odd", "e", 0.9)):
             write(study, *(trial("full", seed, accuracy, data=digest) for seed in (0, 1)))
 
-    def test_those_of_the_same_data_share_a_table(self, compare: Compare) -> None:
+    def test_studies_of_the_same_data_share_a_table(self, compare: Compare) -> None:
         question = ("one", "two", "--rows", "study,arm", "--baseline", "one · full")
         found = cells(compare(*question, "--format", "json"))
         assert found["two · full", "A"]["difference"] == pytest.approx(0.2)
@@ -179,7 +179,7 @@ class TestSeveralStudies:
         found = cells(compare("one", "two", "--format", "json"))
         assert found["full", "A"]["n"] == 2
 
-    def test_those_of_other_data_are_refused_with_the_difference(self, compare: Compare) -> None:
+    def test_studies_of_other_data_are_refused_with_the_difference(self, compare: Compare) -> None:
         message = refused(compare("one", "odd", "--rows", "study"))
         assert "At A, seed 0, `one` and `odd` saw different data: digest is d in one, e" in message
         assert "Give --force" in message
@@ -207,7 +207,7 @@ class TestOddStudies:
             compare("s")
         )
 
-    def test_an_unknown_study_names_those_there(self, compare: Compare, write: Write) -> None:
+    def test_an_unknown_study_lists_the_known_ones(self, compare: Compare, write: Write) -> None:
         write("study")
         assert "it has 'study'. Did you mean 'study'?" in refused(compare("stuyd"))
 
@@ -236,7 +236,7 @@ class TestOddStudies:
         assert "full, A: 1 of 3" in compare("s").stdout
 
     @pytest.mark.parametrize("format_", FORMATS)
-    def test_names_that_read_as_markup(
+    def test_names_like_markup_are_shown_unchanged(
         self, compare: Compare, write: Write, trial: Trial, format_: str
     ) -> None:
         write("s", *(trial(NASTY, seed, condition=NASTY) for seed in (0, 1)), trial("none", 0))
@@ -277,7 +277,7 @@ class TestSearches:
         write("hunt", *draws, plan={"kind": "search", "metric": "val/accuracy"})
 
     @pytest.mark.usefixtures("search")
-    def test_before_its_winners_are_trained(self, compare: Compare) -> None:
+    def test_refused_before_its_winners_are_trained(self, compare: Compare) -> None:
         message = refused(compare("hunt"))
         assert "`hunt` is a search whose winners have not been trained again yet" in message
         assert "dynaloss search hunt" in message
@@ -345,9 +345,7 @@ def test_cost_shows_seconds_and_peak_memory(compare: Compare, write: Write, tria
     }
 
 
-def test_rules_are_rederived_from_stored_curves(
-    compare: Compare, write: Write, trial: Trial
-) -> None:
+def test_rules_use_the_stored_curves(compare: Compare, write: Write, trial: Trial) -> None:
     curves = {"a": ((0.9, 0.4), (0.2, 0.8)), "b": ((0.2, 0.5), (0.7, 0.6))}
     write(
         "s",
@@ -372,7 +370,7 @@ def test_rules_are_rederived_from_stored_curves(
     assert "validation: a > b; oracle: a > b." in table["notes"][-1]
 
 
-def test_report_holds_the_environment_and_the_deviations(
+def test_report_shows_environment_and_deviations(
     compare: Compare, write: Write, trial: Trial
 ) -> None:
     plan = {"metric": "test/accuracy", "hash": "abc", "deviations": ["seeds added: 3."]}

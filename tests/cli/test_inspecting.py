@@ -51,7 +51,7 @@ def test_the_figures_of_a_run_are_written() -> None:
     assert f"{Path('here') / 'confusion.png'}\n" in result.stdout
 
 
-def test_two_runs_differ_in_what_differs() -> None:
+def test_diff_lists_differing_settings_alone() -> None:
     result = run("diff", "first", "second")
     assert result.exit_code == 0, result.output
     assert re.search(r"data\.noise\.rate +0\.2 +0\.4", result.stdout)
@@ -63,7 +63,7 @@ def test_two_runs_differ_in_what_differs() -> None:
     ("name", "message"),
     [("third", "No run has a key or an id that starts with `third`"), ("", "2 runs have a key")],
 )
-def test_a_run_that_is_not_there_or_not_the_only_one_is_refused(name: str, message: str) -> None:
+def test_an_unknown_or_ambiguous_run_is_refused(name: str, message: str) -> None:
     result = run("show", name)
     assert result.exit_code == 2
     assert message in result.stderr

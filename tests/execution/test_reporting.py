@@ -51,7 +51,7 @@ def store(study: AblationStudy, plan: Plan, tmp_path_factory: pytest.TempPathFac
     return Workspace(storage, uri).open_store()
 
 
-def test_the_study_shows_its_table_its_report_and_its_figures(store: Store, plan: Plan) -> None:
+def test_study_run_has_table_report_and_figures(store: Store, plan: Plan) -> None:
     with store.start_study("small") as run:
         publish_report(store, run, stored_plan(plan))
         run.finish(Outcome.COMPLETED)
@@ -76,7 +76,7 @@ def test_the_study_shows_its_table_its_report_and_its_figures(store: Store, plan
     assert "figures/margins.png" in figures
 
 
-def test_a_trial_names_its_data_and_holds_its_figures(store: Store, plan: Plan) -> None:
+def test_a_trial_records_its_data_and_its_figures(store: Store, plan: Plan) -> None:
     experiment = store.client.get_experiment_by_name("small")
     runs = {
         run.data.tags.get("dynaloss.arm"): run
@@ -100,7 +100,7 @@ def test_a_trial_names_its_data_and_holds_its_figures(store: Store, plan: Plan) 
     assert size * 2**20 == pytest.approx(sum(p.stat().st_size for p in folder.iterdir()))
 
 
-def test_angle_brackets_and_line_breaks_reach_the_page_as_meant() -> None:
+def test_angle_brackets_and_line_breaks_suit_mlflow() -> None:
     assert _for_mlflow("a<br>\np \\< 1<br>\n\nb") == "a<br>\np &lt; 1\n\nb"
 
 

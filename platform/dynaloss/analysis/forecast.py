@@ -1,4 +1,4 @@
-"""What a plan will take and what it can show, from the runs that there are."""
+"""Cost and power of a plan, from earlier runs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _VALUE_MIB = 310 / 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialCost:
-    """What one trial takes; NaN where that is unknown.
+    """Cost of one trial; NaN where unknown.
 
     Attributes:
         seconds: Wall time of all its epochs.
         peak_mib: Peak memory, see the metric `memory/peak_mib`.
         checkpoint_mib: Size of its checkpoint.
-        stored_mib: What stays of it in the tracking store: artifacts and curves.
+        stored_mib: Size of its artifacts and curves in the tracking store.
     """
 
     seconds: float
@@ -38,18 +38,18 @@ class TrialCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What is known before a plan runs.
+    """Expectations of a plan before it runs.
 
     Attributes:
         counts: Per condition and arm, the number of trials and of those that have ended.
         done: Number of trials that have ended.
         remaining: Number of trials that are left.
-        costs: Cost of each trial left, in order of the plan; None where no run tells.
-        guessed: Number of trials left whose cost is that of other arms, for want of their own.
+        costs: Cost of each trial left, in order of the plan; None where no run shows it.
+        guessed: Number of trials left whose cost is that of other arms, without runs of their own.
         spread: Standard deviation of the paired differences; None where unknown.
-        spread_source: Where the spread comes from, in words.
+        spread_source: Source of the spread, to print.
         detectable: Smallest mean difference found with 80 % power; None where unknown.
-        warnings: What the number of seeds cannot show.
+        warnings: Limits of the number of seeds.
     """
 
     counts: Mapping[tuple[str, str], tuple[int, int]]
@@ -64,11 +64,11 @@ class Forecast:
 
     @property
     def seconds(self) -> float | None:
-        """Time of the trials left, one after the other; None where no run tells."""
+        """Time of the trials left, one after the other; None where unknown."""
         return None if self.costs is None else math.fsum(cost.seconds for cost in self.costs)
 
     def wall_seconds(self, slots: int) -> float | None:
-        """Time of the trials left, begun in order, so many at a time."""
+        """Time of the trials left, begun in order, `slots` at a time; None where unknown."""
         if self.costs is None:
             return None
         ends = [0.0] * slots
@@ -90,7 +90,7 @@ def forecast(
         plan: The plan.
         records: Earlier trials of the study; none before its first launch.
         spread: Standard deviation of an arm over the seeds, in the unit of the metric. Without
-            one, that of the paired differences of earlier trials is taken.
+            one, that of the paired differences of earlier trials is used.
         probed: Cost of each trial by key, as measured; by default that of earlier trials counts.
     """
     left = trials_left(plan, records)
@@ -175,7 +175,7 @@ def _cost_like(trial: Trial, like: Sequence[_Timed]) -> TrialCost:
 
 
 def curves_mib(epochs: int, metrics: int) -> float:
-    """What the curves of a trial take in an SQLite store, about."""
+    """Approximate size of the curves of a trial in an SQLite store."""
     return epochs * metrics * _VALUE_MIB
 
 
@@ -193,7 +193,7 @@ def _spread(
 ) -> tuple[float | None, str]:
     if given is not None:
         # Differences of independent arms; seeds that pair well do better.
-        return given * math.sqrt(2), f"--spread {given:g} per arm, arms taken as independent"
+        return given * math.sqrt(2), f"--spread {given:g} per arm, arms assumed independent"
     found = paired_spread(plan, records)
     if found is None:
         return None, "unknown: give --spread, the standard deviation over seeds"

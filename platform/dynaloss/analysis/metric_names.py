@@ -1,4 +1,4 @@
-"""What a metric's name says: which direction is better, its unit, its meaning."""
+"""Direction, unit and meaning of a metric, by its name."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ _DEFINITIONS = {
     "val/expected_calibration_error": "Mean gap between confidence and accuracy on the validation "
     "split, by its observed labels, over 15 bins of confidence.",
     "val_clean/accuracy": "Share of the validation split that is classified correctly by its true "
-    "labels, where its observed ones are noisy: to look at, for selecting by it uses clean "
-    "labels.",
+    "labels, where its observed ones are noisy; selection by it would use clean labels.",
     "val_clean/balanced_accuracy": "Mean over the true classes of the clean validation accuracy "
     "within the class.",
     "corrector/auc": "Probability that the corrector gives a sample with a true observed label "
@@ -39,7 +38,7 @@ _DEFINITIONS = {
     "margin/frequency_correlation": "Spearman's correlation of the learned margins with the class "
     "sizes: 1 where larger classes have larger margins.",
     "memorisation/observed_fit_noisy": "Share of the mislabelled training samples that are "
-    "classified as their wrong label says: noise learned by heart.",
+    "classified as their wrong label: memorised noise.",
     "memorisation/true_fit_noisy": "Share of the mislabelled training samples that are classified "
     "as their true label, which training never saw.",
     "memorisation/fit_clean": "Share of the correctly labelled training samples that are "
@@ -82,7 +81,7 @@ def _words(metric: str) -> frozenset[str]:
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether a larger value of the metric is the better one; the only place that decides."""
+    """Whether a larger value of the metric is better; no other place decides this."""
     is_cost = metric.startswith(("time/", "memory/", "disk/")) and not metric.endswith(
         "_per_second"
     )
@@ -107,7 +106,7 @@ def label(metric: str) -> str:
 
 
 def definition(metric: str) -> str | None:
-    """One sentence on what the metric measures; None for a metric that is not built in."""
+    """Meaning of the metric in one sentence; None for a metric that is not built in."""
     text = _DEFINITIONS.get(base(metric))
     window = _WINDOW.search(metric)
     return f"{text} Mean of the last {window[1]} epochs." if text and window else text

@@ -1,4 +1,4 @@
-"""From a query to its result: which trials are read, joined, chosen and compared."""
+"""From a query to its result: reads, joins, selects and compares trials."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def run_query(
         query: What to compare.
         reader: The tracking store.
         plans: Plans that are known already, by the name of their study.
-        note: Receives what the trials compared leave out, one sentence at a time.
+        note: Receives each note on trials that are left out.
 
     Raises:
         InputError: If a study, a key, a metric or the baseline is unknown, no trial has
@@ -179,7 +179,7 @@ def _compare(
     seeds = _planned_values(plans, "seeds")
     seen = {record.arm for record in records}
     own = first.baseline if by_arm and first.baseline in {*first.arms, *seen} else None
-    if query.where:  # what is planned beyond the demands is not missing
+    if query.where:  # trials beyond the demands are not missing
         arms = [arm for arm in arms if arm in seen]
         conditions = [c for c in conditions if any(c == record.condition for record in records)]
     if query.where or "seed" in (*query.rows, *query.columns):

@@ -11,14 +11,14 @@ from dynaloss.analysis.statistics.intervals import BOOTSTRAP_FROM, Interval, Pai
 from dynaloss.analysis.statistics.significance import LARGEST_EXACT, sign_flip_floor
 
 EMPTY = "–"
-MARK = "†"
+_MARK = "†"
 _NUM_INCOMPLETE_SHOWN = 12
 INCONCLUSIVE = "inconclusive"
 
 
 def mean_text(comparison: Comparison, cell: Cell) -> str:
     """`87.3 ± 1.2`, marked where incomplete; a dash where there is nothing."""
-    mark = MARK if cell.incomplete else ""
+    mark = _MARK if cell.incomplete else ""
     if not cell.n:
         return EMPTY + mark
     spread = "" if math.isnan(cell.std) else f" ± {value_text(comparison, cell.std)}"
@@ -76,7 +76,7 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     if len(incomplete) > len(shown):
         shown.append(f"and {len(incomplete) - len(shown)} more")
     if shown:
-        lines.append(f"{MARK} Incomplete: {'; '.join(shown)}.")
+        lines.append(f"{_MARK} Incomplete: {'; '.join(shown)}.")
     return tuple(lines)
 
 

@@ -42,7 +42,7 @@ def gallery(
     records: Sequence[TrialRecord], comparison: Comparison, components: Sequence[str] = ()
 ) -> list[Section]:
     """Every figure for which the records hold something to draw."""
-    arms = shown_arms(comparison)
+    arms = _shown_arms(comparison)
     drawn = [
         *_of_table(comparison, components, arms),
         *_of_trials(records, comparison, arms),
@@ -142,7 +142,7 @@ def _by_condition(
     return found
 
 
-def shown_arms(comparison: Comparison) -> list[str]:
+def _shown_arms(comparison: Comparison) -> list[str]:
     """The arms that figures show: all, or the baseline and those that are best on average."""
     if len(comparison.arms) <= MAX_ARMS:
         return [*comparison.arms]

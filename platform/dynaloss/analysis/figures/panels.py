@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from dynaloss.errors import InputError
 
 MAX_ARMS = 14
-"""Arms that a figure can tell apart: seven colours, two dash patterns."""
+"""Arms with styles of their own in a figure: seven colours, two dash patterns."""
 
 # Okabe and Ito, "Color universal design" (2008), without yellow, which is faint on white.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

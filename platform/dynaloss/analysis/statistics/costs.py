@@ -1,4 +1,4 @@
-"""What the arms cost, next to what they gain."""
+"""Costs of the arms, next to their gains."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _TRIAL_SECONDS = "time/trial_seconds"
 _EPOCH_SECONDS = "time/epoch_seconds"
 _PEAK_MEMORY = "memory/peak_mib"
 METRICS = (_TRIAL_SECONDS, _EPOCH_SECONDS, _PEAK_MEMORY, "epoch")
-"""Metrics whose last values tell a cost."""
+"""Metrics whose last values give a cost."""
 CURVES = (_EPOCH_SECONDS,)
-"""Metrics whose curves do."""
+"""Metrics whose curves give one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def costs(records: Sequence[TrialRecord], comparison: Comparison) -> tuple[Cost,
 def trial_seconds(record: TrialRecord) -> float | None:
     """Wall time of all epochs; where no sum is recorded, that of the curve or of its last value.
 
-    A trial that had written only its last epoch's time is taken to have kept that pace.
+    Of a trial that recorded its last epoch's time alone, every epoch counts as long as that.
     """
     total = record.metrics.get(_TRIAL_SECONDS)
     if total is not None:

@@ -20,7 +20,7 @@ KINDS: Mapping[str, str] = {
     "main": "Main effect: mean of the arms with the component minus mean of those without.",
     "interaction": "Interaction: effect of the first component where the second is on, minus "
     "where it is off.",
-    "taken away": "Full minus the arm without the component.",
+    "removed": "Full minus the arm without the component.",
     "alone": "The arm with the component alone minus none.",
 }
 """Kinds of effects, in the order shown, with their definitions."""
@@ -69,7 +69,7 @@ def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Eff
         components: Names of the components; by default read off the names of the arms.
     """
     components = components or infer_components(comparison.arms)
-    arms = {subset: arm for arm, subset in component_sets(comparison.arms, components).items()}
+    arms = {subset: arm for arm, subset in _component_sets(comparison.arms, components).items()}
     if not components or len(arms) < 2:
         return ()
     found = []
@@ -110,7 +110,7 @@ def infer_components(arms: Sequence[str]) -> tuple[str, ...]:
     return tuple(names) if {"full", "none"} & {*arms} else ()
 
 
-def component_sets(arms: Sequence[str], components: Sequence[str]) -> dict[str, _Subset]:
+def _component_sets(arms: Sequence[str], components: Sequence[str]) -> dict[str, _Subset]:
     """The components that each arm of a design has switched on, by the name of the arm."""
     names = {arm_name(tuple(s), components): frozenset(s) for s in _subsets(components)}
     return {arm: names[arm] for arm in arms if arm in names}
@@ -138,7 +138,7 @@ def _contrasts(
             share = 4 / len(present)
             signs = {s: share * (1 if len(s & {*pair}) != 1 else -1) for s in present}
             yield "interaction", " × ".join(pair), signs
-    for kind, base in (("taken away", frozenset(components)), ("alone", frozenset[str]())):
+    for kind, base in (("removed", frozenset(components)), ("alone", frozenset[str]())):
         for name in components:
             weights = {base | {name}: 1.0, base - {name}: -1.0}
             if weights.keys() <= {*present} and len(components) > 1:

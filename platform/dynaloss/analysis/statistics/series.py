@@ -1,4 +1,4 @@
-"""Arrays behind the figures, taken from the records' history and diagnostics.
+"""Arrays behind the figures, from the history and diagnostics of records.
 
 R: number of rank bins, C: number of classes, S: number of seeds.
 """

@@ -20,7 +20,7 @@ _TITLES = {
     "shapley": "Shapley values of the components",
     "main": "Main effects of the components",
     "interaction": "Interactions of two components",
-    "taken away": "Components taken away from full",
+    "removed": "Components removed from full",
     "alone": "Components alone",
 }
 

@@ -46,7 +46,7 @@ def escape_latex(text: str) -> str:
 
 
 def latex_number(text: str) -> str:
-    """Numbers in words as LaTeX: as `escape_latex`, with true minus signs."""
+    """Text with numbers as LaTeX: as `escape_latex`, with true minus signs."""
     return _MINUS.sub("$-$", escape_latex(text))
 
 
