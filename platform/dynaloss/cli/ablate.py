@@ -53,6 +53,8 @@ def ablate(
     Exit status: 0 if every trial completed, 1 if one failed or diverged, 2 for bad input, 130
     after an interruption.
     """
+    if (probe or spread is not None) and not plan_only:
+        raise InputError("`--probe` and `--spread` require `--plan`.")
     from dynaloss.cli.output import terminal
     from dynaloss.execution.ablation import launch_ablation, plan_study
     from dynaloss.studies.loading import load_study
@@ -66,11 +68,9 @@ def ablate(
         plan = plan_study(loaded)
         show_plan(loaded, plan, workspace, format_=format_, spread=spread, probe=probe)
         return
-    if probe or spread is not None:
-        raise InputError("`--probe` and `--spread` require `--plan`.")
     summary = launch_ablation(loaded, workspace, terminal(), fresh=fresh)
     _print_summary(summary)
-    sys.exit(_exit_status(summary))
+    sys.exit(summary.exit_status)
 
 
 def _tuned(study: AblationStudy, workspace: Workspace, *, run: bool) -> AblationStudy:
@@ -108,11 +108,3 @@ def _print_summary(summary: LaunchSummary) -> None:
         click.echo(f"deviation: {text}")
     if summary.interrupted:
         click.echo("Interrupted. Run the same command again to continue.")
-
-
-def _exit_status(summary: LaunchSummary) -> int:
-    from dynaloss.studies.trial_record import Outcome
-
-    if summary.interrupted:
-        return 130
-    return 1 if summary.count(Outcome.FAILED) + summary.count(Outcome.DIVERGED) else 0

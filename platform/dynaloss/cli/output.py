@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 from rich.console import Console
-from rich.table import Table as RichTable
 
-from dynaloss.analysis.tables import Table, renderable
+from dynaloss.analysis.tables import Table, renderable, text_table
 
 
 def terminal() -> Console:
@@ -17,14 +16,9 @@ def terminal() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def print_columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a table without lines."""
-    table = RichTable(box=None, pad_edge=False, header_style="bold")
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False).print(table)
+def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table of texts."""
+    print_table(text_table("", header, rows))
 
 
 def print_table(table: Table) -> None:

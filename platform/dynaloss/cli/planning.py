@@ -10,8 +10,7 @@ import click
 
 from dynaloss.analysis.forecast import Forecast, TrialCost, forecast, trials_left
 from dynaloss.analysis.metric_names import display_unit, format_value
-from dynaloss.analysis.tables import text_table
-from dynaloss.cli.output import print_columns, print_json, print_table, terminal
+from dynaloss.cli.output import print_columns, print_json, terminal
 from dynaloss.execution.probe import probe_costs, trials_at_once
 from dynaloss.execution.progress import clock
 from dynaloss.studies.plan import Plan, plan_as_json
@@ -110,7 +109,7 @@ def _print_counts(known: Forecast) -> None:
     for row in rows:
         counts = [known.counts.get((c, row) if down else (row, c)) for c in columns]
         texts.append((row, *(f"{c[1]}/{c[0]}" if c else "–" for c in counts)))
-    print_table(text_table("", ("arm" if down else "condition", *columns), texts))
+    print_columns(("arm" if down else "condition", *columns), texts)
 
 
 def _lines(study: AblationStudy, plan: Plan, known: Forecast, source: str) -> list[str]:

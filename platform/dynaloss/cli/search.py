@@ -96,7 +96,7 @@ def _print_plan(plan: SearchPlan, format_: str) -> None:
     objectives = ", ".join(f"{name} ({mode})" for name, mode in study.search.objectives())
     total = sum(group.trials for group in plan.groups)
     click.echo(
-        f"\nsearch {study.study}, plan {plan.hash}: {len(plan.groups)} groups, {total} trials, at "
+        f"search {study.study}, plan {plan.hash}: {len(plan.groups)} groups, {total} trials, at "
         f"most {plan.most_epochs} epochs; {study.search.sampler} on {objectives}, pruned by "
         f"{study.scheduler.name}, audit {study.scheduler.audit_fraction:g}"
     )

@@ -38,7 +38,7 @@ def train(
     ending = launch_trial(loaded, trial, workspace, terminal(), fresh=fresh)
     metrics = sorted(ending.metrics.items())
     print_columns(("metric", "value"), [(name, f"{value:.4g}") for name, value in metrics])
-    click.echo(f"\n{trial.name} ({trial.key}): {ending.outcome}")
+    click.echo(f"{trial.name} ({trial.key}): {ending.outcome}")
     if "time/images_per_second" in ending.metrics:
         click.echo(_speed(ending.metrics))
     if ending.message:

@@ -55,6 +55,13 @@ class LaunchSummary:
         """Whether trials are left for the next launch."""
         return self.count(Outcome.INTERRUPTED) > 0
 
+    @property
+    def exit_status(self) -> int:
+        """0 if all is done, 1 if a trial failed or diverged, 130 after an interruption."""
+        if self.interrupted:
+            return 130
+        return 1 if self.count(Outcome.FAILED) + self.count(Outcome.DIVERGED) else 0
+
 
 def plan_study(study: AblationStudy) -> Plan:
     """Plans a study without loading its data, of which only the digest is needed.
