@@ -147,7 +147,7 @@ def test_compiled_passes_equal_eager_ones_at_any_batch_size() -> None:
 
 
 @pytest.mark.slow
-def test_without_a_compiler_training_goes_on_with_a_warning(
+def test_without_a_compiler_training_continues_with_a_warning(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inductor.cpp, "cxx", ("/nonexistent/g++",))

@@ -35,7 +35,7 @@ def test_flags_are_as_before_even_after_an_error(enabled: bool) -> None:
     assert _flags() == before
 
 
-def test_a_trial_is_held_to_them_and_nothing_around_it(
+def test_deterministic_algorithms_are_on_during_a_trial_only(
     make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make_trainer(deterministic=True)

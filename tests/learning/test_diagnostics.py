@@ -38,7 +38,7 @@ def corrector() -> LabelCorrector:
 
 @pytest.fixture
 def ranking() -> Ranking:
-    """A classifier that always says class 1."""
+    """A classifier that always predicts class 1."""
     probs = torch.tensor([[0.0, 1.0, 0.0]]).expand(6, 3)
     return Ranking(losses=torch.zeros(6), probs=probs, ranks=RANKS)
 
@@ -96,7 +96,7 @@ def test_confusion_has_true_classes_as_rows(make_trainer: Callable[..., Trainer]
     assert torch.equal(matrix.sum(dim=1), torch.bincount(test.observed_labels, minlength=3))
 
 
-def test_trainer_shows_what_there_is(make_trainer: Callable[..., Trainer]) -> None:
+def test_diagnostics_hold_the_parts_that_exist(make_trainer: Callable[..., Trainer]) -> None:
     names = {arm: set(make_trainer(arm).diagnostics()) for arm in ("none", "margin", "full")}
     assert names == {
         "none": {"confusion"},

@@ -249,7 +249,7 @@ def test_look_ahead_equals_a_real_step_of_sgd(
             torch.testing.assert_close(ahead[name], parameter.detach(), rtol=1e-14, atol=1e-15)
 
 
-def test_batch_statistics_are_put_back_when_the_body_raises() -> None:
+def test_batch_statistics_are_restored_after_an_error() -> None:
     model = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2, track_running_stats=False))
 
     def fail() -> None:

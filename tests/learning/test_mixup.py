@@ -85,6 +85,6 @@ def test_mixed_training_continues_bit_for_bit(
     assert_resumes(lambda: make_trainer("none", mixup=0.4))
 
 
-def test_a_learned_loss_is_refused(make_trainer: Callable[..., Trainer]) -> None:
+def test_mixup_refuses_a_learned_loss(make_trainer: Callable[..., Trainer]) -> None:
     with pytest.raises(ValidationError, match="'dynamic' has no target for a mixed image"):
         make_trainer("full", mixup=1.0)

@@ -22,11 +22,11 @@ def test_every_part_of_the_address_gives_another_stream() -> None:
 
 
 def test_seed_of_a_stream_is_stable() -> None:
-    """Results of past studies hang on it; the number is from sha256sum."""
+    """Results of past studies depend on it; the number is from sha256sum."""
     assert Streams(base_seed=0, seed=0).derive("noise") == 8555955568791778487
 
 
-def test_default_generator_is_seeded_inside_and_put_back_outside() -> None:
+def test_default_generator_is_seeded_inside_and_restored_outside() -> None:
     before = torch.random.get_rng_state()
     draws = []
     for _ in range(2):
@@ -36,7 +36,7 @@ def test_default_generator_is_seeded_inside_and_put_back_outside() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_default_generator_is_put_back_when_the_body_raises() -> None:
+def test_default_generator_is_restored_after_an_error() -> None:
     before = torch.random.get_rng_state()
 
     def fail() -> None:

@@ -58,7 +58,7 @@ def test_continues_bit_for_bit(
     assert_resumes(lambda: make_trainer(arm), stop)
 
 
-def test_looking_at_the_diagnostics_changes_nothing(make_trainer: MakeTrainer) -> None:
+def test_diagnostics_change_no_result(make_trainer: MakeTrainer) -> None:
     plain, watched = make_trainer(), make_trainer()
     expected = _run(plain)
     reports = []
@@ -171,7 +171,7 @@ def test_warm_start_alone_fits_the_corrector_in_warm_up(
 
 
 @pytest.mark.parametrize(("meta_every", "steps"), [(1, 4), (2, 2), (3, 2), (4, 1), (50, 1)])
-def test_loss_is_updated_every_so_many_batches(
+def test_loss_is_updated_at_the_given_interval(
     meta_every: int, steps: int, make_trainer: MakeTrainer
 ) -> None:
     trainer = make_trainer("full", warmup_epochs=0, meta_every=meta_every)

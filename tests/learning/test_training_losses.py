@@ -1,4 +1,4 @@
-"""The trainer with every loss and every switch: it resumes bit for bit, and does what it says."""
+"""The trainer with every loss and every switch: it resumes bit for bit and has its effect."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _metadata(trainer: Trainer) -> list[int]:
     ],
     ids=str,
 )
-def test_metadata_are_drawn_every_so_many_epochs(
+def test_metadata_are_drawn_at_the_given_interval(
     settings: dict[str, Any], same: list[bool], make_trainer: MakeTrainer
 ) -> None:
     trainer = make_trainer(warmup_epochs=0, **settings)
@@ -235,7 +235,7 @@ def test_cosine_head_gives_cosines(make_trainer: MakeTrainer) -> None:
 # -- divergence -------------------------------------------------------------------------------
 
 
-def test_a_weight_that_breaks_in_the_last_step_is_seen(
+def test_a_weight_broken_in_the_last_step_is_a_divergence(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make_trainer("none", batch_size=64)
@@ -253,7 +253,7 @@ def test_a_weight_that_breaks_in_the_last_step_is_seen(
     assert trainer.has_diverged
 
 
-def test_a_loss_that_breaks_over_the_metadata_is_seen(
+def test_a_loss_broken_over_the_metadata_is_a_divergence(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make_trainer(warmup_epochs=0)

@@ -100,7 +100,7 @@ def test_every_setting_is_described_in_words() -> None:
         ("schedule.warmup_epochs", 326, "must be at most schedule.epochs (325), but got 326"),
     ],
 )  # fmt: skip
-def test_rules_are_told_in_plain_words(key: str, value: Any, problem: str) -> None:
+def test_broken_rules_are_reported_in_plain_words(key: str, value: Any, problem: str) -> None:
     found = problems_of(TrialConfig, apply_overrides({}, {key: value}))
     assert [str(p) for p in found] == [f"[{key}] {problem}"]
 

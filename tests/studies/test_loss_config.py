@@ -92,6 +92,12 @@ def test_what_has_no_effect_leaves_the_key(
     assert _key_of(written) == _key_of(otherwise)
 
 
+def test_another_sampler_drops_the_settings_that_only_the_former_has() -> None:
+    given = {"sampler": {"kind": "other", "every": 3, "setting_of_the_other": 2}}
+    found = apply_overrides(given, {"sampler.every": 4, "sampler.kind": "random"})
+    assert found == {"sampler": {"kind": "random", "every": 4}}
+
+
 def test_a_clean_set_counts_by_its_content(tmp_path: Path) -> None:
     paths = [str(tmp_path / f"{name}.npy") for name in "abc"]
     for path, indices in zip(paths, [[1, 2], [1, 2], [1, 3]], strict=True):

@@ -18,7 +18,7 @@ def test_gives_one_logit_per_class(name: str, input_shape: tuple[int, int, int])
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_initial_weights_depend_on_the_seed_alone(name: str) -> None:
+def test_initial_weights_depend_on_the_seed_only(name: str) -> None:
     states = []
     for seed in (0, 0, 1):
         torch.rand(3)  # moves the global random state on

@@ -16,7 +16,7 @@ def _small(num_classes: int = 4, seed: int = 0) -> nn.Module:
     return build_model("small_cnn", input_shape=(1, 8, 8), num_classes=num_classes, seed=seed)
 
 
-def test_preact_resnet18_has_as_many_parameters_as_is_known() -> None:
+def test_preact_resnet18_has_11_2_million_parameters() -> None:
     model = build_model("preact_resnet18", input_shape=(3, 32, 32), num_classes=10, seed=0)
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count / 1e6 == pytest.approx(11.17, abs=5e-3)
