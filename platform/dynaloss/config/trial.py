@@ -72,6 +72,11 @@ class SamplerConfig(Settings):
         description="For clean: file of indices into the source's training images, .npy or .csv.",
     )
 
+    @property
+    def is_from_file(self) -> bool:
+        """Whether the file at `path` names the metadata."""
+        return "path" in SAMPLERS[self.kind].uses
+
     @field_validator("path")
     @classmethod
     def _given_where_it_is_read(cls, path: str | None, info: ValidationInfo) -> str | None:

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynaloss.config import DataConfig, SamplerConfig, TrialConfig
-from dynaloss.config.families import LOSSES, SAMPLERS
+from dynaloss.config import TrialConfig
+from dynaloss.config.families import LOSSES
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
+    from torch import nn
 
     from dynaloss.data.sources import Source
     from dynaloss.data.splits import LabelledImages
+    from dynaloss.learning.streams import Streams
     from dynaloss.learning.trainer import Trainer
 
 
@@ -34,7 +36,7 @@ class AssembledTrial:
 
 
 def trial_device(gpus: float) -> torch.device:
-    """The device of a trial that was given so many GPUs."""
+    """The device of a trial with that number of GPUs."""
     import torch
 
     return torch.device("cuda" if gpus > 0 and torch.cuda.is_available() else "cpu")
@@ -57,53 +59,61 @@ def assemble_trial(
     from dynaloss.data.splits import make_splits, open_split
     from dynaloss.data.views.weak_and_strong import Views
     from dynaloss.learning.losses import TrainingFacts
-    from dynaloss.learning.models.building import build_model
-    from dynaloss.learning.models.heads import make_head_cosine
-    from dynaloss.learning.models.pretrained import load_pretrained
     from dynaloss.learning.streams import Streams
     from dynaloss.learning.trainer import Trainer
 
     streams = Streams(base_seed=base_seed, seed=seed)
     splits = make_splits(source, config.data, streams)
     views = Views.of_source(source, device, config.data.views)
-    roles = {
-        role: open_split(samples, views, device, config.data.memory)
-        for role, samples in (("val", splits.validation), ("test", splits.test))
-        if samples is not None
+    roles = {"val": splits.validation, "test": splits.test, "train": splits.train}
+    opened = {
+        role: open_split(images, views, device, config.data.memory)
+        for role, images in roles.items()
+        if images is not None
     }
-    model = build_model(
-        config.model.name,
-        input_shape=source.input_shape,
-        num_classes=source.num_classes,
-        seed=streams.derive("initialisation"),
+    train = opened.pop("train")
+    facts = TrainingFacts(
+        class_counts=torch.bincount(train.observed_labels.cpu(), minlength=source.num_classes),
+        epochs=config.schedule.epochs,
+        streams=streams,
     )
-    train = open_split(splits.train, views, device, config.data.memory)
-    if config.model.pretrained_path is not None:
-        load_pretrained(model, Path(config.model.pretrained_path))
-    if config.loss.has_cosine_head:
-        make_head_cosine(model)
-    counts = torch.bincount(train.observed_labels.cpu(), minlength=source.num_classes)
-    facts = TrainingFacts(class_counts=counts, epochs=config.schedule.epochs, streams=streams)
-    loss = LOSSES[config.loss.name].build(config.loss, facts)
     trainer = Trainer(
         config=config,
-        model=model.to(device),
-        loss=loss.to(device),
+        model=_build_model(config, source, streams).to(device),
+        loss=LOSSES[config.loss.name].build(config.loss, facts).to(device),
         train=train,
-        evaluations=roles,
+        evaluations=opened,
         num_classes=source.num_classes,
-        clean_set=_load_clean_set(config.sampler, splits.positions, source, seed),
-        num_clean_labels=_num_clean_validation_labels(config.data, splits.validation),
+        clean_set=_clean_set(config, splits.positions, source, seed),
+        num_clean_labels=_num_clean_validation_labels(config, splits.validation),
         streams=streams,
         device=device,
     )
     return AssembledTrial(trainer=trainer, data_record=splits.record)
 
 
+def _build_model(config: TrialConfig, source: Source, streams: Streams) -> nn.Module:
+    from dynaloss.learning.models.building import build_model
+    from dynaloss.learning.models.heads import make_head_cosine
+    from dynaloss.learning.models.pretrained import load_pretrained
+
+    model = build_model(
+        config.model.name,
+        input_shape=source.input_shape,
+        num_classes=source.num_classes,
+        seed=streams.derive("initialisation"),
+    )
+    if config.model.pretrained_path is not None:
+        load_pretrained(model, Path(config.model.pretrained_path))
+    if config.loss.has_cosine_head:
+        make_head_cosine(model)
+    return model
+
+
 def checks_of(
     config: TrialConfig, *, seed: int, base_seed: int
 ) -> dict[Hashable, Callable[[Source], object]]:
-    """What has to hold of a trial and its source before it starts.
+    """Checks of a trial and its source before it starts.
 
     Returns:
         Checks, which raise `InputError`, by all that each depends on: equal ones need no repeat.
@@ -116,9 +126,9 @@ def checks_of(
         ("bias", data, streams): lambda source: check_bias(source, data, streams),
         ("model", data.source_key, config.model): lambda source: _check_model(config, source),
     }
-    if _reads_a_clean_set(config.sampler):
-        checks["clean set", data, streams, config.sampler.path] = lambda source: _load_clean_set(
-            config.sampler, assign_roles(source, data, streams).positions, source, seed
+    if config.sampler.is_from_file:
+        checks["clean set", data, streams, config.sampler.path] = lambda source: _clean_set(
+            config, assign_roles(source, data, streams).positions, source, seed
         )
     return checks
 
@@ -129,29 +139,25 @@ def _check_model(config: TrialConfig, source: Source) -> None:
     check_model(config.model, input_shape=source.input_shape, num_classes=source.num_classes)
 
 
-def _reads_a_clean_set(sampler: SamplerConfig) -> bool:
-    return "path" in SAMPLERS[sampler.kind].uses
-
-
-def _load_clean_set(
-    sampler: SamplerConfig, rows: Mapping[str, NDArray[np.int64]], source: Source, seed: int
+def _clean_set(
+    config: TrialConfig, rows: Mapping[str, NDArray[np.int64]], source: Source, seed: int
 ) -> torch.Tensor | None:
-    """Positions in the training split of the clean set that the user gives, if there is one.
+    """Positions in the training split of the metadata that a file names; None without a file.
 
     Args:
-        sampler: Names the file.
+        config: Names the file.
         rows: Positions in the pool of the source of each role's images; see `load_clean_set`.
-        source: What the positions are of.
+        source: Source of the images.
         seed: Trial seed.
     """
     from dynaloss.learning.meta.clean_set import load_clean_set
 
-    if not _reads_a_clean_set(sampler):
+    if not config.sampler.is_from_file:
         return None
-    return load_clean_set(Path(str(sampler.path)), rows, len(source.pool.labels), seed)
+    return load_clean_set(Path(str(config.sampler.path)), rows, len(source.pool.labels), seed)
 
 
-def _num_clean_validation_labels(data: DataConfig, validation: LabelledImages | None) -> int:
-    if validation is None or data.validation.labels != "clean":
+def _num_clean_validation_labels(config: TrialConfig, validation: LabelledImages | None) -> int:
+    if validation is None or config.data.validation.labels != "clean":
         return 0
     return len(validation.true)

@@ -219,12 +219,11 @@ def make_pseudo_labels(
             the most likely class. The last two draw nothing.
         generator: Random stream of `sampled`.
     """
+    if kind == "sampled":
+        return sample_pseudo_labels(logits, generator)
     probs = F.softmax(logits.detach(), dim=1)
-    match kind:
-        case "sampled":
-            return sample_pseudo_labels(logits, generator)
-        case "soft":
-            return probs
-        case "hard":
-            return F.one_hot(probs.argmax(dim=1), logits.shape[1]).to(probs.dtype)
+    if kind == "soft":
+        return probs
+    if kind == "hard":
+        return F.one_hot(probs.argmax(dim=1), logits.shape[1]).to(probs.dtype)
     assert_never(kind)

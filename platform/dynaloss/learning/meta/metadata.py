@@ -33,7 +33,7 @@ class MetadataSampler:
         generator: torch.Generator,
     ) -> None:
         self._kind = SAMPLERS[settings.kind]
-        if ("path" in self._kind.uses) != (clean_set is not None):
+        if settings.is_from_file != (clean_set is not None):
             raise ValueError("`clean_set` must be given where `path` is used, and nowhere else.")
         self._settings = settings
         self._labels = observed_labels
