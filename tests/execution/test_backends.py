@@ -96,6 +96,16 @@ def test_a_signal_ends_the_run_and_keeps_the_state(
     assert rest.outcomes == {"a": Outcome.COMPLETED}
 
 
+def test_sigterm_ends_the_run_of_a_background_job(tmp_path: Path, source: Source) -> None:
+    """A shell script starts background jobs with SIGINT ignored."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run(tmp_path, source, Log(stop=signal.SIGTERM), "a", "b") == ["a"]
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
 def test_an_error_of_the_listener_keeps_the_state_and_is_raised(
     tmp_path: Path, source: Source
 ) -> None:

@@ -18,7 +18,10 @@ def sigterm_as_sigint() -> Iterator[None]:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        if callable(signal.getsignal(signal.SIGINT)):
+            os.kill(os.getpid(), signal.SIGINT)  # Ray Tune has a handler of its own
+        else:  # ignored, as it is for background jobs of a shell script
+            raise KeyboardInterrupt
 
     former = signal.signal(signal.SIGTERM, interrupt)
     try:
