@@ -8,8 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dynaloss.analysis.figures.panels import save_figure
-from dynaloss.analysis.figures.training import corrector_curves
+from dynaloss.analysis.figures import corrector_curves, save_figure
 from dynaloss.tracking import Workspace
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -115,44 +115,31 @@ def epoch_rules() -> dict[str, SelectionRule]:
     return {name: rule for name, rule in SELECTION_RULES.items() if rule.chooses == "epoch"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking:
-    """The arms under one rule.
-
-    Attributes:
-        means: Mean per arm over all trials that have a value, in order of the arms.
-        order: The arms from best to worst.
-    """
-
-    means: Mapping[str, float]
-    order: tuple[str, ...]
-
-
 def rankings(
     records: Sequence[TrialRecord], metric: str, arms: Sequence[str]
-) -> dict[str, Ranking]:
-    """The ranking under every rule that chooses an epoch; none without curves.
+) -> dict[str, dict[str, float]]:
+    """Mean per arm over all trials, best first, by the rule that chooses their epoch.
 
-    A rule counts only where every arm that has a curve has a value under it.
+    A rule counts only where every arm that has a curve has a value under it; none does without
+    curves. Equal means keep the order of the arms.
     """
     base = metric_names.base(metric)
-    rules = epoch_rules()
-    values: dict[str, dict[str, list[float]]] = {name: {} for name in rules}
-    for record in records:
-        if record.outcome is Outcome.COMPLETED:
-            for name, rule in rules.items():
-                value = rule.value(record, base)
-                if value is not None:
-                    values[name].setdefault(record.arm, []).append(value)
-    needed = values["last"].keys()
     sign = -1 if metric_names.higher_is_better(base) else 1
-    found = {}
-    for name, by_arm in values.items():
-        if by_arm and by_arm.keys() == needed:
-            means = {arm: mean(by_arm[arm]) for arm in arms if arm in by_arm}
-            ranked = sorted(means.items(), key=lambda item: sign * item[1])
-            found[name] = Ranking(means=means, order=tuple(arm for arm, _ in ranked))
-    return found
+    values: dict[str, dict[str, list[float]]] = {}
+    for name, rule in epoch_rules().items():
+        by_arm: dict[str, list[float]] = {arm: [] for arm in arms}
+        for record in records:
+            value = rule.value(record, base) if record.outcome is Outcome.COMPLETED else None
+            if value is not None:
+                by_arm.setdefault(record.arm, []).append(value)
+        values[name] = {arm: found for arm, found in by_arm.items() if found}
+    needed = values["last"].keys()
+    return {
+        name: dict(sorted(means.items(), key=lambda item: sign * item[1]))
+        for name, by_arm in values.items()
+        if (means := {arm: mean(found) for arm, found in by_arm.items()})
+        and means.keys() == needed
+    }
 
 
 def curves_of(metric: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from dynaloss.analysis import metric_names
-from dynaloss.analysis.selection import Ranking, epoch_rules, rankings
+from dynaloss.analysis.selection import epoch_rules, rankings
 from dynaloss.analysis.statistics.aggregates import aggregate
 from dynaloss.analysis.statistics.comparison import Comparison
 from dynaloss.analysis.statistics.costs import Cost, costs
@@ -140,7 +140,7 @@ def _rules(
         return
 
     def text(rule: str, arm: str) -> str:
-        value = found[rule].means.get(arm)
+        value = found[rule].get(arm)
         return EMPTY if value is None else metric_names.format_value(metric, value)
 
     notes = [f"{rule}: {rules[rule].description}." for rule in found]
@@ -154,10 +154,10 @@ def _rules(
     )
 
 
-def _agreement(found: Mapping[str, Ranking]) -> str:
-    if len({ranking.order for ranking in found.values()}) == 1:
+def _agreement(found: Mapping[str, Mapping[str, float]]) -> str:
+    if len({tuple(means) for means in found.values()}) == 1:
         return "The arms rank the same under all of these rules."
-    orders = "; ".join(f"{rule}: {' > '.join(r.order)}" for rule, r in found.items())
+    orders = "; ".join(f"{rule}: {' > '.join(means)}" for rule, means in found.items())
     return f"The rules rank the arms differently: {orders}."
 
 

@@ -19,8 +19,7 @@ def write_artifacts(trial: Trial, diagnostics: Mapping[str, Any], folder: Path) 
         diagnostics: What it learned, by artifact name; empty where it did not end well.
         folder: Where to; exists.
     """
-    from dynaloss.analysis.figures.panels import save_figure
-    from dynaloss.analysis.figures.training import trial_figures
+    from dynaloss.analysis.figures import save_figure, trial_figures
 
     for name, content in {"config": _config(trial), **diagnostics}.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
