@@ -68,10 +68,7 @@ SELECTION_RULES: Registry[SelectionRule] = Registry("selection rule", __name__)
 for _rule in (
     SelectionRule(name="last", description="the value of the last epoch", chooses="epoch"),
     SelectionRule(
-        name="last ten",
-        description="the mean of the last ten epochs",
-        chooses="epoch",
-        window=10,
+        name="last ten", description="the mean of the last ten epochs", chooses="epoch", window=10
     ),
     SelectionRule(
         name="validation",

@@ -43,10 +43,7 @@ def gallery(
 ) -> list[Section]:
     """Every figure for which the records hold something to draw."""
     arms = _shown_arms(comparison)
-    drawn = [
-        *_of_table(comparison, components, arms),
-        *_of_trials(records, comparison, arms),
-    ]
+    drawn = [*_of_table(comparison, components, arms), *_of_trials(records, comparison, arms)]
     return [section for section in drawn if section.figures]
 
 

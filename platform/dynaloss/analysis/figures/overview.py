@@ -26,8 +26,8 @@ def effects_heatmap(metric: str, found: Sequence[Effect]) -> Figure | None:
     names = list(dict.fromkeys(name for name, _ in chosen))
     conditions = list(dict.fromkeys(condition for _, condition in chosen))
     scale = 100 if metric_names.is_percent(metric) else 1
-    values = np.array(
-        [[_mean(chosen.get((n, c))) * scale for c in conditions] for n in names], dtype=np.float64
+    values = scale * np.array(
+        [[chosen[n, c].mean if (n, c) in chosen else np.nan for c in conditions] for n in names]
     )
     figure = Figure(
         figsize=(2.6 + 1.5 * len(conditions), 1.4 + 0.55 * len(names)), layout="constrained"
@@ -38,18 +38,13 @@ def effects_heatmap(metric: str, found: Sequence[Effect]) -> Figure | None:
     image = axes.imshow(values, cmap=colors, vmin=-largest, vmax=largest, aspect="auto")
     figure.colorbar(image, ax=axes, label=plain(f"{kind}: {metric_names.label(metric)}"))
     axes.set_yticks(range(len(names)), [plain(name) for name in names])
-    axes.set_xticks(range(len(conditions)), [_wrapped(name) for name in conditions])
+    wrapped = [plain(name.replace(" · ", "\n")) for name in conditions]
+    axes.set_xticks(range(len(conditions)), wrapped)
     axes.tick_params(length=0, labelsize="small")
-    for row, name in enumerate(names):
-        for column, condition in enumerate(conditions):
-            effect = chosen.get((name, condition))
-            if effect is not None:
-                _write(axes, (column, row), metric, effect, largest / scale)
+    for (name, condition), effect in chosen.items():
+        place = (conditions.index(condition), names.index(name))
+        _write(axes, place, metric, effect, largest / scale)
     return figure
-
-
-def _mean(effect: Effect | None) -> float:
-    return float("nan") if effect is None else effect.mean
 
 
 def _write(
@@ -61,10 +56,6 @@ def _write(
     style = "normal" if effect.clear else "italic"
     text = metric_names.format_signed(metric, effect.mean)
     axes.text(*place, text, ha="center", va="center", color=color, style=style, size=9)
-
-
-def _wrapped(condition: str) -> str:
-    return plain(condition.replace(" · ", "\n"))
 
 
 def performance_profiles(comparison: Comparison, arms: Sequence[str]) -> Figure | None:

@@ -69,7 +69,9 @@ def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Eff
         components: Names of the components; by default read off the names of the arms.
     """
     components = components or infer_components(comparison.arms)
-    arms = {subset: arm for arm, subset in _component_sets(comparison.arms, components).items()}
+    present = {*comparison.arms}
+    names = {frozenset(s): arm_name(s, components) for s in _subsets(components)}
+    arms = {subset: name for subset, name in names.items() if name in present}
     if not components or len(arms) < 2:
         return ()
     found = []
@@ -108,12 +110,6 @@ def infer_components(arms: Sequence[str]) -> tuple[str, ...]:
         if arm.startswith("no-"):
             names[arm.removeprefix("no-")] = None
     return tuple(names) if {"full", "none"} & {*arms} else ()
-
-
-def _component_sets(arms: Sequence[str], components: Sequence[str]) -> dict[str, _Subset]:
-    """The components that each arm of a design has switched on, by the name of the arm."""
-    names = {arm_name(tuple(s), components): frozenset(s) for s in _subsets(components)}
-    return {arm: names[arm] for arm in arms if arm in names}
 
 
 def _subsets(components: Sequence[str]) -> Iterator[tuple[str, ...]]:
