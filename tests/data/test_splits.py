@@ -18,7 +18,6 @@ from dynaloss.data.sources import Source
 from dynaloss.data.splits import (
     LabelledImages,
     TrialSplits,
-    assign_roles,
     check_bias,
     make_splits,
 )
@@ -387,13 +386,12 @@ def test_costly_noise_is_not_drawn_beforehand(make_source: MakeSource) -> None:
     )
     _check(make_source(), changed)
     with pytest.raises(InputError, match=r"class 'd' \(3\)"):
-        assign_roles(make_source(), changed, Streams(base_seed=0, seed=0))
+        _make(make_source(), changed)
 
 
-def test_roles_are_drawn_as_the_trial_draws_them(make_source: MakeSource) -> None:
-    settings = _changed(BIASED, validation_fraction=0.2)
-    rows = assign_roles(make_source(), settings, Streams(base_seed=0, seed=3)).positions
-    splits = _make(make_source(), settings, 3)
+def test_positions_are_those_of_the_images(make_source: MakeSource) -> None:
+    splits = _make(make_source(), _changed(BIASED, validation_fraction=0.2), 3)
+    rows = splits.positions
     assert rows.keys() == splits.by_role.keys() == {"train", "validation", "test"}
     for role, samples in splits.by_role.items():
         assert np.array_equal(rows[role], _numbers(samples)), role

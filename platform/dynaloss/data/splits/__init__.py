@@ -6,27 +6,12 @@ import torch
 
 from dynaloss.data.sources.image_files import RESIDENT_BYTES, ImageFiles
 from dynaloss.data.splits.batched import ResidentSplit
-from dynaloss.data.splits.roles import (
-    LabelledImages,
-    Roles,
-    TrialSplits,
-    assign_roles,
-    check_bias,
-    make_splits,
-)
+from dynaloss.data.splits.roles import LabelledImages, TrialSplits, check_bias, make_splits
 from dynaloss.data.splits.streamed import StreamedSplit
 from dynaloss.data.views.weak_and_strong import Views
 from dynaloss.learning.batches import Split
 
-__all__ = [
-    "LabelledImages",
-    "Roles",
-    "TrialSplits",
-    "assign_roles",
-    "check_bias",
-    "make_splits",
-    "open_split",
-]
+__all__ = ["LabelledImages", "TrialSplits", "check_bias", "make_splits", "open_split"]
 
 
 def open_split(

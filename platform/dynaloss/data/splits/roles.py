@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,39 +35,13 @@ class LabelledImages:
     true: Ints
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialSplits:
-    """The splits of a trial by role, and a record of what was done to the data.
-
-    Attributes:
-        train: The biased training set.
-        validation: Taken from the biased pool, or None.
-        test: Clean and as balanced as the source.
-        positions: Of the images of each role in the pool; see `Roles.positions`.
-        record: Plain values: sizes, class counts, realised flip rate and transition matrix,
-            digests of the tail, of the noise and of each split, and equal images across roles
-            as `Roles.equal_images` counts them.
-    """
-
-    train: LabelledImages
-    validation: LabelledImages | None
-    test: LabelledImages
-    positions: dict[str, Ints]
-    record: dict[str, Any]
-
-    @property
-    def by_role(self) -> dict[str, LabelledImages]:
-        """The splits that there are, by role."""
-        roles = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {role: samples for role, samples in roles.items() if samples is not None}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roles:
-    """Which images of a source play which role, as positions in its pool.
+    """Which images of a source train, validate and test; they are copied when first used.
 
     Attributes:
         source: The source.
+        validation_labels: `observed` or `clean`, see `ValidationConfig`.
         in_test: Marks the samples of the pool that are kept for the test.
         kept: What the long tail left, as positions among those that it could draw.
         rows: The same, as positions in the pool.
@@ -76,12 +51,38 @@ class Roles:
     """
 
     source: Source
+    validation_labels: str
     in_test: Bools
     kept: Ints
     rows: Ints
     observed: Ints
     held_out: Bools
     in_train: Bools
+
+    @cached_property
+    def train(self) -> LabelledImages:
+        """The biased training set."""
+        return self._samples(self.in_train)
+
+    @cached_property
+    def validation(self) -> LabelledImages | None:
+        """A part of the biased pool, or None."""
+        samples = self._samples(self.held_out)
+        if self.validation_labels == "clean":
+            samples = replace(samples, observed=samples.true)
+        return samples if self.held_out.any() else None
+
+    @cached_property
+    def test(self) -> LabelledImages:
+        """Clean and as balanced as the source."""
+        test = self.source.test or self.source.pool.take(self.in_test)
+        return LabelledImages(images=test.images, observed=test.labels, true=test.labels)
+
+    @property
+    def by_role(self) -> dict[str, LabelledImages]:
+        """The splits that there are, by role."""
+        roles = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {role: samples for role, samples in roles.items() if samples is not None}
 
     @property
     def positions(self) -> dict[str, Ints]:
@@ -111,52 +112,61 @@ class Roles:
             "source": len(ids) - len(np.unique(ids)),
         }
 
-    def samples(self, chosen: Bools) -> LabelledImages:
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was done to the data, as plain values.
+
+        Sizes, class counts, realised flip rate and transition matrix, digests of the tail, of the
+        noise and of each split, and equal images across roles.
+        """
+        source, train, C = self.source, self.train, self.source.num_classes
+        sizes = {role: len(samples.true) for role, samples in self.by_role.items()}
+        return {
+            "source": source.name,
+            "digest": source.digest,
+            "tail_digest": hashlib.sha256(self.kept.tobytes()).hexdigest(),
+            "noise_digest": hashlib.sha256(self.observed.tobytes()).hexdigest(),
+            "split_digests": {
+                role: _digest(source, self.positions[role], samples)
+                for role, samples in self.by_role.items()
+            },
+            "class_names": list(source.class_names),
+            "splits": {"train": 0, "validation": 0, "test": 0} | sizes,
+            "true_class_counts": np.bincount(train.true, minlength=C).tolist(),
+            "observed_class_counts": np.bincount(train.observed, minlength=C).tolist(),
+            "equal_images": self.equal_images,
+            "flip_rate": float((train.true != train.observed).mean()),
+            "transition_matrix": realised_transition_matrix(
+                train.true, train.observed, C
+            ).tolist(),
+        }
+
+    def _samples(self, chosen: Bools) -> LabelledImages:
         """The samples that are marked among those that the long tail left."""
-        rows = self.rows[chosen]
+        rows, pool = self.rows[chosen], self.source.pool
         return LabelledImages(
-            images=self.source.pool.images[rows],
-            observed=self.observed[chosen],
-            true=self.source.pool.labels[rows],
+            images=pool.images[rows], observed=self.observed[chosen], true=pool.labels[rows]
         )
 
 
 def check_bias(source: Source, config: DataConfig, streams: Streams) -> None:
-    """Refuses a bias that cannot be put on `source`; draws the roles, except for costly noise.
+    """Refuses a bias that cannot be put on `source`; splits it to see, except with costly noise.
 
     Raises:
-        InputError: As of `assign_roles`, or if a class map, a label file or images in files do
+        InputError: As of `make_splits`, or if a class map, a label file or images in files do
             not fit the noise.
     """
     check_noise(config.noise, source)
     if NOISES[config.noise.kind].is_costly:
         _long_tail(source, config, streams)
     else:
-        assign_roles(source, config, streams)
+        make_splits(source, config, streams)
 
 
 def make_splits(source: Source, config: DataConfig, streams: Streams) -> TrialSplits:
     """Splits and biases a source; each step draws from a stream of its own.
 
     Trials of one seed share the split, and those of one condition and seed the tail and noise.
-    """
-    roles = assign_roles(source, config, streams)
-    validation = roles.samples(roles.held_out)
-    if config.validation.labels == "clean":
-        validation = replace(validation, observed=validation.true)
-    test = source.test or source.pool.take(roles.in_test)
-    splits = TrialSplits(
-        train=roles.samples(roles.in_train),
-        validation=validation if roles.held_out.any() else None,
-        test=LabelledImages(images=test.images, observed=test.labels, true=test.labels),
-        positions=roles.positions,
-        record={},
-    )
-    return replace(splits, record=_record(splits, roles))
-
-
-def assign_roles(source: Source, config: DataConfig, streams: Streams) -> Roles:
-    """Draws the roles of a trial, and copies no image.
 
     Raises:
         InputError: If a class would have no image, or no observed label in training.
@@ -168,8 +178,9 @@ def assign_roles(source: Source, config: DataConfig, streams: Streams) -> Roles:
     if config.equal_images == "drop":
         twins = np.isin(source.image_ids[rows], source.image_ids[rows[held_out]])
     _refuse_empty_classes(observed[~twins], source)
-    return Roles(
+    return TrialSplits(
         source=source,
+        validation_labels=config.validation.labels,
         in_test=in_test,
         kept=kept,
         rows=rows,
@@ -223,7 +234,7 @@ def _share(sizes: Ints, fraction: float) -> Ints:
 
 
 def _long_tail(source: Source, config: DataConfig, streams: Streams) -> tuple[Bools, Ints, Ints]:
-    """The first three parts of `Roles`: `in_test`, `kept` and `rows`."""
+    """The first parts of `TrialSplits`: `in_test`, `kept` and `rows`."""
     labels = source.pool.labels
     in_test = np.zeros(len(labels), dtype=bool)
     if source.test is None:
@@ -250,31 +261,6 @@ def _class_sizes(sizes: Ints, config: DataConfig, source: Source) -> Ints:
             f"but {factor:g} leaves none of class {_named(empty, source)}: {remedy}"
         )
     return counts
-
-
-def _record(splits: TrialSplits, roles: Roles) -> dict[str, Any]:
-    source, train, C = roles.source, splits.train, roles.source.num_classes
-    return {
-        "source": source.name,
-        "digest": source.digest,
-        "tail_digest": hashlib.sha256(roles.kept.tobytes()).hexdigest(),
-        "noise_digest": hashlib.sha256(roles.observed.tobytes()).hexdigest(),
-        "split_digests": {
-            role: _digest(source, splits.positions[role], samples)
-            for role, samples in splits.by_role.items()
-        },
-        "class_names": list(source.class_names),
-        "splits": {
-            "train": len(train.true),
-            "validation": 0 if splits.validation is None else len(splits.validation.true),
-            "test": len(splits.test.true),
-        },
-        "true_class_counts": np.bincount(train.true, minlength=C).tolist(),
-        "observed_class_counts": np.bincount(train.observed, minlength=C).tolist(),
-        "equal_images": roles.equal_images,
-        "flip_rate": float((train.true != train.observed).mean()),
-        "transition_matrix": realised_transition_matrix(train.true, train.observed, C).tolist(),
-    }
 
 
 def _digest(source: Source, positions: Ints, samples: LabelledImages) -> str:

@@ -76,11 +76,11 @@ _CROSSINGS = {
 def _equal_images_note(
     study: SearchStudy, condition: str, data: DataConfig, sources: Sources
 ) -> str | None:
-    from dynaloss.data.splits import assign_roles
+    from dynaloss.data.splits import make_splits
     from dynaloss.learning.streams import Streams
 
     streams = Streams(base_seed=study.base_seed, seed=study.search.trial_seed)
-    counts = assign_roles(sources.of(data), data, streams).equal_images
+    counts = make_splits(sources.of(data), data, streams).equal_images
     crossing = [f"{counts[name]} {what}" for name, what in _CROSSINGS.items() if counts[name]]
     if not crossing:
         return None

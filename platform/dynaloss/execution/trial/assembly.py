@@ -118,7 +118,7 @@ def checks_of(
     Returns:
         Checks, which raise `InputError`, by all that each depends on: equal ones need no repeat.
     """
-    from dynaloss.data.splits import assign_roles, check_bias
+    from dynaloss.data.splits import check_bias, make_splits
     from dynaloss.learning.streams import Streams
 
     data, streams = config.data, Streams(base_seed=base_seed, seed=seed)
@@ -128,7 +128,7 @@ def checks_of(
     }
     if config.sampler.is_from_file:
         checks["clean set", data, streams, config.sampler.path] = lambda source: _clean_set(
-            config, assign_roles(source, data, streams).positions, source, seed
+            config, make_splits(source, data, streams).positions, source, seed
         )
     return checks
 
