@@ -49,9 +49,7 @@ def read_observed_labels(
         raise _problem(path, f"must hold {rule}")
     for name in _CLEAN_KEYS:
         if name in arrays:
-            _check_agreement(
-                path, name, _labels(path, arrays[name], len(true_labels)), true_labels
-            )
+            _check_agreement(path, name, arrays[name], true_labels)
     return labels
 
 
