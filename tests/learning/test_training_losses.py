@@ -149,7 +149,7 @@ def test_a_clean_set_is_used_with_its_true_labels(make_trainer: MakeTrainer) -> 
     train = make_trainer().train
     noisy = torch.nonzero(train.observed_labels != train.true_labels).squeeze(1)
     trainer = make_trainer(warmup_epochs=0, kind="clean", clean_set=noisy)
-    batches = list(trainer._metadata_pass(noisy))
+    batches = list(trainer._batches.metadata(noisy))
     labels = torch.cat([batch.labels for batch in batches])
     indices = torch.cat([batch.indices for batch in batches])
     assert torch.equal(labels, trainer.train.true_labels[indices])

@@ -1,13 +1,15 @@
-"""What the trainer needs of its data."""
+"""Splits as the trainer needs them, and the batches of an epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from dynaloss.config.trial import TrialConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,56 @@ class Split(Protocol):
             strong: Whether to make the strong view (augmented).
             generator: Random stream of the augmentation; needed for the strong view.
         """
+
+
+class TrainingBatches:
+    """Batches of a training set in random order, with augmented views.
+
+    Args:
+        train: The training set.
+        metadata_labels: Labels of the whole set in the outer loss, int64, shape (N,).
+        config: Sizes of the batches.
+        generators: Random streams `batch_order`, `metadata_order` and `augmentation`.
+    """
+
+    def __init__(
+        self,
+        *,
+        train: Split,
+        metadata_labels: Tensor,
+        config: TrialConfig,
+        generators: Mapping[str, torch.Generator],
+    ) -> None:
+        self._train = train
+        self._metadata_labels = metadata_labels
+        self._config = config
+        self._generators = generators
+
+    def of(self, indices: Tensor, *, weak: bool) -> Iterator[Batch]:
+        """Yields every sample of `indices` once, in a new order."""
+        order = self._shuffled(indices, "batch_order")
+        return self._augmented(order, self._config.schedule.batch_size, weak=weak)
+
+    def metadata(self, indices: Tensor) -> Iterator[Batch]:
+        """Yields every metadata sample once, in a new order, with its label in the outer loss."""
+        order = self._shuffled(indices, "metadata_order")
+        for batch in self._augmented(order, self._config.meta_batch_size, weak=False):
+            yield replace(batch, labels=self._metadata_labels[batch.indices])
+
+    def endless_metadata(self, indices: Tensor) -> Iterator[Batch]:
+        """Repeats `metadata` without end."""
+        while True:
+            yield from self.metadata(indices)
+
+    def _shuffled(self, indices: Tensor, stream: str) -> Tensor:
+        generator = self._generators[stream]
+        order = torch.randperm(len(indices), generator=generator, device=generator.device)
+        return indices[order.to(indices.device)]
+
+    def _augmented(self, order: Tensor, batch_size: int, *, weak: bool) -> Iterator[Batch]:
+        generator = self._generators["augmentation"]
+        batches = equal_batches(order, batch_size)
+        return self._train.batches(batches, weak=weak, strong=True, generator=generator)
 
 
 def equal_batches(indices: Tensor, batch_size: int) -> list[Tensor]:

@@ -109,6 +109,7 @@ class Stepper:
         self, loss: LearnedLoss, batch: Batch, ranks: Tensor, logits: Tensor | None
     ) -> Tensor:
         """One step of SGD on the strong view with the present loss; returns its loss."""
+        # After a meta step its look-ahead logits serve: the weights have not moved since.
         if logits is None and loss.needs_logits:
             logits = self._train_mode_logits(_look_ahead_view(loss, batch))
         real_loss = loss.real_loss(logits, batch.labels, ranks, self._pseudo_labels)

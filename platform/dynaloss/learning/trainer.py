@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import InputError
-from dynaloss.learning.batches import Batch, Split, equal_batches
+from dynaloss.learning.batches import Batch, Split, TrainingBatches
 from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.determinism import check_determinism, deterministic_algorithms
 from dynaloss.learning.diagnostics import Ranking, ranking_of, weak_logits
@@ -106,6 +106,14 @@ class Trainer:
             generator=self._generators["metadata"],
         )
         self._clean_labels = num_clean_labels + self._sampler.num_clean_labels
+        has_true_labels = self._sampler.has_true_labels
+        self._metadata_labels = train.true_labels if has_true_labels else train.observed_labels
+        self._batches = TrainingBatches(
+            train=train,
+            metadata_labels=self._metadata_labels,
+            config=config,
+            generators=self._generators,
+        )
         self._evaluator = Evaluator(
             model=self._classifier,
             loss=loss,
@@ -176,10 +184,12 @@ class Trainer:
 
     def _mean_loss(self, tally: _Tally) -> float:
         """Mean of the training losses; checks all that must be finite after an epoch."""
+        # Once an epoch rather than once a batch: every look at a value waits for the device.
         losses = torch.stack(tally.losses + tally.finetune_losses)
         broken = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
         if broken:
             self._diverge(broken[0] + 1, "the training loss")
+        # A loss is computed before its step, so the last step's damage shows in the weights only.
         state = [*self.model.state_dict().values(), *self.loss.state_dict().values()]
         finite = torch.stack([torch.isfinite(tensor).all() for tensor in state])
         if not finite.all():
@@ -196,7 +206,7 @@ class Trainer:
         """Trains on the strong view; in warm-up the corrector may be fitted beside it."""
         corrector = self._corrector_to_fit()
         self._start_training()
-        for batch in self._train_batches(indices, weak=corrector is not None):
+        for batch in self._batches.of(indices, weak=corrector is not None):
             if corrector is not None and ranks is not None:
                 self._stepper.fit_corrector(corrector, batch, ranks[batch.indices])
             tally.losses.append(self._plain_step(batch))
@@ -226,8 +236,8 @@ class Trainer:
         keeps = self._config.sampler.keep_in_train
         indices = everything if keeps else _rest(everything, metadata)
         self._start_training()
-        metadata_batches = self._endless(metadata)
-        batches = self._train_batches(indices, weak=loss.look_ahead_view == "weak")
+        metadata_batches = self._batches.endless_metadata(metadata)
+        batches = self._batches.of(indices, weak=loss.look_ahead_view == "weak")
         for number, batch in enumerate(batches):
             ranks, logits = all_ranks[batch.indices], None
             if number % self._config.meta.every == 0:
@@ -240,7 +250,7 @@ class Trainer:
         """One pass over the metadata: strong view, their labels, with the margin."""
         with torch.no_grad():
             margins = loss.finetune_margins()
-        for batch in self._metadata_pass(metadata):
+        for batch in self._batches.metadata(metadata):
             logits = self._classifier(present(batch.strong)) + margins
             value = self._stepper.descend(F.cross_entropy(logits, batch.labels))
             tally.finetune_losses.append(value)
@@ -248,38 +258,6 @@ class Trainer:
     def _start_training(self) -> None:
         self._classifier.train()
         self._train_logits = None
-
-    @property
-    def _metadata_labels(self) -> Tensor:
-        """The labels that metadata have in the outer loss, for the whole training set."""
-        has_true = self._sampler.has_true_labels
-        return self.train.true_labels if has_true else self.train.observed_labels
-
-    # -- batches --------------------------------------------------------------------------
-
-    def _shuffled(self, indices: Tensor, stream: str) -> Tensor:
-        generator = self._generators[stream]
-        order = torch.randperm(len(indices), generator=generator, device=generator.device)
-        return indices[order.to(indices.device)]
-
-    def _train_batches(self, indices: Tensor, *, weak: bool) -> Iterator[Batch]:
-        order = self._shuffled(indices, "batch_order")
-        return self._augmented(equal_batches(order, self._config.schedule.batch_size), weak=weak)
-
-    def _augmented(self, batches: list[Tensor], *, weak: bool = False) -> Iterator[Batch]:
-        return self.train.batches(
-            batches, weak=weak, strong=True, generator=self._generators["augmentation"]
-        )
-
-    def _metadata_pass(self, metadata: Tensor) -> Iterator[Batch]:
-        """Yields every metadata sample once, in a new order, with its labels in the outer loss."""
-        order = self._shuffled(metadata, "metadata_order")
-        for batch in self._augmented(equal_batches(order, self._config.meta_batch_size)):
-            yield replace(batch, labels=self._metadata_labels[batch.indices])
-
-    def _endless(self, metadata: Tensor) -> Iterator[Batch]:
-        while True:
-            yield from self._metadata_pass(metadata)
 
     # -- reports --------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ class LookAhead:
 
         They carry the graph of `gradients`, where those have one.
         """
+        # `_foreach` operations treat all weights in a few kernels, where a loop would launch many.
         current = [weight.detach() for weight in weights.values()]
         directions = torch._foreach_add(list(gradients), current, alpha=self.weight_decay)
         if self.buffers:
@@ -146,11 +147,13 @@ def hypergradient(step: MetaStep) -> Hypergradient:
     with batch_statistics(step.model):
         with step.precision():
             first = LinearizedPass(step.model, step.inputs)
+        # A leaf: phi acts on the logits only, so the graph that is differentiated twice ends here.
         leaf = first.logits.detach().requires_grad_()
         (logits_gradient,) = torch.autograd.grad(step.inner_loss(leaf), leaf, create_graph=True)
         gradients = torch.autograd.grad(
             first.logits, tuple(weights.values()), logits_gradient.detach()
         )
+        # Leaves too: the chain through the step is the closed form at the top of this file.
         ahead = {
             name: weight.requires_grad_()
             for name, weight in step.look_ahead.step(weights, gradients).items()
@@ -158,6 +161,7 @@ def hypergradient(step: MetaStep) -> Hypergradient:
         outer = step.outer_loss_at(ahead)
         direction = torch.autograd.grad(outer, tuple(ahead.values()))
         derivative = first.derivative(dict(zip(weights, direction, strict=True)))
+    # < d l / d z (z, phi), J v >: J v is a constant, and only the first factor depends on phi.
     product = (logits_gradient * derivative).sum()
     by_phi = torch.autograd.grad(product, tuple(step.loss_parameters))
     return Hypergradient(

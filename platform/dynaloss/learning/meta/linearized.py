@@ -26,7 +26,8 @@ from torch.overrides import TorchFunctionMode
 from dynaloss.learning.streams import default_states, resumed_from
 
 _CONVOLUTIONS = frozenset({torch.conv1d, torch.conv2d, torch.conv3d})
-_SUMS_ALONE = [False, True, True]
+# Of the backward kernel's outputs: not the input's gradient, but those of weight and bias.
+_SUMS_ONLY = [False, True, True]
 
 
 class LinearizedPass:
@@ -240,7 +241,7 @@ def _sums(tangent: Tensor, x: Tensor, mean: Tensor, inverse_std: Tensor) -> tupl
     They are what the backward kernel returns as the gradients of weight and bias.
     """
     _, product, total = torch.ops.aten.native_batch_norm_backward.default(
-        tangent, x, torch.ones_like(mean), None, None, mean, inverse_std, True, 0.0, _SUMS_ALONE
+        tangent, x, torch.ones_like(mean), None, None, mean, inverse_std, True, 0.0, _SUMS_ONLY
     )
     return product, total
 

@@ -16,6 +16,7 @@ def sort_within_classes(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]
         `order`: indices of the samples, classes one after the other; `positions`: for each
         sample its position from 0 inside its class. Ties keep the order of the samples.
     """
+    # Two stable sorts, the less important key first, order by (class, value).
     by_value = torch.argsort(values, stable=True)
     order = by_value[torch.argsort(labels[by_value], stable=True)]
     counts = torch.bincount(labels)
