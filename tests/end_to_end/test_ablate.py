@@ -43,7 +43,9 @@ def parent_artifacts(folder: Path) -> tuple[Path, list[Path]]:
     return report, list((report.parent / "figures").iterdir())
 
 
-def test_second_launch_runs_nothing_and_a_new_seed_only_itself(command_line: CommandLine) -> None:
+def test_second_launch_runs_nothing_and_a_new_seed_adds_its_own_trials(
+    command_line: CommandLine,
+) -> None:
     study = command_line.write_study(seeds=[0])
     first = command_line.run("ablate", study)
     assert first.returncode == 0, first.stderr
@@ -77,7 +79,7 @@ def test_second_launch_runs_nothing_and_a_new_seed_only_itself(command_line: Com
 
 
 def stop_after_first_trial(process: subprocess.Popen[str], how: signal.Signals) -> str:
-    """Stops a launch once a further trial has ended; returns what else it had to say."""
+    """Stops a launch once a further trial has ended; returns its remaining messages."""
     assert process.stderr is not None
     for line in process.stderr:
         if ": completed" in line:
@@ -86,13 +88,13 @@ def stop_after_first_trial(process: subprocess.Popen[str], how: signal.Signals) 
     return process.communicate(timeout=120)[1]
 
 
-def test_a_launch_that_is_stopped_and_killed_goes_on_to_the_same_result(
+def test_a_stopped_and_killed_launch_ends_with_the_same_result(
     command_line: CommandLine,
     end_after: Callable[[subprocess.Popen[str]], subprocess.Popen[str]],
     uninterrupted: dict[tuple[str, str], float],
 ) -> None:
     study = command_line.write_study(seeds=[0], epochs=40)
-    # SIGTERM takes the way of Ctrl-C.
+    # SIGTERM ends it as Ctrl-C does.
     stopped = end_after(command_line.start("ablate", study))
     errors = stop_after_first_trial(stopped, signal.SIGTERM)
     assert stopped.returncode == 130, errors

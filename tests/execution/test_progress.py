@@ -136,3 +136,18 @@ def test_a_failed_trial_does_not_shorten_the_estimate(trials: tuple[Trial, ...])
         report(progress, live, 2, {"time/epoch_seconds": 1.0})
         end(progress, live, Outcome.FAILED)
     assert output.getvalue() == (f"[1/4] {trials[0].name}: failed at epoch 2 · about 0:15 left\n")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_search_shows_its_objective_and_nothing_of_the_test_set(
+    trials: tuple[Trial, ...], terminal: bool
+) -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=terminal, width=200)
+    with progress_of(console, trials, objective=("val/accuracy", "max")) as progress:
+        live = start(progress, trials[0])
+        report(progress, live, 10, {"val/accuracy": 0.5, "test/accuracy": 0.75})
+        end(progress, live)
+    assert "val/accuracy 0.5" in output.getvalue()
+    assert "test/" not in output.getvalue()
+    assert "0.75" not in output.getvalue()
