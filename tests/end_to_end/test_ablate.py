@@ -43,7 +43,7 @@ def parent_artifacts(folder: Path) -> tuple[Path, list[Path]]:
     return report, list((report.parent / "figures").iterdir())
 
 
-def test_second_launch_runs_nothing_and_a_new_seed_adds_its_own_trials(
+def test_second_launch_runs_nothing_and_a_new_seed_runs_alone(
     command_line: CommandLine,
 ) -> None:
     study = command_line.write_study(seeds=[0])
