@@ -8,7 +8,7 @@ The setting is that of arXiv 2211.12506: ResNet-32, batch 512, 325 epochs of whi
 the clean test set. `--data` holds cifar-10-batches-py/ as torchvision unpacks it, or train.parquet
 and test.parquet. A piece ends before `--minutes` are over, at least one epoch later; the same
 command goes on from its checkpoint, bit for bit on a CPU and with `--deterministic` on a GPU.
-Needs torch, torchvision, numpy and pydantic alone (and pyarrow for parquet).
+Needs only torch, torchvision, numpy, scipy and pydantic (and pyarrow for parquet).
 """
 
 from __future__ import annotations

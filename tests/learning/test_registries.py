@@ -60,14 +60,37 @@ def test_every_kind_is_described_in_one_line(family: Any) -> None:
         assert not kind.description.endswith(".")
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_is_built_from_its_settings(name: str) -> None:
+def _build(name: str) -> Any:
     config = TrialConfig.model_validate({"loss": {"name": name}}).loss
     streams = Streams(base_seed=0, seed=0)
     facts = TrainingFacts(class_counts=torch.tensor([4, 2]), epochs=3, streams=streams)
-    loss = LOSSES[name].build(config, facts)
-    assert isinstance(loss, LearnedLoss if config.is_learned else TrainingLoss)
-    assert loss.settings is config
+    return LOSSES[name].build(config, facts)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_built_from_its_settings(name: str) -> None:
+    loss = _build(name)
+    assert loss.settings.name == name
+    assert isinstance(loss, LearnedLoss if loss.settings.is_learned else TrainingLoss)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_moves_all_its_tensors(name: str) -> None:
+    loss = _build(name).to(torch.device("meta"))
+    tensors = [*vars(loss).values(), *loss.state_dict().values()]
+    assert {t.device.type for t in tensors if isinstance(t, torch.Tensor)} <= {"meta"}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_continues_from_its_state(name: str) -> None:
+    loss, other = _build(name), _build(name)
+    for tensor in loss.state_dict().values():
+        tensor.add_(1)
+    state = {key: tensor.clone() for key, tensor in loss.state_dict().items()}
+    assert not any(torch.equal(other.state_dict()[key], state[key]) for key in state)
+    other.load_state_dict(state)
+    assert all(torch.equal(other.state_dict()[key], state[key]) for key in state)
+    assert bool(state) is (name in ("dynamic", "elr", "meta_weight_net"))
 
 
 @pytest.mark.parametrize("kind", SAMPLERS)
