@@ -9,18 +9,9 @@ from typing import Final
 _SQLITE: Final = "sqlite:///"
 
 
-def sqlite_uri(path: Path) -> str:
-    """The URI of a SQLite file."""
-    return f"{_SQLITE}{path}"
-
-
-def absolute_uri(tracking_uri: str) -> str:
-    """The URI; that of a relative SQLite file with the absolute path."""
-    path = sqlite_path(tracking_uri)
-    if path is None:
-        return tracking_uri
-    _, mark, query = tracking_uri.partition("?")
-    return f"{sqlite_uri(path.absolute())}{mark}{query}"
+def sqlite_uri(path: Path, query: str = "") -> str:
+    """The URI of a SQLite file, made absolute."""
+    return f"{_SQLITE}{path.absolute()}{query}"
 
 
 def is_server(tracking_uri: str) -> bool:

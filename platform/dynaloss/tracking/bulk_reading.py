@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _REQUESTS: Final = 8
 _ALL: Final[Mapping[str, str]] = MappingProxyType({})
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def read_history(
     return curves
 
 
-def concurrently(function: Callable[[StoredRun], T], runs: Iterable[StoredRun]) -> list[T]:
+def concurrently(function: Callable[[StoredRun], _T], runs: Iterable[StoredRun]) -> list[_T]:
     """The function's result for each run, from several requests to a server at a time."""
     with ThreadPoolExecutor(_REQUESTS) as pool:
         return list(pool.map(function, runs))

@@ -29,8 +29,8 @@ _ENVIRONMENT: Final = {
 _BUSY: Final = "TEMPORARILY_UNAVAILABLE"
 _WAITS: Final = (0.2, 1.0)
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class StoreError(DynalossError):
@@ -91,7 +91,9 @@ class Client:
             page = getattr(self, search)(**kwargs, page_token=page.token)
             yield from page
 
-    def attempt(self, what: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def attempt(
+        self, what: str, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
         """The call's result, retried while the store is busy.
 
         A retry is safe: a busy store has written nothing, and a metric written twice with the
@@ -107,7 +109,7 @@ class Client:
                 time.sleep(wait)
         return self._translated(what, attempt)
 
-    def _translated(self, what: str, call: Callable[[], T]) -> T:
+    def _translated(self, what: str, call: Callable[[], _T]) -> _T:
         try:
             return call()
         except _store_errors() as error:

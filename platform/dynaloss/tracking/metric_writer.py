@@ -13,7 +13,7 @@ from dynaloss.tracking.schema import EPOCH, MAX_METRICS, clean_name
 
 _NEVER: Final = -(2**63)
 
-Report = list[Any]
+_Report = list[Any]
 """The metrics of one epoch, as MLflow's entities; `epoch` comes last."""
 
 
@@ -32,7 +32,7 @@ class MetricWriter:
     def __init__(self, client: Client, *, interval: float = 2.0) -> None:
         self._client = client
         self._interval = interval
-        self._pending: dict[str, list[Report]] = defaultdict(list)
+        self._pending: dict[str, list[_Report]] = defaultdict(list)
         self._waiting = 0
         self._stored: dict[str, int] = {}
         self._last: dict[str, dict[str, int]] = defaultdict(dict)
@@ -87,7 +87,7 @@ class MetricWriter:
         if self._errors:
             raise next(iter(self._errors.values()))
 
-    def _unseen(self, run_id: str, epoch: int, report: Report) -> Report:
+    def _unseen(self, run_id: str, epoch: int, report: _Report) -> _Report:
         if epoch <= self._stored.get(run_id, _NEVER):
             return []
         last = self._last[run_id]
@@ -132,7 +132,7 @@ class MetricWriter:
             self._errors.pop(run_id, None)
 
 
-def _entities(epoch: int, metrics: Mapping[str, float]) -> Report:
+def _entities(epoch: int, metrics: Mapping[str, float]) -> _Report:
     from mlflow.entities import Metric
 
     now = time.time_ns() // 1_000_000
@@ -143,7 +143,7 @@ def _entities(epoch: int, metrics: Mapping[str, float]) -> Report:
     ]
 
 
-def _batches(reports: list[Report]) -> Iterator[tuple[Report, int]]:
+def _batches(reports: list[_Report]) -> Iterator[tuple[_Report, int]]:
     """Batches of whole reports, each with the number of reports that it completes.
 
     A report beyond the limit of a batch is split; only its last part completes it.

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dynaloss.errors import InputError
-from dynaloss.tracking.addresses import absolute_uri, is_sql, sqlite_path, sqlite_uri
+from dynaloss.tracking.addresses import is_sql, sqlite_path, sqlite_uri
 from dynaloss.tracking.store import Store
 
 
@@ -44,7 +44,10 @@ class Workspace:
         run in other folders, open the same file.
         """
         uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-        return absolute_uri(uri) if uri else sqlite_uri(self.storage / "mlflow.db")
+        if not uri:
+            return sqlite_uri(self.storage / "mlflow.db")
+        path = sqlite_path(uri)
+        return uri if path is None else sqlite_uri(path, "".join(uri.partition("?")[1:]))
 
     @property
     def artifact_root(self) -> str | None:
