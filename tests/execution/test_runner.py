@@ -74,7 +74,7 @@ def test_fresh_ignores_the_checkpoint(order: TrialOrder, source: Source) -> None
 def test_a_checkpoint_is_written_once_enough_time_has_passed(
     order: TrialOrder, source: Source, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(runner_module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(runner_module, "_CHECKPOINT_SECONDS", 0.0)
     TrialRunner(order, source, gpus=0).step()
     assert [path.name for path in tmp_path.iterdir()] == ["k.pt"]
 

@@ -18,6 +18,7 @@ from dynaloss.execution.backends import Work, open_backend
 from dynaloss.execution.trial.artifacts import mib_in, write_artifacts
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
+from dynaloss.lazy import torch
 from dynaloss.studies.cost_groups import cost_group, warmup_length
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.study import ResourcesConfig
@@ -94,8 +95,6 @@ def trials_at_once(resources: ResourcesConfig) -> int:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     fits = [int((cpus or 1) / resources.cpu)]
     if resources.gpu:
-        import torch
-
         fits.append(int(torch.cuda.device_count() / resources.gpu))
     return max(1, min(fits))
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dynaloss.lazy import torch
+
 
 class CheckpointFile:
     """The checkpoint of one trial: one file, replaced as a whole, or none.
@@ -22,8 +24,6 @@ class CheckpointFile:
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Replaces the file; a kill in between leaves the former one whole."""
-        import torch
-
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(f".{os.getpid()}.part")
         torch.save(dict(state), unfinished)
@@ -32,16 +32,12 @@ class CheckpointFile:
     @staticmethod
     def size_of(state: Mapping[str, Any]) -> int:
         """Bytes of the file that `write` would make."""
-        import torch
-
         counter = _Counter()
         torch.save(dict(state), counter)  # type: ignore[arg-type] # only `write` is called
         return counter.count
 
     def read(self) -> dict[str, Any] | None:
         """Returns the state, or None where there is no checkpoint."""
-        import torch
-
         if not self.path.exists():
             return None
         state: dict[str, Any] = torch.load(self.path, weights_only=True, map_location="cpu")

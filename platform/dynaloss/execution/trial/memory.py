@@ -8,14 +8,12 @@ import platform
 import resource
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+from dynaloss.lazy import torch
 
 # Parameters of glibc's mallopt(3), and their largest values.
-M_TRIM_THRESHOLD, LARGEST_TRIM_THRESHOLD = -1, 2**31 - 1
-M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD = -3, 32 * 2**20
+_M_TRIM_THRESHOLD, _LARGEST_TRIM_THRESHOLD = -1, 2**31 - 1
+_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD = -3, 32 * 2**20
 
 
 def keep_freed_memory() -> None:
@@ -27,8 +25,8 @@ def keep_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_TRIM_THRESHOLD, LARGEST_TRIM_THRESHOLD)
-        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
+        libc.mallopt(_M_TRIM_THRESHOLD, _LARGEST_TRIM_THRESHOLD)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
 
 
 def reset_peak(device: torch.device) -> None:
@@ -38,8 +36,6 @@ def reset_peak(device: torch.device) -> None:
     that of the process so far.
     """
     if device.type == "cuda":
-        import torch
-
         torch.cuda.reset_peak_memory_stats(device)
     else:
         with contextlib.suppress(OSError):
@@ -53,8 +49,6 @@ def peak_mib(device: torch.device) -> float:
     PyTorch's allocator has handed out.
     """
     if device.type == "cuda":
-        import torch
-
         return float(torch.cuda.max_memory_allocated(device)) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

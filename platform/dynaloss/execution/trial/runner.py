@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dynaloss.learning.reports import EpochReport
     from dynaloss.studies.plan import Trial
 
-CHECKPOINT_SECONDS = 10.0
+_CHECKPOINT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ class TrialRunner:
         if trial.trainer.is_done:
             diagnostics = self._diagnostics(trial)
             return replace(result, outcome=Outcome.COMPLETED, diagnostics=diagnostics)
-        if time.monotonic() - self._written > CHECKPOINT_SECONDS:
+        if time.monotonic() - self._written > _CHECKPOINT_SECONDS:
             self.save()
         return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dynaloss.lazy import torch
 from dynaloss.studies.study import ResourcesConfig
 
 
@@ -19,8 +20,6 @@ def num_threads(cpu: float) -> int:
 @contextmanager
 def trial_threads(resources: ResourcesConfig) -> Iterator[None]:
     """Sets the number of threads of a trial within the block."""
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads(resources.cpu))
     try:
