@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable
 
 from dynaloss.studies import AblationStudy
+from dynaloss.studies.identity import KEY_VERSION
 from dynaloss.studies.plan import make_plan
-from dynaloss.studies.stored_plan import StoredPlan, stored_plan
+from dynaloss.studies.stored_plan import StoredPlan, note_on_earlier_keys, stored_plan
 
 LoadText = Callable[[str], AblationStudy]
 DIGESTS = {"digits": "d"}
@@ -84,6 +85,27 @@ def test_plan_survives_the_store(load_text: LoadText) -> None:
 
 def test_plan_of_an_older_layout_is_compared_by_what_it_holds(load_text: LoadText) -> None:
     new = stored_plan(make_plan(load_text(BASE), DIGESTS))
-    old = StoredPlan.model_validate({"hash": "abc", "keys": ["a", "b"], "further": 1})
+    old = StoredPlan.model_validate(
+        {"hash": "abc", "keys": ["a", "b"], "key_version": KEY_VERSION, "further": 1}
+    )
     (found,) = new.deviations_from(old)
     assert found.endswith(": 2 trials have other settings, data or code.")
+
+
+def test_trials_with_earlier_keys_are_counted(load_text: LoadText) -> None:
+    plan = stored_plan(make_plan(load_text(BASE), DIGESTS))
+    assert plan.keys is not None
+    versions = dict.fromkeys(plan.keys, 1) | {plan.keys[0]: KEY_VERSION, "of an older plan": 1}
+    note = note_on_earlier_keys(plan, versions)
+    assert note is not None
+    assert note.startswith("3 stored trials have keys of an earlier version")
+    assert note_on_earlier_keys(plan, dict.fromkeys(plan.keys, KEY_VERSION)) is None
+    assert note_on_earlier_keys(StoredPlan(), versions) is None
+
+
+def test_keys_made_in_another_way_are_one_deviation(load_text: LoadText) -> None:
+    new = stored_plan(make_plan(load_text(BASE), DIGESTS))
+    values = new.as_json() | {"hash": "abc", "keys": ["a", "b", "c", "d"]}
+    del values["key_version"]
+    (found,) = new.deviations_from(StoredPlan.model_validate(values))
+    assert found.endswith("keys are made in another way, so that all trials are run again.")

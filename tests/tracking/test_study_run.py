@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from dynaloss.errors import InputError
+from dynaloss.studies.identity import KEY_VERSION
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Store, StudyRun, TrialState, Workspace
+from dynaloss.tracking.schema import key_version_of
 
 Begin = Callable[..., str]
 
@@ -282,3 +284,12 @@ def test_experiment_created_concurrently_is_used(
     )
     with store.start_study("quickstart") as study:
         assert study.experiment_id == made
+
+
+def test_a_trial_has_the_version_of_its_key(store: Store, study: StudyRun, begin: Begin) -> None:
+    begin(study)
+    assert study.trials()["k1"].key_version == KEY_VERSION
+    assert "dynaloss.key_version" not in store.records("quickstart")[0].tags
+    study.tag_trial("k1", {"dynaloss.key_version": KEY_VERSION + 1})
+    assert store.records("quickstart")[0].key_version == KEY_VERSION + 1
+    assert key_version_of({}) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import click
@@ -14,7 +14,7 @@ from dynaloss.cli.output import print_columns, print_json, terminal
 from dynaloss.execution.probe import probe_costs, trials_at_once
 from dynaloss.execution.progress import clock
 from dynaloss.studies.plan import Plan, plan_as_json
-from dynaloss.studies.stored_plan import StoredPlan, stored_plan
+from dynaloss.studies.stored_plan import StoredPlan, note_on_earlier_keys, stored_plan
 from dynaloss.studies.study import AblationStudy, ResourcesConfig
 from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking import Workspace
@@ -47,6 +47,8 @@ def show_plan(
     if probe:
         probed = probe_costs(trials_left(plan, records), study.resources, terminal())
     known = forecast(plan, records, spread=spread, probed=probed)
+    note = note_on_earlier_keys(earlier, {r.key: r.key_version for r in records})
+    plan = replace(plan, notes=(*plan.notes, *filter(None, [note])))
     changes = stored_plan(plan).deviations_from(earlier)
     if format_ == "json":
         print_json(plan_as_json(plan) | _as_json(study, plan, known, changes))

@@ -20,7 +20,7 @@ from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
 from dynaloss.studies.plan import Plan, Trial, make_plan
-from dynaloss.studies.stored_plan import StoredPlan, stored_plan
+from dynaloss.studies.stored_plan import StoredPlan, note_on_earlier_keys, stored_plan
 from dynaloss.studies.study import AblationStudy
 from dynaloss.studies.trial_record import Outcome
 
@@ -183,6 +183,9 @@ class _Launch:
             earlier = store.plan(plan.study)
             stored = stored_plan(plan).amending(earlier)
             run.log_dict(None, "plan.json", stored.as_json())
+            versions = {key: state.key_version for key, state in run.trials().items()}
+            if note := note_on_earlier_keys(earlier, versions):
+                self.console.print(f"note: {note}", markup=False)
             left = plan.trials if self.fresh else _trials_left(plan, run)
             run.mark_stale(keep=[trial.key for trial in left])
             summary = LaunchSummary(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from dynaloss.studies.identity import KEY_VERSION
 from dynaloss.studies.plan import Plan, Repeat, Trial
 
 _MOST_NAMED = 8
@@ -34,6 +35,7 @@ class StoredPlan(BaseModel):
         notes: What to know of the plan, one sentence each.
         first_hash: Hash of the first plan of the study.
         deviations: Changes since that plan, one sentence each.
+        key_version: `KEY_VERSION` of the keys.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +55,7 @@ class StoredPlan(BaseModel):
     notes: tuple[str, ...] = ()
     first_hash: str | None = None
     deviations: tuple[str, ...] = ()
+    key_version: int = 1
 
     def as_json(self) -> dict[str, Any]:
         """The plan as values for JSON."""
@@ -102,6 +105,24 @@ def stored_plan(plan: Plan) -> StoredPlan:
         repeats=plan.repeats,
         components=plan.components,
         notes=plan.notes,
+        key_version=KEY_VERSION,
+    )
+
+
+def note_on_earlier_keys(plan: StoredPlan, versions: Mapping[str, int]) -> str | None:
+    """Note on the trials of a stored plan whose keys an earlier version has made; None for none.
+
+    Args:
+        plan: The plan of the launch before.
+        versions: Version of the key of each stored trial, by key.
+    """
+    count = sum(versions.get(key, KEY_VERSION) < KEY_VERSION for key in plan.keys or ())
+    if not count:
+        return None
+    return (
+        f"{count} stored trials have keys of an earlier version, which cannot be matched with the "
+        "present ones: they stay in the store, where `dynaloss compare` shows them until a launch "
+        "stores its own plan, and are run again under their new keys"
     )
 
 
@@ -130,6 +151,8 @@ def _changed_lists(old: StoredPlan, new: StoredPlan, name: str) -> list[str]:
 
 def _changed_settings(old: StoredPlan, new: StoredPlan) -> list[str]:
     """Cells whose trial has another key than before: settings, data or results version changed."""
+    if old.key_version != new.key_version:
+        return ["keys are made in another way, so that all trials are run again"]
     before, after = (dict(zip(p.cells, p.keys or (), strict=False)) for p in (old, new))
     changed = [cell for cell in after if cell in before and before[cell] != after[cell]]
     if not changed:

@@ -45,6 +45,7 @@ class TrialRecord:
         diagnostics: Contents of the JSON artifacts by stem (`corrector`, `margins`, `confusion`,
             `data`); empty unless asked for.
         tags: Every other tag of the run.
+        key_version: `KEY_VERSION` of the key.
     """
 
     study: str
@@ -59,3 +60,4 @@ class TrialRecord:
     history: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    key_version: int = 1

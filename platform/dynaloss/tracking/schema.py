@@ -16,6 +16,7 @@ class Tag:
     STUDY: Final = "dynaloss.study"
     ROLE: Final = "dynaloss.role"
     KEY: Final = "dynaloss.key"
+    KEY_VERSION: Final = "dynaloss.key_version"
     CONDITION: Final = "dynaloss.condition"
     ARM: Final = "dynaloss.arm"
     SEED: Final = "dynaloss.seed"
@@ -31,7 +32,7 @@ EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
 """Opens an experiment in MLflow's interface with its runs; otherwise traces come first."""
 
 RECORD_FIELDS: Final = frozenset(
-    {Tag.STUDY, Tag.ROLE, Tag.KEY, Tag.CONDITION, Tag.ARM, Tag.SEED, Tag.OUTCOME}
+    {Tag.STUDY, Tag.ROLE, Tag.KEY, Tag.KEY_VERSION, Tag.CONDITION, Tag.ARM, Tag.SEED, Tag.OUTCOME}
 )
 """Tags that become fields of a trial record."""
 
@@ -67,6 +68,11 @@ def outcome_of(tags: Mapping[str, str], status: str) -> Outcome:
         return Outcome(tag)
     by_status = {"FINISHED": Outcome.COMPLETED, "FAILED": Outcome.FAILED}
     return by_status.get(status, Outcome.INTERRUPTED if status == "KILLED" else Outcome.RUNNING)
+
+
+def key_version_of(tags: Mapping[str, str]) -> int:
+    """Version of the key of a run; 1 for runs from before there was a tag."""
+    return int(tags.get(Tag.KEY_VERSION, 1))
 
 
 def clean_name(name: str) -> str:

@@ -25,6 +25,7 @@ from dynaloss.tracking.schema import (
     MAX_PAGE,
     RECORD_FIELDS,
     Tag,
+    key_version_of,
     outcome_of,
 )
 from dynaloss.tracking.study_run import StudyRun
@@ -220,6 +221,7 @@ def _record(
         history={name: tuple(sorted(curve.items())) for name, curve in sorted(curves.items())},
         diagnostics=diagnostics,
         tags=_further_tags(run),
+        key_version=key_version_of(run.tags),
     )
 
 

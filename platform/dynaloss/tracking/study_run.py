@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dynaloss.studies.identity import KEY_VERSION
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking.bulk_reading import StoredRun, read_trials
 from dynaloss.tracking.client import Client
@@ -21,7 +22,16 @@ from dynaloss.tracking.run_writing import (
     write_parameters,
     write_tags,
 )
-from dynaloss.tracking.schema import EPOCH, MAX_NAME, MAX_TAG, STATUS, Tag, cut, outcome_of
+from dynaloss.tracking.schema import (
+    EPOCH,
+    MAX_NAME,
+    MAX_TAG,
+    STATUS,
+    Tag,
+    cut,
+    key_version_of,
+    outcome_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +42,13 @@ class TrialState:
         run_id: Identifier of its run.
         outcome: How it ended, or `running`.
         last_epoch: The last epoch whose metrics are stored; None before the first.
+        key_version: `KEY_VERSION` of its key.
     """
 
     run_id: str
     outcome: Outcome
     last_epoch: int | None
+    key_version: int = KEY_VERSION
 
 
 class StudyRun:
@@ -124,7 +136,7 @@ class StudyRun:
         """
         wanted = self._source | dict(tags or {}) | _labels(condition, arm, seed)
         wanted |= {Tag.STUDY: self.name, Tag.ROLE: "trial", Tag.KEY: key, Tag.PARENT: self.run_id}
-        wanted |= {Tag.OUTCOME: Outcome.RUNNING}
+        wanted |= {Tag.OUTCOME: Outcome.RUNNING, Tag.KEY_VERSION: KEY_VERSION}
         run = self._find(key)
         if run is not None and fresh:
             self._client.delete_run(run.run_id)
@@ -271,7 +283,8 @@ def _labels(condition: str, arm: str, seed: int) -> dict[str, Any]:
 def _state(run: StoredRun) -> TrialState:
     epoch = run.metrics.get(EPOCH)
     last_epoch = None if epoch is None else int(epoch)
-    return TrialState(run.run_id, outcome_of(run.tags, run.status), last_epoch)
+    outcome = outcome_of(run.tags, run.status)
+    return TrialState(run.run_id, outcome, last_epoch, key_version_of(run.tags))
 
 
 def _plain(value: object) -> object:

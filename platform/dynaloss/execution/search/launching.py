@@ -26,7 +26,7 @@ from dynaloss.execution.search.outcome import group_outcome
 from dynaloss.execution.search.suggestions import Suggester, earlier_best, open_storage
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.runner import TrialOrder
-from dynaloss.studies.identity import RESULTS_VERSION, digest_of
+from dynaloss.studies.identity import KEY_VERSION, RESULTS_VERSION, digest_of
 from dynaloss.studies.loading import load_study
 from dynaloss.studies.overrides import override
 from dynaloss.studies.search.groups import SearchPlan, make_search_plan, stored_search_plan
@@ -228,7 +228,8 @@ def _frozen(study: SearchStudy) -> Mapping[str, str]:
     search = {key: value for key, value in values["search"].items() if key != "trials"}
     parts = {key: values[key] for key in ("trial", "space", "scheduler", "base_seed")}
     frozen = {name: digest_of(part) for name, part in {**parts, "search": search}.items()}
-    return {**frozen, "version of the results": str(RESULTS_VERSION)}
+    versions = {"results": RESULTS_VERSION, "keys": KEY_VERSION}
+    return {**frozen, **{f"version of the {name}": str(n) for name, n in versions.items()}}
 
 
 def _write_best(summary: SearchSummary, folder: Path) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
 from dynaloss.config.settings import Scalar
 from dynaloss.config.trial import TrialConfig
-from dynaloss.studies.identity import digest_of, effective_config, trial_key
+from dynaloss.studies.identity import KEY_VERSION, digest_of, effective_config, trial_key
 from dynaloss.studies.overrides import override
 from dynaloss.studies.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
 from dynaloss.studies.search.space import grid_points, is_active
@@ -165,6 +165,7 @@ def stored_search_plan(plan: SearchPlan) -> StoredPlan:
         arms=tuple(dict.fromkeys(group.arm for group in plan.groups)),
         conditions=tuple(dict.fromkeys(group.condition for group in plan.groups)),
         seeds=(study.search.trial_seed,),
+        key_version=KEY_VERSION,
     )
 
 
