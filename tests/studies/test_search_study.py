@@ -186,27 +186,27 @@ def test_a_search_says_what_it_means(load_text: Callable[[str], SearchStudy]) ->
         pytest.param(
             "search: {metric: val_clean/accuracy}",
             "1: [search.metric] must be measured by the labels that validation has; to select by "
-            "clean ones set data.validation.labels to clean, which counts them as used, and take "
+            "clean ones set data.validation.labels to clean, which counts them as used, and use "
             "`val/...`, but got 'val_clean/accuracy'",
             id="clean labels unasked",
         ),
         pytest.param(
             "search: {sampler: cmaes}",
             "1: [search.sampler] cmaes needs 2 parameters at least, but the arm 'full' has 1; "
-            "take 'tpe'",
+            "use 'tpe'",
             id="cmaes in one dimension",
         ),
         pytest.param(
             "space:\n  meta.lr: {uniform: [0.1, 1]}\n  meta.every: {choice: [1, 2]}\n"
             "  optimizer.lr: {uniform: [0.1, 1]}\nsearch: {sampler: cmaes}",
-            "3: [space.meta.every] is a choice, which cmaes cannot search; take 'tpe'",
+            "3: [space.meta.every] is a choice, which cmaes cannot search; use 'tpe'",
             id="cmaes with a choice",
         ),
         pytest.param(
             "space:\n  meta.every: {integer: [1, 2]}\n  optimizer.lr: {uniform: [0.1, 1]}\n"
             "  meta.lr: {uniform: [0.1, 1], when: {meta.every: 1}}\nsearch: {sampler: cmaes}",
             "4: [space.meta.lr] depends on another parameter, which cmaes cannot search; "
-            "take 'tpe'",
+            "use 'tpe'",
             id="cmaes with a condition",
         ),
         pytest.param(

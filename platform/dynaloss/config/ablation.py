@@ -23,7 +23,7 @@ Resolution = Literal[3, 4, 5]
 
 
 def baseline_losses() -> tuple[str, ...]:
-    """Names of the losses for arms beside a design: all but the one that it takes apart."""
+    """Names of the losses for arms beside a design: all but the one that has components."""
     return tuple(name for name in LOSSES if name != "dynamic")
 
 
@@ -75,7 +75,7 @@ class AblationConfig(Settings):
     )
     baseline: str | None = Field(
         default=None,
-        description="Arm that the others are compared with; null takes `none`, or else the "
+        description="Arm that the others are compared with; null means `none`, or else the "
         "first arm.",
     )
 
@@ -110,7 +110,7 @@ class TunedConfig(Settings):
 
 
 class ReportConfig(Settings):
-    """What the comparison shows unless told otherwise."""
+    """What the comparison shows by default."""
 
     metric: Annotated[str, AfterValidator(name_of("_./-"))] = Field(
         default="test/accuracy", description="Metric that arms are compared by."

@@ -1,11 +1,11 @@
-"""Which trials cost alike: an epoch of one tells what an epoch of the others takes."""
+"""Groups of trials whose epochs cost the same time and memory."""
 
 from __future__ import annotations
 
 from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.identity import digest_of, flatten
 
-# What is not named here counts as a size of its own: a probe too many is no harm.
+# Any other setting makes a group of its own: a needless probe does no harm.
 _COSTS_NOTHING = (
     "data.noise.",
     "meta.lr",
@@ -26,8 +26,8 @@ _COSTS_NOTHING = (
 def cost_group(config: TrialConfig) -> str:
     """Text that two trials share if their epochs cost about the same time and memory.
 
-    Source, size of the training set, views, classifier and batch size tell trials apart, and of
-    the loss whether it is learned, with what parts. All losses that are not learned cost alike.
+    Groups differ in source, size of the training set, views, classifier, batch size and, where the
+    loss is learned, in its parts. All losses that are not learned cost the same.
     """
     ignored = _COSTS_NOTHING if config.loss.is_learned else (*_COSTS_NOTHING, "loss.")
     values = flatten(config).items()

@@ -71,7 +71,7 @@ class Fraction:
         )
 
     def _aliases(self) -> Iterator[str]:
-        """Main effects and two-factor interactions that the arms cannot tell apart."""
+        """Main effects and two-factor interactions that the arms cannot separate."""
         names = self.components
         effects = [(n,) for n in names] + list(combinations(names, 2))
         words = self.words()

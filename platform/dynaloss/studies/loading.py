@@ -20,7 +20,7 @@ _Study = TypeVar("_Study", bound=Study)
 _Check = Callable[[Mapping[str, Any], Sequence[Cell]], list[Problem]]
 
 
-def study_kind(values: Mapping[str, Any]) -> Literal["search", "ablation"]:
+def _kind_of(values: Mapping[str, Any]) -> Literal["search", "ablation"]:
     """Kind of the study in a file: only that of a search has a space, and how to search it."""
     return "search" if {"space", "search"} & values.keys() else "ablation"
 
@@ -32,7 +32,7 @@ def load_any(source: str | Path) -> AblationStudy | SearchStudy:
         InputError: If there is no such study, or with every problem that its file has.
     """
     document = read_document(find_study(source))
-    if study_kind(document.values) == "search":
+    if _kind_of(document.values) == "search":
         return _loaded(document, SearchStudy, check_search)
     return _loaded(document, AblationStudy, lambda values, _: tuning_problems(values))
 
@@ -44,7 +44,7 @@ def load_study(source: str | Path) -> AblationStudy:
         InputError: If there is no such study, or with every problem that its file has.
     """
     document = read_document(find_study(source))
-    if study_kind(document.values) == "search":
+    if _kind_of(document.values) == "search":
         raise InputError(f"{document.path}: is a search; run it with `dynaloss search`")
     return _loaded(document, AblationStudy, lambda values, _: tuning_problems(values))
 
@@ -56,7 +56,7 @@ def load_search(source: str | Path) -> SearchStudy:
         InputError: If there is no such study, or with every problem that its file has.
     """
     document = read_document(find_study(source, "search_spaces"))
-    if study_kind(document.values) == "ablation":
+    if _kind_of(document.values) == "ablation":
         raise InputError(
             f"{document.path}: is an ablation, as it has no `space`; run it with `dynaloss ablate`"
         )

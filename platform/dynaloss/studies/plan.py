@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.config.settings import Scalar, show
-from dynaloss.studies.identity import digest_of, effective_config, trial_key
+from dynaloss.studies.identity import digest_of, trial_key
 from dynaloss.studies.overrides import setting_keys, value_at
 from dynaloss.studies.study import AblationStudy, Study
 
 DataDigests = Mapping[str, str] | Callable[[DataConfig], str]
-"""Digest of the data: by the name of the source, or worked out from the settings."""
+"""Digest of the data: by the name of the source, or computed from the settings."""
 
 _IN_EVERY_LABEL = (
     "data.source",
@@ -74,8 +75,8 @@ class Repeat:
     """A cell that computes the same as an earlier trial, such as an arm that ignores a condition.
 
     Attributes:
-        condition: Label of the condition that the cell stands in.
-        arm: Name of the arm that the cell stands in.
+        condition: Label of the condition of the cell.
+        arm: Name of the arm of the cell.
         seed: Trial seed.
         key: Key of the trial whose result is the cell's.
     """
@@ -124,19 +125,22 @@ def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
         study: A study that was loaded, hence checked.
         data_digests: Digest of the content of each data source.
     """
-    conditions = conditions_of(study)
-    arms = conditions[0].configs
-    configs = {arm: tuple(condition.configs[arm] for condition in conditions) for arm in arms}
-    same_as = _equal_arms(configs)
-    trials, repeats, merged = _unique(_trials(study, conditions, configs, same_as, data_digests))
-    equal = [f"arm '{arm}' equals arm '{first}'" for arm, first in same_as.items()]
+    cells = list(_trials(study, data_digests))
+    first: dict[str, Trial] = {}
+    for cell in cells:
+        first.setdefault(cell.key, cell)
+    same_as = _equal_arms(cells)
+    equal = [(cell, first[cell.key]) for cell in cells if cell is not first[cell.key]]
+    notes = [f"arm '{arm}' equals arm '{other}', and runs once" for arm, other in same_as.items()]
+    notes += [_note(*pair) for pair in equal if pair[0].arm not in same_as]
+    repeats = [_repeat(cell) for cell, trial in equal if _place(cell) != _place(trial)]
     return Plan(
         study=study.study,
-        trials=trials,
+        trials=tuple(first.values()),
         baseline=same_as.get(study.baseline, study.baseline),
         metric=study.report.metric,
-        notes=(*study.design_notes(), *(f"{note}, and runs once" for note in equal), *merged),
-        repeats=(*repeats, *_equal_cells(same_as, trials, repeats)),
+        notes=(*study.design_notes(), *dict.fromkeys(notes)),
+        repeats=tuple(dict.fromkeys(repeats)),
         components=tuple(study.ablation.components) if study.ablation else (),
     )
 
@@ -151,7 +155,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
 def condition_label(config: TrialConfig, varied_keys: Iterable[str]) -> str:
     """Label of the data bias of `config`, such as `symmetric 0.4 · IR 10`.
 
-    The source stands in front only where it is varied; other varied keys follow by name.
+    The source comes first, and only where it is varied; other varied keys follow by name.
     """
     varied, data = list(varied_keys), config.data
     parts = [data.source] if "data.source" in varied else []
@@ -175,78 +179,50 @@ def conditions_of(study: Study) -> tuple[Condition, ...]:
     return tuple(found)
 
 
-def _equal_arms(configs: Mapping[str, Sequence[TrialConfig]]) -> dict[str, str]:
-    """Arms that equal an earlier arm under every condition, each with that arm's name."""
-    first_by_content: dict[str, str] = {}
-    same_as: dict[str, str] = {}
-    for arm, settings in configs.items():
-        content = digest_of([effective_config(config) for config in settings])
-        first = first_by_content.setdefault(content, arm)
-        if first != arm:
-            same_as[arm] = first
-    return same_as
-
-
-def _trials(
-    study: AblationStudy,
-    conditions: Sequence[Condition],
-    configs: Mapping[str, Sequence[TrialConfig]],
-    merged: Mapping[str, str],
-    data_digests: DataDigests,
-) -> Iterable[Trial]:
-    arms = [arm for arm in configs if arm not in merged]
-    for i, condition in enumerate(conditions):
-        digests = {arm: digest_of_data(data_digests, configs[arm][i].data) for arm in arms}
-        for seed in study.seeds:
-            for arm in arms:
-                config = configs[arm][i]
-                yield Trial(
-                    key=trial_key(config, seed, study.base_seed, digests[arm]),
-                    condition=condition.label,
-                    condition_values=condition.values,
-                    arm=arm,
-                    seed=seed,
-                    base_seed=study.base_seed,
-                    config=config,
-                )
-
-
 def digest_of_data(data_digests: DataDigests, data: DataConfig) -> str:
     """Digest of the content of the source that the settings name."""
     return data_digests(data) if callable(data_digests) else data_digests[data.source]
 
 
-def _unique(
-    trials: Iterable[Trial],
-) -> tuple[tuple[Trial, ...], tuple[Repeat, ...], tuple[str, ...]]:
-    """The first trial of each key, the cells that repeat another, and a note for each."""
-    first_by_key: dict[str, Trial] = {}
-    repeats: list[Repeat] = []
-    notes: dict[str, None] = {}
-    for trial in trials:
-        first = first_by_key.setdefault(trial.key, trial)
-        if first is not trial:
-            cell, same = (f"'{t.arm} · {t.condition}'" for t in (trial, first))
-            other = "a further condition" if cell == same else cell
-            notes[f"{other} equals {same}, and runs once"] = None
-            if cell != same:
-                repeats.append(_repeat(trial))
-    return tuple(first_by_key.values()), tuple(repeats), tuple(notes)
+def _trials(study: AblationStudy, data_digests: DataDigests) -> Iterator[Trial]:
+    """The trial of every cell, equal ones too."""
+    for condition in conditions_of(study):
+        configs = condition.configs
+        digests = {arm: digest_of_data(data_digests, configs[arm].data) for arm in configs}
+        for seed, arm in product(study.seeds, configs):
+            yield Trial(
+                key=trial_key(configs[arm], seed, study.base_seed, digests[arm]),
+                condition=condition.label,
+                condition_values=condition.values,
+                arm=arm,
+                seed=seed,
+                base_seed=study.base_seed,
+                config=configs[arm],
+            )
 
 
-def _equal_cells(
-    same_as: Mapping[str, str], trials: Sequence[Trial], repeats: Sequence[Repeat]
-) -> Iterable[Repeat]:
-    """The cells of arms that equal an earlier arm, so that designs keep all of their arms."""
-    for arm, first in same_as.items():
-        cells: list[Trial | Repeat] = [*trials, *repeats]
-        for cell in cells:
-            if cell.arm == first:
-                yield Repeat(condition=cell.condition, arm=arm, seed=cell.seed, key=cell.key)
+def _equal_arms(cells: Iterable[Trial]) -> dict[str, str]:
+    """Arms that equal an earlier arm under every condition, each with that arm's name."""
+    keys: dict[str, list[str]] = {}
+    for cell in cells:
+        keys.setdefault(cell.arm, []).append(cell.key)
+    first: dict[tuple[str, ...], str] = {}
+    same_as = {arm: first.setdefault(tuple(own), arm) for arm, own in keys.items()}
+    return {arm: other for arm, other in same_as.items() if arm != other}
 
 
-def _repeat(trial: Trial) -> Repeat:
-    return Repeat(condition=trial.condition, arm=trial.arm, seed=trial.seed, key=trial.key)
+def _note(cell: Trial, trial: Trial) -> str:
+    own, other = _place(cell), _place(trial)
+    name = "a further condition" if own == other else f"'{own}'"
+    return f"{name} equals '{other}', and runs once"
+
+
+def _place(cell: Trial) -> str:
+    return f"{cell.arm} · {cell.condition}"
+
+
+def _repeat(cell: Trial) -> Repeat:
+    return Repeat(condition=cell.condition, arm=cell.arm, seed=cell.seed, key=cell.key)
 
 
 def _short_key(key: str) -> str:

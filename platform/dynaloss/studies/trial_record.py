@@ -1,4 +1,4 @@
-"""What a trial leaves behind: the one row format between tracking and analysis."""
+"""The record of a trial: the one row format between tracking and analysis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Outcome(StrEnum):
     def is_final(self) -> bool:
         """Whether a later launch leaves the trial alone.
 
-        A failed one is worth another try, an interrupted one goes on; others would only repeat.
+        A failed one is tried again and an interrupted one continued; others would only repeat.
         """
         return self in (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)
 

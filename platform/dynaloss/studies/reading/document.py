@@ -33,7 +33,7 @@ _NULL = re.compile(r"(null|Null|NULL|~|)\Z")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML file as plain values, and where in the file each of them stands.
+    """A YAML file as plain values, with the line of each of them.
 
     Attributes:
         path: The file, as it was named.
@@ -155,7 +155,7 @@ class _Builder:
                 values[key] = self.value(value_node, (*path, key))
         return values
 
-    def _key(self, node: Node, taken: Mapping[str, object]) -> str | None:
+    def _key(self, node: Node, known: Mapping[str, object]) -> str | None:
         """The key that `node` spells, or None after noting why it cannot be one."""
         text = node.value
         if not isinstance(node, ScalarNode):
@@ -164,7 +164,7 @@ class _Builder:
             rule = f"a key must be text; quote it: '{text}'"
         elif text == "<<":
             rule = "merge keys (<<) are not supported: write the settings out"
-        elif text in taken:
+        elif text in known:
             rule = f"the key '{text}' is given twice"
         else:
             return str(text)

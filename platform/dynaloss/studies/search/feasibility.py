@@ -190,7 +190,7 @@ def _sampler(
                 text = f"needs a `step` or a `choice`, as a {name} counts it"
                 yield Problem(("space", key), text)
     if not sampler.is_multi_objective and isinstance(several, list) and len(several) > 1:
-        yield Problem(("search", "sampler"), f"{name} has one objective only; take 'nsgaii'")
+        yield Problem(("search", "sampler"), f"{name} has one objective only; use 'nsgaii'")
     if not sampler.takes_any_space:
         yield from _fixed_numeric(name, space)
     for arm, config in trials if sampler.least_parameters else ():
@@ -198,7 +198,7 @@ def _sampler(
         if count < sampler.least_parameters:
             text = (
                 f"{name} needs {sampler.least_parameters} parameters at least, but the arm "
-                f"'{arm}' has {count}; take 'tpe'"
+                f"'{arm}' has {count}; use 'tpe'"
             )
             yield Problem(("search", "sampler"), text)
 
@@ -207,9 +207,9 @@ def _fixed_numeric(name: str, space: Mapping[str, ParameterConfig]) -> Iterator[
     """What a sampler cannot search that moves points in a space of fixed dimensions."""
     for key, parameter in space.items():
         if parameter.choice is not None:
-            yield Problem(("space", key), f"is a choice, which {name} cannot search; take 'tpe'")
+            yield Problem(("space", key), f"is a choice, which {name} cannot search; use 'tpe'")
         elif set(parameter.when) & set(space):
-            text = f"depends on another parameter, which {name} cannot search; take 'tpe'"
+            text = f"depends on another parameter, which {name} cannot search; use 'tpe'"
             yield Problem(("space", key), text)
 
 

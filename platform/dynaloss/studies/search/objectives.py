@@ -1,4 +1,4 @@
-"""Which metrics a search may be steered by, and why not by the others."""
+"""The metrics that a search may optimise, and why it may not optimise others."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ VALIDATION_METRICS = tuple(
 """What every trial with a validation split reports."""
 
 COST_METRICS = ("time/trial_seconds",)
-"""What may stand beside a validation metric: `time/trial_seconds` is the time up to the epoch."""
+"""Further objectives beside a validation metric; `time/trial_seconds` counts up to the epoch."""
 
 
 def refused_objective(name: str, *, first: bool) -> str | None:
-    """Why a search cannot be steered by the metric, or None where it can.
+    """Why a search may not optimise the metric, or None where it may.
 
     Args:
         name: Name of the metric.
-        first: Whether pruning and winners would go by it.
+        first: Whether it would decide on pruning and winners.
     """
     if name in VALIDATION_METRICS or (name in COST_METRICS and not first):
         return None
@@ -34,7 +34,7 @@ def refused_objective(name: str, *, first: bool) -> str | None:
     elif name.startswith("val_clean/"):
         reason = (
             "must be measured by the labels that validation has; to select by clean ones set "
-            "data.validation.labels to clean, which counts them as used, and take `val/...`"
+            "data.validation.labels to clean, which counts them as used, and use `val/...`"
         )
         remedy = ""
     elif name in COST_METRICS:

@@ -39,8 +39,8 @@ def bracket_of(number: int, reduction_factor: int, num_rungs: int) -> int:
     total = sum(sizes)
     given = [0] * brackets
     chosen = 0
-    for taken in range(1, number + 2):
-        behind = [size * taken / total - have for size, have in zip(sizes, given, strict=True)]
+    for count in range(1, number + 2):
+        behind = [size * count / total - have for size, have in zip(sizes, given, strict=True)]
         chosen = behind.index(max(behind))
         given[chosen] += 1
     return chosen

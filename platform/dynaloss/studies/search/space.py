@@ -59,7 +59,7 @@ _Wanted = Annotated[Any, AfterValidator(_one_or_several)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """What values a parameter may take.
+    """The values that a parameter may have.
 
     Attributes:
         kind: `real`, `whole` or `choice`.
@@ -131,7 +131,7 @@ class ParameterConfig(Settings):
         if self.step is None:
             return self
         if self.kind not in ("uniform", "integer"):
-            raise refusal(f"must have no step, as {self.kind} takes none")
+            raise refusal(f"must have no step, as {self.kind} has none")
         if self.kind == "integer" and not self.step.is_integer():
             raise refusal("must have a whole step, as integer needs one")
         return self
@@ -165,7 +165,7 @@ def is_active(
     Args:
         parameter: The parameter.
         config: The trial, with condition and arm applied.
-        suggested: Values of the parameters before it, which stand above the trial's.
+        suggested: Values of the parameters before it; they override the trial's.
     """
     for key, wanted in parameter.when.items():
         value = suggested[key] if key in suggested else value_at(config, key)
