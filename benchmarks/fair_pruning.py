@@ -262,8 +262,8 @@ def _condition_row(tallies: Sequence[Tally], condition: str) -> dict[str, float 
 
 def live() -> list[dict[str, Any]]:
     """One row per order and scheduler of the runs that trained, means over `LIVE_SEEDS`."""
+    from dynaloss.config.trial import ResourcesConfig
     from dynaloss.execution.backends.ray_cluster import ray_backend
-    from dynaloss.studies.study import ResourcesConfig
 
     tallies: dict[tuple[str, str], list[Tally]] = defaultdict(list)
     with ray_backend(ResourcesConfig()):

@@ -1,15 +1,44 @@
-"""torch, imported at its first use.
+"""torch, and what needs it, imported at first use.
 
 The settings of a kind and what it computes share one file, and study files are checked without
-torch: such files import it from here.
+torch: such files import it from here. Subclasses of its modules have files of their own.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["F", "Tensor", "torch"]
+__all__ = ["F", "Late", "Tensor", "torch"]
+
+
+class Late:
+    """A class or function that is imported when it is first called or resolved.
+
+    Args:
+        module: Dotted name of its module, which is looked at but not imported.
+        name: Its name there.
+        options: Keyword arguments of every call.
+
+    Raises:
+        ImportError: If the module does not define it.
+    """
+
+    def __init__(self, module: str, name: str, **options: Any) -> None:  # noqa: ANN401 - any
+        spec = find_spec(module)
+        source = Path(spec.origin).read_text() if spec and spec.origin else ""
+        if not re.search(rf"^(class|def) {name}\b", source, re.MULTILINE):
+            raise ImportError(f"`{module}` must define `{name}`.")
+        self._module, self._name, self._options = module, name, options
+
+    def __call__(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as its own
+        """Imports it and calls it."""
+        return getattr(importlib.import_module(self._module), self._name)(
+            *args, **self._options, **options
+        )
 
 
 class _Module:

@@ -11,11 +11,11 @@ import torch
 from rich.console import Console
 
 from dynaloss.config import TrialConfig
+from dynaloss.config.trial import ResourcesConfig
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.execution.probe import _shortened, probe_costs, trials_at_once
 from dynaloss.studies import override
 from dynaloss.studies.plan import Trial
-from dynaloss.studies.study import ResourcesConfig
 
 SMALL = {"data.n_max": 20, "model.name": "mlp", "schedule.batch_size": 64}
 

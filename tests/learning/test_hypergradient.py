@@ -104,7 +104,7 @@ def _classifier(name: str) -> nn.Module:
     with default_generator_seeded(3):
         if name == "resnet8":
             return CifarResNet(depth=8, input_shape=INPUT_SHAPE, num_classes=C)
-        return MODELS[name].constructor()(input_shape=INPUT_SHAPE, num_classes=C)
+        return MODELS[name].build(input_shape=INPUT_SHAPE, num_classes=C)
 
 
 def _norm(tensors: tuple[Tensor, ...]) -> Tensor:

@@ -12,18 +12,13 @@ import torch
 
 from dynaloss.config import SamplerConfig, TrialConfig
 from dynaloss.config.families import LOSSES, MODELS, SAMPLERS
+from dynaloss.lazy import Late
 from dynaloss.learning.losses import TrainingFacts, TrainingLoss
 from dynaloss.learning.losses._learned import LearnedLoss
 from dynaloss.learning.meta.metadata import MetadataSampler
 from dynaloss.learning.streams import Streams
 from dynaloss.learning.trainer import Trainer
 
-BROKEN_MODEL = """
-from dynaloss.config.families import MODELS, ModelKind
-from dynaloss.learning.models.catalogue import _in
-MODELS.add(ModelKind(name="lost", description="gone", constructor=_in("small", "Lost")))
-import dynaloss.learning.models.building
-"""
 WITHOUT_TORCH = """
 import sys
 from dynaloss.config import TrialConfig
@@ -45,10 +40,14 @@ def test_trials_are_validated_without_torch() -> None:
     assert done.stdout.split() == [str(len(MODELS)), str(len(SAMPLERS)), "False"], done.stderr
 
 
-def test_a_model_without_an_implementation_fails_at_import() -> None:
-    done = _run(BROKEN_MODEL)
-    assert done.returncode != 0
-    assert "has no attribute 'Lost'" in done.stderr
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("dynaloss.learning.models.small", "Lost"), ("dynaloss.learning.models.lost", "MLP")],
+    ids=["class", "module"],
+)
+def test_a_kind_without_an_implementation_fails_at_import(module: str, name: str) -> None:
+    with pytest.raises(ImportError, match=f"`{module}` must define `{name}`"):
+        Late(module, name)
 
 
 @pytest.mark.parametrize("family", [LOSSES, SAMPLERS, MODELS], ids=lambda family: family.family)

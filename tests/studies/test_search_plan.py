@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynaloss.config import TrialConfig
+from dynaloss.config.parameters import ParameterConfig
 from dynaloss.studies.search.groups import make_search_plan, search_plan_as_json, search_trial
+from dynaloss.studies.search.points import grid_points, is_active
 from dynaloss.studies.search.rungs import bracket_of, rungs
-from dynaloss.studies.search.space import ParameterConfig, grid_points, is_active
 from dynaloss.studies.study import SearchStudy
 
 

@@ -11,11 +11,12 @@ import click
 from dynaloss.analysis.forecast import Forecast, TrialCost, forecast, trials_left
 from dynaloss.analysis.metric_names import display_unit, format_value
 from dynaloss.cli.output import print_columns, print_json, terminal
+from dynaloss.config.trial import ResourcesConfig
 from dynaloss.execution.probe import probe_costs, trials_at_once
 from dynaloss.execution.progress import clock
 from dynaloss.studies.plan import Plan, plan_as_json
 from dynaloss.studies.stored_plan import StoredPlan, note_on_earlier_keys, stored_plan
-from dynaloss.studies.study import AblationStudy, ResourcesConfig
+from dynaloss.studies.study import AblationStudy
 from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking import Workspace
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from dynaloss.config.trial import LossConfig, SamplerConfig
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossKind(SettingsKind):
@@ -29,7 +27,6 @@ class LossKind(SettingsKind):
         build: Makes it, given its settings and its `TrainingFacts`.
     """
 
-    settings: type[LossConfig]
     build: Callable[..., Any]
 
 
@@ -44,7 +41,6 @@ class SamplerKind(SettingsKind):
         has_true_labels: Whether metadata have their true labels, which count as clean labels used.
     """
 
-    settings: type[SamplerConfig]
     draw: Callable[..., Tensor]
     uses: tuple[str, ...]
     has_true_labels: bool = False
@@ -113,10 +109,10 @@ class ModelKind(Kind):
     """A classifier.
 
     Attributes:
-        constructor: Imports what makes it, given `input_shape` and `num_classes`.
+        build: Makes it, given `input_shape` and `num_classes`.
     """
 
-    constructor: Callable[[], Callable[..., nn.Module]]
+    build: Callable[..., nn.Module]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

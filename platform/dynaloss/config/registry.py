@@ -119,6 +119,10 @@ class OneOf(Generic[_SettingsKind]):
         kind = self.registry.get(name) if isinstance(name, str) else None
         return None if kind is None else kind.settings
 
+    def default_settings(self) -> Any:  # noqa: ANN401 - of the class that the field names
+        """Settings of the default kind."""
+        return self.registry[self.default].settings.model_validate({})
+
     def all_settings(self) -> tuple[type[Settings], ...]:
         """The classes of all kinds, the default's first, each once."""
         kinds = [self.registry[self.default], *self.registry.values()]

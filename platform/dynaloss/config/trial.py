@@ -200,18 +200,19 @@ class LossConfig(Settings):
         return self.model_dump()
 
 
+_LOSS = OneOf(LOSSES, tag="name", default="dynamic")
+_SAMPLER = OneOf(SAMPLERS, tag="kind", default="hierarchical")
+
+
 class TrialConfig(Settings):
     """Everything that one trial computes from, except for its seed and the data themselves."""
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
-    loss: Annotated[LossConfig, OneOf(LOSSES, tag="name", default="dynamic")] = Field(
-        default_factory=lambda: LOSSES["dynamic"].settings.model_validate({}),
-        validate_default=True,
+    loss: Annotated[LossConfig, _LOSS] = Field(
+        default_factory=_LOSS.default_settings, validate_default=True
     )
-    sampler: Annotated[SamplerConfig, OneOf(SAMPLERS, tag="kind", default="hierarchical")] = Field(
-        default_factory=lambda: SAMPLERS["hierarchical"].settings()
-    )
+    sampler: Annotated[SamplerConfig, _SAMPLER] = Field(default_factory=_SAMPLER.default_settings)
     meta: MetaConfig = MetaConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
@@ -226,10 +227,19 @@ class TrialConfig(Settings):
     def _fit_for_mixup(cls, loss: LossConfig, info: ValidationInfo) -> LossConfig:
         data = info.data.get("data")
         if data is not None and data.views.mixup and not loss.accepts_soft_targets:
-            defaults = {name: kind.settings.model_validate({}) for name, kind in LOSSES.items()}
+            defaults: dict[str, Any] = {
+                name: kind.settings.model_validate({}) for name, kind in LOSSES.items()
+            }
             fit = [f"'{name}'" for name, given in defaults.items() if given.accepts_soft_targets]
             raise refusal(
                 f"must be {', '.join(fit[:-1])} or {fit[-1]} where data.views.mixup is above "
                 f"0: '{loss.name}' has no target for a mixed image"
             )
         return loss
+
+
+class ResourcesConfig(Settings):
+    """What one trial occupies; fractions let trials share a processor."""
+
+    cpu: Real = Field(default=1.0, gt=0, description="CPU cores per trial, above 0.")
+    gpu: Real = Field(default=0.0, ge=0, description="GPUs per trial, at least 0.")

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from dynaloss.analysis.forecast import TrialCost, curves_mib
-from dynaloss.config.trial import TrialConfig
+from dynaloss.config.trial import ResourcesConfig, TrialConfig
 from dynaloss.errors import DynalossError
 from dynaloss.execution.backends import Work, open_backend
 from dynaloss.execution.trial.artifacts import mib_in, write_artifacts
@@ -21,7 +21,6 @@ from dynaloss.execution.trial.runner import StepResult, TrialOrder
 from dynaloss.lazy import torch
 from dynaloss.studies.cost_groups import cost_group, warmup_length
 from dynaloss.studies.plan import Trial
-from dynaloss.studies.study import ResourcesConfig
 from dynaloss.studies.trial_record import Outcome
 
 

@@ -1,5 +1,6 @@
 """What to run: study files, arms and designs, cells, plans and trial identity."""
 
+from dynaloss.config.trial import ResourcesConfig
 from dynaloss.studies.arms import arm_name, design_arms
 from dynaloss.studies.components import COMPONENTS
 from dynaloss.studies.identity import RESULTS_VERSION, effective_config, flatten, trial_key
@@ -15,7 +16,7 @@ from dynaloss.studies.plan import (
     plan_as_json,
 )
 from dynaloss.studies.reading.bundled import bundled_studies, find_study
-from dynaloss.studies.study import AblationStudy, ResourcesConfig, SearchStudy
+from dynaloss.studies.study import AblationStudy, SearchStudy
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 __all__ = [

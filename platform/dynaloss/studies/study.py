@@ -13,21 +13,14 @@ from dynaloss.config.ablation import (
     TunedConfig,
     TuningConfig,
 )
+from dynaloss.config.parameters import ParameterConfig
 from dynaloss.config.search import ConfirmConfig, SchedulerConfig, SearchConfig
-from dynaloss.config.settings import Listed, Real, Seeds, Settings, Single, Values, name_of
-from dynaloss.config.trial import TrialConfig
+from dynaloss.config.settings import Listed, Seeds, Settings, Single, Values, name_of
+from dynaloss.config.trial import ResourcesConfig, TrialConfig
 from dynaloss.studies.arms import arms_in, values_of
 from dynaloss.studies.cells import Cell, cells_in
 from dynaloss.studies.designs import fraction_of
 from dynaloss.studies.overrides import Overrides
-from dynaloss.studies.search.space import ParameterConfig
-
-
-class ResourcesConfig(Settings):
-    """What one trial occupies; fractions let trials share a processor."""
-
-    cpu: Real = Field(default=1.0, gt=0, description="CPU cores per trial, above 0.")
-    gpu: Real = Field(default=0.0, ge=0, description="GPUs per trial, at least 0.")
 
 
 class Study(Settings):

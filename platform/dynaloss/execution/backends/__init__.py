@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dynaloss.config.trial import ResourcesConfig
 from dynaloss.execution.backends.contract import Backend, Listener, Work
-from dynaloss.studies.study import ResourcesConfig
 
 __all__ = ["Backend", "Listener", "Work", "open_backend"]
 

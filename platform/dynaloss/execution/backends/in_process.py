@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
+from dynaloss.config.trial import ResourcesConfig
 from dynaloss.execution.backends.contract import Listener, Work
 from dynaloss.execution.backends.interrupts import sigterm_as_sigint
 from dynaloss.execution.trial.runner import TrialRunner
 from dynaloss.execution.trial.threads import trial_threads
-from dynaloss.studies.study import ResourcesConfig
 
 
 @dataclass(frozen=True, slots=True)

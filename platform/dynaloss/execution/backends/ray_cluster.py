@@ -32,12 +32,12 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from dynaloss.config.trial import ResourcesConfig
 from dynaloss.errors import InputError
 from dynaloss.execution.backends.contract import Listener, Work
 from dynaloss.execution.backends.interrupts import sigterm_as_sigint
 from dynaloss.execution.backends.ray_trainable import RESULT_KEY, TrialTrainable
 from dynaloss.execution.trial.runner import TrialOrder
-from dynaloss.studies.study import ResourcesConfig
 from dynaloss.studies.trial_record import Outcome
 
 _CONNECT_S: Final = 10.0

@@ -24,10 +24,11 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from dynaloss.config.families import OPTUNA_SAMPLERS
+from dynaloss.config.parameters import Distribution
 from dynaloss.config.settings import Scalar
 from dynaloss.errors import InputError
 from dynaloss.studies.search.groups import Group
-from dynaloss.studies.search.space import Distribution, grid_points, is_active
+from dynaloss.studies.search.points import grid_points, is_active
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 

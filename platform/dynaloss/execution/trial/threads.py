@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dynaloss.config.trial import ResourcesConfig
 from dynaloss.lazy import torch
-from dynaloss.studies.study import ResourcesConfig
 
 
 def num_threads(cpu: float) -> int:

@@ -5,17 +5,14 @@ Symbols: N batch size, C number of classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from dynaloss.config.families import LOSSES, LossKind
 from dynaloss.config.settings import Settings
 from dynaloss.config.trial import LossConfig, ScheduleConfig
-
-if TYPE_CHECKING:
-    from dynaloss.learning.losses._dynamic_loss import DynamicLoss
-    from dynaloss.learning.losses._interfaces import TrainingFacts
+from dynaloss.lazy import Late
 
 PseudoLabelKind = Literal["sampled", "soft", "hard"]
 
@@ -113,12 +110,6 @@ class DynamicLossConfig(LossConfig):
         return values
 
 
-def _build(settings: DynamicLossConfig, facts: TrainingFacts) -> DynamicLoss:
-    from dynaloss.learning.losses._dynamic_loss import DynamicLoss
-
-    return DynamicLoss(settings, facts)
-
-
 LOSSES.add(
     LossKind(
         name="dynamic",
@@ -126,6 +117,6 @@ LOSSES.add(
         source="Jiang, Li, Zhang, Wang, Xu, Dynamic Loss For Robust Learning, IEEE TPAMI 45(12), "
         "2023, arXiv 2211.12506 v2",
         settings=DynamicLossConfig,
-        build=_build,
+        build=Late("dynaloss.learning.losses._dynamic_loss", "DynamicLoss"),
     )
 )

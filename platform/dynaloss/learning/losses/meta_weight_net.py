@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from dynaloss.config.families import LOSSES, LossKind
 from dynaloss.config.trial import LossConfig
-
-if TYPE_CHECKING:
-    from dynaloss.learning.losses._interfaces import TrainingFacts
-    from dynaloss.learning.losses._weight_net import MetaWeightNet
+from dynaloss.lazy import Late
 
 
 class MetaWeightNetConfig(LossConfig):
@@ -30,12 +27,6 @@ class MetaWeightNetConfig(LossConfig):
         return True
 
 
-def _build(settings: MetaWeightNetConfig, facts: TrainingFacts) -> MetaWeightNet:
-    from dynaloss.learning.losses._weight_net import MetaWeightNet
-
-    return MetaWeightNet(settings, facts)
-
-
 LOSSES.add(
     LossKind(
         name="meta_weight_net",
@@ -43,6 +34,6 @@ LOSSES.add(
         source="Shu, Xie, Yi, Zhao, Zhou, Xu, Meng, Meta-Weight-Net: Learning an Explicit Mapping "
         "For Sample Weighting, NeurIPS 2019",
         settings=MetaWeightNetConfig,
-        build=_build,
+        build=Late("dynaloss.learning.losses._weight_net", "MetaWeightNet"),
     )
 )

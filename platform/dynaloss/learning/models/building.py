@@ -19,8 +19,6 @@ from dynaloss.learning.streams import default_generator_seeded
 
 # Without their auxiliary heads, whose logits the trainer does not use.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
-# At import: a registered model without an implementation must not wait for its first trial.
-_CONSTRUCTORS = {name: kind.constructor() for name, kind in MODELS.items()}
 
 
 def build_model(
@@ -45,7 +43,7 @@ def build_model(
             _build_torchvision_model, name.removeprefix(TORCHVISION)
         )
     else:
-        build = _CONSTRUCTORS[name]
+        build = MODELS[name].build
     with default_generator_seeded(seed):
         model = build(input_shape=input_shape, num_classes=num_classes)
     return model.to(memory_format=torch.channels_last)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
+from dynaloss.config.parameters import ParameterConfig
 from dynaloss.config.registry import Kind, Registry
 from dynaloss.config.search import SchedulerConfig, SearchConfig, untuned_arm, winner_arm
 from dynaloss.config.settings import Scalar, Settings, is_single, mapping_at, show
@@ -19,8 +20,8 @@ from dynaloss.studies.overrides import apply_overrides, key_problem
 from dynaloss.studies.reading.document import KeyPath
 from dynaloss.studies.reading.problems import Problem, but_got, problems_of, validated
 from dynaloss.studies.search.objectives import VALIDATION_METRICS, refused_objective
+from dynaloss.studies.search.points import is_active
 from dynaloss.studies.search.rungs import rungs
-from dynaloss.studies.search.space import ParameterConfig, is_active
 
 _Kind = TypeVar("_Kind", bound=Kind)
 _Trial = tuple[str, TrialConfig]

@@ -13,7 +13,7 @@ from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.identity import KEY_VERSION, digest_of, effective_config, trial_key
 from dynaloss.studies.overrides import override
 from dynaloss.studies.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
-from dynaloss.studies.search.space import grid_points, is_active
+from dynaloss.studies.search.points import grid_points, is_active
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.study import SearchStudy
 
