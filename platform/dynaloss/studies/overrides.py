@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from dynaloss.config.registry import OneOf, groups_of, one_of_in
 from dynaloss.config.settings import Scalar, Settings
 from dynaloss.config.trial import TrialConfig
@@ -19,7 +21,8 @@ Overrides = Mapping[str, Scalar]
 @cache
 def setting_keys() -> tuple[str, ...]:
     """Dotted key of every single setting of a trial, of all kinds, in order."""
-    return tuple(dict.fromkeys(_keys(TrialConfig, "")))
+    keys = (key for key, field in _fields(TrialConfig) if not groups_of(field))
+    return tuple(dict.fromkeys(keys))
 
 
 def key_problem(key: str) -> str | None:
@@ -93,22 +96,13 @@ def _drop_foreign_settings(group: dict[str, Any], mark: OneOf[Any], kind: object
 @cache
 def _marks() -> dict[str, OneOf[Any]]:
     """The dotted keys that name a kind whose settings form their group, each with its family."""
-    return dict(_marks_below(TrialConfig, ""))
+    marks = ((key, one_of_in(field)) for key, field in _fields(TrialConfig))
+    return {f"{key}.{mark.tag}": mark for key, mark in marks if mark is not None}
 
 
-def _marks_below(model: type[Settings], prefix: str) -> Iterator[tuple[str, OneOf[Any]]]:
+def _fields(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting and group of settings, those of all kinds, by dotted key."""
     for name, field in model.model_fields.items():
-        mark = one_of_in(field)
-        if mark is not None:
-            yield f"{prefix}{name}.{mark.tag}", mark
+        yield prefix + name, field
         for group in groups_of(field):
-            yield from _marks_below(group, f"{prefix}{name}.")
-
-
-def _keys(model: type[Settings], prefix: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        groups = groups_of(field)
-        if not groups:
-            yield prefix + name
-        for group in groups:
-            yield from _keys(group, f"{prefix}{name}.")
+            yield from _fields(group, f"{prefix}{name}.")

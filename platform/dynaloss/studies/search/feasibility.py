@@ -7,13 +7,13 @@ still checked.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
 from dynaloss.config.parameters import ParameterConfig
 from dynaloss.config.registry import Kind, Registry
 from dynaloss.config.search import SchedulerConfig, SearchConfig, untuned_arm, winner_arm
-from dynaloss.config.settings import Scalar, Settings, is_single, mapping_at, show
+from dynaloss.config.settings import Scalar, is_single, mapping_at, show
 from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.cells import Cell
 from dynaloss.studies.overrides import apply_overrides, key_problem
@@ -63,24 +63,26 @@ def _names_of_winners(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _space_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
-    space, arms = mapping_at(values, "space"), mapping_at(values, "arms")
     if values.get("space") == {}:
         yield Problem(("space",), "must name at least one setting to search")
-    for key in space:
-        text = key_problem(key)
-        setters = [arm for arm in arms if key in mapping_at(arms, arm)]
-        if text:
+    for key in mapping_at(values, "space"):
+        if text := key_problem(key) or _reserved(values, key):
             yield Problem(("space", key), text)
-        elif key in mapping_at(values, "conditions"):
-            yield Problem(("space", key), "is also varied by the conditions: keep it in one")
-        elif setters:
-            text = f"is also set by the arm '{setters[0]}': only space or arms may set it"
-            yield Problem(("space", key), text)
-        elif key.startswith("data."):
-            text = "is part of the data: what is compared would differ; vary it by conditions"
-            yield Problem(("space", key), text)
-        elif key == "schedule.epochs":
-            yield Problem(("space", key), "is what rungs are counted in: vary it by conditions")
+
+
+def _reserved(values: Mapping[str, Any], key: str) -> str | None:
+    """Why another part of the study must set a key, or None."""
+    if key in mapping_at(values, "conditions"):
+        return "is also varied by the conditions: keep it in one"
+    arms = mapping_at(values, "arms")
+    for arm in arms:
+        if key in mapping_at(arms, arm):
+            return f"is also set by the arm '{arm}': only space or arms may set it"
+    if key.startswith("data."):
+        return "is part of the data: what is compared would differ; vary it by conditions"
+    return (
+        "is what rungs are counted in: vary it by conditions" if key == "schedule.epochs" else None
+    )
 
 
 def _when_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -157,22 +159,17 @@ def _validation(trials: list[_Trial]) -> Iterator[Problem]:
 
 
 def _rungs(values: Mapping[str, Any], trials: list[_Trial]) -> Iterator[Problem]:
-    scheduler = _with_defaults(mapping_at(values, "scheduler"), SchedulerConfig())
-    pruner = _kind(PRUNERS, scheduler["name"])
-    if pruner is not None and not pruner.has_rungs:
-        return
+    scheduler = {**SchedulerConfig().model_dump(), **mapping_at(values, "scheduler")}
+    pruner, most = _kind(PRUNERS, scheduler["name"]), scheduler["rungs"]
     grace, factor = scheduler["grace_epochs"], scheduler["reduction_factor"]
-    if not (_is_count(grace, 1) and _is_count(factor, 2)):
+    if (pruner is not None and not pruner.has_rungs) or not (_is_int(grace) and _is_int(factor)):
         return
     for epochs in sorted({config.schedule.epochs for _, config in trials}):
-        found = rungs(grace, factor, epochs)
-        most = scheduler["rungs"]
+        found = rungs(max(grace, 1), max(factor, 2), epochs)
         if not found:
-            text = but_got(
-                f"must be below schedule.epochs ({epochs}), where a trial ends anyway", grace
-            )
-            yield Problem(("scheduler", "grace_epochs"), text)
-        elif isinstance(most, int) and most > len(found):
+            rule = f"must be below schedule.epochs ({epochs}), where a trial ends anyway"
+            yield Problem(("scheduler", "grace_epochs"), but_got(rule, grace))
+        elif _is_int(most) and most > len(found):
             rule = f"must be at most {len(found)}: in {epochs} epochs the rungs are at {found}"
             yield Problem(("scheduler", "rungs"), but_got(rule, most))
 
@@ -180,7 +177,7 @@ def _rungs(values: Mapping[str, Any], trials: list[_Trial]) -> Iterator[Problem]
 def _sampler(
     values: Mapping[str, Any], space: Mapping[str, ParameterConfig], trials: list[_Trial]
 ) -> Iterator[Problem]:
-    search = _with_defaults(mapping_at(values, "search"), SearchConfig())
+    search = {**SearchConfig().model_dump(), **mapping_at(values, "search")}
     several, sampler = search["metrics"], _kind(OPTUNA_SAMPLERS, search["sampler"])
     if sampler is None:
         return
@@ -229,9 +226,5 @@ def _kind(registry: Registry[_Kind], name: object) -> _Kind | None:
     return registry.get(name) if isinstance(name, str) else None
 
 
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _with_defaults(given: Mapping[str, Any], defaults: Settings) -> dict[str, Any]:
-    return {**defaults.model_dump(), **given}
+def _is_int(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -129,28 +129,21 @@ def search_trial(
 def search_plan_as_json(plan: SearchPlan) -> dict[str, Any]:
     """The plan as values for JSON."""
     study = plan.study
+    fields = ("condition", "arm", "trials", "epochs", "rungs", "parameters")
     return {
         "study": study.study,
         "kind": "search",
         "hash": plan.hash,
         "sampler": study.search.sampler,
-        "objectives": [list(objective) for objective in study.search.objectives()],
+        "objectives": study.search.objectives(),
         "scheduler": study.scheduler.name,
         "trials": plan.num_trials,
         "most_epochs": plan.most_epochs,
         "groups": [
-            {
-                "group": group.name,
-                "condition": group.condition,
-                "arm": group.arm,
-                "trials": group.trials,
-                "epochs": group.epochs,
-                "rungs": list(group.rungs),
-                "parameters": list(group.parameters),
-            }
+            {"group": group.name, **{name: getattr(group, name) for name in fields}}
             for group in plan.groups
         ],
-        "notes": list(plan.notes),
+        "notes": plan.notes,
     }
 
 
