@@ -242,6 +242,8 @@ def _one_of(known: TrialRecord, record: TrialRecord) -> TrialRecord:
 
 
 def _differing(one: TrialRecord, other: TrialRecord) -> str:
+    if one.key_version != other.key_version:
+        return "their keys are of two versions, which cannot be matched"
     pairs = [
         (name, one.parameters.get(name), other.parameters.get(name))
         for name in sorted(one.parameters.keys() | other.parameters.keys())
