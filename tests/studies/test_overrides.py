@@ -49,3 +49,13 @@ def test_a_key_that_is_no_setting_is_refused(key: str, message: str) -> None:
 def test_a_value_that_the_trial_refuses_is_refused() -> None:
     with pytest.raises(InputError, match=r"^\[meta.lr\] must be greater than 0, but got 0$"):
         override(TrialConfig(), {"meta.lr": 0})
+
+
+def test_another_kind_has_its_own_defaults_and_keeps_what_was_given() -> None:
+    for gamma, expected in ((0.0, 2.0), (1.0, 1.0)):  # 0 is the default of class_balanced
+        former = override(TrialConfig(), {"loss.name": "class_balanced", "loss.gamma": gamma})
+        changed = override(former, {"loss.name": "focal"})
+        assert changed.model_dump()["loss"] == {"name": "focal", "gamma": expected}
+    symmetric = override(TrialConfig(), {"loss.name": "sce"})
+    balanced = override(symmetric, {"loss.name": "class_balanced"})
+    assert balanced.model_dump()["loss"]["beta"] == 0.9999

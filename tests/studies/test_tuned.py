@@ -54,3 +54,28 @@ def test_tuned_settings_hold_for_their_arm_and_conditions(load_text: LoadText) -
 )
 def test_what_does_not_fit_is_refused(problems_of: ProblemsOf, entry: str, problem: str) -> None:
     assert problems_of(f"tuned: [{entry}]") == [f"1: {problem}"]
+
+
+def test_problems_of_tuned_settings_are_reported_beside_all_others(
+    problems_of: ProblemsOf,
+) -> None:
+    found = problems_of("""
+        trial: {meta: {every: 0}}
+        conditions: {schedule.epochs: [9, 20]}
+        arms: {full: {}, other: {optimizer.lr: 0}}
+        tuned:
+        - {arm: full, settings: {meta.lr: 1.0}}
+        - {arm: full, condition: {schedule.epochs: 9}, settings: {schedule.warmup_epochs: 10}}
+        ablation: {components: [margins]}
+        components: {decay: {on: {meta.lr: [1]}, of: {}}}
+        """)
+    assert [(text[0], text.split("]")[0][4:]) for text in found] == [
+        ("1", "trial.meta.every"),
+        ("3", "arms.other.optimizer.lr"),
+        ("6", "tuned.settings.schedule.warmup_epochs"),
+        ("7", "ablation.components"),
+        ("8", "components.decay.on.meta.lr"),
+        ("8", "components.decay.off"),
+        ("8", "components.decay.of"),
+        ("8", "components.decay"),
+    ]

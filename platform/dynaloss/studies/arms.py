@@ -118,7 +118,7 @@ def known_components(values: Mapping[str, Any]) -> dict[str, ComponentKind]:
     declared = mapping_at(values, "components")
     found: dict[str, ComponentKind] = dict(COMPONENTS)
     for name in declared:
-        on, off = (_settings(mapping_at(declared, name), side) for side in ("on", "off"))
+        on, off = (settings_at(mapping_at(declared, name), side) for side in ("on", "off"))
         found[name] = ComponentKind(name=name, description="the study's own", on=on, off=off)
     return found
 
@@ -150,12 +150,12 @@ def _baseline_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
 def _written_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
     arms = mapping_at(values, "arms")
     return {
-        arm: {key: Choice(v, ("arms", arm, key)) for key, v in _settings(arms, arm).items()}
+        arm: {key: Choice(v, ("arms", arm, key)) for key, v in settings_at(arms, arm).items()}
         for arm in arms
     }
 
 
-def _settings(values: Mapping[str, Any], name: str) -> Overrides:
+def settings_at(values: Mapping[str, Any], name: str) -> Overrides:
     """The well-formed ones of the settings that plain values hold at `name`."""
     given = mapping_at(values, name)
     return {k: v for k, v in given.items() if key_problem(k) is None and is_single(v)}

@@ -9,7 +9,7 @@ from typing import Any
 from dynaloss.config.settings import combinations, is_single, mapping_at
 from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import InputError
-from dynaloss.studies.arms import Choice, Choices, arms_in, values_of
+from dynaloss.studies.arms import Choice, Choices, arms_in, settings_at, values_of
 from dynaloss.studies.overrides import Overrides, apply_overrides, key_problem
 from dynaloss.studies.reading.document import KeyPath
 from dynaloss.studies.reading.problems import Problem, validated
@@ -88,18 +88,22 @@ def _condition_grid(values: Mapping[str, Any]) -> Iterator[Choices]:
     return combinations({key: choices for key, choices in conditions.items() if choices})
 
 
+def tuned_entries(values: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The well-formed entries of `tuned`, each with its position."""
+    entries = values.get("tuned")
+    for i, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, dict):
+            yield i, entry
+
+
 def _tuned(values: Mapping[str, Any], arm: str, condition: Overrides) -> Choices:
     """Settings that were tuned for an arm under a condition; the last entry wins."""
-    entries = values.get("tuned")
-    found: dict[str, Choice] = {}
-    for i, entry in enumerate(entries if isinstance(entries, list) else ()):
-        if not isinstance(entry, dict) or entry.get("arm") != arm:
-            continue
-        if mapping_at(entry, "condition").items() <= condition.items():
-            for key, value in mapping_at(entry, "settings").items():
-                if key_problem(key) is None and is_single(value):
-                    found[key] = Choice(value, ("tuned", i, "settings", key))
-    return found
+    return {
+        key: Choice(value, ("tuned", i, "settings", key))
+        for i, entry in tuned_entries(values)
+        if entry.get("arm") == arm and mapping_at(entry, "condition").items() <= condition.items()
+        for key, value in settings_at(entry, "settings").items()
+    }
 
 
 def _attributed(problem: Problem, choices: Choices) -> Problem:

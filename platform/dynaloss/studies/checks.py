@@ -17,7 +17,7 @@ from dynaloss.studies.arms import (
     known_components,
     levels_in,
 )
-from dynaloss.studies.cells import Cell
+from dynaloss.studies.cells import Cell, tuned_entries
 from dynaloss.studies.components import COMPONENTS
 from dynaloss.studies.overrides import key_problem
 from dynaloss.studies.reading.document import KeyPath
@@ -61,7 +61,7 @@ def _unknown_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
     ]
     places += [
         ("tuned", i, "settings", key)
-        for i, entry in _tuned_entries(values)
+        for i, entry in tuned_entries(values)
         for key in mapping_at(entry, "settings")
     ]
     for path in places:
@@ -150,7 +150,7 @@ def _set_twice(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _tuned(values: Mapping[str, Any]) -> Iterator[Problem]:
     arms, conditions = arms_in(values), mapping_at(values, "conditions")
-    for i, entry in _tuned_entries(values):
+    for i, entry in tuned_entries(values):
         arm = entry.get("arm")
         if isinstance(arm, str) and arm not in arms:
             yield Problem(("tuned", i, "arm"), not_one_of(arms, arm, "the arms"))
@@ -159,10 +159,3 @@ def _tuned(values: Mapping[str, Any]) -> Iterator[Problem]:
             if is_single(value) and value not in (given if isinstance(given, list) else ()):
                 text = but_got("must be one of the values of the conditions", value)
                 yield Problem(("tuned", i, "condition", key), text)
-
-
-def _tuned_entries(values: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
-    entries = values.get("tuned")
-    for i, entry in enumerate(entries if isinstance(entries, list) else ()):
-        if isinstance(entry, dict):
-            yield i, entry

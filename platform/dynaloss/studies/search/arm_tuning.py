@@ -65,10 +65,9 @@ def _search_values(values: Mapping[str, Any]) -> dict[str, Any]:
     data = mapping_at(trial, "data")
     validation = mapping_at(data, "validation")
     if not validation.get("fraction"):
-        wanted = {"space": {}, **{k: v for k, v in tuning.items() if k == "validation_fraction"}}
-        known, _ = validated(TuningConfig, wanted)
-        fraction = (known or TuningConfig(space={})).validation_fraction
-        trial = {**trial, "data": {**data, "validation": {**validation, "fraction": fraction}}}
+        known = validated(TuningConfig, tuning)[0] or TuningConfig(space={})
+        held_out = {**validation, "fraction": known.validation_fraction}
+        trial = {**trial, "data": {**data, "validation": held_out}}
     return {
         "study": f"{values.get('study')}-tuning",
         "trial": trial,
