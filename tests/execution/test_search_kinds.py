@@ -25,7 +25,7 @@ DOCS = Path(__file__).parents[2] / "docs/search.md"
     ids=["samplers", "pruners"],
 )
 def test_every_kind_is_registered_and_documented(
-    registry: Registry[Kind], names: list[str]
+    registry: Registry[..., Kind], names: list[str]
 ) -> None:
     assert list(registry) == names
     for name, kind in registry.items():

@@ -95,7 +95,7 @@ def test_an_unknown_name_is_refused_with_all_names_and_the_nearest(family: str) 
 def test_settings_accept_what_is_registered_later(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry: Registry[Any] = _EVERY[family]
+    registry: Registry[..., Any] = _EVERY[family]
     changes = {"settings": _OtherLoss} if family == "LOSSES" else {}
     other = replace(next(iter(registry.values())), name="other", **changes)
     assert _problems(family, "other")

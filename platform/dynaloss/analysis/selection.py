@@ -64,47 +64,42 @@ _LABELS: tuple[tuple[str, Literal["val", "val_clean"]], ...] = (
     ("noisy", "val"),
     ("clean", "val_clean"),
 )
-SELECTION_RULES: Registry[SelectionRule] = Registry("selection rule", __name__)
-for _rule in (
-    SelectionRule(name="last", description="the value of the last epoch", chooses="epoch"),
-    SelectionRule(
-        name="last ten", description="the mean of the last ten epochs", chooses="epoch", window=10
-    ),
-    SelectionRule(
-        name="validation",
-        description="the value at the epoch that is best on the validation part, the earliest of "
-        "several",
-        chooses="epoch",
-        role="val",
-        any_epoch=True,
-    ),
-    SelectionRule(
-        name="oracle",
-        description="the best value of any epoch: chosen on the test set itself, an upper bound "
-        "and never a result",
-        chooses="epoch",
-        any_epoch=True,
-    ),
-    *(
-        SelectionRule(
-            name=f"{labels} validation, {epoch} epoch",
-            description=f"the trial that is best by the {labels} validation labels at its "
-            f"{epoch} epoch",
+SELECTION_RULES = Registry("selection rule", __name__, SelectionRule)
+SELECTION_RULES.add(name="last", description="the value of the last epoch", chooses="epoch")
+SELECTION_RULES.add(
+    name="last ten", description="the mean of the last ten epochs", chooses="epoch", window=10
+)
+SELECTION_RULES.add(
+    name="validation",
+    description="the value at the epoch that is best on the validation part, the earliest of "
+    "several",
+    chooses="epoch",
+    role="val",
+    any_epoch=True,
+)
+SELECTION_RULES.add(
+    name="oracle",
+    description="the best value of any epoch: chosen on the test set itself, an upper bound "
+    "and never a result",
+    chooses="epoch",
+    any_epoch=True,
+)
+for _labels, _role in _LABELS:
+    for _epoch in ("last", "best"):
+        SELECTION_RULES.add(
+            name=f"{_labels} validation, {_epoch} epoch",
+            description=f"the trial that is best by the {_labels} validation labels at its "
+            f"{_epoch} epoch",
             chooses="trial",
-            role=role,
-            any_epoch=epoch == "best",
+            role=_role,
+            any_epoch=_epoch == "best",
         )
-        for labels, role in _LABELS
-        for epoch in ("last", "best")
-    ),
-    SelectionRule(
-        name="oracle on test (an upper bound, never a result)",
-        description="the trial and epoch that are best on the test set itself",
-        chooses="trial",
-        any_epoch=True,
-    ),
-):
-    SELECTION_RULES.add(_rule)
+SELECTION_RULES.add(
+    name="oracle on test (an upper bound, never a result)",
+    description="the trial and epoch that are best on the test set itself",
+    chooses="trial",
+    any_epoch=True,
+)
 
 
 def epoch_rules() -> dict[str, SelectionRule]:

@@ -168,17 +168,15 @@ class DesignKind(Kind):
     subsets: Callable[[Sequence[str], int], list[tuple[str, ...]]]
 
 
-LOSSES: Registry[LossKind] = Registry("loss", "dynaloss.learning.losses")
-SAMPLERS: Registry[SamplerKind] = Registry("metadata sampler", "dynaloss.learning.meta.samplers")
-MODELS: Registry[ModelKind] = Registry("model", "dynaloss.learning.models.catalogue")
-NOISES: Registry[NoiseKind] = Registry("label noise", "dynaloss.data.bias.noise")
-IMBALANCES: Registry[ImbalanceKind] = Registry("imbalance", "dynaloss.data.bias.imbalance")
-SOURCES: Registry[SourceKind] = Registry("data source", "dynaloss.data.sources.kinds")
-AUGMENTATIONS: Registry[AugmentationKind] = Registry(
-    "augmentation", "dynaloss.data.views.policies"
+LOSSES = Registry("loss", "dynaloss.learning.losses", LossKind)
+SAMPLERS = Registry("metadata sampler", "dynaloss.learning.meta.samplers", SamplerKind)
+MODELS = Registry("model", "dynaloss.learning.models.catalogue", ModelKind)
+NOISES = Registry("label noise", "dynaloss.data.bias.noise", NoiseKind)
+IMBALANCES = Registry("imbalance", "dynaloss.data.bias.imbalance", ImbalanceKind)
+SOURCES = Registry("data source", "dynaloss.data.sources.kinds", SourceKind)
+AUGMENTATIONS = Registry("augmentation", "dynaloss.data.views.policies", AugmentationKind)
+OPTUNA_SAMPLERS = Registry(
+    "Optuna sampler", "dynaloss.execution.search.optuna_samplers", OptunaSamplerKind
 )
-OPTUNA_SAMPLERS: Registry[OptunaSamplerKind] = Registry(
-    "Optuna sampler", "dynaloss.execution.search.optuna_samplers"
-)
-PRUNERS: Registry[PrunerKind] = Registry("pruner", "dynaloss.execution.search.pruning")
-DESIGNS: Registry[DesignKind] = Registry("design", "dynaloss.studies.designs")
+PRUNERS = Registry("pruner", "dynaloss.execution.search.pruning", PrunerKind)
+DESIGNS = Registry("design", "dynaloss.studies.designs", DesignKind)

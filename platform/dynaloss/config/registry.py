@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from pydantic import GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
@@ -44,11 +44,12 @@ class SettingsKind(Kind):
     settings: type[Settings]
 
 
+_Fields = ParamSpec("_Fields")
 _Kind = TypeVar("_Kind", bound=Kind)
 _SettingsKind = TypeVar("_SettingsKind", bound=SettingsKind)
 
 
-class Registry(Mapping[str, _Kind]):
+class Registry(Mapping[str, _Kind], Generic[_Fields, _Kind]):
     """The kinds of one family: sorted by name, or in their order where one module holds them all.
 
     At the first look the family's home is imported, and with it every module in it whose name has
@@ -58,21 +59,24 @@ class Registry(Mapping[str, _Kind]):
     Args:
         family: What a kind of the family is called, such as `loss`.
         home: Dotted name of the package or module that holds the kinds.
+        kind: Class of the kinds.
     """
 
-    def __init__(self, family: str, home: str) -> None:
+    def __init__(self, family: str, home: str, kind: Callable[_Fields, _Kind]) -> None:
         self.family = family
+        self._kind = kind
         self.home = home
         self._kinds: dict[str, _Kind] = {}
         self._is_loaded = False
         self._lock = RLock()
 
-    def add(self, kind: _Kind) -> None:
-        """Registers a kind.
+    def add(self, *args: _Fields.args, **kwargs: _Fields.kwargs) -> None:
+        """Registers the kind of these fields.
 
         Raises:
             ValueError: If the name is taken.
         """
+        kind = self._kind(*args, **kwargs)
         if kind.name in self._kinds:
             raise ValueError(f"`name` must be new in the family {self.family}: '{kind.name}'.")
         self._kinds[kind.name] = kind
@@ -110,7 +114,7 @@ class OneOf(Generic[_SettingsKind]):
         default: Name of the kind where the tag is not given.
     """
 
-    registry: Registry[_SettingsKind]
+    registry: Registry[..., _SettingsKind]
     tag: str
     default: str
 

@@ -24,7 +24,7 @@ class ComponentKind(Kind):
     off: Overrides
 
 
-COMPONENTS: Registry[ComponentKind] = Registry("component", "dynaloss.studies.components")
+COMPONENTS = Registry("component", "dynaloss.studies.components", ComponentKind)
 
 
 _BUILT_IN: tuple[tuple[str, str, Scalar, Scalar, str], ...] = (
@@ -50,8 +50,4 @@ _BUILT_IN: tuple[tuple[str, str, Scalar, Scalar, str], ...] = (
 )  # fmt: skip
 
 for _name, _key, _on, _off, _text in _BUILT_IN:
-    COMPONENTS.add(
-        ComponentKind(
-            name=_name, description=_text, source=_PAPER, on={_key: _on}, off={_key: _off}
-        )
-    )
+    COMPONENTS.add(name=_name, description=_text, source=_PAPER, on={_key: _on}, off={_key: _off})

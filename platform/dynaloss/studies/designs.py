@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from dynaloss.config.families import DESIGNS, DesignKind
+from dynaloss.config.families import DESIGNS
 
 _Subset = tuple[str, ...]
 _Word = frozenset[str]
@@ -135,17 +135,12 @@ def _fractional(components: Sequence[str], resolution: int) -> list[_Subset]:
     return fraction_of(components, resolution).subsets()
 
 
-for _kind in (
-    DesignKind(name="factorial", description="every combination", subsets=_factorial),
-    DesignKind(
-        name="leave_one_out", description="all, and all but each one", subsets=_leave_one_out
-    ),
-    DesignKind(name="only_one", description="none, and each one alone", subsets=_only_one),
-    DesignKind(
-        name="fractional",
-        description="the smallest regular fraction of the factorial that has the resolution",
-        source="Box, Hunter, The 2^(k-p) Fractional Factorial Designs, Technometrics 3(3), 1961",
-        subsets=_fractional,
-    ),
-):
-    DESIGNS.add(_kind)
+DESIGNS.add(name="factorial", description="every combination", subsets=_factorial)
+DESIGNS.add(name="leave_one_out", description="all, and all but each one", subsets=_leave_one_out)
+DESIGNS.add(name="only_one", description="none, and each one alone", subsets=_only_one)
+DESIGNS.add(
+    name="fractional",
+    description="the smallest regular fraction of the factorial that has the resolution",
+    source="Box, Hunter, The 2^(k-p) Fractional Factorial Designs, Technometrics 3(3), 1961",
+    subsets=_fractional,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynaloss.config.families import IMBALANCES, ImbalanceKind
+from dynaloss.config.families import IMBALANCES
 from dynaloss.data.arrays import Ints
 
 
@@ -51,23 +51,20 @@ def take_per_class(labels: Ints, counts: Ints, rng: np.random.Generator) -> Ints
     return np.sort(grouped[positions < np.repeat(counts, sizes)])
 
 
-for _kind in (
-    ImbalanceKind(
-        name="exponential",
-        description="class sizes fall evenly on a log scale",
-        source="Cui et al., CVPR 2019",
-        class_sizes=long_tail_counts,
-    ),
-    ImbalanceKind(
-        name="step",
-        description="the later half of the classes is small",
-        source="Buda et al., Neural Networks 106, 2018",
-        class_sizes=step_counts,
-    ),
-    ImbalanceKind(
-        name="none",
-        description="equal class sizes, whatever the factor",
-        class_sizes=lambda n_max, num_classes, _: np.full(num_classes, n_max, dtype=np.int64),
-    ),
-):
-    IMBALANCES.add(_kind)
+IMBALANCES.add(
+    name="exponential",
+    description="class sizes fall evenly on a log scale",
+    source="Cui et al., CVPR 2019",
+    class_sizes=long_tail_counts,
+)
+IMBALANCES.add(
+    name="step",
+    description="the later half of the classes is small",
+    source="Buda et al., Neural Networks 106, 2018",
+    class_sizes=step_counts,
+)
+IMBALANCES.add(
+    name="none",
+    description="equal class sizes, whatever the factor",
+    class_sizes=lambda n_max, num_classes, _: np.full(num_classes, n_max, dtype=np.int64),
+)

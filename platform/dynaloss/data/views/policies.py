@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from dynaloss.config.families import AUGMENTATIONS, AugmentationKind
+from dynaloss.config.families import AUGMENTATIONS
 from dynaloss.data.views.operations import OPERATIONS, apply_operations
 from dynaloss.lazy import torch
 
@@ -151,31 +151,28 @@ def magnitude_table(ranges: _Ranges, height: int, width: int) -> Tensor:
     return torch.stack([rows.get(name, zeros) for name in OPERATIONS]).double()
 
 
-for _kind in (
-    AugmentationKind(name="none", description="no operation", steps=lambda *_: iter(())),
-    AugmentationKind(
-        name="autoaugment",
-        description="one of 25 pairs of operations per image, found on CIFAR-10",
-        source="AutoAugment, arXiv 1805.09501",
-        steps=lambda images, generator: _auto(images, generator, _CIFAR10),
-    ),
-    AugmentationKind(
-        name="autoaugment_imagenet",
-        description="one of 25 pairs of operations per image, found on ImageNet",
-        source="AutoAugment, arXiv 1805.09501",
-        steps=lambda images, generator: _auto(images, generator, _IMAGENET),
-    ),
-    AugmentationKind(
-        name="randaugment",
-        description="2 operations per image at magnitude 9 of 30",
-        source="RandAugment, arXiv 1909.13719",
-        steps=_rand,
-    ),
-    AugmentationKind(
-        name="trivialaugment",
-        description="1 operation per image at any magnitude of the wide space",
-        source="TrivialAugment, ICCV 2021",
-        steps=_trivial,
-    ),
-):
-    AUGMENTATIONS.add(_kind)
+AUGMENTATIONS.add(name="none", description="no operation", steps=lambda *_: iter(()))
+AUGMENTATIONS.add(
+    name="autoaugment",
+    description="one of 25 pairs of operations per image, found on CIFAR-10",
+    source="AutoAugment, arXiv 1805.09501",
+    steps=lambda images, generator: _auto(images, generator, _CIFAR10),
+)
+AUGMENTATIONS.add(
+    name="autoaugment_imagenet",
+    description="one of 25 pairs of operations per image, found on ImageNet",
+    source="AutoAugment, arXiv 1805.09501",
+    steps=lambda images, generator: _auto(images, generator, _IMAGENET),
+)
+AUGMENTATIONS.add(
+    name="randaugment",
+    description="2 operations per image at magnitude 9 of 30",
+    source="RandAugment, arXiv 1909.13719",
+    steps=_rand,
+)
+AUGMENTATIONS.add(
+    name="trivialaugment",
+    description="1 operation per image at any magnitude of the wide space",
+    source="TrivialAugment, ICCV 2021",
+    steps=_trivial,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynaloss.config.families import OPTUNA_SAMPLERS, OptunaSamplerKind
+from dynaloss.config.families import OPTUNA_SAMPLERS
 from dynaloss.config.search import SearchConfig
 
 if TYPE_CHECKING:
@@ -54,43 +54,40 @@ def _nsgaii(search: SearchConfig, *, seed: int, group_seed: int, parallel: bool)
     return NSGAIISampler(seed=seed, population_size=max(2, search.startup_trials))
 
 
-for _kind in (
-    OptunaSamplerKind(
-        name="tpe",
-        description="learns which regions do well",
-        source="Bergstra et al., NeurIPS 2011",
-        build=_tpe,
-    ),
-    OptunaSamplerKind(name="random", description="draws at random", build=_random),
-    OptunaSamplerKind(name="qmc", description="spreads evenly over the space", build=_qmc),
-    OptunaSamplerKind(
-        name="cmaes",
-        description="evolution strategy, for numbers only",
-        source="Hansen and Ostermeier, Evolutionary Computation 2001",
-        build=_cmaes,
-        is_multi_objective=False,
-        takes_any_space=False,
-        least_parameters=2,
-    ),
-    OptunaSamplerKind(
-        name="gp",
-        description="Gaussian process",
-        build=_gp,
-        needs_complete=True,
-        is_multi_objective=False,
-    ),
-    OptunaSamplerKind(
-        name="nsgaii",
-        description="genetic algorithm, for several objectives",
-        source="Deb et al., IEEE TEC 2002",
-        build=_nsgaii,
-    ),
-    # Optuna's own grid knows no conditional parameters: the points are put in its queue.
-    OptunaSamplerKind(
-        name="grid",
-        description="every combination, once",
-        build=_random,
-        enumerates=True,
-    ),
-):
-    OPTUNA_SAMPLERS.add(_kind)
+OPTUNA_SAMPLERS.add(
+    name="tpe",
+    description="learns which regions do well",
+    source="Bergstra et al., NeurIPS 2011",
+    build=_tpe,
+)
+OPTUNA_SAMPLERS.add(name="random", description="draws at random", build=_random)
+OPTUNA_SAMPLERS.add(name="qmc", description="spreads evenly over the space", build=_qmc)
+OPTUNA_SAMPLERS.add(
+    name="cmaes",
+    description="evolution strategy, for numbers only",
+    source="Hansen and Ostermeier, Evolutionary Computation 2001",
+    build=_cmaes,
+    is_multi_objective=False,
+    takes_any_space=False,
+    least_parameters=2,
+)
+OPTUNA_SAMPLERS.add(
+    name="gp",
+    description="Gaussian process",
+    build=_gp,
+    needs_complete=True,
+    is_multi_objective=False,
+)
+OPTUNA_SAMPLERS.add(
+    name="nsgaii",
+    description="genetic algorithm, for several objectives",
+    source="Deb et al., IEEE TEC 2002",
+    build=_nsgaii,
+)
+# Optuna's own grid knows no conditional parameters: the points are put in its queue.
+OPTUNA_SAMPLERS.add(
+    name="grid",
+    description="every combination, once",
+    build=_random,
+    enumerates=True,
+)

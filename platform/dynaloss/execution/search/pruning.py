@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
-from dynaloss.config.families import PRUNERS, PrunerKind
+from dynaloss.config.families import PRUNERS
 from dynaloss.config.search import SchedulerConfig
 from dynaloss.studies.search.rungs import bracket_of, rungs
 
@@ -216,35 +216,32 @@ def _halving_rungs(config: SchedulerConfig, epochs: int) -> list[int]:
     return rungs(config.grace_epochs, config.reduction_factor, epochs, config.rungs)
 
 
-for _kind in (
-    PrunerKind(
-        name="asha",
-        description="at each rung only the best share continues",
-        source="Li et al., MLSys 2020",
-        build=lambda c: _Halving(c.grace_epochs, c.reduction_factor, c.rungs),
-        rungs=_halving_rungs,
-    ),
-    PrunerKind(
-        name="median",
-        description="stops trials below the median of the others",
-        source="Golovin et al., KDD 2017",
-        build=lambda c: _Median(c.grace_epochs),
-        rungs=lambda c, epochs: list(range(c.grace_epochs, epochs)),
-    ),
-    PrunerKind(
-        name="hyperband",
-        description="asha with several grace periods",
-        source="Li et al., JMLR 2018",
-        build=lambda c: _Halving(c.grace_epochs, c.reduction_factor, c.rungs, bracketed=True),
-        rungs=_halving_rungs,
-        has_brackets=True,
-    ),
-    PrunerKind(
-        name="none",
-        description="stops nothing",
-        build=lambda c: _Never(),
-        rungs=lambda c, epochs: [],
-        has_rungs=False,
-    ),
-):
-    PRUNERS.add(_kind)
+PRUNERS.add(
+    name="asha",
+    description="at each rung only the best share continues",
+    source="Li et al., MLSys 2020",
+    build=lambda c: _Halving(c.grace_epochs, c.reduction_factor, c.rungs),
+    rungs=_halving_rungs,
+)
+PRUNERS.add(
+    name="median",
+    description="stops trials below the median of the others",
+    source="Golovin et al., KDD 2017",
+    build=lambda c: _Median(c.grace_epochs),
+    rungs=lambda c, epochs: list(range(c.grace_epochs, epochs)),
+)
+PRUNERS.add(
+    name="hyperband",
+    description="asha with several grace periods",
+    source="Li et al., JMLR 2018",
+    build=lambda c: _Halving(c.grace_epochs, c.reduction_factor, c.rungs, bracketed=True),
+    rungs=_halving_rungs,
+    has_brackets=True,
+)
+PRUNERS.add(
+    name="none",
+    description="stops nothing",
+    build=lambda c: _Never(),
+    rungs=lambda c, epochs: [],
+    has_rungs=False,
+)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.families import LOSSES
 from dynaloss.config.trial import LossConfig
 from dynaloss.lazy import F, Tensor
 from dynaloss.learning.losses._interfaces import TrainingFacts, TrainingLoss
@@ -43,12 +43,10 @@ class BalancedSoftmax(TrainingLoss[BalancedSoftmaxConfig]):
 
 
 LOSSES.add(
-    LossKind(
-        name="balanced_softmax",
-        description="softmax that counts each class by its training samples",
-        source="Ren, Yu, Sheng, Ma, Zhao, Yi, Li, Balanced Meta-Softmax for Long-Tailed Visual "
-        "Recognition, NeurIPS 2020",
-        settings=BalancedSoftmaxConfig,
-        build=BalancedSoftmax,
-    )
+    name="balanced_softmax",
+    description="softmax that counts each class by its training samples",
+    source="Ren, Yu, Sheng, Ma, Zhao, Yi, Li, Balanced Meta-Softmax for Long-Tailed Visual "
+    "Recognition, NeurIPS 2020",
+    settings=BalancedSoftmaxConfig,
+    build=BalancedSoftmax,
 )

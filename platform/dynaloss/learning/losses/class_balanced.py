@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.families import LOSSES
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig
 from dynaloss.lazy import Tensor
@@ -52,12 +52,10 @@ class ClassBalancedLoss(TrainingLoss[ClassBalancedConfig]):
 
 
 LOSSES.add(
-    LossKind(
-        name="class_balanced",
-        description="classes weighted by their inverse effective number of samples",
-        source="Cui, Jia, Lin, Song, Belongie, Class-Balanced Loss Based on Effective Number of "
-        "Samples, CVPR 2019",
-        settings=ClassBalancedConfig,
-        build=ClassBalancedLoss,
-    )
+    name="class_balanced",
+    description="classes weighted by their inverse effective number of samples",
+    source="Cui, Jia, Lin, Song, Belongie, Class-Balanced Loss Based on Effective Number of "
+    "Samples, CVPR 2019",
+    settings=ClassBalancedConfig,
+    build=ClassBalancedLoss,
 )

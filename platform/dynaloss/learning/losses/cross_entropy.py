@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.families import LOSSES
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig
 from dynaloss.lazy import F, Tensor
@@ -44,12 +44,10 @@ class CrossEntropy(TrainingLoss[CrossEntropyConfig]):
 
 
 LOSSES.add(
-    LossKind(
-        name="cross_entropy",
-        description="cross-entropy on the observed labels, with label smoothing",
-        source="Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception Architecture "
-        "for Computer Vision, CVPR 2016",
-        settings=CrossEntropyConfig,
-        build=CrossEntropy,
-    )
+    name="cross_entropy",
+    description="cross-entropy on the observed labels, with label smoothing",
+    source="Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception Architecture "
+    "for Computer Vision, CVPR 2016",
+    settings=CrossEntropyConfig,
+    build=CrossEntropy,
 )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.families import LOSSES
 from dynaloss.config.settings import Settings
 from dynaloss.config.trial import LossConfig, ScheduleConfig
 from dynaloss.lazy import Late
@@ -111,12 +111,10 @@ class DynamicLossConfig(LossConfig):
 
 
 LOSSES.add(
-    LossKind(
-        name="dynamic",
-        description="the loss with parameters of its own, meta-learned beside the classifier",
-        source="Jiang, Li, Zhang, Wang, Xu, Dynamic Loss For Robust Learning, IEEE TPAMI 45(12), "
-        "2023, arXiv 2211.12506 v2",
-        settings=DynamicLossConfig,
-        build=Late("dynaloss.learning.losses._dynamic_loss", "DynamicLoss"),
-    )
+    name="dynamic",
+    description="the loss with parameters of its own, meta-learned beside the classifier",
+    source="Jiang, Li, Zhang, Wang, Xu, Dynamic Loss For Robust Learning, IEEE TPAMI 45(12), "
+    "2023, arXiv 2211.12506 v2",
+    settings=DynamicLossConfig,
+    build=Late("dynaloss.learning.losses._dynamic_loss", "DynamicLoss"),
 )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.families import LOSSES
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig
 from dynaloss.lazy import F, Tensor, torch
@@ -58,12 +58,10 @@ class EarlyLearningRegularisation(TrainingLoss[ELRConfig]):
 
 
 LOSSES.add(
-    LossKind(
-        name="elr",
-        description="cross-entropy plus a pull towards the classifier's earlier predictions",
-        source="Liu, Niles-Weed, Razavian, Fernandez-Granda, Early-Learning Regularization "
-        "Prevents Memorization of Noisy Labels, NeurIPS 2020",
-        settings=ELRConfig,
-        build=EarlyLearningRegularisation,
-    )
+    name="elr",
+    description="cross-entropy plus a pull towards the classifier's earlier predictions",
+    source="Liu, Niles-Weed, Razavian, Fernandez-Granda, Early-Learning Regularization "
+    "Prevents Memorization of Noisy Labels, NeurIPS 2020",
+    settings=ELRConfig,
+    build=EarlyLearningRegularisation,
 )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.families import LOSSES
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig
 from dynaloss.lazy import F, Tensor, torch
@@ -47,12 +47,9 @@ def focal_losses(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
 
 
 LOSSES.add(
-    LossKind(
-        name="focal",
-        description="cross-entropy with less weight on samples that are classified well",
-        source="Lin, Goyal, Girshick, He, Dollar, Focal Loss for Dense Object Detection, "
-        "ICCV 2017",
-        settings=FocalConfig,
-        build=FocalLoss,
-    )
+    name="focal",
+    description="cross-entropy with less weight on samples that are classified well",
+    source="Lin, Goyal, Girshick, He, Dollar, Focal Loss for Dense Object Detection, ICCV 2017",
+    settings=FocalConfig,
+    build=FocalLoss,
 )

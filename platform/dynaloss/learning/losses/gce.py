@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.families import LOSSES
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig
 from dynaloss.lazy import F, Tensor, torch
@@ -38,12 +38,10 @@ class GeneralisedCrossEntropy(TrainingLoss[GCEConfig]):
 
 
 LOSSES.add(
-    LossKind(
-        name="gce",
-        description="generalised cross-entropy, between cross-entropy and absolute error",
-        source="Zhang, Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks "
-        "with Noisy Labels, NeurIPS 2018",
-        settings=GCEConfig,
-        build=GeneralisedCrossEntropy,
-    )
+    name="gce",
+    description="generalised cross-entropy, between cross-entropy and absolute error",
+    source="Zhang, Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks "
+    "with Noisy Labels, NeurIPS 2018",
+    settings=GCEConfig,
+    build=GeneralisedCrossEntropy,
 )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.families import LOSSES
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig, ScheduleConfig
 from dynaloss.lazy import F, Tensor
@@ -89,12 +89,10 @@ class LabelDistributionAwareMargin(TrainingLoss[LDAMConfig]):
 
 
 LOSSES.add(
-    LossKind(
-        name="ldam",
-        description="larger margins for rarer classes, with deferred re-weighting",
-        source="Cao, Wei, Gaidon, Arechiga, Ma, Learning Imbalanced Datasets with "
-        "Label-Distribution-Aware Margin Loss, NeurIPS 2019",
-        settings=LDAMConfig,
-        build=LabelDistributionAwareMargin,
-    )
+    name="ldam",
+    description="larger margins for rarer classes, with deferred re-weighting",
+    source="Cao, Wei, Gaidon, Arechiga, Ma, Learning Imbalanced Datasets with "
+    "Label-Distribution-Aware Margin Loss, NeurIPS 2019",
+    settings=LDAMConfig,
+    build=LabelDistributionAwareMargin,
 )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.families import LOSSES
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig
 from dynaloss.lazy import F, Tensor, torch
@@ -53,12 +53,10 @@ def log_frequencies(class_counts: Tensor, tau: float) -> Tensor:
 
 
 LOSSES.add(
-    LossKind(
-        name="logit_adjustment",
-        description="cross-entropy of logits shifted by the log frequency of each class",
-        source="Menon, Jayasumana, Rawat, Jain, Veit, Kumar, Long-Tail Learning via Logit "
-        "Adjustment, ICLR 2021",
-        settings=LogitAdjustmentConfig,
-        build=LogitAdjustment,
-    )
+    name="logit_adjustment",
+    description="cross-entropy of logits shifted by the log frequency of each class",
+    source="Menon, Jayasumana, Rawat, Jain, Veit, Kumar, Long-Tail Learning via Logit "
+    "Adjustment, ICLR 2021",
+    settings=LogitAdjustmentConfig,
+    build=LogitAdjustment,
 )

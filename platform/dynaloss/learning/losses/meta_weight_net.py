@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.families import LOSSES
 from dynaloss.config.trial import LossConfig
 from dynaloss.lazy import Late
 
@@ -28,12 +28,10 @@ class MetaWeightNetConfig(LossConfig):
 
 
 LOSSES.add(
-    LossKind(
-        name="meta_weight_net",
-        description="a learned weight per sample as a function of its loss",
-        source="Shu, Xie, Yi, Zhao, Zhou, Xu, Meng, Meta-Weight-Net: Learning an Explicit Mapping "
-        "For Sample Weighting, NeurIPS 2019",
-        settings=MetaWeightNetConfig,
-        build=Late("dynaloss.learning.losses._weight_net", "MetaWeightNet"),
-    )
+    name="meta_weight_net",
+    description="a learned weight per sample as a function of its loss",
+    source="Shu, Xie, Yi, Zhao, Zhou, Xu, Meng, Meta-Weight-Net: Learning an Explicit Mapping "
+    "For Sample Weighting, NeurIPS 2019",
+    settings=MetaWeightNetConfig,
+    build=Late("dynaloss.learning.losses._weight_net", "MetaWeightNet"),
 )

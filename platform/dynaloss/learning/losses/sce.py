@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dynaloss.config.families import LOSSES, LossKind
+from dynaloss.config.families import LOSSES
 from dynaloss.config.settings import Real
 from dynaloss.config.trial import LossConfig
 from dynaloss.lazy import F, Tensor, torch
@@ -40,12 +40,10 @@ class SymmetricCrossEntropy(TrainingLoss[SCEConfig]):
 
 
 LOSSES.add(
-    LossKind(
-        name="sce",
-        description="symmetric cross-entropy: cross-entropy plus its reverse",
-        source="Wang, Ma, Chen, Luo, Yi, Bailey, Symmetric Cross Entropy for Robust Learning with "
-        "Noisy Labels, ICCV 2019",
-        settings=SCEConfig,
-        build=SymmetricCrossEntropy,
-    )
+    name="sce",
+    description="symmetric cross-entropy: cross-entropy plus its reverse",
+    source="Wang, Ma, Chen, Luo, Yi, Bailey, Symmetric Cross Entropy for Robust Learning with "
+    "Noisy Labels, ICCV 2019",
+    settings=SCEConfig,
+    build=SymmetricCrossEntropy,
 )

@@ -4,47 +4,44 @@ from __future__ import annotations
 
 from functools import partial
 
-from dynaloss.config.families import MODELS, ModelKind
+from dynaloss.config.families import MODELS
 from dynaloss.lazy import Late
 
 _HOME = "dynaloss.learning.models"
 _cifar_resnet = partial(Late, f"{_HOME}.resnet", "CifarResNet")
 _RESNET = "He, Zhang, Ren, Sun, Deep Residual Learning for Image Recognition, CVPR 2016"
 
-for _kind in (
-    ModelKind(
-        name="mlp",
-        description="two hidden layers on the flattened image",
-        build=Late(f"{_HOME}.small", "MLP"),
-    ),
-    ModelKind(
-        name="small_cnn",
-        description="a few convolutions, for small images",
-        build=Late(f"{_HOME}.small", "SmallCNN"),
-    ),
-    ModelKind(
-        name="resnet8",
-        description="the paper's network for CIFAR with 8 layers, for trials on a CPU",
-        source=_RESNET,
-        build=_cifar_resnet(depth=8),
-    ),
-    ModelKind(
-        name="resnet20",
-        description="the paper's network for CIFAR with 20 layers",
-        source=_RESNET,
-        build=_cifar_resnet(depth=20),
-    ),
-    ModelKind(
-        name="resnet32",
-        description="the paper's network for CIFAR, with option-A shortcuts",
-        source=_RESNET,
-        build=_cifar_resnet(depth=32),
-    ),
-    ModelKind(
-        name="preact_resnet18",
-        description="pre-activation ResNet-18 for small images, 11.2 million weights",
-        source="He, Zhang, Ren, Sun, Identity Mappings in Deep Residual Networks, ECCV 2016",
-        build=Late(f"{_HOME}.preact", "PreActResNet18"),
-    ),
-):
-    MODELS.add(_kind)
+MODELS.add(
+    name="mlp",
+    description="two hidden layers on the flattened image",
+    build=Late(f"{_HOME}.small", "MLP"),
+)
+MODELS.add(
+    name="small_cnn",
+    description="a few convolutions, for small images",
+    build=Late(f"{_HOME}.small", "SmallCNN"),
+)
+MODELS.add(
+    name="resnet8",
+    description="the paper's network for CIFAR with 8 layers, for trials on a CPU",
+    source=_RESNET,
+    build=_cifar_resnet(depth=8),
+)
+MODELS.add(
+    name="resnet20",
+    description="the paper's network for CIFAR with 20 layers",
+    source=_RESNET,
+    build=_cifar_resnet(depth=20),
+)
+MODELS.add(
+    name="resnet32",
+    description="the paper's network for CIFAR, with option-A shortcuts",
+    source=_RESNET,
+    build=_cifar_resnet(depth=32),
+)
+MODELS.add(
+    name="preact_resnet18",
+    description="pre-activation ResNet-18 for small images, 11.2 million weights",
+    source="He, Zhang, Ren, Sun, Identity Mappings in Deep Residual Networks, ECCV 2016",
+    build=Late(f"{_HOME}.preact", "PreActResNet18"),
+)

@@ -222,7 +222,7 @@ def _parameters(values: Mapping[str, Any]) -> dict[str, ParameterConfig]:
     return found
 
 
-def _kind(registry: Registry[_Kind], name: object) -> _Kind | None:
+def _kind(registry: Registry[..., _Kind], name: object) -> _Kind | None:
     return registry.get(name) if isinstance(name, str) else None
 
 

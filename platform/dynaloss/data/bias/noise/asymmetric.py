@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dynaloss.config.data import NoiseConfig
-from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.config.families import NOISES
 from dynaloss.data.arrays import Floats, Ints
 from dynaloss.data.bias.transitions import draw_observed_labels
 from dynaloss.data.sources.source import Source
@@ -111,13 +111,11 @@ def _class_map_of(noise: NoiseConfig, source: Source) -> Ints:
 
 
 NOISES.add(
-    NoiseKind(
-        name="asymmetric",
-        description="a noisy label is that of one similar class",
-        source="Patrini et al., CVPR 2017",
-        settings=NoiseConfig,
-        observe=_observe,
-        uses=("rate", "map"),
-        check=_class_map_of,
-    )
+    name="asymmetric",
+    description="a noisy label is that of one similar class",
+    source="Patrini et al., CVPR 2017",
+    settings=NoiseConfig,
+    observe=_observe,
+    uses=("rate", "map"),
+    check=_class_map_of,
 )

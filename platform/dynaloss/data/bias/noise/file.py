@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dynaloss.config.data import NoiseConfig
-from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.config.families import NOISES
 from dynaloss.data.arrays import Ints
 from dynaloss.data.sources.source import Source
 from dynaloss.errors import InputError
@@ -161,12 +161,10 @@ def _labels_of(noise: NoiseConfig, source: Source) -> Ints:
 
 
 NOISES.add(
-    NoiseKind(
-        name="file",
-        description="labels from the file data.noise.path, whatever the rate",
-        settings=NoiseConfig,
-        observe=_observe,
-        uses=("path", "key"),
-        check=_labels_of,
-    )
+    name="file",
+    description="labels from the file data.noise.path, whatever the rate",
+    settings=NoiseConfig,
+    observe=_observe,
+    uses=("path", "key"),
+    check=_labels_of,
 )

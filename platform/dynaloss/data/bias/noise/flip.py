@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynaloss.config.data import NoiseConfig
-from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.config.families import NOISES
 from dynaloss.data.arrays import Ints
 from dynaloss.data.bias.transitions import draw_observed_labels
 from dynaloss.data.sources.source import Source
@@ -37,11 +37,9 @@ def _observe(noise: NoiseConfig, source: Source, rows: Ints, rng: np.random.Gene
 
 
 NOISES.add(
-    NoiseKind(
-        name="flip",
-        description="exactly this share of the labels changes, by frequency of the other classes",
-        source="RoLT, arXiv 2108.11569",
-        settings=NoiseConfig,
-        observe=_observe,
-    )
+    name="flip",
+    description="exactly this share of the labels changes, by frequency of the other classes",
+    source="RoLT, arXiv 2108.11569",
+    settings=NoiseConfig,
+    observe=_observe,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynaloss.config.data import NoiseConfig
-from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.config.families import NOISES
 from dynaloss.data.arrays import Bytes, Floats, Ints
 from dynaloss.data.sources.image_files import ImageFiles
 from dynaloss.data.sources.source import Source
@@ -74,13 +74,11 @@ def _images(_: NoiseConfig, source: Source) -> Bytes:
 
 
 NOISES.add(
-    NoiseKind(
-        name="instance",
-        description="flip rate and noisy label depend on the image",
-        source="Xia et al., NeurIPS 2020",
-        settings=NoiseConfig,
-        observe=_observe,
-        check=_images,
-        is_costly=True,
-    )
+    name="instance",
+    description="flip rate and noisy label depend on the image",
+    source="Xia et al., NeurIPS 2020",
+    settings=NoiseConfig,
+    observe=_observe,
+    check=_images,
+    is_costly=True,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynaloss.config.data import NoiseConfig
-from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.config.families import NOISES
 from dynaloss.data.arrays import Ints
 from dynaloss.data.sources.source import Source
 
@@ -15,11 +15,9 @@ def _observe(_: NoiseConfig, source: Source, rows: Ints, __: np.random.Generator
 
 
 NOISES.add(
-    NoiseKind(
-        name="none",
-        description="labels stay as they are, whatever the rate",
-        settings=NoiseConfig,
-        observe=_observe,
-        uses=(),
-    )
+    name="none",
+    description="labels stay as they are, whatever the rate",
+    settings=NoiseConfig,
+    observe=_observe,
+    uses=(),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynaloss.config.data import NoiseConfig
-from dynaloss.config.families import NOISES, NoiseKind
+from dynaloss.config.families import NOISES
 from dynaloss.data.arrays import Floats, Ints
 from dynaloss.data.bias.transitions import draw_observed_labels
 from dynaloss.data.sources.source import Source
@@ -23,10 +23,8 @@ def _observe(noise: NoiseConfig, source: Source, rows: Ints, rng: np.random.Gene
 
 
 NOISES.add(
-    NoiseKind(
-        name="uniform",
-        description="a noisy label is drawn from all classes alike, and may be the true one",
-        settings=NoiseConfig,
-        observe=_observe,
-    )
+    name="uniform",
+    description="a noisy label is drawn from all classes alike, and may be the true one",
+    settings=NoiseConfig,
+    observe=_observe,
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynaloss.config.data import SourceSettings
-from dynaloss.config.families import SOURCES, SourceKind
+from dynaloss.config.families import SOURCES
 from dynaloss.data.digests import file_digest, values_digest
 from dynaloss.data.sources.source import DataNotFound, ImageArrays, Source, data_folder, existing
 from dynaloss.errors import InputError
@@ -129,11 +129,9 @@ def _arrays(dataset: Any, num_classes: int | None) -> ImageArrays:  # noqa: ANN4
 
 for _name, _layout in _LAYOUTS.items():
     SOURCES.add(
-        SourceKind(
-            name=_name,
-            description=f"{_layout.title} as torchvision keeps it; data.download: true fetches it",
-            load=_load,
-            digest=_digest,
-            ignores=("train", "test", "image_size"),
-        )
+        name=_name,
+        description=f"{_layout.title} as torchvision keeps it; data.download: true fetches it",
+        load=_load,
+        digest=_digest,
+        ignores=("train", "test", "image_size"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynaloss.config.data import SourceSettings
-from dynaloss.config.families import SOURCES, SourceKind
+from dynaloss.config.families import SOURCES
 from dynaloss.data.sources.source import ImageArrays, Source
 
 
@@ -27,12 +27,10 @@ def _load(settings: SourceSettings) -> Source:
 
 
 SOURCES.add(
-    SourceKind(
-        name="digits",
-        description="1,797 real 8 x 8 images of ten digits, part of scikit-learn: no download",
-        load=_load,
-        digest=lambda settings: _load(settings).digest,
-        ignores=("train", "test", "image_size", "num_classes"),
-        has_test_split=False,
-    )
+    name="digits",
+    description="1,797 real 8 x 8 images of ten digits, part of scikit-learn: no download",
+    load=_load,
+    digest=lambda settings: _load(settings).digest,
+    ignores=("train", "test", "image_size", "num_classes"),
+    has_test_split=False,
 )

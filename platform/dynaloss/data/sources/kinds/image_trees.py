@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dynaloss.config.data import SourceSettings
-from dynaloss.config.families import SOURCES, SourceKind
+from dynaloss.config.families import SOURCES
 from dynaloss.data.digests import values_digest
 from dynaloss.data.sources.cache import Decoded, cached_decoding
 from dynaloss.data.sources.image_files import RESIDENT_BYTES, ImageFiles
@@ -280,6 +280,4 @@ _LAYOUTS = {
     ),
 }
 for _name, _layout in _LAYOUTS.items():
-    SOURCES.add(
-        SourceKind(name=_name, description=_layout.description, load=_load, digest=_digest)
-    )
+    SOURCES.add(name=_name, description=_layout.description, load=_load, digest=_digest)

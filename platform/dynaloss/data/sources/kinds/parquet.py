@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dynaloss.config.data import SourceSettings
-from dynaloss.config.families import SOURCES, SourceKind
+from dynaloss.config.families import SOURCES
 from dynaloss.data.arrays import Bytes, Ints
 from dynaloss.data.digests import file_digest, values_digest
 from dynaloss.data.sources.cache import Decoded, cached_decoding
@@ -174,10 +174,8 @@ def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> list[str]:
 
 
 SOURCES.add(
-    SourceKind(
-        name="parquet",
-        description="parquet files with images in their rows, as Hugging Face ships data sets",
-        load=_load,
-        digest=_digest,
-    )
+    name="parquet",
+    description="parquet files with images in their rows, as Hugging Face ships data sets",
+    load=_load,
+    digest=_digest,
 )

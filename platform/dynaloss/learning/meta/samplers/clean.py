@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynaloss.config.families import SAMPLERS, SamplerKind
+from dynaloss.config.families import SAMPLERS
 from dynaloss.config.trial import SamplerConfig
 from dynaloss.lazy import Tensor
 from dynaloss.learning.meta.samplers._candidates import Candidates
@@ -15,12 +15,10 @@ def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
 
 
 SAMPLERS.add(
-    SamplerKind(
-        name="clean",
-        description="the set in sampler.path, with true labels that count as clean labels used",
-        settings=SamplerConfig,
-        draw=_draw,
-        uses=("keep_in_train", "path"),
-        has_true_labels=True,
-    )
+    name="clean",
+    description="the set in sampler.path, with true labels that count as clean labels used",
+    settings=SamplerConfig,
+    draw=_draw,
+    uses=("keep_in_train", "path"),
+    has_true_labels=True,
 )

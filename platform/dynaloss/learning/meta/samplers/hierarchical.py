@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynaloss.config.families import SAMPLERS, SamplerKind
+from dynaloss.config.families import SAMPLERS
 from dynaloss.config.trial import SamplerConfig
 from dynaloss.lazy import Tensor
 from dynaloss.learning.meta.samplers._candidates import (
@@ -29,12 +29,10 @@ def hierarchical_sample(settings: SamplerConfig, candidates: Candidates) -> Tens
 
 
 SAMPLERS.add(
-    SamplerKind(
-        name="hierarchical",
-        description="at random per class, then the lowest losses of those",
-        source="Jiang et al., arXiv 2211.12506",
-        settings=SamplerConfig,
-        draw=hierarchical_sample,
-        uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
-    )
+    name="hierarchical",
+    description="at random per class, then the lowest losses of those",
+    source="Jiang et al., arXiv 2211.12506",
+    settings=SamplerConfig,
+    draw=hierarchical_sample,
+    uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynaloss.config.families import SAMPLERS, SamplerKind
+from dynaloss.config.families import SAMPLERS
 from dynaloss.config.trial import SamplerConfig
 from dynaloss.lazy import Tensor
 from dynaloss.learning.meta.samplers._candidates import Candidates, low_loss_sample
@@ -14,11 +14,9 @@ def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
 
 
 SAMPLERS.add(
-    SamplerKind(
-        name="low_loss_only",
-        description="the lowest losses per class",
-        settings=SamplerConfig,
-        draw=_draw,
-        uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
-    )
+    name="low_loss_only",
+    description="the lowest losses per class",
+    settings=SamplerConfig,
+    draw=_draw,
+    uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynaloss.config.families import SAMPLERS, SamplerKind
+from dynaloss.config.families import SAMPLERS
 from dynaloss.config.trial import SamplerConfig
 from dynaloss.lazy import Tensor, torch
 from dynaloss.learning.meta.samplers._candidates import Candidates
@@ -17,11 +17,9 @@ def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
 
 
 SAMPLERS.add(
-    SamplerKind(
-        name="random",
-        description="at random, whatever the class",
-        settings=SamplerConfig,
-        draw=_draw,
-        uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
-    )
+    name="random",
+    description="at random, whatever the class",
+    settings=SamplerConfig,
+    draw=_draw,
+    uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
 )
