@@ -1,4 +1,4 @@
-"""Shared by the tests of the design layer: files from text, and studies from files."""
+"""Fixtures of the study tests: files from text, and studies from files."""
 
 from __future__ import annotations
 

@@ -56,6 +56,6 @@ def test_every_component_switches_an_existing_setting() -> None:
         assert override(trial, component.on) != override(trial, component.off)
 
 
-def test_an_arm_switches_all_components_whatever_the_trial_says() -> None:
+def test_an_arm_overrides_all_components_of_the_trial() -> None:
     arms = design_arms("factorial", ["corrector", "margin"], resolution=4)
     assert arms["margin-only"] == {"loss.corrector.enabled": False, "loss.margin.enabled": True}

@@ -28,7 +28,7 @@ def test_fractions_are_the_smallest_known(k: int, resolution: int, arms: int) ->
 
 
 @pytest.mark.parametrize(("k", "resolution"), [(3, 3), (5, 3), (5, 4), (6, 4), (5, 5), (7, 4)])
-def test_effects_are_apart_as_the_resolution_says(k: int, resolution: int) -> None:
+def test_effects_are_separated_by_the_resolution(k: int, resolution: int) -> None:
     columns = signs(fraction_of("abcdefg"[:k], resolution))
     effects = [(n,) for n in columns]
     pairs = list(combinations(columns, 2))

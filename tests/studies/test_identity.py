@@ -93,7 +93,7 @@ def test_what_affects_the_result_changes_the_key(overrides: dict[str, Any]) -> N
     assert _key_of(overrides) != _key_of({})
 
 
-def test_mixup_changes_the_key_of_a_loss_that_takes_it() -> None:
+def test_mixup_changes_the_key_of_a_loss_with_soft_targets() -> None:
     plain = {"loss.name": "cross_entropy"}
     assert _key_of({**plain, "data.views.mixup": 0.2}) != _key_of(plain)
 

@@ -142,6 +142,6 @@ _plain_values: st.SearchStrategy[Any] = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(values=st.dictionaries(_keys, _plain_values, min_size=1))
-def test_json_is_read_as_what_it_says(write_study: WriteStudy, values: dict[str, Any]) -> None:
+def test_json_is_read_unchanged(write_study: WriteStudy, values: dict[str, Any]) -> None:
     # YAML 1.2 contains JSON, whose writer knows nothing of the reader under test.
     assert read_document(write_study(json.dumps(values))).values == values

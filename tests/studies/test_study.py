@@ -21,7 +21,7 @@ LoadText = Callable[[str], AblationStudy]
 ProblemsOf = Callable[[str], list[str]]
 
 
-def test_the_quickstart_says_what_it_means() -> None:
+def test_the_quickstart_is_read_from_its_file() -> None:
     study = load_study("quickstart")
     assert [c.values["data.imbalance_factor"] for c in conditions_of(study)] == [1, 10]
     assert list(study.arm_overrides()) == ["none", "corrector-only", "margin-only", "full"]
@@ -36,7 +36,7 @@ def test_without_ablation_or_arms_the_trial_is_the_only_arm(load_text: LoadText)
     assert [condition.values for condition in conditions_of(study)] == [{}]
 
 
-def test_written_arms_stand_beside_those_of_a_design(load_text: LoadText) -> None:
+def test_written_arms_follow_those_of_a_design(load_text: LoadText) -> None:
     study = load_text("""
         ablation: {components: [margin]}
         arms: {ce: {loss.name: cross_entropy}}
@@ -44,7 +44,7 @@ def test_written_arms_stand_beside_those_of_a_design(load_text: LoadText) -> Non
     assert list(study.arm_overrides()) == ["none", "full", "ce"]
 
 
-def test_baselines_stand_beside_a_design_with_their_own_defaults(load_text: LoadText) -> None:
+def test_baselines_follow_a_design_with_their_own_defaults(load_text: LoadText) -> None:
     study = load_text("""
         trial: {loss: {name: focal, gamma: 5}}
         ablation: {components: [], baselines: [focal, class_balanced, ldam], baseline: ldam}

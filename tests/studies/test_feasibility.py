@@ -35,7 +35,7 @@ def load_text(write_study: WriteStudy) -> Callable[[str], SearchStudy]:
     return load
 
 
-def test_a_search_says_what_it_means(load_text: Callable[[str], SearchStudy]) -> None:
+def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy]) -> None:
     study = load_text("""
         conditions: {data.noise.rate: [0.2, 0.4], data.imbalance_factor: [1, 10]}
         arms: {full: {}, none: {loss.margin.enabled: false}}
@@ -237,7 +237,7 @@ def test_selection_needs_a_validation_part(load_text: Callable[[str], SearchStud
         load_text("trial: {schedule: {epochs: 10}}")
 
 
-def test_all_problems_are_told_at_once(write_study: WriteStudy) -> None:
+def test_all_problems_are_reported_at_once(write_study: WriteStudy) -> None:
     path = write_study("""
         study: my search
         trial: {data: {validation: {fraction: 0.2}}}
@@ -252,7 +252,7 @@ def test_all_problems_are_told_at_once(write_study: WriteStudy) -> None:
     assert lines == [1, 4, 5, 5, 6, 6]
 
 
-def test_files_are_told_apart(load_text: Callable[[str], SearchStudy]) -> None:
+def test_searches_and_ablations_are_distinguished(load_text: Callable[[str], SearchStudy]) -> None:
     assert isinstance(load_text(""), SearchStudy)
     assert isinstance(load_any("study.yaml"), SearchStudy)
     with pytest.raises(InputError, match="is a search; run it with `dynaloss search`"):

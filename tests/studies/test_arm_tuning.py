@@ -60,7 +60,7 @@ def test_a_frozen_study_ignores_its_search(load_text: LoadText) -> None:
     assert not load_text(PER_ARM.replace("per_arm", "frozen")).is_tuned_per_arm
 
 
-def test_problems_of_the_search_stand_at_their_lines(problems_of: ProblemsOf) -> None:
+def test_problems_of_the_search_are_reported_at_their_lines(problems_of: ProblemsOf) -> None:
     assert problems_of("ablation: {components: [margin], tuning: per_arm}\n") == [
         "1: [ablation.tuning] is 'per_arm', which needs [tuning.space]: the values to choose from"
     ]
