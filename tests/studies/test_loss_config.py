@@ -129,7 +129,7 @@ def test_refused_in_plain_words(values: dict[str, Any], problem: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_mixup_goes_with_the_losses_that_accept_soft_targets(name: str) -> None:
-    accepted = name in ("cross_entropy", "balanced_softmax", "logit_adjustment")
+    accepted = LOSSES[name].settings().accepts_soft_targets
     values = apply_overrides({}, {"loss.name": name, "data.views.mixup": 0.2})
     assert (not problems_of(TrialConfig, values)) is accepted
 
