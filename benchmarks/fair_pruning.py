@@ -3,7 +3,7 @@
     python benchmarks/fair_pruning.py record    # trains every trial to the end, keeps the curves
     python benchmarks/fair_pruning.py           # both of the following
     python benchmarks/fair_pruning.py replay    # the recorded curves in many orders
-    python benchmarks/fair_pruning.py live      # trains anew under each scheduler, with Ray
+    python benchmarks/fair_pruning.py live      # trains under each scheduler, with Ray
 
 Live, `dynaloss search` and Ray's own scheduler train the same configurations of the quickstart's
 kind (three draws of them), with the same budget, two at a time. The replay repeats this in many

@@ -7,7 +7,7 @@ The setting is that of arXiv 2211.12506: ResNet-32, batch 512, 325 epochs of whi
 0.1, Adam 3e-3, AutoAugment and Cutout 16, symmetric noise on an exponential long tail, tested on
 the clean test set. `--data` holds cifar-10-batches-py/ as torchvision unpacks it, or train.parquet
 and test.parquet. A piece ends before `--minutes` are over, at least one epoch later; the same
-command goes on from its checkpoint, bit for bit on a CPU and with `--deterministic` on a GPU.
+command continues from its checkpoint, bit for bit on a CPU and with `--deterministic` on a GPU.
 Needs only torch, torchvision, numpy, scipy and pydantic (and pyarrow for parquet).
 """
 

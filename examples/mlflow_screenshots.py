@@ -2,8 +2,8 @@
 
 python examples/mlflow_screenshots.py [STORAGE] [FOLDER]
 
-Needs Chromium and a study `quickstart` that has run; nothing else is installed. The browser is
-steered over a pipe, so nothing but the interface listens, and that on this machine only.
+Needs Chromium and a finished study `quickstart`. The browser is controlled over a pipe, so only the
+interface listens, on this machine only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SETTLE_SECONDS = 10.0
 
 
 class Page:
-    """A page of a headless Chromium, steered by its DevTools protocol."""
+    """A page of a headless Chromium, controlled by its DevTools protocol."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands = os.fdopen(commands, "wb", buffering=0)
@@ -52,7 +52,7 @@ class Page:
         self._send("Browser.close", {})
 
     def open(self, address: str) -> None:
-        """Goes to an address."""
+        """Opens an address."""
         self._send("Page.navigate", {"url": "about:blank"})
         self._send("Page.navigate", {"url": address})
 
@@ -64,7 +64,7 @@ class Page:
         return answer["result"].get("value")
 
     def wait_for(self, script: str) -> None:
-        """Returns once a JavaScript expression is true; while it fails it is not."""
+        """Waits until a JavaScript expression is true; an error in it counts as false."""
         attempt = f"(() => {{ try {{ return Boolean({script}) }} catch {{ return false }} }})()"
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self.run(attempt):
@@ -73,15 +73,15 @@ class Page:
             time.sleep(0.2)
 
     def text(self) -> str:
-        """What the page says."""
+        """Text of the page."""
         return str(self.run("document.body.innerText"))
 
     def wait_for_text(self, text: str) -> None:
-        """Returns once the page says so."""
+        """Waits for a text on the page."""
         self.wait_for(f"document.body.innerText.includes({json.dumps(text)})")
 
     def click(self, selector: str, text: str = "", *, exact: bool = False) -> None:
-        """Clicks the innermost element that a selector finds and that shows the text."""
+        """Clicks the innermost element of a selector that shows the text."""
         shows = f"innerText.trim() == {json.dumps(text)}"
         if not exact:
             shows = f"innerText.includes({json.dumps(text)})"
@@ -100,12 +100,12 @@ class Page:
             self._send("Input.dispatchMouseEvent", press)
 
     def type(self, text: str) -> None:
-        """Types into what has the focus, in place of what stands there."""
+        """Replaces the text of the focused field."""
         self.run("document.activeElement.select?.()")
         self._send("Input.insertText", {"text": text})
 
     def picture(self, path: Path) -> None:
-        """Writes what the window shows as PNG."""
+        """Writes the window as PNG."""
         content = base64.b64decode(self._send("Page.captureScreenshot", {"format": "png"})["data"])
         path.write_bytes(content)
 
@@ -190,7 +190,7 @@ def _await_answer(address: str) -> None:
 
 
 class Pictures:
-    """The pictures of one study, each the end of a few steps that a reader can take as well.
+    """The pictures of one study, each after a few steps that readers can repeat.
 
     Args:
         page: The browser's page.
@@ -207,7 +207,7 @@ class Pictures:
         self._runs = runs
 
     def prepare(self) -> None:
-        """Puts aside what is not about runs: the assistant, and the tools for language models."""
+        """Closes the parts that are not about runs: the assistant, tools for language models."""
         self._page.open(f"{self._experiment}/runs")
         self._page.click('[data-component-id="mlflow.assistant.chat_panel.close"]')
         self._page.click("div", "Model training")
@@ -240,7 +240,7 @@ class Pictures:
         self._page.run(f"{path}.style.visibility = 'hidden'")  # a folder of this machine
 
     def settings(self) -> None:
-        """All trials: what their settings lead to."""
+        """All trials: settings against the result."""
         chosen = json.dumps([*self._runs.values()]), json.dumps([self._number])
         query = urlencode(dict(zip(("runs", "experiments"), chosen, strict=True)))
         self._page.open(f"{self._address}/#/compare-runs?{query}")
@@ -249,7 +249,7 @@ class Pictures:
         self._choose("metrics", "test/accuracy")
 
     def _choose(self, field: str, wanted: str) -> None:
-        """Puts a name in the place of the last one of a field."""
+        """Replaces the last name of a field."""
         place = ("parameters", "metrics").index(field)
         found = f"document.querySelectorAll('[class*=select-multiple]')[{place}]"
         self._page.wait_for(found)
