@@ -2,8 +2,8 @@
 
 python examples/mlflow_screenshots.py [STORAGE] [FOLDER]
 
-Needs Chromium and a finished study `quickstart`. The browser is controlled over a pipe, so only the
-interface listens, on this machine only.
+Needs Chromium and a finished study `quickstart`. The browser is controlled over a pipe, so only
+the interface listens, on this machine alone.
 """
 
 from __future__ import annotations
