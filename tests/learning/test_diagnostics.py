@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from dynaloss.learning.diagnostics import (
     Ranking,
-    confusion,
     corrector_metrics,
     corrector_table,
     ranking_of,
@@ -92,7 +91,7 @@ def test_ranking_is_by_plain_cross_entropy_in_eval_mode(
 def test_confusion_has_true_classes_as_rows(make_trainer: Callable[..., Trainer]) -> None:
     trainer = make_trainer()
     test = trainer.evaluations["test"]
-    matrix = confusion(trainer.model, test, 3)
+    matrix = torch.tensor(trainer.diagnostics()["confusion"]["matrix"])
     assert torch.equal(matrix.sum(dim=1), torch.bincount(test.observed_labels, minlength=3))
 
 

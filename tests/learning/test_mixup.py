@@ -20,7 +20,7 @@ FACTS = TrainingFacts(class_counts=torch.tensor([5, 3, 2]), epochs=4, streams=ST
 
 
 def _mixup(alpha: float = 1.0) -> Mixup:
-    return Mixup(alpha=alpha, num_classes=3, streams=STREAMS)
+    return Mixup(alpha, 3, STREAMS)
 
 
 def test_mixes_with_the_sample_before_by_hand() -> None:

@@ -42,7 +42,7 @@ class SamplerKind(SettingsKind):
     """
 
     draw: Callable[..., Tensor]
-    uses: tuple[str, ...]
+    uses: tuple[str, ...] = ("random_ratio", "low_loss_ratio", "every", "keep_in_train")
     has_true_labels: bool = False
 
 

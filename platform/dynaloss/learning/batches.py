@@ -30,15 +30,15 @@ class Batch:
 
 
 class Split(Protocol):
-    """The samples of one role (train, validation, test)."""
+    """The samples of one role (train, validation, test).
 
-    @property
-    def observed_labels(self) -> Tensor:
-        """Labels that training sees, int64, shape (N,), on the trial's device."""
+    Attributes:
+        observed_labels: Labels that training sees, int64, shape (N,), on the trial's device.
+        true_labels: Labels without noise, for diagnosis only, likewise.
+    """
 
-    @property
-    def true_labels(self) -> Tensor:
-        """Labels without noise, for diagnosis only, int64, shape (N,)."""
+    observed_labels: Tensor
+    true_labels: Tensor
 
     def batches(
         self,
@@ -48,13 +48,9 @@ class Split(Protocol):
         strong: bool = False,
         generator: torch.Generator | None = None,
     ) -> Iterator[Batch]:
-        """Yields a batch per tensor of indices, with the views that are asked for.
+        """Yields a batch per int64 tensor of positions, with the views that are asked for.
 
-        Args:
-            indices: Positions in the split, one int64 tensor per batch.
-            weak: Whether to make the weak view (normalise only).
-            strong: Whether to make the strong view (augmented).
-            generator: Random stream of the augmentation; needed for the strong view.
+        The weak view is normalised only; the strong one is augmented, which needs a random stream.
         """
 
 

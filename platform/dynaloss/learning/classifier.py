@@ -55,7 +55,7 @@ class Classifier(nn.Module):
             logits: Tensor = model(images)
             return logits
 
-        compiled: Callable[[Tensor], Tensor] = torch.compile(call)
+        compiled = torch.compile(call)
         # Of its own: a mark stays on a tensor, and batches differ by a sample.
         example = images.detach().clone()
         torch._dynamo.mark_dynamic(example, 0)

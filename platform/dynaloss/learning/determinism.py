@@ -32,11 +32,7 @@ def check_determinism(device: torch.device) -> None:
 
 @contextmanager
 def deterministic_algorithms(enabled: bool) -> Iterator[None]:
-    """Makes torch refuse what is not deterministic; on leaving, its flags are as they were.
-
-    Args:
-        enabled: Whether anything changes at all.
-    """
+    """Makes torch refuse what is not deterministic; on leaving, its flags are as they were."""
     if not enabled:
         yield
         return

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from dynaloss.learning.batches import Split, equal_batches
 from dynaloss.learning.losses._dynamic_loss import LabelCorrector, corrected_targets
 from dynaloss.learning.meta.ranks import rank_bins
-from dynaloss.learning.metrics import area_under_curve, confusion_matrix
+from dynaloss.learning.metrics import area_under_curve
 
 _EVALUATION_BATCH_SIZE = 1024
 
@@ -44,17 +44,8 @@ def weak_logits(model: nn.Module, split: Split) -> Tensor:
 def ranking_of(logits: Tensor, labels: Tensor, num_ranks: int) -> Ranking:
     """Ranks samples by plain cross-entropy of their logits (N, C) on their observed labels."""
     losses = F.cross_entropy(logits, labels, reduction="none")
-    return Ranking(
-        losses=losses,
-        probs=F.softmax(logits, dim=1),
-        ranks=rank_bins(losses, labels, num_ranks),
-    )
-
-
-def confusion(model: nn.Module, split: Split, num_classes: int) -> Tensor:
-    """Counts (observed label, predicted class) pairs, int64, shape (C, C), on the CPU."""
-    predictions = weak_logits(model, split).argmax(dim=1)
-    return confusion_matrix(split.observed_labels, predictions, num_classes).cpu()
+    ranks = rank_bins(losses, labels, num_ranks)
+    return Ranking(losses=losses, probs=F.softmax(logits, dim=1), ranks=ranks)
 
 
 @torch.no_grad()
@@ -63,17 +54,9 @@ def corrector_metrics(
 ) -> dict[str, float]:
     """How well the corrector's weights separate clean from mislabelled training samples.
 
-    Args:
-        corrector: The label corrector.
-        ranking: The ranking that the weights are looked up by.
-        observed: Observed labels, int64, shape (N,).
-        true: True labels, int64, shape (N,).
-
-    Returns:
-        `corrector/auc` of the weight against cleanness, the mean weight of clean and of
-        mislabelled samples, and `corrector/target_accuracy`: the share of samples whose expected
-        corrected target has its maximum at the true class. Metrics without a value (no
-        mislabelled sample) are absent.
+    `corrector/auc` of the weight against cleanness, the mean weight of clean and of mislabelled
+    samples, and `corrector/target_accuracy`: the share of samples whose expected corrected target
+    has its maximum at the true class. Without a mislabelled sample, what needs one is absent.
     """
     weights = corrector(ranking.ranks, observed)
     clean = observed == true
@@ -95,12 +78,9 @@ def corrector_table(
     table = corrector.table()
     R, C = table.shape
     cells = ranking.ranks * C + observed
-    counts = torch.bincount(cells, minlength=R * C)
-    clean = torch.bincount(cells[observed == true], minlength=R * C)
-    return {
-        "per_class": corrector.per_class,
-        "ranks": R,
-        "weights": table.tolist(),
-        "counts": counts.reshape(R, C).tolist(),
-        "clean": clean.reshape(R, C).tolist(),
-    }
+    counts, clean = (
+        torch.bincount(chosen, minlength=R * C).reshape(R, C).tolist()
+        for chosen in (cells, cells[observed == true])
+    )
+    entry = {"per_class": corrector.per_class, "ranks": R, "weights": table.tolist()}
+    return {**entry, "counts": counts, "clean": clean}

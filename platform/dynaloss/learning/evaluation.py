@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from dynaloss.learning.batches import Split
 from dynaloss.learning.diagnostics import (
     Ranking,
-    confusion,
     corrector_metrics,
     corrector_table,
     weak_logits,
@@ -61,8 +60,7 @@ class Evaluator:
         self._train = train
         self._evaluations = dict(evaluations)
         self._num_classes = num_classes
-        true_counts = torch.bincount(train.true_labels, minlength=num_classes)
-        self._groups = shot_groups(true_counts)
+        self._groups = shot_groups(torch.bincount(train.true_labels, minlength=num_classes))
         self._last: dict[str, deque[float]] = {}
 
     def evaluate(self) -> dict[str, float]:
@@ -80,7 +78,7 @@ class Evaluator:
     def _evaluate_role(self, role: str, split: Split) -> dict[str, float]:
         logits, labels = weak_logits(self._model, split), split.observed_labels
         predictions = logits.argmax(dim=1)
-        matrix = confusion_matrix(labels, predictions, self._num_classes).cpu()
+        matrix = self._confusion(labels, predictions)
         groups = {name: classes.cpu() for name, classes in self._groups.items()}
         error = expected_calibration_error(F.softmax(logits, dim=1), labels)
         return (
@@ -93,7 +91,7 @@ class Evaluator:
     def _clean_metrics(self, split: Split, predictions: Tensor) -> dict[str, float]:
         if torch.equal(split.observed_labels, split.true_labels):
             return {}
-        matrix = confusion_matrix(split.true_labels, predictions, self._num_classes).cpu()
+        matrix = self._confusion(split.true_labels, predictions)
         role = f"{_VALIDATION}_clean"
         found = accuracy_metrics(matrix, role)
         return {name: found[name] for name in (f"{role}/accuracy", f"{role}/balanced_accuracy")}
@@ -114,29 +112,24 @@ class Evaluator:
     def metadata_metrics(self, metadata: Tensor, labels: Tensor) -> dict[str, float]:
         """Share of the metadata whose label is true, in all and by group of classes.
 
-        Args:
-            metadata: Positions in the training set, int64, shape (M,).
-            labels: The labels that the outer loss uses, of the whole set, int64, shape (N,).
+        Metadata are positions in the training set, labels those of the whole set.
         """
         drawn = labels[metadata]
         clean = (drawn == self._train.true_labels[metadata]).double()
-        members = {name: classes[drawn] for name, classes in self._groups.items()}
-        return {"sampler/metadata_purity": float(clean.mean())} | {
-            f"sampler/metadata_purity_{name}": float(clean[member].mean())
-            for name, member in members.items()
-            if member.any()
-        }
+        metrics = {"sampler/metadata_purity": float(clean.mean())}
+        for name, classes in self._groups.items():
+            if classes[drawn].any():
+                metrics[f"sampler/metadata_purity_{name}"] = float(clean[classes[drawn]].mean())
+        return metrics
 
     @torch.no_grad()
     def loss_metrics(self, ranking: Ranking) -> dict[str, float]:
         """What the corrector and the margins of a dynamic loss learned."""
         metrics: dict[str, float] = {}
-        if self._dynamic is None:
-            return metrics
         labels, true = self._train.observed_labels, self._train.true_labels
-        if self._dynamic.corrector is not None:
+        if self._dynamic is not None and self._dynamic.corrector is not None:
             metrics |= corrector_metrics(self._dynamic.corrector, ranking, labels, true)
-        if self._dynamic.margin is not None:
+        if self._dynamic is not None and self._dynamic.margin is not None:
             metrics |= margin_metrics(self._dynamic.margin(), self._observed_counts())
         return metrics
 
@@ -152,9 +145,14 @@ class Evaluator:
             margins, counts = self._dynamic.margin().tolist(), self._observed_counts().tolist()
             entries["margins"] = {"margins": margins, "class_counts": counts}
         if "test" in self._evaluations:
-            matrix = confusion(self._model, self._evaluations["test"], self._num_classes)
+            test = self._evaluations["test"]
+            predictions = weak_logits(self._model, test).argmax(dim=1)
+            matrix = self._confusion(test.observed_labels, predictions)
             entries["confusion"] = {"matrix": matrix.tolist()}
         return entries
+
+    def _confusion(self, labels: Tensor, predictions: Tensor) -> Tensor:
+        return confusion_matrix(labels, predictions, self._num_classes).cpu()
 
     def _observed_counts(self) -> Tensor:
         return torch.bincount(self._train.observed_labels, minlength=self._num_classes)

@@ -38,15 +38,10 @@ def accuracy_metrics(confusion: Tensor, role: str) -> dict[str, float]:
 
 
 def area_under_curve(scores: Tensor, positive: Tensor) -> float:
-    """Area under the ROC curve of `scores` as a detector of `positive` samples, ties counted half.
+    """Area under the ROC curve of `scores` (N,) as a detector of `positive` samples, bool (N,).
 
-    Args:
-        scores: Shape (N,).
-        positive: Whether a sample is positive, bool, shape (N,).
-
-    Returns:
-        The share of (positive, negative) pairs in which the positive one has the higher score,
-        in [0, 1]; NaN where one of the two kinds is missing.
+    The share of (positive, negative) pairs in which the positive one has the higher score, ties
+    counted half, in [0, 1]; NaN where one of the two kinds is missing.
     """
     num_positive = int(positive.sum())
     pairs = num_positive * (len(positive) - num_positive)
@@ -60,17 +55,10 @@ def area_under_curve(scores: Tensor, positive: Tensor) -> float:
 
 
 def expected_calibration_error(probs: Tensor, labels: Tensor) -> float:
-    """Mean gap between confidence and accuracy, over 15 equally wide bins of confidence.
+    """Mean gap between confidence and accuracy, over 15 equally wide bins, in [0, 1]; 0 is best.
 
     Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017,
-    equation 3; a bin is open below and closed above.
-
-    Args:
-        probs: Softmax of the logits, shape (N, C).
-        labels: True classes, int64, shape (N,).
-
-    Returns:
-        In [0, 1]; 0 is perfectly calibrated.
+    equation 3; a bin is open below and closed above. Takes probabilities (N, C) and labels (N,).
     """
     highest, predictions = probs.double().max(dim=1)
     # On the CPU: sums by bin have no deterministic form on CUDA.
@@ -89,12 +77,8 @@ def shot_groups(class_counts: Tensor) -> dict[str, Tensor]:
     empty by them, the groups are thirds of the classes in the order of their size (ties by class
     number; of C classes, C // 3 are many-shot and C // 3 few-shot).
 
-    Args:
-        class_counts: Samples per class, shape (C,).
-
-    Returns:
-        Classes in the group, bool, shape (C,), by `many_shot`, `medium_shot`, `few_shot`; empty
-        where the largest class has less than twice the samples of the smallest, or C < 3.
+    Returns classes in the group, bool, shape (C,), by `many_shot`, `medium_shot`, `few_shot`;
+    empty where the largest class has less than twice the samples of the smallest, or C < 3.
     """
     C = len(class_counts)
     if C < 3 or class_counts.max() < _SMALLEST_IMBALANCE * class_counts.min():
@@ -109,12 +93,9 @@ def shot_groups(class_counts: Tensor) -> dict[str, Tensor]:
 
 
 def shot_accuracies(confusion: Tensor, groups: dict[str, Tensor], role: str) -> dict[str, float]:
-    """Returns the mean accuracy of the classes of each group, by `test/many_shot_accuracy`.
+    """Mean accuracy of the classes of each of the `shot_groups`, by `test/many_shot_accuracy`.
 
-    Args:
-        confusion: Counts, rows true classes, shape (C, C). Classes without a sample are left out.
-        groups: See `shot_groups`.
-        role: Prefix of the names, such as `test`.
+    The matrix and the role are those of `accuracy_metrics`; classes without a sample are left out.
     """
     hits, totals = confusion.diagonal().double(), confusion.sum(dim=1)
     known = {name: classes & (totals > 0) for name, classes in groups.items()}
@@ -128,16 +109,10 @@ def shot_accuracies(confusion: Tensor, groups: dict[str, Tensor], role: str) -> 
 def memorisation_metrics(predictions: Tensor, observed: Tensor, true: Tensor) -> dict[str, float]:
     """How far the classifier fits the labels of its training set, each in [0, 1].
 
-    Args:
-        predictions: Predicted classes of the training samples, int64, shape (N,).
-        observed: Observed labels, likewise.
-        true: True labels, likewise.
-
-    Returns:
-        `memorisation/observed_fit_noisy`: share of the mislabelled samples that are classified as
-        their wrong label; `memorisation/true_fit_noisy`: as their true label; and
-        `memorisation/fit_clean`: share of the others that are classified correctly. Without such
-        samples absent.
+    `memorisation/observed_fit_noisy`: share of the mislabelled samples that are classified as
+    their wrong label; `memorisation/true_fit_noisy`: as their true label; and
+    `memorisation/fit_clean`: share of the others that are classified correctly. Without such
+    samples absent. Predictions and labels are int64, shape (N,).
     """
     noisy = observed != true
     hits = {
@@ -149,35 +124,25 @@ def memorisation_metrics(predictions: Tensor, observed: Tensor, true: Tensor) ->
 
 
 def margin_metrics(margins: Tensor, class_counts: Tensor) -> dict[str, float]:
-    """How far the margins differ, and whether they follow the class sizes.
+    """How far the margins, in nats, differ, and whether they follow the class sizes.
 
-    Args:
-        margins: In nats, shape (C,).
-        class_counts: Samples per observed class, shape (C,).
-
-    Returns:
-        `margin/range`: largest less smallest margin in nats; `margin/frequency_correlation`:
-        Spearman's correlation with the class sizes, absent where one of the two is constant.
+    `margin/range`: largest less smallest margin; `margin/frequency_correlation`: Spearman's
+    correlation with the samples per observed class, absent where one of the two is constant.
     """
-    correlation = spearman_correlation(margins, class_counts)
     metrics = {"margin/range": float(margins.max() - margins.min())}
-    return metrics | (
-        {} if math.isnan(correlation) else {"margin/frequency_correlation": correlation}
-    )
+    correlation = spearman_correlation(margins, class_counts)
+    if not math.isnan(correlation):
+        metrics["margin/frequency_correlation"] = correlation
+    return metrics
 
 
 def spearman_correlation(first: Tensor, second: Tensor) -> float:
     """Correlation of the ranks, ties ranked by their mean, in [-1, 1]; NaN if one is constant."""
-    ranks = torch.stack([_mean_ranks(values) for values in (first, second)])
+    from scipy.stats import rankdata  # imports in half a second, and only for learned losses
+
+    ranks = torch.stack([torch.from_numpy(rankdata(v.cpu().numpy())) for v in (first, second)])
     centred = ranks - ranks.mean(dim=1, keepdim=True)
     norms = centred.norm(dim=1)
     if not norms.all():
         return math.nan
     return float((centred[0] @ centred[1] / norms.prod()).clamp(-1, 1))
-
-
-def _mean_ranks(values: Tensor) -> Tensor:
-    """Ranks from 1, ties by their mean, float64, on the CPU."""
-    from scipy.stats import rankdata  # imports in half a second, and only for learned losses
-
-    return torch.from_numpy(rankdata(values.cpu().numpy()))

@@ -23,7 +23,7 @@ class Mixup:
         streams: Source of the random stream.
     """
 
-    def __init__(self, *, alpha: float, num_classes: int, streams: Streams) -> None:
+    def __init__(self, alpha: float, num_classes: int, streams: Streams) -> None:
         self._alpha = alpha
         self._num_classes = num_classes
         self._streams = streams
@@ -36,17 +36,9 @@ class Mixup:
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mixes each sample with the one before it, the first one with the last.
 
-        Args:
-            images: First dimension N.
-            labels: Observed labels, int64, shape (N,).
-
-        Returns:
-            Images as given, and targets: distributions over classes, shape (N, C).
+        Returns images as given, and targets: distributions over classes, shape (N, C).
         """
         share = float(self._shares.beta(self._alpha, self._alpha))
         targets = F.one_hot(labels, self._num_classes).to(images.dtype)
-        return _mixed(images, share), _mixed(targets, share)
-
-
-def _mixed(values: Tensor, share: float) -> Tensor:
-    return torch.lerp(values.roll(1, dims=0), values, share)
+        mixed_images = torch.lerp(images.roll(1, dims=0), images, share)
+        return mixed_images, torch.lerp(targets.roll(1, dims=0), targets, share)

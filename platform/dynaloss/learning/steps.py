@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from dynaloss.config.trial import TrialConfig
@@ -59,12 +59,8 @@ class Stepper:
 
     def start_epoch(self, epoch: int) -> None:
         """Sets the classifier's learning rate of an epoch, counted from 0."""
-        lr = learning_rate(
-            epoch,
-            base_lr=self._inner.lr,
-            epochs=self._schedule.epochs,
-            ramp_epochs=self._schedule.ramp_epochs,
-        )
+        epochs, ramp_epochs = self._schedule.epochs, self._schedule.ramp_epochs
+        lr = learning_rate(epoch, base_lr=self._inner.lr, epochs=epochs, ramp_epochs=ramp_epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
@@ -85,12 +81,9 @@ class Stepper:
     def meta_step(self, loss: LearnedLoss, batch: Batch, ranks: Tensor, metadata: Batch) -> Tensor:
         """Updates the loss parameters; returns the look-ahead logits before the real step."""
         inner = partial(
-            loss.look_ahead_loss,
-            labels=batch.labels,
-            ranks=ranks,
-            generator=self._pseudo_labels,
+            loss.look_ahead_loss, labels=batch.labels, ranks=ranks, generator=self._pseudo_labels
         )
-        with self._looked_ahead():
+        with self._only_looked_ahead():
             step = MetaStep(
                 model=self._model,
                 inputs=_look_ahead_view(loss, batch),
@@ -133,49 +126,37 @@ class Stepper:
             },
         )
 
-    def _looked_ahead(self) -> AbstractContextManager[None]:
-        """Restricts the look-ahead step to the weights that it moves."""
-        if self._is_head:
-            return _only_trainable(self._model, last_linear(self._model))
-        return nullcontext()
+    @contextmanager
+    def _only_looked_ahead(self) -> Iterator[None]:
+        """Lets only the weights that the look-ahead step moves require gradients, for a block."""
+        moved = last_linear(self._model) if self._is_head else self._model
+        kept = {id(weight) for weight in moved.parameters()}
+        frozen = [w for w in self._model.parameters() if w.requires_grad and id(w) not in kept]
+        for weight in frozen:
+            weight.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for weight in frozen:
+                weight.requires_grad_(True)
 
     @torch.no_grad()
     def _train_mode_logits(self, images: Tensor) -> Tensor:
         with batch_statistics(self._model):
-            logits: Tensor = self._classifier(images)
-        return logits
+            return self._classifier(images)  # type: ignore[no-any-return] # a module's call has no type
 
 
 def learning_rate(epoch: int, *, base_lr: float, epochs: int, ramp_epochs: int) -> float:
     """Returns the learning rate of an epoch: a linear ramp, then a cosine down to zero.
 
     Source: arXiv 2211.12506, implementation details. The ramp goes from 0.1 x `base_lr` to
-    `base_lr` over the first `ramp_epochs`; the cosine, set once an epoch, spans the others.
-
-    Args:
-        epoch: Counted from 0.
-        base_lr: Highest learning rate.
-        epochs: Number of epochs in all.
-        ramp_epochs: Length of the ramp, at least 0.
+    `base_lr` over the first `ramp_epochs`; the cosine, set once an epoch, spans the others of
+    `epochs`. An epoch is counted from 0.
     """
     if epoch < ramp_epochs:
         return base_lr * (_RAMP_START + (1 - _RAMP_START) * epoch / ramp_epochs)
     progress = (epoch - ramp_epochs) / max(1, epochs - ramp_epochs)
     return base_lr * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-@contextmanager
-def _only_trainable(model: nn.Module, part: nn.Module) -> Iterator[None]:
-    """Lets only the weights of `part` require gradients, and puts that back on leaving."""
-    kept = {id(weight) for weight in part.parameters()}
-    frozen = [w for w in model.parameters() if w.requires_grad and id(w) not in kept]
-    for weight in frozen:
-        weight.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for weight in frozen:
-            weight.requires_grad_(True)
 
 
 def _look_ahead_view(loss: LearnedLoss, batch: Batch) -> Tensor:

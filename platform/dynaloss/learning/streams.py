@@ -52,25 +52,19 @@ def resumed_from(states: Sequence[Tensor], device: torch.device) -> Iterator[Non
 
     On leaving they are as they were before, so the caller's random state is untouched.
     """
-    outside = default_states(device)
-    _set_default_states(states, device)
-    try:
-        yield
-    finally:
-        _set_default_states(outside, device)
-
-
-def _set_default_states(states: Sequence[Tensor], device: torch.device) -> None:
     on_cpu, *on_device = states
-    torch.set_rng_state(on_cpu)
-    for state in on_device:
-        torch.cuda.set_rng_state(state, device)
+    with torch.random.fork_rng([device] if on_device else []):
+        torch.set_rng_state(on_cpu)
+        for state in on_device:
+            torch.cuda.set_rng_state(state, device)
+        yield
 
 
 @contextmanager
 def default_generator_seeded(seed: int) -> Iterator[None]:
     """Lets code that only knows torch's default CPU generator draw from its own stream."""
-    with LayerStream(seed, torch.device("cpu")).active():
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed)
         yield
 
 
@@ -99,10 +93,10 @@ class LayerStream:
             finally:
                 self._states = default_states(self._device)
 
-    def state(self) -> list[Tensor]:
+    def state_dict(self) -> list[Tensor]:
         """Returns what the next numbers depend on."""
         return self._states
 
-    def set_state(self, states: Sequence[Tensor]) -> None:
-        """Continues from what `state` returned, on a device of the same kind."""
+    def load_state_dict(self, states: Sequence[Tensor]) -> None:
+        """Continues from what `state_dict` returned, on a device of the same kind."""
         self._states = list(states)

@@ -89,9 +89,7 @@ class Trainer:
         self._learned = loss if isinstance(loss, LearnedLoss) and is_learned else None
         self._plain = loss if isinstance(loss, TrainingLoss) else None
         alpha = config.data.views.mixup
-        self._mixup = (
-            Mixup(alpha=alpha, num_classes=num_classes, streams=streams) if alpha else None
-        )
+        self._mixup = Mixup(alpha, num_classes, streams) if alpha else None
         self._classifier = Classifier(model, config.schedule, device)
         self._stepper = Stepper(
             classifier=self._classifier,
@@ -106,8 +104,8 @@ class Trainer:
             generator=self._generators["metadata"],
         )
         self._clean_labels = num_clean_labels + self._sampler.num_clean_labels
-        has_true_labels = self._sampler.has_true_labels
-        self._metadata_labels = train.true_labels if has_true_labels else train.observed_labels
+        is_true = self._sampler.has_true_labels
+        self._metadata_labels = train.true_labels if is_true else train.observed_labels
         self._batches = TrainingBatches(
             train=train,
             metadata_labels=self._metadata_labels,
@@ -126,8 +124,6 @@ class Trainer:
         if config.schedule.deterministic:
             check_determinism(device)
 
-    # -- epochs ---------------------------------------------------------------------------
-
     @property
     def is_done(self) -> bool:
         """Whether the last epoch is over."""
@@ -139,9 +135,9 @@ class Trainer:
         Raises:
             Diverged: If a loss or a weight is not finite; the state is then no longer good.
         """
-        schedule = self._config.schedule
+        is_deterministic = self._config.schedule.deterministic
         while not self.is_done:
-            with self._layers.active(), deterministic_algorithms(schedule.deterministic):
+            with self._layers.active(), deterministic_algorithms(is_deterministic):
                 report = self._run_epoch()
             yield report
 
@@ -200,8 +196,6 @@ class Trainer:
         self.has_diverged = True
         raise Diverged(self.epoch + 1, batch, what)
 
-    # -- the parts of an epoch ------------------------------------------------------------
-
     def _plain_epoch(self, indices: Tensor, tally: _Tally, ranks: Tensor | None = None) -> None:
         """Trains on the strong view; in warm-up the corrector may be fitted beside it."""
         corrector = self._corrector_to_fit()
@@ -259,8 +253,6 @@ class Trainer:
         self._classifier.train()
         self._train_logits = None
 
-    # -- reports --------------------------------------------------------------------------
-
     def _logits_of_train(self) -> Tensor:
         """Logits of the training set on the weak view; computed once for one classifier."""
         if self._train_logits is None:
@@ -279,9 +271,7 @@ class Trainer:
         What does not exist in this trial has no entry.
         """
         with deterministic_algorithms(self._config.schedule.deterministic):
-            return self._evaluator.diagnostics(None if self._learned is None else self._ranking())
-
-    # -- state ----------------------------------------------------------------------------
+            return self._evaluator.diagnostics(self._ranking() if self._learned else None)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns everything that the next epoch depends on; plain values and tensors only.
@@ -290,14 +280,8 @@ class Trainer:
         """
         return {
             "epoch": self.epoch,
-            "model": self.model.state_dict(),
-            "optimizer": self._stepper.optimizer.state_dict(),
-            "loss": self.loss.state_dict(),
-            "meta_optimizer": self._stepper.meta_optimizer.state_dict(),
-            "sampler": self._sampler.state_dict(),
             "generators": {name: g.get_state() for name, g in self._generators.items()},
-            "layers": self._layers.state(),
-            "last": self._evaluator.state_dict(),
+            **{name: part.state_dict() for name, part in self._parts().items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -308,15 +292,22 @@ class Trainer:
         self.epoch = state["epoch"]
         self.has_diverged = False
         self._train_logits = None
-        self.model.load_state_dict(state["model"])
-        self._stepper.optimizer.load_state_dict(state["optimizer"])
-        self.loss.load_state_dict(state["loss"])
-        self._stepper.meta_optimizer.load_state_dict(state["meta_optimizer"])
-        self._sampler.load_state_dict(state["sampler"])
         for name, generator in self._generators.items():
             generator.set_state(state["generators"][name])
-        self._layers.set_state(state["layers"])
-        self._evaluator.load_state_dict(state["last"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        """Whatever has a state of its own, by its name in a state."""
+        return {
+            "model": self.model,
+            "optimizer": self._stepper.optimizer,
+            "loss": self.loss,
+            "meta_optimizer": self._stepper.meta_optimizer,
+            "sampler": self._sampler,
+            "layers": self._layers,
+            "last": self._evaluator,
+        }
 
 
 def _rest(everything: Tensor, metadata: Tensor) -> Tensor:

@@ -12,12 +12,7 @@ def long_tail_counts(n_max: int, num_classes: int, imbalance_factor: float) -> I
     """Samples per class of the exponential long tail, largest class first, shape (C,).
 
     n_c = floor(n_max * f^(-c / (C - 1))), f = n_max / n_min. Source: arXiv 2211.12506 and Cui et
-    al., "Class-Balanced Loss", CVPR 2019; the released code writes 1 / f.
-
-    Args:
-        n_max: Samples of the largest class.
-        num_classes: At least 2.
-        imbalance_factor: f, at least 1.
+    al., "Class-Balanced Loss", CVPR 2019; the released code writes 1 / f. C is at least 2, f 1.
     """
     exponents = -np.arange(num_classes) / (num_classes - 1)
     # The small term keeps n_max / f on its integer where the power is one rounding below it.
@@ -27,12 +22,8 @@ def long_tail_counts(n_max: int, num_classes: int, imbalance_factor: float) -> I
 def step_counts(n_max: int, num_classes: int, imbalance_factor: float) -> Ints:
     """Samples per class of step imbalance, shape (C,): floor(n_max / f) from class C // 2 on.
 
-    Source: Buda et al., Neural Networks 106, 2018, and Cao et al., LDAM, NeurIPS 2019.
-
-    Args:
-        n_max: Samples of each class of the first half.
-        num_classes: At least 2.
-        imbalance_factor: f = n_max / n_min, at least 1.
+    Source: Buda et al., Neural Networks 106, 2018, and Cao et al., LDAM, NeurIPS 2019. C is at
+    least 2, f = n_max / n_min at least 1.
     """
     counts = np.full(num_classes, n_max, dtype=np.int64)
     counts[num_classes // 2 :] = int(n_max / imbalance_factor + 1e-9)

@@ -8,17 +8,12 @@ from dynaloss.data.arrays import Floats, Ints
 
 
 def draw_observed_labels(
-    true_labels: Ints,
-    transition_matrix: Floats,
-    rng: np.random.Generator,
+    true_labels: Ints, transition_matrix: Floats, rng: np.random.Generator
 ) -> Ints:
     """Draws an observed label for each sample from its row of the transition matrix.
 
-    Args:
-        true_labels: int64, shape (N,).
-        transition_matrix: T[i, j] in proportion to P(observed j | true i), shape (C, C).
-        rng: Random stream; one number a sample, so a higher rate of `symmetric` noise on the
-            same stream changes other labels, too.
+    T[i, j] is in proportion to P(observed j | true i), shape (C, C). One number is drawn a sample,
+    so a higher rate of `symmetric` noise on the same stream changes other labels, too.
     """
     cumulative = np.cumsum(transition_matrix, axis=1)
     draws = rng.random(len(true_labels)) * cumulative[true_labels, -1]

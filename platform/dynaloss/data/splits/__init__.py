@@ -19,11 +19,7 @@ def open_split(
 ) -> Split:
     """The samples of one role where they fit: on the device, in host memory, or in their files.
 
-    Args:
-        samples: Images and labels.
-        views: Makes the weak and the strong view.
-        device: Where the trial trains.
-        memory: `auto`, `resident` or `stream`.
+    See `SourceSettings` for `memory`.
     """
     if isinstance(samples.images, ImageFiles):
         return StreamedSplit(samples, views, device)

@@ -16,29 +16,13 @@ Pixels = tuple[Tensor | None, Tensor | None]
 
 
 class BatchedSplit:
-    """Labels of one role on the trial's device, copied; see `dynaloss.learning.batches.Split`.
-
-    Args:
-        samples: Images and labels in host memory.
-        views: Makes the weak and the strong view.
-        device: Where the labels live and the batches go.
-    """
+    """Labels of one role on the trial's device, copied; see `dynaloss.learning.batches.Split`."""
 
     def __init__(self, samples: LabelledImages, views: Views, device: torch.device) -> None:
-        self._observed = torch.tensor(samples.observed, device=device)
-        self._true = torch.tensor(samples.true, device=device)
+        self.observed_labels = torch.tensor(samples.observed, device=device)
+        self.true_labels = torch.tensor(samples.true, device=device)
         self._views = views
         self._device = device
-
-    @property
-    def observed_labels(self) -> Tensor:
-        """Labels that training sees, int64, shape (N,)."""
-        return self._observed
-
-    @property
-    def true_labels(self) -> Tensor:
-        """Labels without noise, int64, shape (N,)."""
-        return self._true
 
     def batches(
         self,
@@ -48,7 +32,7 @@ class BatchedSplit:
         strong: bool = False,
         generator: torch.Generator | None = None,
     ) -> Iterator[Batch]:
-        """Yields a batch per tensor of indices, with the requested views."""
+        """See `dynaloss.learning.batches.Split`."""
         if strong and generator is None:
             raise ValueError("`generator` must be given for the strong view.")
         stream = generator if strong else None
@@ -57,7 +41,7 @@ class BatchedSplit:
             on_device = chosen.to(self._device)
             yield Batch(
                 indices=on_device,
-                labels=self._observed[on_device],
+                labels=self.observed_labels[on_device],
                 weak=None if for_weak is None else self._views.weak(for_weak.to(self._device)),
                 strong=None
                 if for_strong is None or stream is None
@@ -74,11 +58,7 @@ class BatchedSplit:
 class ResidentSplit(BatchedSplit):
     """The samples of one role in memory, copied.
 
-    Args:
-        samples: Images and labels in host memory.
-        views: Makes the weak and the strong view.
-        device: Where the batches go.
-        on_host: Whether the images stay in host memory, and go to the device batch by batch.
+    With `on_host` the images stay in host memory, and go to the device batch by batch.
     """
 
     def __init__(

@@ -121,6 +121,7 @@ class TrialSplits:
         """
         source, train, C = self.source, self.train, self.source.num_classes
         sizes = {role: len(samples.true) for role, samples in self.by_role.items()}
+        matrix = realised_transition_matrix(train.true, train.observed, C)
         return {
             "source": source.name,
             "digest": source.digest,
@@ -136,9 +137,7 @@ class TrialSplits:
             "observed_class_counts": np.bincount(train.observed, minlength=C).tolist(),
             "equal_images": self.equal_images,
             "flip_rate": float((train.true != train.observed).mean()),
-            "transition_matrix": realised_transition_matrix(
-                train.true, train.observed, C
-            ).tolist(),
+            "transition_matrix": matrix.tolist(),
         }
 
     def _samples(self, chosen: Bools) -> LabelledImages:
@@ -191,7 +190,7 @@ def make_splits(source: Source, config: DataConfig, streams: Streams) -> TrialSp
 
 
 def _refuse_empty_classes(observed: Ints, source: Source) -> None:
-    """Every class has to be observed in training: there would be nothing to learn it from."""
+    # Nothing could be learned of a class without an observed label in training.
     empty = np.flatnonzero(np.bincount(observed, minlength=source.num_classes) == 0)
     if len(empty):
         raise InputError(
@@ -207,11 +206,6 @@ def _named(classes: Ints, source: Source) -> str:
     return f"{names} and {len(classes) - 5} more" if len(classes) > 5 else names
 
 
-def _equal_to_test(source: Source, in_test: Bools) -> Bools:
-    """Marks the images of the pool that are in the test set, too, or kept for the test."""
-    return np.isin(source.image_ids[: len(in_test)], _test_ids(source, in_test))
-
-
 def _test_ids(source: Source, in_test: Bools) -> Ints:
     """The images to test on, by `Source.image_ids`."""
     ids, n = source.image_ids, len(in_test)
@@ -223,14 +217,10 @@ def _stratified(
 ) -> Bools:
     """Marks that share of the samples of each class, drawn at random."""
     sizes = np.bincount(labels, minlength=source.num_classes)
+    share = np.rint(sizes * fraction).astype(np.int64)
     marked = np.zeros(len(labels), dtype=bool)
-    marked[take_per_class(labels, _share(sizes, fraction), streams.numpy(stream))] = True
+    marked[take_per_class(labels, share, streams.numpy(stream))] = True
     return marked
-
-
-def _share(sizes: Ints, fraction: float) -> Ints:
-    share: Ints = np.rint(sizes * fraction).astype(np.int64)
-    return share
 
 
 def _long_tail(source: Source, config: DataConfig, streams: Streams) -> tuple[Bools, Ints, Ints]:
@@ -239,7 +229,9 @@ def _long_tail(source: Source, config: DataConfig, streams: Streams) -> tuple[Bo
     in_test = np.zeros(len(labels), dtype=bool)
     if source.test is None:
         in_test = _stratified(labels, config.test_fraction, source, streams, "split")
-    excluded = _equal_to_test(source, in_test) if config.equal_images == "drop" else in_test
+    excluded = in_test
+    if config.equal_images == "drop":
+        excluded = np.isin(source.image_ids[: len(in_test)], _test_ids(source, in_test))
     pool_rows = np.flatnonzero(~excluded)
     sizes = np.bincount(labels[pool_rows], minlength=source.num_classes)
     counts = _class_sizes(sizes, config, source)
@@ -254,8 +246,8 @@ def _class_sizes(sizes: Ints, config: DataConfig, source: Source) -> Ints:
     counts = IMBALANCES[config.imbalance].class_sizes(n_max, source.num_classes, factor)
     empty = np.flatnonzero(np.minimum(sizes, counts) == 0)
     if len(empty):
-        missing = not sizes[empty].all()
-        remedy = "it has none in the source" if missing else "lower [data.imbalance_factor]"
+        is_there = sizes[empty].all()
+        remedy = "lower [data.imbalance_factor]" if is_there else "it has none in the source"
         raise InputError(
             f"[data.imbalance_factor] must leave every class a training image, "
             f"but {factor:g} leaves none of class {_named(empty, source)}: {remedy}"
@@ -265,7 +257,5 @@ def _class_sizes(sizes: Ints, config: DataConfig, source: Source) -> Ints:
 
 def _digest(source: Source, positions: Ints, samples: LabelledImages) -> str:
     """Digest of which images of the source the samples are, and of their labels."""
-    content = hashlib.sha256(source.digest.encode())
-    for values in (positions, samples.true, samples.observed):
-        content.update(values.tobytes())
-    return content.hexdigest()
+    known = [values.tobytes() for values in (positions, samples.true, samples.observed)]
+    return hashlib.sha256(b"".join([source.digest.encode(), *known])).hexdigest()

@@ -34,13 +34,8 @@ class StreamedSplit(BatchedSplit):
 
     Workers decode and cut; mirroring, policies, cutout and normalising are those of `Views`, in
     batches on the device. Every sample has a seed of its own from the generator, so the number of
-    workers changes nothing.
-
-    Args:
-        samples: Files and labels.
-        views: Makes the views from cut images; its padded crop gives way to a resized one.
-        device: Where the batches go.
-        num_workers: Worker processes; None for torch's number of threads.
+    workers, by default torch's number of threads, changes nothing. The padded crop of the views
+    gives way to a resized one.
     """
 
     def __init__(
@@ -52,7 +47,8 @@ class StreamedSplit(BatchedSplit):
     ) -> None:
         if not isinstance(samples.images, ImageFiles):
             raise TypeError("`samples.images` must be files.")
-        super().__init__(samples, replace(views, crop_padding=0), device)
+        config = views.config.model_copy(update={"crop_padding": 0})
+        super().__init__(samples, replace(views, config=config), device)
         self._reader = _Reader(samples.images)
         self._num_workers = torch.get_num_threads() if num_workers is None else num_workers
         self._idle: list[tuple[_Plan, DataLoader[Any]]] = []

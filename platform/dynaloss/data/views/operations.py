@@ -19,16 +19,9 @@ _GREY = (0.2989, 0.587, 0.114)
 
 
 def apply_operations(images: Tensor, operations: Tensor, magnitudes: Tensor) -> Tensor:
-    """Applies to each image the operation drawn for it.
-
-    On the CPU the images of one operation are gathered; elsewhere every operation is computed of
-    all images and chosen from, so that the host waits for nothing.
-
-    Args:
-        images: See the module.
-        operations: Position in `OPERATIONS`, int64, shape (N,).
-        magnitudes: See the module.
-    """
+    """Applies to each image the operation drawn for it, by its position in `OPERATIONS`, (N,)."""
+    # On the CPU the images of one operation are gathered; elsewhere every operation is computed
+    # of all images and chosen from, so that the host waits for nothing.
     if images.device.type != "cpu":
         for number, operation in enumerate(OPERATIONS.values()):
             chosen = (operations == number).view(-1, 1, 1, 1)
@@ -45,14 +38,9 @@ def apply_operations(images: Tensor, operations: Tensor, magnitudes: Tensor) -> 
 
 
 def cutout(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Blackens a square around a random pixel of each image, cut at the border.
+    """Blackens a square of that many pixels around a random one of each image, cut at the border.
 
     Source: DeVries and Taylor, arXiv 1708.04552.
-
-    Args:
-        images: See the module.
-        size: Side of the square in pixels.
-        generator: Random stream, on the device of `images`.
     """
     N, _, height, width = images.shape
     device = images.device

@@ -64,13 +64,7 @@ _WITHOUT_INVERT = tuple(name for name in OPERATIONS if name != "Invert")
 
 
 def augment(images: Tensor, policy: str, generator: torch.Generator) -> Tensor:
-    """Augments each image by operations drawn for it.
-
-    Args:
-        images: uint8, shape (N, channels, height, width).
-        policy: A key of `AUGMENTATIONS`.
-        generator: Random stream, on the device of `images`.
-    """
+    """Augments each uint8 image (N, channels, height, width) by operations drawn for it."""
     for operations, magnitudes in AUGMENTATIONS[policy].steps(images, generator):
         images = apply_operations(images, operations, magnitudes)
     return images

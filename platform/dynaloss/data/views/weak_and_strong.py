@@ -21,33 +21,25 @@ class Views:
     Attributes:
         mean: Per channel, of images scaled to [0, 1], shape (1, channels, 1, 1).
         std: Likewise.
-        crop_padding: Pixels of padding of the random crop; 0 for no crop.
-        flip: Whether half of the strong views are mirrored.
-        augment: A key of `AUGMENTATIONS`.
-        cutout: Side of the square that is cut out of strong views, in pixels; 0 for none.
+        config: How strong views are made; crop and flip are given.
     """
 
     mean: Tensor
     std: Tensor
-    crop_padding: int
-    flip: bool
-    augment: str = "none"
-    cutout: int = 0
+    config: ViewsConfig
 
     @classmethod
     def of_source(
         cls, source: Source, device: torch.device, config: ViewsConfig | None = None
     ) -> Views:
         """The views that `config` asks for, with the source's own crop and flip by default."""
-        chosen = config or ViewsConfig()
-        padding, flip = chosen.crop_padding, chosen.flip
+        chosen = config.model_dump(exclude_none=True) if config else {}
         return cls(
             mean=torch.tensor(source.mean, device=device).view(1, -1, 1, 1),
             std=torch.tensor(source.std, device=device).view(1, -1, 1, 1),
-            crop_padding=source.crop_padding if padding is None else padding,
-            flip=source.flip if flip is None else flip,
-            augment=chosen.augment,
-            cutout=chosen.cutout,
+            config=ViewsConfig(
+                **{"crop_padding": source.crop_padding, "flip": source.flip} | chosen
+            ),
         )
 
     def weak(self, images: Tensor) -> Tensor:
@@ -59,13 +51,13 @@ class Views:
 
         The order of the paper; a step that is off draws nothing.
         """
-        if self.crop_padding:
-            images = random_crop(images, self.crop_padding, generator)
-        if self.flip:
+        if self.config.crop_padding:
+            images = random_crop(images, self.config.crop_padding, generator)
+        if self.config.flip:
             images = random_flip(images, generator)
-        images = augment(images, self.augment, generator)
-        if self.cutout:
-            images = cutout(images, self.cutout, generator)
+        images = augment(images, self.config.augment, generator)
+        if self.config.cutout:
+            images = cutout(images, self.config.cutout, generator)
         return self.weak(images)
 
 

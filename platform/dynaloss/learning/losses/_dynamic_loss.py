@@ -89,10 +89,6 @@ class MarginGenerator(nn.Module):
 class DynamicLoss(LearnedLoss):
     """Both components, each of which may be absent; without both it is cross-entropy.
 
-    Args:
-        settings: Which components there are, and how they work.
-        facts: Number of classes, and the streams that initial loss parameters are drawn from.
-
     Attributes:
         corrector: The label corrector; None trains on observed labels.
         margin: The margin generator; None adds no margin.
@@ -129,10 +125,8 @@ class DynamicLoss(LearnedLoss):
     def targets(self, labels: Tensor, ranks: Tensor, pseudo_labels: Tensor | None) -> Tensor:
         """Returns the corrected targets (N, C), or the labels (N,) themselves without a corrector.
 
-        Args:
-            labels: Observed labels, int64, shape (N,).
-            ranks: Rank bins in [0, R), int64, shape (N,).
-            pseudo_labels: Distributions over classes, shape (N, C); None without a corrector.
+        Rank bins are in [0, R), int64, shape (N,); pseudo-labels are distributions over classes,
+        shape (N, C), or None without a corrector.
         """
         if self.corrector is None or pseudo_labels is None:
             return labels
@@ -177,10 +171,7 @@ class DynamicLoss(LearnedLoss):
 def corrected_targets(weights: Tensor, labels: Tensor, pseudo_labels: Tensor) -> Tensor:
     """Returns w * onehot(observed) + (1 - w) * pseudo-label, shape (N, C); rows sum to 1.
 
-    Args:
-        weights: Trust in the observed label, in (0, 1), shape (N,).
-        labels: Observed labels, int64, shape (N,).
-        pseudo_labels: Distributions over classes, shape (N, C).
+    Weights w in (0, 1) and observed labels have shape (N,), pseudo-labels (N, C).
     """
     observed = F.one_hot(labels, pseudo_labels.shape[1]).to(pseudo_labels.dtype)
     return torch.lerp(pseudo_labels, observed, weights.unsqueeze(1))
@@ -189,9 +180,7 @@ def corrected_targets(weights: Tensor, labels: Tensor, pseudo_labels: Tensor) ->
 def warm_start_loss(weights: Tensor, observed_probs: Tensor) -> Tensor:
     """Mean of -log(w + (1 - w) p_observed), what the corrector is fitted by in warm-up.
 
-    Args:
-        weights: Trust in the observed label, in (0, 1), shape (N,).
-        observed_probs: The classifier's probability of the observed label, shape (N,).
+    Both weights w in (0, 1) and the classifier's probabilities p have shape (N,).
     """
     return -torch.log(weights + (1 - weights) * observed_probs + 1e-8).mean()
 
@@ -211,13 +200,10 @@ def sample_pseudo_labels(logits: Tensor, generator: torch.Generator) -> Tensor:
 def make_pseudo_labels(
     logits: Tensor, kind: PseudoLabelKind, generator: torch.Generator
 ) -> Tensor:
-    """Pseudo-labels of a batch, distributions over classes (N, C) without gradient.
+    """Pseudo-labels of a batch by its logits, distributions over classes (N, C), no gradient.
 
-    Args:
-        logits: Shape (N, C).
-        kind: `sampled`: see `sample_pseudo_labels`; `soft`: the softmax itself; `hard`: all on
-            the most likely class. The last two draw nothing.
-        generator: Random stream of `sampled`.
+    `sampled`: see `sample_pseudo_labels`; `soft`: the softmax itself; `hard`: all on the most
+    likely class. The last two draw nothing.
     """
     if kind == "sampled":
         return sample_pseudo_labels(logits, generator)

@@ -45,10 +45,6 @@ class TrainingLoss(Generic[_Config]):
 
     Its tensors are attributes; `remembered` names those that training changes, so that
     checkpoints hold them.
-
-    Args:
-        settings: Its settings.
-        facts: What it may know of the trial.
     """
 
     remembered: ClassVar[tuple[str, ...]] = ()
@@ -90,12 +86,8 @@ class TrainingLoss(Generic[_Config]):
 def effective_number_weights(class_counts: Tensor, beta: float) -> Tensor:
     """Class weights by the inverse effective number of samples; they sum to C.
 
-    Equations 2 and 10 of Cui et al., CVPR 2019: (1 - beta) / (1 - beta^n). A class without a
-    sample has weight 0 and is not counted in C.
-
-    Args:
-        class_counts: Samples per class n, shape (C,).
-        beta: In [0, 1): 0 weighs all classes alike, towards 1 by inverse frequency.
+    Equations 2 and 10 of Cui et al., CVPR 2019: (1 - beta) / (1 - beta^n), n samples per class,
+    shape (C,). A class without a sample has weight 0 and is not counted in C.
     """
     counts = class_counts.double()
     weights = torch.where(counts > 0, (1 - beta) / (1 - beta ** counts.clamp(min=1)), 0.0)

@@ -41,12 +41,8 @@ class LearnedLoss(nn.Module):
     ) -> Callable[[Tensor], Tensor]:
         """Returns the loss of the real step as a function of the strong view's logits.
 
-        Args:
-            logits: Of the look-ahead view before the step, shape (N, C); None where
-                `needs_logits` is false.
-            labels: Observed labels, int64, shape (N,).
-            ranks: Rank bins within the observed class, int64, shape (N,).
-            generator: Random stream of the pseudo-labels.
+        The arguments are those of `look_ahead_loss`, with the logits before the step; they are
+        None where `needs_logits` is false.
         """
         raise NotImplementedError
 

@@ -23,10 +23,6 @@ class MetaWeightNet(LearnedLoss):
     Equations 3 to 5 of Shu et al., NeurIPS 2019: an MLP 1-H-1 (ReLU, sigmoid at the end), no
     gradient through its input. Deviations: the schedule, Adam and the metadata are the
     trainer's, so metadata are sampled from the noisy data unless a clean set is given.
-
-    Args:
-        settings: H, the size of the hidden layer.
-        facts: The streams that initial weights are drawn from.
     """
 
     look_ahead_view = "strong"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,10 +20,7 @@ class BalancedSoftmaxConfig(LossConfig):
         default="balanced_softmax", description="Name of the loss."
     )
 
-    @property
-    def accepts_soft_targets(self) -> bool:
-        """True: the logits are shifted by constants only."""
-        return True
+    accepts_soft_targets: ClassVar[bool] = True  # the logits are shifted by constants only
 
 
 class BalancedSoftmax(TrainingLoss[BalancedSoftmaxConfig]):

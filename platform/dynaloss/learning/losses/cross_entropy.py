@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,10 +26,7 @@ class CrossEntropyConfig(LossConfig):
         description="Share of each target spread over all classes, in [0, 1).",
     )
 
-    @property
-    def accepts_soft_targets(self) -> bool:
-        """True: cross-entropy is defined for any distribution."""
-        return True
+    accepts_soft_targets: ClassVar[bool] = True
 
 
 class CrossEntropy(TrainingLoss[CrossEntropyConfig]):

@@ -42,12 +42,6 @@ class CorrectorConfig(Settings):
         "from its softmax. soft: the softmax. hard: the most likely class.",
     )
 
-    def warm_start_length(self, warmup_epochs: int) -> int:
-        """First epochs of warm-up in which the corrector is fitted."""
-        if not self.warm_start:
-            return 0
-        return min(self.warm_start_epochs or warmup_epochs, warmup_epochs)
-
 
 class MarginConfig(Settings):
     """The margin generator: a learned offset of each class's logit."""
@@ -89,8 +83,9 @@ class DynamicLossConfig(LossConfig):
         return self.finetune
 
     def warm_start_length(self, warmup_epochs: int) -> int:
-        """See `CorrectorConfig.warm_start_length`."""
-        return self.corrector.warm_start_length(warmup_epochs)
+        """See `LossConfig`."""
+        length = self.corrector.warm_start_epochs or warmup_epochs
+        return min(length, warmup_epochs) if self.corrector.warm_start else 0
 
     def effective(self, schedule: ScheduleConfig) -> dict[str, Any]:
         """See `LossConfig`; a part that is off counts by `enabled` only."""

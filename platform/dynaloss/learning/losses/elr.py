@@ -47,14 +47,12 @@ class EarlyLearningRegularisation(TrainingLoss[ELRConfig]):
     def __call__(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
         """See `TrainingLoss`; the memory of these samples is updated."""
         probs = F.softmax(logits, dim=1).clamp(_SMALLEST_PROB, 1 - _SMALLEST_PROB)
-        self._remember(probs.detach(), indices)
-        pull = torch.log1p(-(probs * self.memory[indices].to(probs.dtype)).sum(dim=1)).mean()
-        return F.cross_entropy(logits, labels) + self.settings.strength * pull
-
-    def _remember(self, probs: Tensor, indices: Tensor) -> None:
-        normalised = (probs / probs.sum(dim=1, keepdim=True)).to(self.memory.dtype)
+        given = probs.detach()
+        normalised = (given / given.sum(dim=1, keepdim=True)).to(self.memory.dtype)
         before = self.memory[indices]
         self.memory[indices] = torch.lerp(normalised, before, self.settings.momentum)
+        pull = torch.log1p(-(probs * self.memory[indices].to(probs.dtype)).sum(dim=1)).mean()
+        return F.cross_entropy(logits, labels) + self.settings.strength * pull
 
 
 LOSSES.add(

@@ -29,14 +29,9 @@ class FocalLoss(TrainingLoss[FocalConfig]):
 
 
 def focal_losses(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
-    """Focal loss of each sample in nats, -(1 - p)^gamma log p, shape (N,).
+    """Focal loss of each sample in nats, -(1 - p)^gamma log p, shape (N,); logits are (N, C).
 
     Equation 4 of the source. Deviation: softmax instead of sigmoid, no class factor.
-
-    Args:
-        logits: Shape (N, C).
-        labels: Observed labels, int64, shape (N,).
-        gamma: At least 0; 0 is cross-entropy.
     """
     losses = F.cross_entropy(logits, labels, reduction="none")
     if gamma == 0:

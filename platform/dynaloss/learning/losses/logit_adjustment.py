@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,10 +25,7 @@ class LogitAdjustmentConfig(LossConfig):
         description="Strength of the shift, above 0; 1 is consistent for the balanced error.",
     )
 
-    @property
-    def accepts_soft_targets(self) -> bool:
-        """True: the logits are shifted by constants only."""
-        return True
+    accepts_soft_targets: ClassVar[bool] = True  # the logits are shifted by constants only
 
 
 class LogitAdjustment(TrainingLoss[LogitAdjustmentConfig]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,10 +21,7 @@ class MetaWeightNetConfig(LossConfig):
         default=100, ge=1, description="Units of its hidden layer, at least 1."
     )
 
-    @property
-    def is_learned(self) -> bool:
-        """True: the weights of its network."""
-        return True
+    is_learned: ClassVar[bool] = True
 
 
 LOSSES.add(

@@ -43,26 +43,22 @@ def load_clean_set(
         raise InputError(f"{path}: indices must be in [0, {num_images}), but got {wrong}.")
     if counts.max() > 1:
         raise InputError(f"{path}: {values[counts > 1][0]} is named twice.")
-    problems = [
-        _shared(path, shared, f"{role} split of seed {seed}")
-        for role in sorted(rows.keys() - {"train"})
-        if len(shared := np.intersect1d(values, rows[role]))
-    ]
+    problems = []
+    for role in sorted(rows.keys() - {"train"}):
+        shared = np.intersect1d(values, rows[role])
+        if len(shared):
+            named = ", ".join(map(str, shared[:_NUM_NAMED]))
+            more = f" and {len(shared) - _NUM_NAMED} more" if len(shared) > _NUM_NAMED else ""
+            problems.append(
+                f"{path}: must share no image with the {role} split of seed {seed}, but names "
+                f"{named}{more} of it: take them out of the file"
+            )
     if problems:
         raise InputError(problems)
     positions = np.flatnonzero(np.isin(rows["train"], values))
     if not len(positions):
         raise InputError(f"{path}: none of its {len(values)} images is in the training split.")
     return torch.from_numpy(positions)
-
-
-def _shared(path: Path, shared: NDArray[np.int64], split: str) -> str:
-    named = ", ".join(map(str, shared[:_NUM_NAMED]))
-    more = f" and {len(shared) - _NUM_NAMED} more" if len(shared) > _NUM_NAMED else ""
-    return (
-        f"{path}: must share no image with the {split}, but names {named}{more} of it: "
-        "take them out of the file"
-    )
 
 
 def _read(path: Path) -> NDArray[np.int64]:

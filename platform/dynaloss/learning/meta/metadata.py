@@ -53,13 +53,12 @@ class MetadataSampler:
         return len(self._clean_set) if self._clean_set is not None and self.has_true_labels else 0
 
     def metadata(self, epoch: int, losses: Tensor) -> Tensor:
-        """Returns the metadata of an epoch, ascending positions, int64.
+        """Returns the metadata of an epoch, counted from 0: ascending positions, int64.
 
-        Args:
-            epoch: Counted from 0; the first call draws.
-            losses: Loss of each sample on its observed label, shape (N,).
+        Losses (N,) are those of each sample on its observed label.
         """
-        if self._drawn is None or self._is_due(epoch):
+        is_due = "every" in self._kind.uses and epoch - self._drawn_at >= self._settings.every
+        if self._drawn is None or is_due:
             candidates = Candidates(
                 losses=losses,
                 labels=self._labels,
@@ -68,9 +67,6 @@ class MetadataSampler:
             )
             self._drawn, self._drawn_at = self._kind.draw(self._settings, candidates), epoch
         return self._drawn
-
-    def _is_due(self, epoch: int) -> bool:
-        return "every" in self._kind.uses and epoch - self._drawn_at >= self._settings.every
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the present metadata and when they were drawn."""

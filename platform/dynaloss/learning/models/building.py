@@ -38,19 +38,17 @@ def build_model(
     Raises:
         InputError: If a torchvision model does not accept images of that number of channels.
     """
-    if name.startswith(TORCHVISION):
-        build: Callable[..., nn.Module] = partial(
-            _build_torchvision_model, name.removeprefix(TORCHVISION)
-        )
-    else:
-        build = MODELS[name].build
     with default_generator_seeded(seed):
-        model = build(input_shape=input_shape, num_classes=num_classes)
+        if name.startswith(TORCHVISION):
+            own_name = name.removeprefix(TORCHVISION)
+            model = _build_torchvision_model(own_name, input_shape, num_classes)
+        else:
+            model = MODELS[name].build(input_shape=input_shape, num_classes=num_classes)
     return model.to(memory_format=torch.channels_last)
 
 
 def _build_torchvision_model(
-    name: str, *, input_shape: tuple[int, int, int], num_classes: int
+    name: str, input_shape: tuple[int, int, int], num_classes: int
 ) -> nn.Module:
     """One of torchvision's classifiers by its own name, with a head for the given classes."""
     channels, height, _ = input_shape
@@ -71,19 +69,13 @@ def _build_torchvision_model(
 def check_model(
     settings: ModelConfig, *, input_shape: tuple[int, int, int], num_classes: int
 ) -> None:
-    """Runs a classifier on shapes only.
-
-    Args:
-        settings: Its name, and its file of weights; see `fitting_weights`.
-        input_shape: Shape (channels, height, width) of an image.
-        num_classes: Number of classes.
+    """Runs a classifier on shapes only, and compares its file of weights.
 
     Raises:
         InputError: If the images do not fit the classifier, or the weights do not.
     """
-    build = partial(
-        build_model, settings.name, input_shape=input_shape, num_classes=num_classes, seed=0
-    )
+    name = settings.name
+    build = partial(build_model, name, input_shape=input_shape, num_classes=num_classes, seed=0)
     try:
         model = _without_weights(build)
         with torch.no_grad():
@@ -91,7 +83,7 @@ def check_model(
     except (RuntimeError, ValueError, AssertionError) as error:
         _, height, width = input_shape
         raise InputError(
-            f"[model.name] '{settings.name}' does not accept images of {height} x {width} pixels "
+            f"[model.name] '{name}' does not accept images of {height} x {width} pixels "
             f"({str(error).splitlines()[0] if str(error) else 'wrong size'}): choose another "
             "model, or set data.image_size."
         ) from error

@@ -18,9 +18,7 @@ class PreActResNet18(nn.Module):
     Deviation from the paper: the last norm and ReLU before the pooling are left out, as in the
     code that the comparisons on CIFAR use (11.17 million parameters for ten classes).
 
-    Args:
-        input_shape: Shape (channels, height, width) of an image.
-        num_classes: Number of classes.
+    An image has the shape (channels, height, width) `input_shape`.
     """
 
     def __init__(self, *, input_shape: tuple[int, int, int], num_classes: int) -> None:

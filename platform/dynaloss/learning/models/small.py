@@ -8,13 +8,7 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Sequential):
-    """Two hidden layers with batch norm.
-
-    Args:
-        input_shape: Shape (channels, height, width) of an image.
-        num_classes: Number of classes.
-        width: Units of a hidden layer.
-    """
+    """Two hidden layers of `width` units with batch norm; images are (channels, height, width)."""
 
     def __init__(
         self, *, input_shape: tuple[int, int, int], num_classes: int, width: int = 128
@@ -30,10 +24,8 @@ class MLP(nn.Sequential):
 class SmallCNN(nn.Module):
     """Three convolutions with batch norm, then global average pooling.
 
-    Args:
-        input_shape: Shape (channels, height, width) of an image, each side at least 4.
-        num_classes: Number of classes.
-        width: Channels of the first convolution; the others have twice as many.
+    Images have a shape (channels, height, width) with sides of at least 4; the first convolution
+    has `width` channels, the others have twice as many.
     """
 
     def __init__(

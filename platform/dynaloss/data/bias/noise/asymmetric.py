@@ -62,10 +62,6 @@ def default_class_map(class_names: Sequence[str]) -> Ints:
 def class_map(text: str, class_names: Sequence[str]) -> Ints:
     """The class that each class is mistaken for, from text such as `9>1, cat<>dog`.
 
-    Args:
-        text: Pairs `from>to`, or `a<>b` for both ways, by number or name, split by commas.
-        class_names: One per class.
-
     Raises:
         InputError: If a pair is malformed, names an unknown class, or repeats a class.
     """

@@ -31,13 +31,8 @@ def read_observed_labels(
     """Observed labels of the file `path`, int64, shape (N,), checked against the data.
 
     CIFAR-N (Wei et al., ICLR 2022) ships a .pt of `clean_label`, `worse_label` and others. Labels
-    without noise that the file holds beside them have to agree with the source.
-
-    Args:
-        path: The file; a label per sample, in the order of the source.
-        key: Array, or column, of the file; None where it holds one alone.
-        true_labels: Labels of the source, int64, shape (N,).
-        num_classes: C.
+    without noise that the file holds beside them have to agree with the source, whose order is
+    that of the file. `key` is an array, or column; None where there is one alone.
 
     Raises:
         InputError: If the file is missing or unreadable, or its labels do not fit the data.
@@ -151,10 +146,6 @@ def _check_agreement(path: str | Path, name: str, values: object, true_labels: I
         )
 
 
-def _observe(noise: NoiseConfig, source: Source, rows: Ints, _: np.random.Generator) -> Ints:
-    return _labels_of(noise, source)[rows]
-
-
 def _labels_of(noise: NoiseConfig, source: Source) -> Ints:
     path = noise.path or ""
     return read_observed_labels(path, noise.key, source.pool.labels, source.num_classes)
@@ -164,7 +155,7 @@ NOISES.add(
     name="file",
     description="labels from the file data.noise.path, whatever the rate",
     settings=NoiseConfig,
-    observe=_observe,
+    observe=lambda noise, source, rows, _: _labels_of(noise, source)[rows],
     uses=("path", "key"),
     check=_labels_of,
 )

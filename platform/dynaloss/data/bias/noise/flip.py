@@ -15,10 +15,7 @@ from dynaloss.errors import InputError
 def flip_labels(
     true_labels: Ints, num_classes: int, rate: float, rng: np.random.Generator
 ) -> Ints:
-    """Changes the class of exactly floor(r N) samples, by frequency among the other classes.
-
-    Noise kind `flip`, as in RoLT (Wei et al., arXiv 2108.11569).
-    """
+    """Changes the class of exactly floor(r N) samples, by frequency among the other classes."""
     # The small term keeps r N on its integer where the product is one rounding below it.
     number = int(np.floor(rate * len(true_labels) + 1e-9))
     chosen = rng.permutation(len(true_labels))[:number]

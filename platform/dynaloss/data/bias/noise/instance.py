@@ -16,24 +16,14 @@ _STD = 0.1
 
 
 def instance_labels(
-    images: Bytes,
-    true_labels: Ints,
-    num_classes: int,
-    rate: float,
-    rng: np.random.Generator,
+    images: Bytes, true_labels: Ints, num_classes: int, rate: float, rng: np.random.Generator
 ) -> Ints:
     """Labels that depend on the image: part-dependent noise of Xia et al., NeurIPS 2020.
 
     Each sample has a flip rate q from a normal around r (standard deviation 0.1), cut to [0, 1].
     Each class has a random projection of the flattened image to C scores; q times the softmax of
-    the scores of the other classes is the law of the flip. Deviation: images are scaled to [0, 1].
-
-    Args:
-        images: uint8, shape (N, channels, height, width).
-        true_labels: int64, shape (N,).
-        num_classes: C.
-        rate: r, the mean flip rate before the cut.
-        rng: Random stream.
+    the scores of the other classes is the law of the flip. Deviation: images, uint8, shape
+    (N, channels, height, width), are scaled to [0, 1].
     """
     rates = _truncated_normal(rate, len(true_labels), rng)
     draws = rng.random(len(true_labels))

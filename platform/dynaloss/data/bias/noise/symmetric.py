@@ -14,12 +14,8 @@ from dynaloss.data.sources.source import Source
 def symmetric_transition_matrix(class_counts: Ints, rate: float) -> Floats:
     """T = (1 - r) I + r 1 p^T with p the class frequencies, shape (C, C).
 
-    Noise kind `symmetric` (arXiv 2211.12506): a noisy label is drawn by class frequency,
-    and may be the true one, so fewer than r of the labels are wrong.
-
-    Args:
-        class_counts: Samples of each true class, shape (C,).
-        rate: r in [0, 1].
+    A noisy label is drawn by class frequency, and may be the true one, so fewer than r of the
+    labels are wrong.
     """
     frequencies = class_counts / class_counts.sum()
     matrix: Floats = (1 - rate) * np.eye(len(class_counts)) + rate * frequencies

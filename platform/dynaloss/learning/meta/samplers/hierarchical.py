@@ -18,9 +18,6 @@ def hierarchical_sample(settings: SamplerConfig, candidates: Candidates) -> Tens
     Source: arXiv 2211.12506, hierarchical sampling. With m the size of the smallest observed
     class, floor(random_ratio * m) samples per class are drawn at random (diversity), of which
     floor(random_ratio * m * low_loss_ratio) with the lowest loss are kept (cleanness).
-
-    Returns:
-        Positions of the metadata, the same number of every class, ascending, int64.
     """
     losses, labels = candidates.losses, candidates.labels
     num_drawn, num_kept = candidates.sizes(settings)
@@ -34,5 +31,4 @@ SAMPLERS.add(
     source="Jiang et al., arXiv 2211.12506",
     settings=SamplerConfig,
     draw=hierarchical_sample,
-    uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
 )

@@ -21,5 +21,4 @@ SAMPLERS.add(
     description="at random, whatever the class",
     settings=SamplerConfig,
     draw=_draw,
-    uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
 )

@@ -18,5 +18,4 @@ SAMPLERS.add(
     description="at random per class",
     settings=SamplerConfig,
     draw=_draw,
-    uses=("random_ratio", "low_loss_ratio", "every", "keep_in_train"),
 )
