@@ -30,7 +30,7 @@ def test_given_order_is_first_and_includes_missing_arms(record: MakeRecord) -> N
     comparison = compare([record("b"), record("a")], METRIC, arm_order=["planned", "a"])
     assert comparison.arms == ("planned", "a", "b")
     cell = comparison.cell(comparison.conditions[0], "planned")
-    assert (cell.n, cell.incomplete, cell.coverage.planned) == (0, True, 1)
+    assert (cell.n, cell.incomplete, cell.planned) == (0, True, 1)
 
 
 def test_cell_summarises_its_seeds(record: MakeRecord) -> None:
@@ -76,21 +76,21 @@ def test_only_completed_trials_enter_the_mean(record: MakeRecord, outcome: Outco
     trials = [record(seed=0, accuracy=0.5), record(seed=1, accuracy=0.9, outcome=outcome)]
     (cell,) = compare(trials, METRIC).cells
     assert (cell.n, cell.mean, cell.incomplete) == (1, 0.5, True)
-    assert (cell.coverage.completed, cell.coverage.planned) == (1, 2)
-    assert dict(cell.coverage.outcomes) == {outcome: 1}
+    assert (cell.outcomes[Outcome.COMPLETED], cell.planned) == (1, 2)
+    assert cell.not_completed == {outcome: 1}
 
 
 def test_fewer_seeds_than_the_fullest_cell_is_incomplete(record: MakeRecord) -> None:
     comparison = compare([record("a", 0), record("a", 1), record("b", 0)], METRIC)
     full, short = comparison.cells
     assert (full.incomplete, short.incomplete) == (False, True)
-    assert short.coverage.planned == 2
+    assert short.planned == 2
 
 
 def test_fewer_seeds_than_planned_is_incomplete(record: MakeRecord) -> None:
     (cell,) = compare([record(seed=0)], METRIC, seeds=[0, 1, 2]).cells
     assert cell.incomplete
-    assert cell.coverage.planned == 3
+    assert cell.planned == 3
 
 
 def test_condition_without_an_arm_has_an_empty_cell(record: MakeRecord) -> None:
@@ -98,7 +98,7 @@ def test_condition_without_an_arm_has_an_empty_cell(record: MakeRecord) -> None:
     cell = comparison.cell("x", "b")
     assert math.isnan(cell.mean)
     assert cell.incomplete
-    assert comparison.best("x") == comparison.cell("x", "a")
+    assert [cell.arm for cell in comparison.column("x") if cell.best] == ["a"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -4,7 +4,7 @@ Figures and the report are imported from their packages, so that a table needs n
 """
 
 from dynaloss.analysis.query import Query, Result, StudyReader, run_query
-from dynaloss.analysis.statistics.comparison import Cell, Comparison, Coverage, compare
+from dynaloss.analysis.statistics.comparison import Cell, Comparison, compare
 from dynaloss.analysis.tables import FORMATS, render
 from dynaloss.analysis.tables.comparison_table import comparison_table
 
@@ -12,7 +12,6 @@ __all__ = [
     "FORMATS",
     "Cell",
     "Comparison",
-    "Coverage",
     "Query",
     "Result",
     "StudyReader",

@@ -82,12 +82,9 @@ def _words(metric: str) -> frozenset[str]:
 
 def higher_is_better(metric: str) -> bool:
     """Whether a larger value of the metric is better; no other place decides this."""
-    is_cost = metric.startswith(("time/", "memory/", "disk/")) and not metric.endswith(
-        "_per_second"
-    )
-    if is_cost or base(metric) in _LOWER_BY_NAME:
-        return False
-    return not _words(metric) & _LOWER_IS_BETTER
+    if metric.startswith(("time/", "memory/", "disk/")):
+        return metric.endswith("_per_second")
+    return base(metric) not in _LOWER_BY_NAME and not _words(metric) & _LOWER_IS_BETTER
 
 
 def is_percent(metric: str) -> bool:
@@ -112,22 +109,25 @@ def definition(metric: str) -> str | None:
     return f"{text} Mean of the last {window[1]} epochs." if text and window else text
 
 
-def format_value(metric: str, value: float) -> str:
-    """Percent with one decimal for shares, four significant digits otherwise."""
-    return f"{100 * value:.1f}" if is_percent(metric) else f"{value:.4g}"
+def format_value(metric: str, value: float, *, sign: str = "", exact: bool = False) -> str:
+    """Percent with one decimal for shares, otherwise four significant digits, or every digit."""
+    if exact:
+        return f"{value:{sign}}"
+    return f"{100 * value:{sign}.1f}" if is_percent(metric) else f"{value:{sign}.4g}"
 
 
-def format_signed(metric: str, value: float) -> str:
+def format_signed(metric: str, value: float, *, exact: bool = False) -> str:
     """As `format_value`, always with a sign: a difference."""
-    return f"{100 * value:+.1f}" if is_percent(metric) else f"{value:+.4g}"
+    return format_value(metric, value, sign="+", exact=exact)
 
 
-def format_mean(metric: str, mean: float, std: float) -> str:
+def format_mean(metric: str, mean: float, std: float, *, exact: bool = False) -> str:
     """`87.3 ± 1.2`; the mean alone where one value gives no spread."""
-    text = format_value(metric, mean)
-    return text if math.isnan(std) else f"{text} ± {format_value(metric, std)}"
+    numbers = [mean] if math.isnan(std) else [mean, std]
+    return " ± ".join(format_value(metric, number, exact=exact) for number in numbers)
 
 
-def format_interval(metric: str, interval: tuple[float, float]) -> str:
+def format_interval(metric: str, interval: tuple[float, float], *, exact: bool = False) -> str:
     """`[3.1, 9.0]`, in the unit of the table."""
-    return f"[{format_value(metric, interval[0])}, {format_value(metric, interval[1])}]"
+    low, high = (format_value(metric, end, exact=exact) for end in interval)
+    return f"[{low}, {high}]"

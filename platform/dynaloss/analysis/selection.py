@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from dynaloss.analysis import metric_names
-from dynaloss.analysis.statistics.intervals import mean
+from dynaloss.analysis.statistics.intervals import mean, mean_by_arm
 from dynaloss.config.registry import Kind, Registry
-from dynaloss.studies.trial_record import Outcome, TrialRecord
+from dynaloss.studies.trial_record import TrialRecord
 
 _Point = tuple[int, float]
 """An epoch, and the value of a metric there."""
@@ -60,10 +61,7 @@ class SelectionRule(Kind):
         return value if math.isfinite(value) and chosen in dict(curve) else None
 
 
-_LABELS: tuple[tuple[str, Literal["val", "val_clean"]], ...] = (
-    ("noisy", "val"),
-    ("clean", "val_clean"),
-)
+_LABELS: dict[str, Literal["val", "val_clean"]] = {"noisy": "val", "clean": "val_clean"}
 SELECTION_RULES = Registry("selection rule", __name__, SelectionRule)
 SELECTION_RULES.add(name="last", description="the value of the last epoch", chooses="epoch")
 SELECTION_RULES.add(
@@ -84,7 +82,7 @@ SELECTION_RULES.add(
     chooses="epoch",
     any_epoch=True,
 )
-for _labels, _role in _LABELS:
+for _labels, _role in _LABELS.items():
     for _epoch in ("last", "best"):
         SELECTION_RULES.add(
             name=f"{_labels} validation, {_epoch} epoch",
@@ -117,20 +115,14 @@ def rankings(
     """
     base = metric_names.base(metric)
     sign = -1 if metric_names.higher_is_better(base) else 1
-    values: dict[str, dict[str, list[float]]] = {}
-    for name, rule in epoch_rules().items():
-        by_arm: dict[str, list[float]] = {arm: [] for arm in arms}
-        for record in records:
-            value = rule.value(record, base) if record.outcome is Outcome.COMPLETED else None
-            if value is not None:
-                by_arm.setdefault(record.arm, []).append(value)
-        values[name] = {arm: found for arm, found in by_arm.items() if found}
-    needed = values["last"].keys()
+    found = {
+        name: mean_by_arm(records, partial(rule.value, metric=base))
+        for name, rule in epoch_rules().items()
+    }
     return {
-        name: dict(sorted(means.items(), key=lambda item: sign * item[1]))
-        for name, by_arm in values.items()
-        if (means := {arm: mean(found) for arm, found in by_arm.items()})
-        and means.keys() == needed
+        name: dict(sorted(means.items(), key=lambda item: (sign * item[1], arms.index(item[0]))))
+        for name, means in found.items()
+        if means and means.keys() == found["last"].keys()
     }
 
 

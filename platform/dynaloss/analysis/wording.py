@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from dynaloss.analysis import metric_names
 from dynaloss.analysis.statistics.comparison import Cell, Comparison
-from dynaloss.analysis.statistics.intervals import BOOTSTRAP_FROM, Interval, PairedDifference
+from dynaloss.analysis.statistics.intervals import BOOTSTRAP_FROM, PairedDifference
 from dynaloss.analysis.statistics.significance import LARGEST_EXACT, sign_flip_floor
 
 EMPTY = "–"
@@ -18,27 +17,14 @@ INCONCLUSIVE = "inconclusive"
 
 def mean_text(comparison: Comparison, cell: Cell) -> str:
     """`87.3 ± 1.2`, marked where incomplete; a dash where there is nothing."""
-    mark = _MARK if cell.incomplete else ""
-    if not cell.n:
-        return EMPTY + mark
-    spread = "" if math.isnan(cell.std) else f" ± {value_text(comparison, cell.std)}"
-    return value_text(comparison, cell.mean) + spread + mark
+    metric, exact = comparison.metric, comparison.exact
+    text = metric_names.format_mean(metric, cell.mean, cell.std, exact=exact) if cell.n else EMPTY
+    return text + (_MARK if cell.incomplete else "")
 
 
 def unit_text(comparison: Comparison) -> str:
     """Name of the metric, with the unit in which the texts give it."""
     return comparison.metric if comparison.exact else metric_names.label(comparison.metric)
-
-
-def value_text(comparison: Comparison, value: float) -> str:
-    """A value of the metric, with every digit where the comparison says so."""
-    return repr(value) if comparison.exact else metric_names.format_value(comparison.metric, value)
-
-
-def interval_text(comparison: Comparison, interval: Interval) -> str:
-    """`[3.1, 9.0]`, as `value_text`."""
-    low, high = (value_text(comparison, end) for end in interval)
-    return f"[{low}, {high}]"
 
 
 def difference_text(comparison: Comparison, cell: Cell) -> str:
@@ -48,13 +34,11 @@ def difference_text(comparison: Comparison, cell: Cell) -> str:
     """
     if cell.difference is None:
         return ""
-    found, metric = cell.difference, comparison.metric
-    shift = (
-        f"{found.mean:+}" if comparison.exact else metric_names.format_signed(metric, found.mean)
-    )
-    interval = f" {interval_text(comparison, found.ci95)}" if found.ci95 else ""
-    verdict = p_text(found.p_holm) if found.clear else INCONCLUSIVE
-    return f"{shift}{interval} {verdict}"
+    found, metric, exact = cell.difference, comparison.metric, comparison.exact
+    texts = [metric_names.format_signed(metric, found.mean, exact=exact)]
+    if found.ci95:
+        texts.append(metric_names.format_interval(metric, found.ci95, exact=exact))
+    return " ".join([*texts, p_text(found.p_holm) if found.clear else INCONCLUSIVE])
 
 
 def p_text(p: float) -> str:
@@ -64,42 +48,31 @@ def p_text(p: float) -> str:
 
 def notes(comparison: Comparison) -> tuple[str, ...]:
     """Meaning of the numbers of the table, and its incomplete cells, one sentence each."""
+    counts = [cell.n for cell in comparison.cells if cell.n] or [0]
+    n = " to ".join(dict.fromkeys(map(str, (min(counts), max(counts)))))
     lines = [
         *comparison.warnings,
-        f"{unit_text(comparison)}: mean ± standard deviation over seeds, {_n(comparison)}.",
+        f"{unit_text(comparison)}: mean ± standard deviation over seeds, n = {n}.",
     ]
     differences = [cell.difference for cell in comparison.cells if cell.difference]
     if comparison.baseline is not None:
         lines += _difference_notes(comparison.baseline, differences)
     incomplete = [_incomplete_text(cell) for cell in comparison.cells if cell.incomplete]
-    shown = incomplete[:_NUM_INCOMPLETE_SHOWN]
-    if len(incomplete) > len(shown):
-        shown.append(f"and {len(incomplete) - len(shown)} more")
-    if shown:
+    if incomplete:
+        more = len(incomplete) - _NUM_INCOMPLETE_SHOWN
+        shown = incomplete[:_NUM_INCOMPLETE_SHOWN] + ([f"and {more} more"] if more > 0 else [])
         lines.append(f"{_MARK} Incomplete: {'; '.join(shown)}.")
     return tuple(lines)
 
 
-def _n(comparison: Comparison) -> str:
-    counts = sorted({cell.n for cell in comparison.cells if cell.n})
-    ends = dict.fromkeys(map(str, (*counts[:1], *counts[-1:])))
-    return f"n = {' to '.join(ends) or 0}"
-
-
 def _difference_notes(baseline: str, differences: Sequence[PairedDifference]) -> list[str]:
     pairs = {difference.n for difference in differences}
-    kinds = [
-        kind
-        for kind, used in (
-            ("t", any(n < BOOTSTRAP_FROM for n in pairs)),
-            ("BCa bootstrap", any(n >= BOOTSTRAP_FROM for n in pairs)),
-        )
-        if used
-    ]
+    used = {n < BOOTSTRAP_FROM for n in pairs or {0}}
+    kinds = [kind for kind, few in (("t", True), ("BCa bootstrap", False)) if few in used]
     exact = "exact " if max(pairs, default=0) <= LARGEST_EXACT else ""
     lines = [
         f"Second line: difference to {baseline}, paired by seed, "
-        f"[95 % {' or '.join(kinds) or 't'} interval]; p: {exact}two-sided sign-flip test, "
+        f"[95 % {' or '.join(kinds)} interval]; p: {exact}two-sided sign-flip test, "
         f"Holm-corrected over {counted(len(differences), 'difference')}; "
         f"{INCONCLUSIVE}: the interval covers zero, or one seed gives none."
     ]
@@ -123,6 +96,6 @@ def shortened(text: str, limit: int) -> str:
 
 
 def _incomplete_text(cell: Cell) -> str:
-    outcomes = ", ".join(f"{count} {name}" for name, count in cell.coverage.outcomes.items())
-    text = f"{cell.arm}, {cell.condition}: {cell.n} of {cell.coverage.planned}"
+    outcomes = ", ".join(f"{count} {name}" for name, count in cell.not_completed.items())
+    text = f"{cell.arm}, {cell.condition}: {cell.n} of {cell.planned}"
     return f"{text} ({outcomes})" if outcomes else text

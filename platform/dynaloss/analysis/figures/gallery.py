@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -21,7 +22,7 @@ from dynaloss.studies.trial_record import TrialRecord
 _Draw = Callable[[Sequence[TrialRecord]], Figure | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Section:
     """One kind of figure.
 
@@ -43,7 +44,10 @@ def gallery(
 ) -> list[Section]:
     """Every figure for which the records hold something to draw."""
     arms = _shown_arms(comparison)
-    drawn = [*_of_table(comparison, components, arms), *_of_trials(records, comparison, arms)]
+    drawn = [
+        *_of_table(comparison, components, arms),
+        *_of_trials(records, comparison, arms),
+    ]
     return [section for section in drawn if section.figures]
 
 
@@ -68,18 +72,18 @@ def _of_table(
     better = "above" if metric_names.higher_is_better(comparison.metric) else "below"
     return [
         Section(
-            stem="effects",
-            title="Effect of each component",
-            caption="Shapley value where the design allows it, else the nearest that it does. "
+            "effects",
+            "Effect of each component",
+            "Shapley value where the design allows it, else the nearest that it does. "
             "Italics: the interval covers zero or is missing.",
-            figures={POOLED: heatmap} if heatmap else {},
+            {POOLED: heatmap} if heatmap else {},
         ),
         Section(
-            stem="profiles",
-            title="Performance profiles",
-            caption="Share of the trials above each value, all conditions weighted equally: "
+            "profiles",
+            "Performance profiles",
+            "Share of the trials above each value, all conditions weighted equally: "
             f"a curve {better} another is better everywhere.{_left_out(comparison, arms)}",
-            figures={POOLED: profile} if profile else {},
+            {POOLED: profile} if profile else {},
         ),
     ]
 
@@ -93,69 +97,63 @@ def _of_trials(
             "curves",
             "Learning curves",
             f"{metric_names.label(metric)} by epoch. Line: mean over seeds; band: min to max.",
-            lambda chosen: training.learning_curves(chosen, metric, arms=arms),
+            partial(training.learning_curves, metric=metric, arms=arms),
         ),
         (
             "corrector",
             "Label corrector",
             "How far the corrector trusts the observed label, by the rank of the sample's loss. "
             "Solid: learned weight; dashed: the share of labels that are in fact true.",
-            lambda chosen: training.corrector_curves(chosen, arms=arms),
+            partial(training.corrector_curves, arms=arms),
         ),
         (
             "margins",
             "Margins",
             "Learned margin per class minus the mean over the classes, because a constant shift "
             "changes nothing. Marker: mean over seeds; bar: from min to max.",
-            lambda chosen: training.margins_by_class(chosen, arms=arms),
+            partial(training.margins_by_class, arms=arms),
         ),
         (
             "classes",
             "Accuracy per class",
             "Test accuracy within each class. Marker: mean over seeds; bar: from min to max.",
-            lambda chosen: training.per_class_accuracy(chosen, arms=arms),
+            partial(training.per_class_accuracy, arms=arms),
         ),
     ]
+    left_out = _left_out(comparison, arms)
     return [
-        Section(
-            stem=stem,
-            title=title,
-            caption=caption + _left_out(comparison, arms),
-            figures=_by_condition(records, comparison.conditions, draw),
-        )
+        Section(stem, title, caption + left_out, _by_condition(records, comparison, draw))
         for stem, title, caption, draw in kinds
     ]
 
 
 def _by_condition(
-    records: Sequence[TrialRecord], conditions: Sequence[str], draw: _Draw
+    records: Sequence[TrialRecord], comparison: Comparison, draw: _Draw
 ) -> dict[str, Figure]:
-    drawn = {
-        condition: draw([record for record in records if record.condition == condition])
-        for condition in conditions
-    }
-    found = {condition: figure for condition, figure in drawn.items() if figure is not None}
-    _share_y([*found.values()])
-    return found
+    """A figure per condition, with one vertical range, so that heights compare across them."""
+    drawn = {}
+    for condition in comparison.conditions:
+        figure = draw([record for record in records if record.condition == condition])
+        if figure is not None:
+            drawn[condition] = figure
+    panels = [axes for figure in drawn.values() for axes in figure.axes]
+    limits = [axes.get_ylim() for axes in panels]
+    for axes in panels:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+    return drawn
 
 
 def _shown_arms(comparison: Comparison) -> list[str]:
     """The arms that figures show: all, or the baseline and those that are best on average."""
     if len(comparison.arms) <= MAX_ARMS:
         return [*comparison.arms]
-    ranked = sorted(
-        (arm for arm in comparison.arms if arm != comparison.baseline),
-        key=lambda arm: _badness(comparison, arm),
-    )
-    first = [comparison.baseline] if comparison.baseline is not None else []
-    return [*first, *ranked][:MAX_ARMS]
-
-
-def _badness(comparison: Comparison, arm: str) -> float:
-    """Mean over the conditions, larger for a worse arm; infinite without a value."""
-    means = [cell.mean for cell in comparison.cells if cell.arm == arm and cell.n]
     sign = -1 if metric_names.higher_is_better(comparison.metric) else 1
-    return sign * mean(means) if means else math.inf
+
+    def place(arm: str) -> tuple[bool, float]:
+        means = [cell.mean for cell in comparison.cells if cell.arm == arm and cell.n]
+        return arm != comparison.baseline, sign * mean(means) if means else math.inf
+
+    return sorted(comparison.arms, key=place)[:MAX_ARMS]
 
 
 def _left_out(comparison: Comparison, arms: Sequence[str]) -> str:
@@ -163,11 +161,3 @@ def _left_out(comparison: Comparison, arms: Sequence[str]) -> str:
     hidden = len(comparison.arms) - len(arms)
     verb = "is" if hidden == 1 else "are"
     return f" {counted(hidden, 'arm')} {verb} left out of the figures." if hidden else ""
-
-
-def _share_y(drawn: Sequence[Figure]) -> None:
-    """One vertical range for all conditions, so that heights compare across figures."""
-    axes = [axes for figure in drawn for axes in figure.axes]
-    limits = [one.get_ylim() for one in axes]
-    for one in axes:
-        one.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))

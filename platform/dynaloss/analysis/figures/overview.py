@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynaloss.analysis import metric_names
@@ -29,9 +28,8 @@ def effects_heatmap(metric: str, found: Sequence[Effect]) -> Figure | None:
     values = scale * np.array(
         [[chosen[n, c].mean if (n, c) in chosen else np.nan for c in conditions] for n in names]
     )
-    figure = Figure(
-        figsize=(2.6 + 1.5 * len(conditions), 1.4 + 0.55 * len(names)), layout="constrained"
-    )
+    size = (2.6 + 1.5 * len(conditions), 1.4 + 0.55 * len(names))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     largest = float(np.nanmax(np.abs(values))) or 1.0
     colors = "RdBu" if metric_names.higher_is_better(metric) else "RdBu_r"
@@ -42,20 +40,14 @@ def effects_heatmap(metric: str, found: Sequence[Effect]) -> Figure | None:
     axes.set_xticks(range(len(conditions)), wrapped)
     axes.tick_params(length=0, labelsize="small")
     for (name, condition), effect in chosen.items():
+        # Readable on its colour; in italics, and grey on light, where it is inconclusive.
+        dark = abs(effect.mean) > 0.6 * largest / scale
+        color = "white" if dark else ("black" if effect.clear else "0.45")
+        style = "normal" if effect.clear else "italic"
+        text = metric_names.format_signed(metric, effect.mean)
         place = (conditions.index(condition), names.index(name))
-        _write(axes, place, metric, effect, largest / scale)
+        axes.text(*place, text, ha="center", va="center", color=color, style=style, size=9)
     return figure
-
-
-def _write(
-    axes: Axes, place: tuple[int, int], metric: str, effect: Effect, largest: float
-) -> None:
-    """The number, readable on its colour; in italics, and grey on light, where it is not clear."""
-    dark = abs(effect.mean) > 0.6 * largest
-    color = "white" if dark else ("black" if effect.clear else "0.45")
-    style = "normal" if effect.clear else "italic"
-    text = metric_names.format_signed(metric, effect.mean)
-    axes.text(*place, text, ha="center", va="center", color=color, style=style, size=9)
 
 
 def performance_profiles(comparison: Comparison, arms: Sequence[str]) -> Figure | None:
@@ -72,9 +64,7 @@ def performance_profiles(comparison: Comparison, arms: Sequence[str]) -> Figure 
     styles = {arm: style for arm, style in arm_styles(arms).items() if arm in complete}
     for arm, style in styles.items():
         shares = performance_profile(complete[arm], thresholds.tolist())
-        axes.step(
-            scale * thresholds, shares, where="post", color=style.color, linestyle=style.linestyle
-        )
+        axes.step(scale * thresholds, shares, where="post", **style.line())
     axes.set_ylim(-0.02, 1.02)
     legend(figure, styles)
     return figure

@@ -36,6 +36,11 @@ class ArmStyle:
     marker: str
     linestyle: Literal["-", ":"]
 
+    def line(self, *, marker: bool = False) -> dict[str, Any]:
+        """Keywords of its lines."""
+        shape = self.marker if marker else ""
+        return {"color": self.color, "linestyle": self.linestyle, "marker": shape}
+
 
 def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
     """One style per arm by its place, so that an arm looks the same in every figure."""
@@ -55,13 +60,7 @@ def plain(text: str) -> str:
 
 
 def panels(titles: Sequence[str], *, x: str, y: str) -> tuple[Figure, list[Axes]]:
-    """A figure with one titled panel each, at most three a row, sharing the y axis.
-
-    Args:
-        titles: One per panel.
-        x: Label of the horizontal axis.
-        y: Label of the vertical axis, with its unit.
-    """
+    """A figure with one panel per title, at most three a row, and labels of its axes."""
     columns = min(3, len(titles))
     rows = -(-len(titles) // columns)
     figure = Figure(figsize=(0.8 + 4.2 * columns, 0.6 + 3.2 * rows), layout="constrained")
@@ -87,41 +86,29 @@ def legend(
     markers: bool = False,
 ) -> None:
     """Names the arms below the panels, outside of the data."""
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=style.color,
-            linestyle=style.linestyle,
-            marker=style.marker if markers else "",
-        )
-        for style in styles.values()
+    lines = [
+        Line2D([], [], label=plain(arm), **style.line(marker=markers))
+        for arm, style in styles.items()
     ]
-    names = [plain(arm) for arm in styles] + [str(line.get_label()) for line in extra]
-    widest = max(len(name) for name in names)
-    width = figure.get_figwidth()
+    names = [str(line.get_label()) for line in (*lines, *extra)]
+    fitting = int(figure.get_figwidth() * 10 / (max(map(len, names)) + 6))
     figure.legend(
-        [*handles, *extra],
+        [*lines, *extra],
         names,
         loc="outside lower center",
-        ncols=max(1, min(len(names), int(width * 10 / (widest + 6)))),
+        ncols=max(1, min(len(names), fitting)),
         frameon=False,
     )
 
 
 def figure_bytes(figure: Figure, format: str) -> bytes:  # noqa: A002
-    """The figure as a file: equal figures give equal bytes.
-
-    Args:
-        figure: What to draw.
-        format: `png`, `pdf` or `svg`.
+    """The figure as PNG, PDF or SVG: equal figures give equal bytes.
 
     Raises:
         InputError: If the format is another.
     """
     if format not in _METADATA:
-        known = ", ".join(_METADATA)
-        raise InputError(f"Unknown figure format `{format}`; known: {known}.")
+        raise InputError(f"Unknown figure format `{format}`; known: {', '.join(_METADATA)}.")
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "dynaloss", "svg.fonttype": "path"}):
         figure.savefig(buffer, format=format, dpi=150, metadata=_METADATA[format])

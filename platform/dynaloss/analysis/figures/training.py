@@ -6,9 +6,8 @@ Every function returns None where there is nothing to draw. Only completed trial
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,19 +27,21 @@ _CLASSES = "class, most frequent first; below: training samples"
 _MARGIN = "margin, mean-centred (nats)"
 _WEIGHT = "corrector weight"
 _CLEAN_STYLE: dict[str, Any] = {"linestyle": "--", "marker": "o", "markersize": 3.5}
+_UNIT_SQUARE: dict[str, Any] = {"xlim": (0, 1), "ylim": (-0.04, 1.04)}
 _TRIAL_COLOR = "#0072B2"
 _MAX_NAMED_CLASSES = 12
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    """One arm in the panel of a condition; `place` runs from -1/2 to 1/2 over the arms."""
+class _Drawn(NamedTuple):
+    """One arm in a panel: one array per seed; `place` runs from -1/2 to 1/2 over the arms."""
 
-    axes: Axes
-    condition: str
     style: ArmStyle
     place: float
     arrays: list[Array]
+
+
+_Draw = Callable[[Axes, list[_Drawn], list[TrialRecord]], object]
+"""Draws the arms of a condition in its panel."""
 
 
 def learning_curves(
@@ -48,18 +49,17 @@ def learning_curves(
 ) -> Figure | None:
     """A panel per condition: mean of the metric over the seeds by epoch, band from min to max.
 
-    Args:
-        records: Trials with their history.
-        metric: Name of the metric.
-        arms: Arms to draw, in the order that decides their colours; by default all.
+    The order of the arms decides their colours; by default all are drawn.
     """
-    values = series.collect(records, lambda record: series.curve(record, metric))
     scale = 100 if metric_names.is_percent(metric) else 1
-    study = _Study(records, values, arms, x="epoch", y=metric_names.label(metric))
-    for drawing in study.drawings():
-        epochs, seeds = series.align(drawing.arrays)
-        _band(drawing, epochs, scale * seeds)
-    return study.finish()
+
+    def draw(axes: Axes, drawn: list[_Drawn], _records: list[TrialRecord]) -> None:
+        for arm in drawn:
+            epochs, seeds = series.align(arm.arrays)
+            _band(axes, arm.style, epochs, scale * seeds)
+
+    values = series.collect(records, lambda record: series.curve(record, metric))
+    return _study(records, values, arms, draw, x="epoch", y=metric_names.label(metric))
 
 
 def corrector_curves(
@@ -70,15 +70,18 @@ def corrector_curves(
     Solid: corrector weight, mean over the samples of a rank bin and the seeds, band from min to
     max. Dashed with markers: share of the samples of the bin whose observed label is true.
     """
+
+    def draw(axes: Axes, drawn: list[_Drawn], _records: list[TrialRecord]) -> None:
+        for arm in drawn:
+            ranks, weights, clean = series.align(arm.arrays)
+            _band(axes, arm.style, ranks, weights)
+            mean, _, _ = series.spread(clean)
+            axes.plot(ranks, mean, color=arm.style.color, alpha=0.7, **_CLEAN_STYLE)
+        axes.set(**_UNIT_SQUARE)
+
     values = series.collect(records, lambda record: series.corrector_table(record.diagnostics))
-    study = _Study(records, values, arms, x=_RANK, y=_WEIGHT)
-    for drawing in study.drawings():
-        ranks, weights, clean = series.align(drawing.arrays)
-        _band(drawing, ranks, weights)
-        mean, _, _ = series.spread(clean)
-        drawing.axes.plot(ranks, mean, color=drawing.style.color, alpha=0.7, **_CLEAN_STYLE)
-        drawing.axes.set(xlim=(0, 1), ylim=(-0.04, 1.04))
-    return study.finish(extra=_corrector_legend())
+    lines = _corrector_legend("0.3", "0.3")
+    return _study(records, values, arms, draw, x=_RANK, y=_WEIGHT, extra=lines)
 
 
 def margins_by_class(
@@ -89,12 +92,13 @@ def margins_by_class(
     Centred, because cross-entropy ignores a constant added to all margins. Marker: mean over the
     seeds; bar: from min to max.
     """
-    values = series.collect(records, lambda record: series.centred_margins(record.diagnostics))
-    study = _Study(records, values, arms, x=_CLASSES, y=_MARGIN)
-    for axes in study.axes.values():
+
+    def draw(axes: Axes, drawn: list[_Drawn], records: list[TrialRecord]) -> None:
         axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
-    _draw_by_class(study)
-    return study.finish(markers=True)
+        _draw_by_class(axes, drawn, records)
+
+    values = series.collect(records, lambda record: series.centred_margins(record.diagnostics))
+    return _study(records, values, arms, draw, x=_CLASSES, y=_MARGIN, markers=True)
 
 
 def per_class_accuracy(
@@ -102,9 +106,8 @@ def per_class_accuracy(
 ) -> Figure | None:
     """A panel per condition: test accuracy within each class, most frequent class first."""
     values = series.collect(records, lambda record: series.recalls(record.diagnostics))
-    study = _Study(records, values, arms, x=_CLASSES, y="test accuracy in the class (%)")
-    _draw_by_class(study)
-    return study.finish(markers=True)
+    y = "test accuracy in the class (%)"
+    return _study(records, values, arms, _draw_by_class, x=_CLASSES, y=y, markers=True)
 
 
 def corrector_curve(diagnostics: Diagnostics) -> Figure | None:
@@ -119,7 +122,7 @@ def corrector_curve(diagnostics: Diagnostics) -> Figure | None:
         axes.plot(ranks, by_class, color=_TRIAL_COLOR, alpha=0.35, linewidth=0.7)
     axes.plot(ranks, weights, color=_TRIAL_COLOR, linewidth=2)
     axes.plot(ranks, clean, color="black", **_CLEAN_STYLE)
-    axes.set(xlim=(0, 1), ylim=(-0.04, 1.04))
+    axes.set(**_UNIT_SQUARE)
     legend(figure, {}, _corrector_legend(_TRIAL_COLOR, "black"))
     return figure
 
@@ -164,81 +167,54 @@ def trial_figures(diagnostics: Diagnostics) -> dict[str, Figure]:
     return {stem: figure for stem, figure in drawn.items() if figure is not None}
 
 
-class _Study:
-    """The panels of a study's figure, one per condition that has something to draw."""
-
-    def __init__(
-        self,
-        records: Sequence[TrialRecord],
-        values: Series,
-        arms: Sequence[str] | None,
-        *,
-        x: str,
-        y: str,
-    ) -> None:
-        order = arms if arms is not None else [*dict.fromkeys(record.arm for record in records)]
-        styles = arm_styles(order)
-        self.records = records
-        self.values = {place: arrays for place, arrays in values.items() if place[1] in styles}
-        drawn = {arm for _, arm in self.values}
-        self.styles = {arm: style for arm, style in styles.items() if arm in drawn}
-        conditions = [*dict.fromkeys(condition for condition, _ in self.values)]
-        self.figure: Figure | None = None
-        self.axes: dict[str, Axes] = {}
-        if conditions:
-            self.figure, grid = panels(conditions, x=x, y=y)
-            self.axes = dict(zip(conditions, grid, strict=True))
-
-    def drawings(self) -> Iterator[_Drawing]:
-        """Every arm of every panel."""
-        for condition, axes in self.axes.items():
-            for index, (arm, style) in enumerate(self.styles.items()):
-                if (condition, arm) in self.values:
-                    place = index / max(1, len(self.styles) - 1) - 0.5
-                    arrays = self.values[condition, arm]
-                    yield _Drawing(axes, condition, style, place, arrays)
-
-    def finish(self, *, extra: Sequence[Line2D] = (), markers: bool = False) -> Figure | None:
-        """The figure with its legend, or None without panels."""
-        if self.figure is not None:
-            legend(self.figure, self.styles, extra, markers=markers)
-        return self.figure
+def _study(
+    records: Sequence[TrialRecord],
+    values: Series,
+    arms: Sequence[str] | None,
+    draw: _Draw,
+    *,
+    x: str,
+    y: str,
+    extra: Sequence[Line2D] = (),
+    markers: bool = False,
+) -> Figure | None:
+    """A panel per condition that has something to draw, with a legend of the arms drawn."""
+    styles = arm_styles([*dict.fromkeys(r.arm for r in records)] if arms is None else arms)
+    values = {cell: arrays for cell, arrays in values.items() if cell[1] in styles}
+    if not values:
+        return None
+    conditions, seen = (list(dict.fromkeys(names)) for names in zip(*values, strict=True))
+    styles = {arm: style for arm, style in styles.items() if arm in seen}
+    places = np.linspace(-0.5, 0.5, len(styles)).tolist()
+    figure, grid = panels(conditions, x=x, y=y)
+    for condition, axes in zip(conditions, grid, strict=True):
+        drawn = [
+            _Drawn(style, place, values[condition, arm])
+            for (arm, style), place in zip(styles.items(), places, strict=True)
+            if (condition, arm) in values
+        ]
+        draw(axes, drawn, [record for record in records if record.condition == condition])
+    legend(figure, styles, extra, markers=markers)
+    return figure
 
 
-def _band(drawing: _Drawing, x: Array, seeds: Array) -> None:
+def _band(axes: Axes, style: ArmStyle, x: Array, seeds: Array) -> None:
     mean, low, high = series.spread(seeds)
-    style = drawing.style
-    drawing.axes.fill_between(x, low, high, color=style.color, alpha=0.15, linewidth=0)
-    drawing.axes.plot(x, mean, color=style.color, linestyle=style.linestyle, linewidth=1.8)
+    axes.fill_between(x, low, high, color=style.color, alpha=0.15, linewidth=0)
+    axes.plot(x, mean, linewidth=1.8, **style.line())
 
 
-def _draw_by_class(study: _Study) -> None:
-    for condition, axes in study.axes.items():
-        records = [record for record in study.records if record.condition == condition]
-        arrays = [drawing for drawing in study.drawings() if drawing.axes is axes]
-        num_classes = len(arrays[0].arrays[0])
-        counts = series.class_counts(records)
-        order = np.arange(num_classes) if counts is None else _most_frequent_first(counts)
-        for drawing in arrays:
-            _points(drawing, order)
-        names = series.class_names(ChainMap(*(dict(r.diagnostics) for r in records)), num_classes)
-        _name_classes(axes, order, counts, names)
-
-
-def _points(drawing: _Drawing, order: _Order) -> None:
-    mean, low, high = series.spread(np.stack(drawing.arrays)[:, order])
-    x = np.arange(len(order)) + 0.4 * drawing.place
-    style = drawing.style
-    drawing.axes.vlines(x, low, high, color=style.color, linewidth=0.9)
-    drawing.axes.plot(
-        x,
-        mean,
-        color=style.color,
-        marker=style.marker,
-        markersize=4,
-        linestyle=style.linestyle,
-        linewidth=0.6,
-    )
+def _draw_by_class(axes: Axes, drawn: list[_Drawn], records: list[TrialRecord]) -> None:
+    num_classes = len(drawn[0].arrays[0])
+    counts = series.class_counts(records)
+    order = np.arange(num_classes) if counts is None else _most_frequent_first(counts)
+    for arm in drawn:
+        mean, low, high = series.spread(np.stack(arm.arrays)[:, order])
+        x = np.arange(num_classes) + 0.4 * arm.place
+        axes.vlines(x, low, high, color=arm.style.color, linewidth=0.9)
+        axes.plot(x, mean, markersize=4, linewidth=0.6, **arm.style.line(marker=True))
+    names = series.class_names(ChainMap(*(dict(r.diagnostics) for r in records)), num_classes)
+    _name_classes(axes, order, counts, names)
 
 
 def _most_frequent_first(counts: Array) -> _Order:
@@ -248,14 +224,11 @@ def _most_frequent_first(counts: Array) -> _Order:
 def _name_classes(axes: Axes, order: _Order, counts: Array | None, names: Sequence[str]) -> None:
     """Ticks with name and count; every k-th class where there are many."""
     step = -(-len(order) // _MAX_NAMED_CLASSES)
-    places = range(0, len(order), step)
-    labels = [plain(_short(names[order[place]])) for place in places]
-    if counts is not None:
-        labels = [
-            f"{label}\n{counts[order[place]]:.0f}"
-            for label, place in zip(labels, places, strict=True)
-        ]
-    axes.set_xticks(places, labels, fontsize="small")
+    labels = [
+        plain(_short(names[index])) + ("" if counts is None else f"\n{counts[index]:.0f}")
+        for index in order[::step]
+    ]
+    axes.set_xticks(range(0, len(order), step), labels, fontsize="small")
 
 
 def _short(name: str) -> str:
@@ -272,7 +245,7 @@ def _annotate(axes: Axes, shares: Array, names: Sequence[str]) -> None:
             axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, size=8)
 
 
-def _corrector_legend(weight: str = "0.3", clean: str = "0.3") -> list[Line2D]:
+def _corrector_legend(weight: str, clean: str) -> list[Line2D]:
     return [
         Line2D([], [], color=weight, label="learned weight"),
         Line2D([], [], color=clean, label="true clean share", **_CLEAN_STYLE),

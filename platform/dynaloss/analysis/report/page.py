@@ -18,15 +18,7 @@ from dynaloss.analysis.report.summary import summarise
 from dynaloss.analysis.statistics.comparison import Comparison
 from dynaloss.analysis.tables.content import Table, text_table
 from dynaloss.analysis.tables.extras import EXTRAS
-from dynaloss.analysis.wording import (
-    EMPTY,
-    counted,
-    difference_text,
-    interval_text,
-    mean_text,
-    unit_text,
-    value_text,
-)
+from dynaloss.analysis.wording import EMPTY, counted, difference_text, mean_text, unit_text
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 _MISSING = "missing"
@@ -37,15 +29,7 @@ def write_report(result: Result, path: str | Path, *, command: str | None = None
     """Writes the first comparison of a result and its figures as one self-contained HTML file.
 
     The page loads nothing, follows the reader's light or dark setting, and holds no date: equal
-    records give equal bytes.
-
-    Args:
-        result: Trials with history and diagnostics, their comparison, plans and tags.
-        path: File to write.
-        command: Command that rebuilds the page; by default `dynaloss compare` with its options.
-
-    Returns:
-        The path written.
+    records give equal bytes. It names the command that rebuilds it, by default `dynaloss compare`.
     """
     path = Path(path)
     content = _html(result, command or _command(result.comparisons[0], path))
@@ -55,19 +39,26 @@ def write_report(result: Result, path: str | Path, *, command: str | None = None
 
 
 def _html(result: Result, command: str) -> str:
-    environment = jinja2.Environment(
+    jinja = jinja2.Environment(
         loader=jinja2.PackageLoader("dynaloss.analysis.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["data_uri"] = _data_uri
+    jinja.filters["data_uri"] = _data_uri
     records, comparison = result.records, result.comparisons[0]
     table, *extras = result.tables([*EXTRAS])[0]
-    return environment.get_template("report.html.j2").render(
+    return jinja.get_template("report.html.j2").render(
         comparison=comparison,
-        head=_head(comparison),
+        head=" · ".join(
+            [
+                unit_text(comparison),
+                counted(len(comparison.arms), "arm"),
+                counted(len(comparison.conditions), "condition"),
+                *([f"baseline {comparison.baseline}"] if comparison.baseline else []),
+            ]
+        ),
         summary=summarise(comparison),
         table=table,
         details=_details(comparison),
@@ -83,17 +74,6 @@ def _html(result: Result, command: str) -> str:
     )
 
 
-def _head(comparison: Comparison) -> str:
-    parts = [
-        unit_text(comparison),
-        counted(len(comparison.arms), "arm"),
-        counted(len(comparison.conditions), "condition"),
-    ]
-    if comparison.baseline is not None:
-        parts.append(f"baseline {comparison.baseline}")
-    return " · ".join(parts)
-
-
 def _command(comparison: Comparison, path: Path) -> str:
     words = ["dynaloss", "compare", comparison.study, "--metric", comparison.metric]
     if comparison.baseline is not None:
@@ -104,16 +84,20 @@ def _command(comparison: Comparison, path: Path) -> str:
 def _details(comparison: Comparison) -> Table:
     """Every seed of every cell."""
     header = ("condition", "arm", "n", "mean ± std", "95 % interval", "difference", "seeds")
+    metric, exact = comparison.metric, comparison.exact
     rows = []
     for cell in comparison.cells:
-        seeds = [f"{seed}: {value_text(comparison, value)}" for seed, value in cell.seeds.items()]
+        seeds = (
+            f"{seed}: {metric_names.format_value(metric, value, exact=exact)}"
+            for seed, value in cell.seeds.items()
+        )
         texts = (
             mean_text(comparison, cell),
-            interval_text(comparison, cell.ci95) if cell.ci95 else "",
+            cell.ci95 and metric_names.format_interval(metric, cell.ci95, exact=exact),
             difference_text(comparison, cell),
             ", ".join(seeds),
         )
-        n = f"{cell.n} of {cell.coverage.planned}"
+        n = f"{cell.n} of {cell.planned}"
         rows.append((cell.condition, cell.arm, n, *(text or EMPTY for text in texts)))
     return text_table("Every seed", header, rows)
 
@@ -122,13 +106,15 @@ def _environment(
     records: Sequence[TrialRecord], study_tags: Mapping[str, Mapping[str, str]]
 ) -> list[tuple[str, str]]:
     """Values of the environment that trials recorded, or otherwise their study's last launch."""
-    launches, trials = (
-        _values_by_name(tags) for tags in (study_tags.values(), [r.tags for r in records])
-    )
-    texts = {name: ", ".join(f"{v} (last launch)" for v in launches[name]) for name in launches}
-    for name, values in trials.items():
-        shown = (f"{value} ({counted(n, 'trial')})" for value, n in values.most_common())
-        texts[name] = ", ".join(shown)
+    launches = _values_by_name(study_tags.values())
+    trials = _values_by_name(record.tags for record in records)
+    texts = {
+        name: ", ".join(f"{value} (last launch)" for value in values)
+        for name, values in launches.items()
+    } | {
+        name: ", ".join(f"{value} ({counted(n, 'trial')})" for value, n in values.most_common())
+        for name, values in trials.items()
+    }
     return sorted(texts.items())
 
 
@@ -201,10 +187,8 @@ def _coverage(comparison: Comparison) -> Table:
     """Number of trials per condition and outcome, of the outcomes that occur."""
     counts: Counter[tuple[str, str]] = Counter()
     for cell in comparison.cells:
-        coverage = cell.coverage
-        ended = [(Outcome.COMPLETED, coverage.completed), *coverage.outcomes.items()]
-        missing = coverage.planned - sum(count for _, count in ended)
-        counts.update({(cell.condition, o): count for o, count in (*ended, (_MISSING, missing))})
+        missing = {_MISSING: cell.planned - sum(cell.outcomes.values())}
+        counts.update({(cell.condition, o): n for o, n in (cell.outcomes | missing).items()})
     seen = {outcome for (_, outcome), count in counts.items() if count}
     shown = [o for o in (*Outcome, _MISSING) if o in {Outcome.COMPLETED, *seen}]
     rows = [(c, *(str(counts[c, outcome]) for outcome in shown)) for c in comparison.conditions]

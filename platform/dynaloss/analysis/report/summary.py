@@ -16,31 +16,21 @@ def summarise(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _sentence(comparison: Comparison, condition: str) -> str:
-    best = comparison.best(condition)
-    if best is None:
+    column, metric = comparison.column(condition), comparison.metric
+    leaders = [cell for cell in column if cell.best]
+    if not leaders:
         return f"At {condition}, no trial has completed with this metric."
+    best, *equal = leaders
+    value = metric_names.format_mean(metric, best.mean, best.std)
+    percent = " %" if metric_names.is_percent(metric) else ""
     parts = [
-        f"At {condition}, {best.arm} has the best mean, {_value(comparison, best)}",
-        _shared_with(comparison.column(condition), best),
-        _against_baseline(comparison, comparison.column(condition), best),
-        _seeds(best),
+        f"At {condition}, {best.arm} has the best mean, {value}{percent}",
+        f"shared with {' and '.join(cell.arm for cell in equal)}" if equal else "",
+        _against_baseline(comparison, column, best),
+        f"n = {counted(best.n, 'seed')}"
+        + (f" of {best.planned}" if best.incomplete else ""),
     ]
     return ", ".join(part for part in parts if part) + "."
-
-
-def _shared_with(column: Sequence[Cell], best: Cell) -> str:
-    others = [cell.arm for cell in column if cell.best and cell is not best]
-    return f"shared with {' and '.join(others)}" if others else ""
-
-
-def _seeds(cell: Cell) -> str:
-    text = f"n = {counted(cell.n, 'seed')}"
-    return f"{text} of {cell.coverage.planned}" if cell.incomplete else text
-
-
-def _value(comparison: Comparison, cell: Cell) -> str:
-    text = metric_names.format_mean(comparison.metric, cell.mean, cell.std)
-    return f"{text} %" if metric_names.is_percent(comparison.metric) else text
 
 
 def _against_baseline(comparison: Comparison, column: Sequence[Cell], best: Cell) -> str:

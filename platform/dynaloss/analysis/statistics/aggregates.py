@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dynaloss.analysis.metric_names import higher_is_better, is_percent
 from dynaloss.analysis.statistics.comparison import Comparison
-from dynaloss.analysis.statistics.intervals import Interval, middle_weights
+from dynaloss.analysis.statistics.intervals import Interval, iqm
 
 _Array = NDArray[np.float64]
 _Scores = Sequence[_Array]
@@ -65,7 +65,7 @@ def aggregate(comparison: Comparison) -> tuple[Aggregate, ...]:
 
 
 def complete_scores(comparison: Comparison) -> dict[str, list[_Array]]:
-    """_Scores of every arm that has a value in every condition in which any arm has one."""
+    """Scores of every arm that has a value in every condition in which any arm has one."""
     columns = [comparison.column(condition) for condition in comparison.conditions]
     filled = [cells for cells in columns if any(cell.n for cell in cells)]
     by_arm = zip(*filled, strict=True)
@@ -97,13 +97,11 @@ def probability_of_improvement(scores: _Scores, reference: _Scores) -> _Array:
 def performance_profile(scores: _Scores, thresholds: Sequence[float]) -> _Array:
     """Share of the values above each threshold, conditions weighted equally."""
     tau = np.asarray(thresholds, dtype=np.float64)
-    shares: _Array = np.mean([np.mean(x[:, None] > tau, axis=0) for x in scores], axis=0)
-    return shares
+    return np.asarray(np.mean([np.mean(x[:, None] > tau, axis=0) for x in scores], axis=0))
 
 
 def _iqm(scores: _Scores) -> _Array:
-    values = np.sort(np.concatenate(scores, axis=-1), axis=-1)
-    return np.asarray(values @ middle_weights(values.shape[-1]))
+    return iqm(np.concatenate(scores, axis=-1))
 
 
 def _with_interval(statistic: Callable[..., _Array], *sides: _Scores) -> tuple[float, Interval]:

@@ -29,21 +29,6 @@ _WITH_PRUNED = frozenset({Outcome.COMPLETED, Outcome.PRUNED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
-    """Progress of the trials of a cell.
-
-    Attributes:
-        completed: Seeds whose trial completed.
-        planned: Seeds expected: those planned, or those of the fullest cell of the table.
-        outcomes: Number of seeds per outcome, completed ones left out, in order of `Outcome`.
-    """
-
-    completed: int
-    planned: int
-    outcomes: Mapping[Outcome, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One arm under one condition, over its seeds.
 
@@ -58,7 +43,8 @@ class Cell:
         ci95: Interval of the mean, see `mean_interval`; None with fewer than two seeds.
         difference: Paired difference to the baseline; None for the baseline itself, without a
             baseline, or without a shared seed.
-        coverage: How many of the trials have finished.
+        planned: Seeds expected: those planned, or those of the fullest cell of the table.
+        outcomes: Number of seeds of each outcome that occurs, in order of `Outcome`.
         incomplete: Whether the mean rests on fewer seeds than planned, or a trial has not
             completed. An arm that never has the metric (as `corrector/auc` without a
             corrector) is not incomplete, only empty.
@@ -75,7 +61,8 @@ class Cell:
     std: float
     ci95: Interval | None
     difference: PairedDifference | None
-    coverage: Coverage
+    planned: int
+    outcomes: Mapping[Outcome, int]
     incomplete: bool
     best: bool
     second: bool = False
@@ -86,6 +73,11 @@ class Cell:
     def n(self) -> int:
         """Number of seeds that the mean rests on."""
         return len(self.seeds)
+
+    @property
+    def not_completed(self) -> dict[Outcome, int]:
+        """The outcomes without the completed ones."""
+        return {o: n for o, n in self.outcomes.items() if o is not Outcome.COMPLETED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +116,6 @@ class Comparison:
         """All cells of a condition, in order of the arms."""
         return tuple(self._index[condition, arm] for arm in self.arms)
 
-    def best(self, condition: str) -> Cell | None:
-        """The first cell with the best mean of the condition; None without a finished trial."""
-        return next((cell for cell in self.column(condition) if cell.best), None)
-
 
 def compare(
     records: Sequence[TrialRecord],
@@ -139,7 +127,9 @@ def compare(
     seeds: Iterable[int] = (),
     include_pruned: bool = False,
 ) -> Comparison:
-    """Compare the arms of a study by one metric.
+    """The arms of a study compared by one metric, rows and columns in order of appearance.
+
+    P values of the differences are corrected over the whole table.
 
     Args:
         records: The trials, in a stable order.
@@ -149,10 +139,6 @@ def compare(
         condition_order: Conditions to list first, likewise.
         seeds: Seeds planned per cell, where known.
         include_pruned: Whether the last value of a pruned trial enters the numbers.
-
-    Returns:
-        The comparison, with rows and columns in order of first appearance unless given; p values
-        of the differences are corrected over the whole table.
 
     Raises:
         InputError: If no trial has completed, the metric or the baseline is unknown, or a cell
@@ -164,10 +150,17 @@ def compare(
     _check(records, metric, baseline, arms, counted)
     table = _group(records)
     planned = max([len(set(seeds)), *(len(trials) for trials in table.values())])
-    cells: list[Cell] = []
-    for condition in conditions:
-        trials = {arm: table.get((condition, arm), {}) for arm in arms}
-        cells += _column(condition, trials, metric, baseline, planned, counted)
+    columns = {c: {arm: table.get((c, arm), {}) for arm in arms} for c in conditions}
+    cells = [
+        cell
+        for condition, trials in columns.items()
+        for cell in _column(condition, trials, metric, baseline, planned, counted)
+    ]
+    p_values = holm([cell.difference.p if cell.difference else math.nan for cell in cells])
+    corrected = (
+        replace(cell, difference=cell.difference and replace(cell.difference, p_holm=p))
+        for cell, p in zip(cells, p_values, strict=True)
+    )
     pruned = "Pruned trials are included, with the last value that each reported."
     return Comparison(
         study=" + ".join(dict.fromkeys(record.study for record in records)),
@@ -175,17 +168,8 @@ def compare(
         baseline=baseline,
         arms=arms,
         conditions=conditions,
-        cells=_corrected(cells),
+        cells=tuple(corrected),
         warnings=(pruned,) if include_pruned else (),
-    )
-
-
-def _corrected(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells with p values corrected over all differences of the table."""
-    adjusted = holm([cell.difference.p if cell.difference else math.nan for cell in cells])
-    return tuple(
-        replace(cell, difference=cell.difference and replace(cell.difference, p_holm=p))
-        for cell, p in zip(cells, adjusted, strict=True)
     )
 
 
@@ -266,7 +250,7 @@ def _column(
     reference = values[baseline] if baseline is not None else {}
     for arm, seeds in values.items():
         found, average = [*seeds.values()], mean([*seeds.values()])
-        coverage = _coverage(trials[arm], planned)
+        outcomes = Counter(record.outcome for record in trials[arm].values())
         yield Cell(
             condition=condition,
             arm=arm,
@@ -275,11 +259,12 @@ def _column(
             std=std(found),
             ci95=mean_interval(found),
             difference=None if arm == baseline else paired_difference(seeds, reference),
-            coverage=coverage,
-            incomplete=coverage.completed < planned or 0 < len(seeds) < planned,
+            planned=planned,
+            outcomes={outcome: outcomes[outcome] for outcome in Outcome if outcome in outcomes},
+            incomplete=outcomes[Outcome.COMPLETED] < planned or 0 < len(seeds) < planned,
             best=average in leaders[:1],
             second=average in leaders[1:],
-            iqm=iqm(found),
+            iqm=float(iqm(found)),
             best_seed=(max if higher_is_better(metric) else min)(found, default=math.nan),
         )
 
@@ -290,10 +275,3 @@ def _values(trials: _SeedRecords, metric: str, counted: Collection[Outcome]) -> 
         for seed, record in sorted(trials.items())
         if record.outcome in counted and math.isfinite(record.metrics.get(metric, math.nan))
     }
-
-
-def _coverage(trials: _SeedRecords, planned: int) -> Coverage:
-    counts = Counter(record.outcome for record in trials.values())
-    ended = {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
-    completed = ended.pop(Outcome.COMPLETED, 0)
-    return Coverage(completed=completed, planned=planned, outcomes=ended)

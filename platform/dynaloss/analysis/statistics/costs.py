@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dynaloss.analysis.statistics.comparison import Comparison
-from dynaloss.analysis.statistics.intervals import mean
-from dynaloss.studies.trial_record import Outcome, TrialRecord
+from dynaloss.analysis.statistics.intervals import mean, mean_by_arm
+from dynaloss.studies.trial_record import TrialRecord
 
 _TRIAL_SECONDS = "time/trial_seconds"
 _EPOCH_SECONDS = "time/epoch_seconds"
 _PEAK_MEMORY = "memory/peak_mib"
+# What gives a cost: last values and curves.
 METRICS = (_TRIAL_SECONDS, _EPOCH_SECONDS, _PEAK_MEMORY, "epoch")
-"""Metrics whose last values give a cost."""
 CURVES = (_EPOCH_SECONDS,)
-"""Metrics whose curves give one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +41,8 @@ class Cost:
 
 def costs(records: Sequence[TrialRecord], comparison: Comparison) -> tuple[Cost, ...]:
     """Cost of every arm with a completed trial that recorded its time, in order of the arms."""
-    seconds = _by_arm(records, trial_seconds)
-    memory = _by_arm(records, lambda record: record.metrics.get(_PEAK_MEMORY))
+    seconds = mean_by_arm(records, trial_seconds)
+    memory = mean_by_arm(records, lambda record: record.metrics.get(_PEAK_MEMORY))
     reference = seconds.get(comparison.baseline or "")
     return tuple(
         Cost(
@@ -73,18 +72,6 @@ def trial_seconds(record: TrialRecord) -> float | None:
     last = record.metrics.get(_EPOCH_SECONDS)
     epochs = record.metrics.get("epoch", record.parameters.get("schedule.epochs"))
     return None if last is None or epochs is None else last * float(epochs)
-
-
-def _by_arm(
-    records: Sequence[TrialRecord], value: Callable[[TrialRecord], float | None]
-) -> dict[str, float]:
-    """Mean per arm over the completed trials that have the value."""
-    found: dict[str, list[float]] = {}
-    for record in records:
-        one = value(record) if record.outcome is Outcome.COMPLETED else None
-        if one is not None and math.isfinite(one):
-            found.setdefault(record.arm, []).append(one)
-    return {arm: mean(values) for arm, values in found.items()}
 
 
 def _gain(comparison: Comparison, arm: str) -> float | None:

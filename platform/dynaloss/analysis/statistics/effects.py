@@ -62,16 +62,12 @@ def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Eff
 
     Main effects need arms in which the components are balanced and orthogonal, as in full and
     regular fractional factorials; interactions and Shapley values need all 2^k arms. Pooled
-    effects are means over the conditions, seed by seed.
-
-    Args:
-        comparison: The table.
-        components: Names of the components; by default read off the names of the arms.
+    effects are means over the conditions, seed by seed. By default the components are read off
+    the names of the arms.
     """
     components = components or infer_components(comparison.arms)
-    present = {*comparison.arms}
     names = {frozenset(s): arm_name(s, components) for s in _subsets(components)}
-    arms = {subset: name for subset, name in names.items() if name in present}
+    arms = {subset: name for subset, name in names.items() if name in comparison.arms}
     if not components or len(arms) < 2:
         return ()
     found = []

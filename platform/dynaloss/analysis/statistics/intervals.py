@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dynaloss.analysis.statistics.significance import sign_flip_p
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 Interval = tuple[float, float]
 _NUM_RESAMPLES = 9_999
@@ -51,65 +52,60 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
+def mean_by_arm(
+    records: Sequence[TrialRecord], value: Callable[[TrialRecord], float | None]
+) -> dict[str, float]:
+    """Mean per arm over the completed trials that have a finite value."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        one = value(record) if record.outcome is Outcome.COMPLETED else None
+        if one is not None and math.isfinite(one):
+            found.setdefault(record.arm, []).append(one)
+    return {arm: mean(values) for arm, values in found.items()}
+
+
 def std(values: Sequence[float]) -> float:
     """Sample standard deviation with n - 1 in the denominator; NaN for fewer than two values."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-def iqm(values: Sequence[float]) -> float:
-    """Interquartile mean: the mean of the middle half; NaN without values.
+def iqm(values: ArrayLike) -> NDArray[np.float64]:
+    """Interquartile mean over the last axis: the mean of the middle half; NaN without values.
 
     A quarter of the weight is cut off on either side; the value at the border counts in part
     (Agarwal et al., NeurIPS 2021, recommend it for few runs; they cut off whole values).
     """
-    if not values:
-        return math.nan
-    return float(np.sort(values) @ middle_weights(len(values)))
-
-
-def middle_weights(n: int) -> NDArray[np.float64]:
-    """Weights of n sorted values in their interquartile mean, shape (n,)."""
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
+    n = ordered.shape[-1]
+    if not n:
+        return np.asarray(math.nan)
     places = np.arange(n, dtype=np.float64)
     weights = np.clip(np.minimum(places + 1, 3 * n / 4) - np.maximum(places, n / 4), 0, None)
-    return np.asarray(weights / weights.sum())
+    return np.asarray(ordered @ (weights / weights.sum()))
 
 
-def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval | None:
-    """Student's interval for the mean: mean ± t(n - 1) * std / sqrt(n).
+def t_interval(values: Sequence[float]) -> Interval | None:
+    """Student's 95 % interval for the mean, mean ± t(n - 1) * std / sqrt(n); None for n < 2.
 
     Exact for normally distributed values at any n (Student, Biometrika 6(1), 1908), and wide for
     few values: t is 12.7 at n = 2 and 4.3 at n = 3.
-
-    Args:
-        values: One value per seed.
-        confidence: Coverage, in (0, 1).
-
-    Returns:
-        (low, high), or None for fewer than two values.
     """
     if len(values) < 2:
         return None
     from scipy.special import stdtrit  # `scipy.stats` takes a second to import
 
-    factor = float(stdtrit(len(values) - 1, (1 + confidence) / 2))
+    factor = float(stdtrit(len(values) - 1, 0.975))
     half = factor * std(values) / math.sqrt(len(values))
     return mean(values) - half, mean(values) + half
 
 
-def bootstrap_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval | None:
-    """Bias-corrected and accelerated bootstrap interval for the mean.
+def bootstrap_interval(values: Sequence[float]) -> Interval | None:
+    """Bias-corrected and accelerated 95 % bootstrap interval for the mean; None for n < 2.
 
     Efron, J. Am. Stat. Assoc. 82(397), 1987. Narrower than it claims when n is small: simulated
     coverage of the 95 % interval for normal values is 71 % at n = 3, 84 % at 5, 90 % at 10, 93 %
     at 20 and 94 % at 30. Hence `mean_interval` uses it from n = 30 only. The resamples come from
-    a fixed seed, so equal values give equal intervals.
-
-    Args:
-        values: One value per seed.
-        confidence: Nominal coverage, in (0, 1).
-
-    Returns:
-        (low, high); both ends equal when all values are; None for fewer than two values.
+    a fixed seed, so equal values give equal intervals; both ends are equal when all values are.
     """
     if len(values) < 2:
         return None
@@ -122,7 +118,7 @@ def bootstrap_interval(values: Sequence[float], *, confidence: float = 0.95) -> 
     found = bootstrap(
         (values,),
         lambda sample, axis: np.round(np.mean(sample, axis=axis), digits),
-        confidence_level=confidence,
+        confidence_level=0.95,
         n_resamples=_NUM_RESAMPLES,
         method="BCa",
         rng=np.random.default_rng(0),
@@ -143,16 +139,9 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
 def paired_difference(
     values: Mapping[int, float], baseline: Mapping[int, float]
 ) -> PairedDifference | None:
-    """Difference of an arm to the baseline, seed by seed.
+    """Difference of an arm to the baseline over the seeds that both have; None without one.
 
     Equal seeds share split, tail, noise and initial weights, so pairing removes their spread.
-
-    Args:
-        values: Value per seed of the arm.
-        baseline: Value per seed of the baseline in the same condition.
-
-    Returns:
-        The difference over the seeds that both have; None when they share no seed.
     """
     differences = [values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline)]
     if not differences:

@@ -96,13 +96,10 @@ def class_names(diagnostics: Diagnostics, num_classes: int) -> list[str]:
 
 
 def align(tables: Sequence[Array]) -> list[Array]:
-    """Tables whose first row is x, on the union of their x, NaN in between.
+    """One table per seed, shape (rows, points), on the union of the ascending x in the first row.
 
-    Args:
-        tables: One per seed, shape (rows, points); x ascending.
-
-    Returns:
-        The union of x, shape (points,), then one array of shape (S, points) per other row.
+    Returns the union of x, shape (points,), then an array of shape (S, points) per other row, NaN
+    where a seed has no such x.
     """
     x = np.unique(np.concatenate([table[0] for table in tables]))
     aligned = np.full((len(tables[0]) - 1, len(tables), len(x)), np.nan)
@@ -114,12 +111,11 @@ def align(tables: Sequence[Array]) -> list[Array]:
 def spread(values: Array) -> tuple[Array, Array, Array]:
     """Mean, minimum and maximum over the seeds, shape (S, points) to (points,), without NaN."""
     known = np.ma.masked_invalid(values)
-    mean, low, high = known.mean(axis=0), known.min(axis=0), known.max(axis=0)
-    return _filled(mean), _filled(low), _filled(high)
-
-
-def _filled(values: np.ma.MaskedArray[Any, Any]) -> Array:
-    return np.ma.filled(values.astype(np.float64), np.nan)
+    mean, low, high = (
+        np.ma.filled(found.astype(np.float64), np.nan)
+        for found in (known.mean(axis=0), known.min(axis=0), known.max(axis=0))
+    )
+    return mean, low, high
 
 
 def _array(values: object) -> Array:

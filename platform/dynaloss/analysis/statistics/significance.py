@@ -18,13 +18,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     the 2^n sign patterns whose mean is at least as far from zero (Fisher, "The Design of
     Experiments", 1935, section 21). Exact up to n = 14; beyond, as many patterns are drawn from a
     fixed seed and the observed one is counted among them, which keeps the test valid (Phipson
-    and Smyth, Stat. Appl. Genet. Mol. Biol. 9(1), 2010).
-
-    Args:
-        differences: One finite difference per pair.
-
-    Returns:
-        The p value in (0, 1]; NaN without a pair, 1 with one.
+    and Smyth, Stat. Appl. Genet. Mol. Biol. 9(1), 2010). NaN without a pair, 1 with one.
     """
     if len(differences) < 2:  # both patterns of one pair are as far from zero
         return 1.0 if differences else math.nan
@@ -45,13 +39,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """P values adjusted for a family of tests; NaN means no test and stays NaN.
 
     Keeps the probability of any false positive in the family below the level, whatever the
-    dependence (Holm, Scand. J. Statist. 6(2), 1979).
-
-    Args:
-        p_values: One per comparison.
-
-    Returns:
-        The adjusted p values, in the order given.
+    dependence (Holm, Scand. J. Statist. 6(2), 1979). In the order given.
     """
     tested = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
     adjusted = [math.nan] * len(p_values)

@@ -8,6 +8,7 @@ from typing import Any
 from dynaloss.analysis.statistics.comparison import Cell, Comparison
 from dynaloss.analysis.tables.content import Entry, Table
 from dynaloss.analysis.wording import INCONCLUSIVE, difference_text, mean_text, notes
+from dynaloss.studies.trial_record import Outcome
 
 _CSV_COLUMNS = (
     *("study", "metric", "baseline", "condition", "arm", "n", "mean", "std"),
@@ -60,9 +61,9 @@ def _values(cell: Cell) -> dict[str, Any]:
         "difference_ci95": difference and difference.ci95 and list(difference.ci95),
         "seeds": {str(seed): value for seed, value in cell.seeds.items()},
         "coverage": {
-            "completed": cell.coverage.completed,
-            "planned": cell.coverage.planned,
-            "outcomes": {str(name): count for name, count in cell.coverage.outcomes.items()},
+            "completed": cell.outcomes.get(Outcome.COMPLETED, 0),
+            "planned": cell.planned,
+            "outcomes": {str(name): count for name, count in cell.not_completed.items()},
         },
         "iqm": _finite(cell.iqm),
         "best_seed": _finite(cell.best_seed),
