@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from dynaloss.analysis.statistics.costs import trial_seconds
 from dynaloss.analysis.statistics.intervals import mean
@@ -17,6 +17,10 @@ from dynaloss.studies.trial_record import Outcome, TrialRecord
 # Of one value of one metric at one epoch, with its share of the indices: the 22,590 values of a
 # quickstart take 6.7 MiB of its SQLite file.
 _VALUE_MIB = 310 / 2**20
+
+
+_Timed = tuple[TrialRecord, float]
+"""A completed trial, and the seconds that it took for an epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +47,8 @@ class Forecast:
     Attributes:
         counts: Per condition and arm, the number of trials and of those that have ended.
         done: Number of trials that have ended.
-        remaining: Number of trials that are left.
-        costs: Cost of each trial left, in order of the plan; None where no run shows it.
+        remaining: Number of the others.
+        costs: Cost of each of these, in order of the plan; None where no run shows it.
         guessed: Number of trials left whose cost is that of other arms, without runs of their own.
         spread: Standard deviation of the paired differences; None where unknown.
         spread_source: Source of the spread, to print.
@@ -88,7 +92,7 @@ def forecast(
 
     Args:
         plan: The plan.
-        records: Earlier trials of the study; none before its first launch.
+        records: Earlier trials of the study.
         spread: Standard deviation of an arm over the seeds, in the unit of the metric. Without
             one, that of the paired differences of earlier trials is used.
         probed: Cost of each trial by key, as measured; by default that of earlier trials counts.
@@ -98,12 +102,14 @@ def forecast(
         costs, guessed = _recorded_costs(left, records)
     else:
         costs, guessed = tuple(probed[trial.key] for trial in left), 0
+    planned, open_ = (
+        Counter((t.condition, t.arm) for t in trials) for trials in (plan.trials, left)
+    )
     seeds = len({trial.seed for trial in plan.trials})
-    cells = {(trial.condition, trial.arm) for trial in plan.trials}
-    comparisons = sum(arm != plan.baseline for _, arm in cells)
+    comparisons = sum(arm != plan.baseline for _, arm in planned)
     deviation, source = _spread(plan, records, spread)
     return Forecast(
-        counts=_counts(plan, {*(trial.key for trial in left)}),
+        counts={cell: (n, n - open_[cell]) for cell, n in planned.items()},
         done=len(plan.trials) - len(left),
         remaining=len(left),
         costs=costs,
@@ -121,52 +127,31 @@ def trials_left(plan: Plan, records: Sequence[TrialRecord]) -> list[Trial]:
     return [trial for trial in plan.trials if trial.key not in ended]
 
 
-def _counts(plan: Plan, left: set[str]) -> dict[tuple[str, str], tuple[int, int]]:
-    counts: dict[tuple[str, str], tuple[int, int]] = {}
-    for trial in plan.trials:
-        cell = (trial.condition, trial.arm)
-        total, done = counts.get(cell, (0, 0))
-        counts[cell] = (total + 1, done + (trial.key not in left))
-    return counts
-
-
-class _Timed(NamedTuple):
-    """A completed trial, and the seconds that it took for an epoch."""
-
-    record: TrialRecord
-    epoch_seconds: float
-
-
 def _recorded_costs(
     left: Sequence[Trial], records: Sequence[TrialRecord]
 ) -> tuple[tuple[TrialCost, ...] | None, int]:
     """Cost of the trials left: of their cell, else their arm, else all arms, by the epoch."""
-    known = [_Timed(record, s) for record in records if (s := _epoch_seconds(record))]
+    known = [(record, seconds) for record in records if (seconds := _epoch_seconds(record))]
     if not known:
         return (None if left else ()), 0
-    by_arm: dict[str, list[_Timed]] = {}
-    by_cell: dict[tuple[str, str], list[_Timed]] = {}
-    for timed in known:
-        record = timed.record
-        by_arm.setdefault(record.arm, []).append(timed)
-        by_cell.setdefault((record.condition, record.arm), []).append(timed)
-    costs, guessed = [], 0
-    for trial in left:
-        own = by_cell.get((trial.condition, trial.arm)) or by_arm.get(trial.arm)
-        guessed += own is None
-        costs.append(_cost_like(trial, own or known))
-    return tuple(costs), guessed
+    alike: dict[object, list[_Timed]] = {}
+    for record, seconds in known:
+        for name in (record.arm, (record.condition, record.arm)):
+            alike.setdefault(name, []).append((record, seconds))
+    own = [alike.get((trial.condition, trial.arm)) or alike.get(trial.arm) for trial in left]
+    costs = (_cost_like(trial, like or known) for trial, like in zip(left, own, strict=True))
+    return tuple(costs), own.count(None)
 
 
 def _cost_like(trial: Trial, like: Sequence[_Timed]) -> TrialCost:
     """Mean time, and largest sizes, of trials like this one."""
-    reported = [timed.record.metrics for timed in like]
+    reported = [record.metrics for record, _ in like]
 
     def most(metric: str) -> float:
         return max((m[metric] for m in reported if metric in m), default=math.nan)
 
     return TrialCost(
-        seconds=mean([timed.epoch_seconds for timed in like]) * trial.config.schedule.epochs,
+        seconds=mean([seconds for _, seconds in like]) * trial.config.schedule.epochs,
         peak_mib=most("memory/peak_mib"),
         checkpoint_mib=most("disk/checkpoint_mib"),
         stored_mib=most("disk/artifacts_mib")
@@ -184,8 +169,7 @@ def _epoch_seconds(record: TrialRecord) -> float | None:
     seconds, epochs = trial_seconds(record), record.metrics.get("epoch")
     if seconds is None or record.outcome is not Outcome.COMPLETED:
         return None
-    length = float(record.parameters.get("schedule.epochs", epochs or 1))
-    return seconds / length
+    return seconds / float(record.parameters.get("schedule.epochs", epochs or 1))
 
 
 def _spread(
@@ -202,10 +186,9 @@ def _spread(
 
 
 def paired_spread(plan: Plan, records: Sequence[TrialRecord]) -> tuple[float, int] | None:
-    """Standard deviation of the differences to the baseline, pooled over the cells.
+    """Standard deviation of the differences to the baseline, and its degrees of freedom.
 
-    Returns:
-        The deviation and its degrees of freedom; None without a cell of two paired seeds.
+    Pooled over the cells; None without a cell of two paired seeds.
     """
     values: dict[tuple[str, str], dict[int, float]] = {}
     for record in records:

@@ -11,23 +11,19 @@ from dynaloss.errors import InputError
 from dynaloss.studies.trial_record import TrialRecord
 
 _MOST_SHOWN = 5
+_COUNTS = ("source", "splits", "true_class_counts", "observed_class_counts", "flip_rate")
 _Cell = tuple[str, int]
 
 
 def join_studies(
     studies: Mapping[str, Sequence[TrialRecord]], *, force: bool = False
 ) -> tuple[list[TrialRecord], tuple[str, ...]]:
-    """The trials of all studies, if those of equal condition and seed saw the same data.
+    """The trials of all studies, and warnings, if equal conditions and seeds saw the same data.
 
-    Args:
-        studies: Trials by the name of their study, with the diagnostics `data`.
-        force: Whether to join in spite of a difference, with a warning.
-
-    Returns:
-        The trials, study by study, and the warnings of the table.
+    By the diagnostics `data` of the trials.
 
     Raises:
-        InputError: If data differ or cannot be checked, unless forced.
+        InputError: If data differ or cannot be checked, unless forced: then it is a warning.
     """
     records = [record for trials in studies.values() for record in trials]
     conflicts = _data_conflicts(studies) if len(studies) > 1 else []
@@ -72,19 +68,12 @@ def _data_by_cell(records: Sequence[TrialRecord]) -> dict[_Cell, Mapping[str, An
     return found
 
 
-def _digests(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries that identify the data: digests, and the counts that follow from tail and noise."""
-    names = ("source", "splits", "true_class_counts", "observed_class_counts", "flip_rate")
-    return {name: value for name, value in data.items() if "digest" in name or name in names}
-
-
 def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Differences in the entries that identify the data; empty without one."""
-    left, right = _digests(one), _digests(other)
+    """Differences in digests and in the counts that follow from tail and noise, or empty."""
     texts = [
-        f"{name} is {_shown(left.get(name))} in one, {_shown(right.get(name))} in the other"
-        for name in {**left, **right}
-        if left.get(name) != right.get(name)
+        f"{name} is {_shown(one.get(name))} in one, {_shown(other.get(name))} in the other"
+        for name in {**one, **other}
+        if ("digest" in name or name in _COUNTS) and one.get(name) != other.get(name)
     ]
     return "; ".join(texts)
 

@@ -23,14 +23,10 @@ def planned(records: Sequence[TrialRecord], plan: StoredPlan) -> list[TrialRecor
 
 
 def fill_repeats(records: Sequence[TrialRecord], repeats: Iterable[Repeat]) -> list[TrialRecord]:
-    """The records, with one more for every cell that shares another cell's trial.
+    """The records of a study, with one more for every cell that shares another cell's trial.
 
     An arm that ignores a setting the conditions vary computes the same under all of them, so it
     runs once; its other cells show the same values.
-
-    Args:
-        records: The trials of a study.
-        repeats: The cells that share the trial of another cell.
     """
     by_key = {record.key: record for record in records}
     copies = [
@@ -70,14 +66,11 @@ def select(records: Sequence[TrialRecord], where: Sequence[str]) -> list[TrialRe
 def pivot(
     records: Sequence[TrialRecord], rows: Sequence[str], columns: Sequence[str]
 ) -> list[TrialRecord]:
-    """The records with rows as their arms and columns as their conditions.
+    """The records with the values of the row keys as their arms, of the columns' as conditions.
 
-    Args:
-        records: The trials.
-        rows: Keys whose values name the row: `arm`, `condition`, `seed`, `study`, `outcome`, a
-            tag or a parameter; the end or a group of a dotted key is enough (`noise` means
-            those of `data.noise.kind`, `data.noise.rate` that differ between the trials).
-        columns: Keys whose values name the column, likewise; none for a single column.
+    A key is `arm`, `condition`, `seed`, `study`, `outcome`, a tag or a parameter; the end or a
+    group of a dotted key is enough (`noise` means those of `data.noise.kind`, `data.noise.rate`
+    that differ between the trials). Without column keys there is a single column.
 
     Raises:
         InputError: If a key is recorded nowhere.

@@ -112,13 +112,9 @@ def run_query(
     plans: Mapping[str, StoredPlan] | None = None,
     note: Callable[[str], object] = lambda text: None,
 ) -> Result:
-    """Read the studies of a query and compare their trials.
+    """The trials of the studies of a query, compared.
 
-    Args:
-        query: What to compare.
-        reader: The tracking store.
-        plans: Plans that are known already, by the name of their study.
-        note: Receives each note on trials that are left out.
+    Plans that are known already are not read; `note` receives notes on trials that are left out.
 
     Raises:
         InputError: If a study, a key, a metric or the baseline is unknown, no trial has
@@ -205,8 +201,8 @@ def _planned(
     records: list[TrialRecord], plan: StoredPlan, note: Callable[[str], object]
 ) -> list[TrialRecord]:
     left = planned(records, plan)
-    if others := len({*(r.key for r in records)} - {*(r.key for r in left)}):
-        note(f"without {counted(others, 'trial')} of earlier plans")
+    if others := {record.key for record in records} - {record.key for record in left}:
+        note(f"without {counted(len(others), 'trial')} of earlier plans")
     return left
 
 
@@ -217,10 +213,6 @@ def _compared_study(
 
     A search means the study of its winners, trained again: its own trials have one seed each, and
     were chosen among.
-
-    Raises:
-        InputError: If the winners of a search have not been trained yet, or there is no such
-            study.
     """
     if source in plans:
         return source, plans[source]
@@ -231,12 +223,12 @@ def _compared_study(
     from dynaloss.studies.study import confirmed_name
 
     best = confirmed_name(name)
-    if best in known:
-        return best, reader.plan(best)
-    raise InputError(
-        f"`{name}` is a search whose winners have not been trained again yet: run "
-        f"`dynaloss search {source}` to its end, without --no-confirm."
-    )
+    if best not in known:
+        raise InputError(
+            f"`{name}` is a search whose winners have not been trained again yet: run "
+            f"`dynaloss search {source}` to its end, without --no-confirm."
+        )
+    return best, reader.plan(best)
 
 
 def _study_name(source: str, known: Sequence[str]) -> str:

@@ -33,11 +33,7 @@ def extra_tables(
 ) -> list[Table]:
     """The tables of the extras named, in the order of `EXTRAS`.
 
-    Args:
-        names: Names of `EXTRAS`.
-        records: The trials behind the comparison.
-        comparison: The arms compared.
-        components: Components that the designs switch; by default read off the names of the arms.
+    By default the components are read off the names of the arms.
     """
     return [
         table
@@ -51,39 +47,28 @@ def _effects(
     _records: Sequence[TrialRecord], comparison: Comparison, components: Sequence[str]
 ) -> Iterator[Table]:
     """A table per kind of effect: components as rows, conditions as columns."""
-    found = effects(comparison, components)
+    found, metric = effects(comparison, components), comparison.metric
     how: tuple[str, ...] = (
         "Effects: mean and 95 % interval over the seeds that have every arm needed; "
         f"{POOLED}: mean over the conditions, seed by seed.",
     )
     for kind, meaning in KINDS.items():
-        place = {
-            (effect.name, effect.condition): effect for effect in found if effect.kind == kind
-        }
-        if place:
-            yield _effects_table(comparison, kind, place, (meaning, *how))
-            how = ()  # below the first of them
-
-
-def _effects_table(
-    comparison: Comparison,
-    kind: str,
-    place: Mapping[tuple[str, str], Effect],
-    notes: tuple[str, ...],
-) -> Table:
-    metric = comparison.metric
-    names = dict.fromkeys(name for name, _ in place)
-    seen = {condition for _, condition in place}
-    conditions = [c for c in (*comparison.conditions, POOLED) if c in seen]
-    return Table(
-        title=f"{_TITLES[kind]}: {metric_names.label(metric)}",
-        header=("component", *conditions),
-        rows=tuple(
+        place = {(one.name, one.condition): one for one in found if one.kind == kind}
+        if not place:
+            continue
+        names, seen = (list(dict.fromkeys(part)) for part in zip(*place, strict=True))
+        conditions = [c for c in (*comparison.conditions, POOLED) if c in seen]
+        rows = (
             (Entry(text=name), *(_effect_entry(metric, place.get((name, c))) for c in conditions))
             for name in names
-        ),
-        notes=notes,
-    )
+        )
+        yield Table(
+            title=f"{_TITLES[kind]}: {metric_names.label(metric)}",
+            header=("component", *conditions),
+            rows=tuple(rows),
+            notes=(meaning, *how),
+        )
+        how = ()  # below the first of them
 
 
 def _effect_entry(metric: str, effect: Effect | None) -> Entry:
@@ -106,19 +91,16 @@ def _cost(
         "Seconds: wall time of all epochs, mean over the completed trials. Gain: mean over the "
         "conditions of the paired difference to the baseline."
     )
-    with_memory = any(cost.peak_mib is not None for cost in found)
-    if with_memory:
+    header = ("arm", "seconds per trial", "times baseline", "peak MiB", "mean gain")
+    rows = [(*header, "gain per minute"), *(_cost_row(comparison.metric, c) for c in found)]
+    if any(cost.peak_mib is not None for cost in found):
         note += " Peak: highest memory of a trial's process, or of its tensors on a GPU, likewise."
-    rows = [_cost_row(comparison.metric, cost) for cost in found]
-    memory = slice(3, 3 if with_memory else 4)
-    header = ["arm", "seconds per trial", "times baseline", "peak MiB"]
-    header += ["mean gain", "gain per minute"]
-    for row in (header, *rows):
-        del row[memory]
-    yield text_table("Cost next to gain", header, rows, notes=[note])
+    else:
+        rows = [row[:3] + row[4:] for row in rows]
+    yield text_table("Cost next to gain", rows[0], rows[1:], notes=[note])
 
 
-def _cost_row(metric: str, cost: Cost) -> list[str]:
+def _cost_row(metric: str, cost: Cost) -> tuple[str, ...]:
     gain = per_minute = EMPTY
     if cost.gain is not None:
         gain = metric_names.format_signed(metric, cost.gain)
@@ -127,7 +109,7 @@ def _cost_row(metric: str, cost: Cost) -> list[str]:
             per_minute = metric_names.format_signed(metric, rate)
     ratio = EMPTY if cost.ratio is None else f"{cost.ratio:.2f}"
     peak = EMPTY if cost.peak_mib is None else f"{cost.peak_mib:,.0f}"
-    return [cost.arm, f"{cost.seconds:,.1f}", ratio, peak, gain, per_minute]
+    return cost.arm, f"{cost.seconds:,.1f}", ratio, peak, gain, per_minute
 
 
 def _rules(
