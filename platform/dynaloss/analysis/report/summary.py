@@ -27,8 +27,7 @@ def _sentence(comparison: Comparison, condition: str) -> str:
         f"At {condition}, {best.arm} has the best mean, {value}{percent}",
         f"shared with {' and '.join(cell.arm for cell in equal)}" if equal else "",
         _against_baseline(comparison, column, best),
-        f"n = {counted(best.n, 'seed')}"
-        + (f" of {best.planned}" if best.incomplete else ""),
+        f"n = {counted(best.n, 'seed')}" + (f" of {best.planned}" if best.incomplete else ""),
     ]
     return ", ".join(part for part in parts if part) + "."
 
