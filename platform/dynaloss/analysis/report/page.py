@@ -187,8 +187,8 @@ def _coverage(comparison: Comparison) -> Table:
     """Number of trials per condition and outcome, of the outcomes that occur."""
     counts: Counter[tuple[str, str]] = Counter()
     for cell in comparison.cells:
-        found = {**cell.outcomes, _MISSING: cell.planned - sum(cell.outcomes.values())}
-        counts.update({(cell.condition, outcome): n for outcome, n in found.items()})
+        counts.update({(cell.condition, outcome): n for outcome, n in cell.outcomes.items()})
+        counts[cell.condition, _MISSING] += cell.planned - sum(cell.outcomes.values())
     seen = {outcome for (_, outcome), count in counts.items() if count}
     shown = [o for o in (*Outcome, _MISSING) if o in {Outcome.COMPLETED, *seen}]
     rows = [(c, *(str(counts[c, outcome]) for outcome in shown)) for c in comparison.conditions]
