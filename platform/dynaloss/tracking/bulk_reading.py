@@ -7,18 +7,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dynaloss.tracking.client import Client
 from dynaloss.tracking.internals import Point, SqlReader, unbounded
-from dynaloss.tracking.schema import MAX_PAGE, Tag
+from dynaloss.tracking.schema import MAX_PAGE, NO_TAGS, Tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _REQUESTS: Final = 8
-_ALL: Final[Mapping[str, str]] = MappingProxyType({})
 
 _T = TypeVar("_T")
 
@@ -64,16 +63,12 @@ def read_runs(
     client: Client,
     experiment_id: str,
     *,
-    match: Mapping[str, str] = _ALL,
+    match: Mapping[str, str] = NO_TAGS,
     metrics: Collection[str] | None = None,
 ) -> list[StoredRun]:
-    """The experiment's active runs in order of start.
+    """The experiment's active runs with the tags of `match`, in order of start.
 
-    Args:
-        client: Connection to the store.
-        experiment_id: Identifier of the experiment.
-        match: Tags that the runs must have, with their values.
-        metrics: Names of the metrics that are needed; None for all. A server sends all.
+    Of their metrics those named, or all: a server sends all.
     """
     if client.reader is None:
         return list(search_runs(client, experiment_id, match=match))
@@ -85,7 +80,7 @@ def search_runs(
     client: Client,
     experiment_id: str,
     *,
-    match: Mapping[str, str] = _ALL,
+    match: Mapping[str, str] = NO_TAGS,
     page_size: int = MAX_PAGE,
 ) -> Iterator[StoredRun]:
     """The runs that MLflow's own search finds, page by page, in order of start."""
@@ -108,18 +103,17 @@ def read_history(
     An SQL store is read at once, and gives other runs of the experiment too unless one alone is
     asked for.
     """
-    reader = client.reader
-    if reader is not None:
+    points: Iterable[Point]
+    if (reader := client.reader) is not None:
         run_id = next(iter(runs)).run_id if len(runs) == 1 else None
         points = client.attempt(
             "read histories", lambda: list(reader.history(experiment_id, names, run_id))
         )
     else:
-        histories = concurrently(lambda run: _history(client, run, names), runs)
-        points = [point for history in histories for point in history]
+        points = chain(*concurrently(lambda run: _history(client, run, names), runs))
     curves: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    for point in points:
-        curves[point.run_id][point.metric][point.epoch] = point.value
+    for run_id, metric, epoch, value in points:
+        curves[run_id][metric][epoch] = value
     return curves
 
 
@@ -139,16 +133,16 @@ def _from_tables(
         run_id: StoredRun(run_id=run_id, name=name or "", status=status, artifact_uri=uri)
         for run_id, name, status, uri in reader.runs(experiment_id, match)
     }
-    # A run that was started between two of these reads is not in `runs` yet: it is left out.
-    for run_id, name, value in reader.pairs("tags", experiment_id, match):
-        if run_id in runs:
-            runs[run_id].tags[name] = value
-    for run_id, name, value in reader.pairs("params", experiment_id, match):
-        if run_id in runs:
-            runs[run_id].parameters[name] = value
-    for point in reader.metrics(experiment_id, match, metrics):
-        if point.run_id in runs:
-            runs[point.run_id].metrics[point.metric] = point.value
+    contents: dict[str, Iterable[tuple[str, str, Any]]] = {
+        "tags": reader.pairs("tags", experiment_id, match),
+        "parameters": reader.pairs("params", experiment_id, match),
+        "metrics": reader.metrics(experiment_id, match, metrics),
+    }
+    for field_name, entries in contents.items():
+        for run_id, name, value in entries:
+            # A run that was started between two of these reads is left out.
+            if run_id in runs:
+                getattr(runs[run_id], field_name)[name] = value
     return list(runs.values())
 
 
@@ -158,4 +152,4 @@ def _history(client: Client, run: StoredRun, names: Collection[str] | None) -> l
         value for name in sorted(wanted) for value in client.get_metric_history(run.run_id, name)
     ]
     values.sort(key=lambda value: (value.step, value.timestamp))
-    return [Point(run.run_id, it.key, it.step, unbounded(it.value)) for it in values]
+    return [(run.run_id, it.key, it.step, unbounded(it.value)) for it in values]

@@ -48,24 +48,25 @@ class StoreError(DynalossError):
 class Client:
     """MLflow's client, whose calls wait for a busy store and raise a `StoreError`.
 
-    Has every method of `mlflow.MlflowClient` under its own name. MLflow, which takes seconds to
-    import, is opened by the first call of one of them.
+    Has every method of `mlflow.MlflowClient` under its own name. A SQLite store that is not there
+    yet is made.
 
     Args:
         tracking_uri: Address of the store.
+        must_exist: Refuse a SQLite file that is not there instead of making it. An SQL store is
+            then read without MLflow, which takes seconds to import, until a call needs it.
+
+    Raises:
+        InputError: If the store is absent, cannot be reached or is damaged.
     """
 
-    def __init__(self, tracking_uri: str) -> None:
+    def __init__(self, tracking_uri: str, *, must_exist: bool = False) -> None:
+        path = sqlite_path(tracking_uri)
+        if must_exist and path is not None and not path.is_file():
+            raise InputError(f"There is no tracking store at {path} yet: no study was run there.")
         self.tracking_uri = tracking_uri
-
-    def open(self) -> Client:
-        """Open MLflow now rather than at the first call that needs it.
-
-        Raises:
-            InputError: If the store cannot be reached or is damaged.
-        """
-        _ = self.raw
-        return self
+        if not must_exist or self.reader is None:
+            _ = self.raw
 
     @cached_property
     def raw(self) -> MlflowClient:
@@ -94,46 +95,22 @@ class Client:
     def attempt(
         self, what: str, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
-        """The call's result, retried while the store is busy.
+        """The call's result, retried while the store is busy; `what` names it in the error.
 
         A retry is safe: a busy store has written nothing, and a metric written twice with the
-        same time stamp is one metric to MLflow. `what` names the call in the error.
+        same time stamp is one metric to MLflow.
         """
-        attempt = partial(call, *args, **kwargs)
-        for wait in _WAITS:
+        waits = iter(_WAITS)
+        while True:
             try:
-                return self._translated(what, attempt)
-            except StoreError as error:
-                if error.code != _BUSY:
-                    raise
+                return call(*args, **kwargs)
+            except _store_errors() as error:
+                code, wait = _code(error), next(waits, None)
+                if code != _BUSY or wait is None:
+                    where = redacted(self.tracking_uri)
+                    message = f"The tracking store {where} failed `{what}`: {_gist(error)}"
+                    raise StoreError(message, code) from error
                 time.sleep(wait)
-        return self._translated(what, attempt)
-
-    def _translated(self, what: str, call: Callable[[], _T]) -> _T:
-        try:
-            return call()
-        except _store_errors() as error:
-            where = redacted(self.tracking_uri)
-            message = f"The tracking store {where} failed `{what}`: {_gist(error)}"
-            raise StoreError(message, _code(error)) from error
-
-
-def connect(tracking_uri: str, *, must_exist: bool = False) -> Client:
-    """A client of the store; a SQLite store that is not there yet is made.
-
-    Args:
-        tracking_uri: Address of the store.
-        must_exist: Refuse a SQLite file that is not there instead of making it. An SQL store is
-            then read without opening MLflow.
-
-    Raises:
-        InputError: If the store is absent, cannot be reached or is damaged.
-    """
-    path = sqlite_path(tracking_uri)
-    if must_exist and path is not None and not path.is_file():
-        raise InputError(f"There is no tracking store at {path} yet: no study was run there.")
-    client = Client(tracking_uri)
-    return client if must_exist and client.reader is not None else client.open()
 
 
 def prepare_environment() -> None:
@@ -168,20 +145,12 @@ def _open(tracking_uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     if tracking_uri.startswith("http"):
-        _check_server(tracking_uri)
+        internals.check_server(tracking_uri)
     elif is_sql(tracking_uri):
         _check_database(tracking_uri)
     client = MlflowClient(tracking_uri=tracking_uri)
     client.search_experiments(max_results=1)
     return client
-
-
-def _check_server(tracking_uri: str) -> None:
-    status = internals.health_status(tracking_uri, timeout=10, retries=1)
-    if status in {401, 403}:
-        raise PermissionError(f"the server refused the credentials (HTTP {status})")
-    if status >= 500:
-        raise ConnectionError(f"the server answered HTTP {status}")
 
 
 def _check_database(tracking_uri: str) -> None:
@@ -190,11 +159,8 @@ def _check_database(tracking_uri: str) -> None:
 
     if path := sqlite_path(tracking_uri):
         path.parent.mkdir(parents=True, exist_ok=True)
-    engine = sqlalchemy.create_engine(tracking_uri)
-    try:
-        sqlalchemy.inspect(engine).get_table_names()
-    finally:
-        engine.dispose()
+    engine = sqlalchemy.create_engine(tracking_uri, poolclass=sqlalchemy.NullPool)
+    sqlalchemy.inspect(engine).get_table_names()
 
 
 def _not_opened(tracking_uri: str, error: Exception) -> str:

@@ -9,12 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.tracking.addresses import is_server, redacted
-from dynaloss.tracking.client import connect, prepare_environment
+from dynaloss.tracking.client import Client, prepare_environment
 
 _HOST: Final = "127.0.0.1"  # MLflow's server has no log-in: never open it to the network
 _STOP_SECONDS: Final = 10.0
@@ -44,7 +44,7 @@ def serve_ui(
     if is_server(tracking_uri):
         raise InputError(f"{redacted(tracking_uri)} is a server already: open it in a browser.")
     _check_port(port)
-    connect(tracking_uri, must_exist=True).open()
+    _ = Client(tracking_uri, must_exist=True).raw
     with (
         _sigterm_as_interrupt(),
         subprocess.Popen(
@@ -71,12 +71,11 @@ def _command(artifact_root: str | None, port: int) -> list[str]:
 def _environment(tracking_uri: str) -> dict[str, str]:
     """The store goes through the environment: a command line shows its password to everyone."""
     prepare_environment()
-    own = {
+    return os.environ | {
         "MLFLOW_BACKEND_STORE_URI": tracking_uri,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONWARNINGS": "ignore",
     }
-    return os.environ | own
 
 
 def _check_port(port: int) -> None:
@@ -93,12 +92,9 @@ def _check_port(port: int) -> None:
 def _responds(server: subprocess.Popen[bytes], port: int) -> bool:
     """Wait until the server accepts connections; False if it exits before."""
     while server.poll() is None:
-        try:
-            socket.create_connection((_HOST, port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
+        with suppress(OSError), socket.create_connection((_HOST, port), timeout=1):
             return True
+        time.sleep(0.1)
     return False
 
 
@@ -115,10 +111,6 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 def _stop(server: subprocess.Popen[bytes]) -> None:
     """End the server with all the processes that it started."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(server.pid, number)
             server.wait(_STOP_SECONDS)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue

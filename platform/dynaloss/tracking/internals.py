@@ -10,21 +10,22 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dynaloss.tracking.addresses import is_sql
+from dynaloss.tracking.schema import NO_TAGS
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Engine, TableClause
+    from sqlalchemy import Engine, Select
 
-    _Conditions = tuple[ColumnElement[bool], ...]
+Point: TypeAlias = tuple[str, str, int, float]
+"""Run id, metric, epoch and value."""
 
 _LARGEST: Final = sys.float_info.max
 _AT_ONCE: Final = 10_000
 _PAIR: Final = ("run_uuid", "key", "value")
-_POINT: Final = (*_PAIR, "is_nan", "step", "timestamp")
+_POINT: Final = (*_PAIR, "is_nan", "step")
 _RUN: Final = ("run_uuid", "name", "status", "artifact_uri")
 
 # The tables of MLflow's SQL store with the columns that are read.
@@ -36,46 +37,43 @@ _TABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "tags": _PAIR,
         "params": _PAIR,
         "latest_metrics": _POINT,
-        "metrics": _POINT,
+        "metrics": (*_POINT, "timestamp"),
     }
 )
 
 
-class Point(NamedTuple):
-    """One value of one metric of one run."""
-
-    run_id: str
-    metric: str
-    epoch: int
-    value: float
-
-
-def health_status(tracking_uri: str, *, timeout: float, retries: int) -> int:
-    """HTTP status of a tracking server's health check, with MLflow's credentials and proxies.
+def check_server(tracking_uri: str) -> None:
+    """Ask a tracking server for its health, with MLflow's credentials and proxies.
 
     The client itself would retry an unreachable server for minutes.
+
+    Raises:
+        PermissionError: If the server refuses the credentials.
+        ConnectionError: If the server fails.
     """
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
-    response = http_request(
+    status = http_request(
         get_default_host_creds(tracking_uri),
         "/health",
         "GET",
-        max_retries=retries,
+        max_retries=1,
         backoff_factor=1,
-        timeout=timeout,
+        timeout=10,
         raise_on_status=False,
-    )
-    return int(response.status_code)
+    ).status_code
+    if status in {401, 403}:
+        raise PermissionError(f"the server refused the credentials (HTTP {status})")
+    if status >= 500:
+        raise ConnectionError(f"the server answered HTTP {status}")
 
 
 def sql_reader(tracking_uri: str) -> SqlReader | None:
-    """Direct access to the tables of an SQL store.
+    """Direct access to the tables of an SQL store; None for any other store.
 
-    Returns:
-        The reader; None for a server or another store, and for a database that cannot be opened
-        or has other tables, for which MLflow has the better message.
+    None also for a database that cannot be opened or has other tables: MLflow's own message for
+    these is the better one.
     """
     if not is_sql(tracking_uri):
         return None
@@ -98,7 +96,12 @@ class SqlReader:
     """
 
     def __init__(self, engine: Engine) -> None:
+        from sqlalchemy import column, table
+
         self._engine = engine
+        self._tables = {
+            name: table(name, *map(column, columns)) for name, columns in _TABLES.items()
+        }
 
     def check(self) -> None:
         """Raise an `SQLAlchemyError` where a table or a column is not as expected."""
@@ -110,96 +113,77 @@ class SqlReader:
 
     def experiments(self, tag: str) -> Iterator[Sequence[Any]]:
         """Name and identifier of the active experiments with this tag, the latest used first."""
+        from sqlalchemy import select
+
         it, tags = self._tables["experiments"], self._tables["experiment_tags"]
-        where = (
+        query = select(it.c.name, it.c.experiment_id).where(
             it.c.experiment_id == tags.c.experiment_id,
             it.c.lifecycle_stage == "active",
             tags.c.key == tag,
         )
-        order = (it.c.last_update_time.desc(), it.c.experiment_id)
-        return self._select((it.c.name, it.c.experiment_id), where, order)
+        return self._rows(query.order_by(it.c.last_update_time.desc(), it.c.experiment_id))
 
     def runs(self, experiment_id: str, match: Mapping[str, str]) -> Iterator[Sequence[Any]]:
         """Run id, name, status and artifact URI in order of start."""
+        query = self._query("runs", _RUN, experiment_id, match)
         run = self._tables["runs"]
-        where = self._active(experiment_id, match)
-        order = (run.c.start_time, run.c.run_uuid)
-        return self._select([run.c[name] for name in _RUN], where, order)
+        return self._rows(query.order_by(run.c.start_time, run.c.run_uuid))
 
     def pairs(
         self, table: str, experiment_id: str, match: Mapping[str, str]
-    ) -> Iterator[Sequence[Any]]:
+    ) -> Iterator[tuple[str, str, str]]:
         """Run id, name and value of every entry of the table `tags` or `params`."""
-        it = self._tables[table]
-        where = self._of(it, experiment_id, match)
-        for run_id, name, value in self._select([it.c[name] for name in _PAIR], where):
-            yield run_id, sys.intern(name), value
+        query = self._query(table, _PAIR, experiment_id, match)
+        return ((run_id, sys.intern(name), value) for run_id, name, value in self._rows(query))
 
     def metrics(
         self, experiment_id: str, match: Mapping[str, str], names: Collection[str] | None
-    ) -> Iterator[Point]:
-        """The latest value of each metric, or of those named."""
-        table = self._tables["latest_metrics"]
-        return self._points(table, self._of(table, experiment_id, match), names)
+    ) -> Iterator[tuple[str, str, float]]:
+        """Run id, name and latest value of each metric, or of those named."""
+        query = self._query("latest_metrics", _POINT, experiment_id, match, key=names)
+        return ((run_id, name, value) for run_id, name, _, value in self._points(query))
 
     def history(
         self, experiment_id: str, names: Collection[str] | None, run_id: str | None = None
     ) -> Iterator[Point]:
-        """Every value of each metric, or of those named, in order of step and time.
+        """Every value of each metric, or of those named, of all runs or of one.
 
-        Of all runs, or of one.
+        In order of step and time.
         """
-        table = self._tables["metrics"]
-        where = self._of(table, experiment_id, {})
-        if run_id is not None:
-            where = (*where, table.c.run_uuid == run_id)
-        return self._points(table, where, names, order=(table.c.step, table.c.timestamp))
+        only = None if run_id is None else [run_id]
+        query = self._query("metrics", _POINT, experiment_id, key=names, run_uuid=only)
+        it = self._tables["metrics"]
+        return self._points(query.order_by(it.c.step, it.c.timestamp))
 
-    @cached_property
-    def _tables(self) -> dict[str, TableClause]:
-        from sqlalchemy import column, table
+    def _points(self, query: Select[Any]) -> Iterator[Point]:
+        for run_id, name, value, is_nan, step in self._rows(query):
+            yield run_id, sys.intern(name), step, math.nan if is_nan else unbounded(value)
 
-        return {name: table(name, *map(column, columns)) for name, columns in _TABLES.items()}
-
-    def _points(
+    def _query(
         self,
-        table: TableClause,
-        where: _Conditions,
-        names: Collection[str] | None,
-        order: Sequence[Any] = (),
-    ) -> Iterator[Point]:
-        it = table.c
-        if names is not None:
-            where = (*where, it.key.in_([*names]))
-        columns = (it.run_uuid, it.key, it.step, it.value, it.is_nan)
-        for run_id, name, step, value, is_nan in self._select(columns, where, order):
-            number = math.nan if is_nan else unbounded(value)
-            yield Point(run_id, sys.intern(name), step, number)
-
-    def _of(self, table: TableClause, experiment_id: str, match: Mapping[str, str]) -> _Conditions:
-        run = self._tables["runs"]
-        return (table.c.run_uuid == run.c.run_uuid, *self._active(experiment_id, match))
-
-    def _active(self, experiment_id: str, match: Mapping[str, str]) -> _Conditions:
+        table: str,
+        columns: Sequence[str],
+        experiment_id: str,
+        match: Mapping[str, str] = NO_TAGS,
+        **among: Collection[str] | None,
+    ) -> Select[Any]:
+        """Rows of the experiment's active runs whose columns hold one of the values of `among`."""
         from sqlalchemy import select
 
-        run, tag = self._tables["runs"], self._tables["tags"].alias("matched")
-        matched = [
-            select(tag.c.run_uuid).where(tag.c.key == name, tag.c.value == value)
-            for name, value in match.items()
-        ]
-        return (
+        it, run = self._tables[table], self._tables["runs"]
+        tag = self._tables["tags"].alias("matched")
+        query = select(*(it.c[name] for name in columns)).where(
+            it.c.run_uuid == run.c.run_uuid,
             run.c.experiment_id == int(experiment_id),
             run.c.lifecycle_stage == "active",
-            *(run.c.run_uuid.in_(run_ids) for run_ids in matched),
+            *(it.c[name].in_([*values]) for name, values in among.items() if values is not None),
         )
+        for name, value in match.items():
+            matched = select(tag.c.run_uuid).where(tag.c.key == name, tag.c.value == value)
+            query = query.where(run.c.run_uuid.in_(matched))
+        return query
 
-    def _select(
-        self, columns: Sequence[Any], where: _Conditions, order: Sequence[Any] = ()
-    ) -> Iterator[Sequence[Any]]:
-        from sqlalchemy import select
-
-        query = select(*columns).where(*where).order_by(*order)
+    def _rows(self, query: Select[Any]) -> Iterator[Sequence[Any]]:
         with self._engine.connect() as connection:
             for rows in connection.execute(query).partitions(_AT_ONCE):
                 yield from rows

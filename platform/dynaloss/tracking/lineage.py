@@ -7,7 +7,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,23 +24,24 @@ _DIGEST: Final = 16  # MLflow accepts up to 36 characters
 def source_tags(folder: Path | None = None) -> dict[str, str]:
     """Tags of origin, as MLflow's interface reads them, and of the versions in use.
 
-    Args:
-        folder: Where to look for a git repository; the current folder by default.
+    The git repository is that of the folder, or of the current one.
     """
-    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "dynaloss"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no entry
+        user = "unknown"
     origin = {
-        "mlflow.user": _user(),
-        "mlflow.source.name": name,
+        "mlflow.user": user,
+        "mlflow.source.name": Path(*sys.argv[:1]).name or "dynaloss",
         "mlflow.source.type": "LOCAL",
     }
     return origin | _git_tags(folder or Path.cwd()) | _environment_tags()
 
 
 def dataset_inputs(record: Mapping[str, Any]) -> list[DatasetInput]:
-    """One input per role, with a digest of its images and labels, tail and noise included.
+    """One input per role of `TrialSplits.record`, with a digest of its images and labels.
 
-    Args:
-        record: Description of the data, as `TrialSplits.record` gives it.
+    The digest includes tail and noise.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -51,7 +52,7 @@ def dataset_inputs(record: Mapping[str, Any]) -> list[DatasetInput]:
                 digest=digest[:_DIGEST],
                 source_type="dynaloss",
                 source=json.dumps({"source": record["source"], "digest": record["digest"]}),
-                profile=json.dumps(dict(_profile(record, role))),
+                profile=json.dumps(_profile(record, role)),
             ),
             [InputTag("mlflow.data.context", role)],
         )
@@ -59,13 +60,13 @@ def dataset_inputs(record: Mapping[str, Any]) -> list[DatasetInput]:
     ]
 
 
-def _profile(record: Mapping[str, Any], role: str) -> Iterator[tuple[str, Any]]:
-    yield "num_rows", record["splits"][role]
-    if role == "train":
-        for name in ("flip_rate", "true_class_counts", "observed_class_counts"):
-            yield name, record[name]
-        for name in ("tail_digest", "noise_digest"):
-            yield name, record[name][:_DIGEST]
+def _profile(record: Mapping[str, Any], role: str) -> dict[str, Any]:
+    rows = {"num_rows": record["splits"][role]}
+    if role != "train":
+        return rows
+    counted = ("flip_rate", "true_class_counts", "observed_class_counts")
+    digests = {name: record[name][:_DIGEST] for name in ("tail_digest", "noise_digest")}
+    return rows | {name: record[name] for name in counted} | digests
 
 
 def _environment_tags() -> dict[str, str]:
@@ -83,10 +84,8 @@ def _git_tags(folder: Path) -> dict[str, str]:
     if not commit:
         return {}
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return {
-        "mlflow.source.git.commit": commit,
-        "mlflow.source.git.dirty": "true" if changes else "false",
-    }
+    dirty = "true" if changes else "false"
+    return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": dirty}
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -97,10 +96,3 @@ def _git(folder: Path, *arguments: str) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no entry
-        return "unknown"

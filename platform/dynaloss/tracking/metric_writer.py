@@ -62,7 +62,9 @@ class MetricWriter:
             raise RuntimeError("The metric writer is closed.")
         report = _entities(epoch, metrics)
         with self._lock:
-            new = self._unseen(run_id, epoch, report)
+            stored, last = self._stored.get(run_id, _NEVER), self._last[run_id]
+            new = [it for it in report if epoch > max(stored, last.get(it.key, _NEVER))]
+            last.update((metric.key, epoch) for metric in new)
             if new:
                 self._pending[run_id].append(new)
                 self._waiting += len(new)
@@ -86,14 +88,6 @@ class MetricWriter:
         self._drain()  # reports added after the thread's last round, and those that failed in it
         if self._errors:
             raise next(iter(self._errors.values()))
-
-    def _unseen(self, run_id: str, epoch: int, report: _Report) -> _Report:
-        if epoch <= self._stored.get(run_id, _NEVER):
-            return []
-        last = self._last[run_id]
-        new = [metric for metric in report if epoch > last.get(metric.key, _NEVER)]
-        last.update((metric.key, epoch) for metric in new)
-        return new
 
     def _run(self) -> None:
         while not self._closed:
@@ -138,9 +132,8 @@ def _entities(epoch: int, metrics: Mapping[str, float]) -> _Report:
     now = time.time_ns() // 1_000_000
     values = {clean_name(name): float(value) for name, value in metrics.items()}
     values.pop(EPOCH, None)
-    return [Metric(name, value, now, epoch) for name, value in values.items()] + [
-        Metric(EPOCH, float(epoch), now, epoch)
-    ]
+    values[EPOCH] = float(epoch)
+    return [Metric(name, value, now, epoch) for name, value in values.items()]
 
 
 def _batches(reports: list[_Report]) -> Iterator[tuple[_Report, int]]:

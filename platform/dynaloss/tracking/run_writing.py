@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from typing import Any
 
 from dynaloss.tracking.bulk_reading import StoredRun, read_runs
@@ -40,13 +39,7 @@ def make_run(
     """A new run with these tags, or the equal one that another process made at the same moment.
 
     MLflow has no unique tags: the run is made, then looked up; of two the first one stays.
-
-    Args:
-        client: Connection to the store.
-        experiment_id: Identifier of the experiment.
-        name: Name of the run.
-        tags: Its tags, including those that identify it.
-        match: Name of the tag whose value no other run of the experiment may have.
+    `match` names the tag whose value no other run of the experiment may have.
     """
     values = tag_values(tags)
     made = client.create_run(experiment_id, tags=values, run_name=cut(name, MAX_NAME))
@@ -84,12 +77,10 @@ def write_parameters(client: Client, run: StoredRun, parameters: Mapping[str, An
     short = {name: cut(value, MAX_PARAMETER) for name, value in values.items()}
     new = {name: value for name, value in short.items() if name not in run.parameters}
     notes = {
-        Tag.CUT: [name for name in values if short[name] != values[name]],
-        Tag.CHANGED: [
-            name for name in short if run.parameters.get(name, short[name]) != short[name]
-        ],
+        Tag.CUT: [name for name in short if short[name] != values[name]],
+        Tag.CHANGED: [name for name in short.keys() - new if run.parameters[name] != short[name]],
     }
-    tags = tag_values({tag: ", ".join(names) for tag, names in notes.items() if names})
+    tags = tag_values({tag: ", ".join(sorted(names)) for tag, names in notes.items() if names})
     _write_pairs(client, run.run_id, new, tags)
     run.parameters.update(new)
     run.tags.update(tags)
@@ -100,13 +91,7 @@ def _write_pairs(
 ) -> None:
     from mlflow.entities import Param, RunTag
 
-    for pairs in _batches(parameters):
-        client.log_batch(run_id, params=[Param(*pair) for pair in pairs])
-    for pairs in _batches(tags):
-        client.log_batch(run_id, tags=[RunTag(*pair) for pair in pairs])
-
-
-def _batches(mapping: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
-    pairs = iter(mapping.items())
-    while batch := list(islice(pairs, MAX_PAIRS)):
-        yield batch
+    for kind, make, mapping in (("params", Param, parameters), ("tags", RunTag, tags)):
+        entities = [make(*pair) for pair in mapping.items()]
+        for start in range(0, len(entities), MAX_PAIRS):
+            client.log_batch(run_id, **{kind: entities[start : start + MAX_PAIRS]})

@@ -51,6 +51,8 @@ STATUS: Final = MappingProxyType(
 )
 """MLflow's run status per outcome; the outcome tag separates those that share a status."""
 
+NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
+
 MAX_NAME: Final = 250
 MAX_PARAMETER: Final = 6_000
 MAX_TAG: Final = 8_000
@@ -63,11 +65,9 @@ MAX_PAGE: Final = 1_000
 
 def outcome_of(tags: Mapping[str, str], status: str) -> Outcome:
     """Outcome of a run: that of its tag, or of its status where the tag was removed or edited."""
-    tag = tags.get(Tag.OUTCOME, "")
-    if tag in set(Outcome):
-        return Outcome(tag)
-    by_status = {"FINISHED": Outcome.COMPLETED, "FAILED": Outcome.FAILED}
-    return by_status.get(status, Outcome.INTERRUPTED if status == "KILLED" else Outcome.RUNNING)
+    tag = tags.get(Tag.OUTCOME)
+    by_status = {"FINISHED": "completed", "FAILED": "failed", "KILLED": "interrupted"}
+    return Outcome(tag if tag in set(Outcome) else by_status.get(status, "running"))
 
 
 def key_version_of(tags: Mapping[str, str]) -> int:

@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,7 @@ from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking.addresses import redacted
 from dynaloss.tracking.bulk_reading import StoredRun, concurrently, read_history, read_trials
-from dynaloss.tracking.client import Client, StoreError, connect
+from dynaloss.tracking.client import Client, StoreError
 from dynaloss.tracking.run_writing import find_run
 from dynaloss.tracking.schema import (
     EXPERIMENT_TAGS,
@@ -39,7 +40,7 @@ _Curves = Mapping[str, Mapping[int, float]]
 
 
 class Store:
-    """A tracking store, open.
+    """A tracking store, open. Reading raises an `InputError` for a study that it does not hold.
 
     Args:
         tracking_uri: Address of the store.
@@ -52,23 +53,17 @@ class Store:
 
     Attributes:
         client: The connection; its methods are those of `mlflow.MlflowClient`.
-        tracking_uri: Address of the store.
-        artifact_root: As given.
     """
 
     def __init__(
         self, tracking_uri: str, artifact_root: str | None = None, *, must_exist: bool = False
     ) -> None:
-        self.client = connect(tracking_uri, must_exist=must_exist)
+        self.client = Client(tracking_uri, must_exist=must_exist)
         self.tracking_uri = tracking_uri
         self.artifact_root = artifact_root
 
     def start_study(
-        self,
-        name: str,
-        *,
-        tags: Mapping[str, Any] | None = None,
-        interval: float = 2.0,
+        self, name: str, *, tags: Mapping[str, Any] | None = None, interval: float = 2.0
     ) -> StudyRun:
         """Start or resume a study: its experiment and its parent run, each made once.
 
@@ -88,21 +83,13 @@ class Store:
         return tuple(self.experiment_ids())
 
     def plan(self, study: str) -> StoredPlan:
-        """Plan of the study's last launch; `StoredPlan()` where the store holds none.
-
-        Raises:
-            InputError: If the store has no such study.
-        """
+        """Plan of the study's last launch; `StoredPlan()` where the store holds none."""
         run = self._study_run(study)
         content = {} if run is None else _artifacts(self.client, run, ("plan",))
         return StoredPlan.model_validate(content.get("plan", {}))
 
     def tags(self, study: str) -> dict[str, str]:
-        """Tags of the study's own run, such as the commit and the versions of its last launch.
-
-        Raises:
-            InputError: If the store has no such study.
-        """
+        """Tags of the study's own run, such as the commit and the versions of its last launch."""
         run = self._study_run(study)
         return {} if run is None else _further_tags(run)
 
@@ -124,9 +111,6 @@ class Store:
             history: Names of the metrics whose curves are read; True for all.
             diagnostics: Stems of the JSON artifacts that are read; True for all.
             run_id: Identifier of the one run that is wanted; None for all.
-
-        Raises:
-            InputError: If the store has no such study.
         """
         experiment_id = self._experiment_id(study)
         runs = read_trials(self.client, experiment_id, metrics=metrics)
@@ -176,33 +160,26 @@ class Store:
             )
         found = self.client.get_experiment_by_name(name) or self._create_experiment(name)
         if found.lifecycle_stage != "active":
-            raise InputError(self._deleted(name, found.experiment_id))
+            where = redacted(self.tracking_uri)
+            raise InputError(
+                f"The experiment {name!r} was deleted in MLflow. Restore it with "
+                f"`MLFLOW_TRACKING_URI={where} mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}`, or give the study another name."
+            )
         if Tag.STUDY not in found.tags:
             self.client.set_experiment_tag(found.experiment_id, Tag.STUDY, name)
         return str(found.experiment_id)
 
     def _create_experiment(self, name: str) -> Experiment:
+        folder = re.sub(r"[^\w\-]+", "-", name, flags=re.ASCII).strip("-") or "study"
+        location = self.artifact_root and f"{self.artifact_root}/{folder}"
+        tags = {Tag.STUDY: name} | EXPERIMENT_TAGS
         try:
-            location = self._artifact_location(name)
-            tags = {Tag.STUDY: name} | EXPERIMENT_TAGS
             self.client.create_experiment(name, artifact_location=location, tags=tags)
         except StoreError as error:  # another launch made it at the same moment
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
         return self.client.get_experiment_by_name(name)
-
-    def _artifact_location(self, name: str) -> str | None:
-        if self.artifact_root is None:
-            return None
-        folder = re.sub(r"[^\w\-]+", "-", name, flags=re.ASCII).strip("-") or "study"
-        return f"{self.artifact_root}/{folder}"
-
-    def _deleted(self, name: str, experiment_id: str) -> str:
-        return (
-            f"The experiment {name!r} was deleted in MLflow. Restore it with "
-            f"`MLFLOW_TRACKING_URI={redacted(self.tracking_uri)} mlflow experiments restore "
-            f"--experiment-id {experiment_id}`, or give the study another name."
-        )
 
 
 def _record(
@@ -242,11 +219,9 @@ def _artifacts(client: Client, run: StoredRun, stems: Sequence[str]) -> dict[str
 
 
 def _read_folder(folder: Path, stems: Sequence[str]) -> dict[str, Any]:
-    """The artifacts in a folder; a file that a kill left half written counts as absent."""
     contents = {}
     for stem in stems:
-        try:
+        # A file that a kill left half written counts as absent.
+        with suppress(FileNotFoundError, ValueError):
             contents[stem] = json.loads((folder / f"{stem}.json").read_text("utf-8"))
-        except (FileNotFoundError, ValueError):
-            continue
     return contents

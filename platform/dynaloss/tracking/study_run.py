@@ -6,7 +6,6 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from dynaloss.studies.identity import KEY_VERSION
@@ -71,7 +70,7 @@ class StudyRun:
         experiment_id: str,
         *,
         tags: Mapping[str, Any],
-        interval: float = 2.0,
+        interval: float,
     ) -> None:
         self.name = name
         self.experiment_id = experiment_id
@@ -87,20 +86,14 @@ class StudyRun:
     def __enter__(self) -> StudyRun:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._finished:
-            return
-        failed = isinstance(error, Exception)  # Ctrl-C and SystemExit are none
-        outcome = Outcome.FAILED if failed else Outcome.INTERRUPTED
-        self.finish(outcome, "" if error is None else f"{type(error).__name__}: {error}")
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not self._finished:
+            failed = isinstance(error, Exception)  # Ctrl-C and SystemExit are none
+            outcome = Outcome.FAILED if failed else Outcome.INTERRUPTED
+            self.finish(outcome, "" if error is None else f"{type(error).__name__}: {error}")
 
     def trials(self) -> dict[str, TrialState]:
-        """The trials by key, in order of start, as the store held them when the study started.
+        """The trials by key, in order of start: those in the store at the start, and later ones.
 
         Includes what this launch has begun, ended or marked since.
         """
@@ -118,7 +111,7 @@ class StudyRun:
         tags: Mapping[str, Any] | None = None,
         fresh: bool = False,
     ) -> str:
-        """Start or resume the trial's run.
+        """Start or resume the trial's run, and return its identifier.
 
         Args:
             key: Identity of the trial; an existing run with this key is resumed.
@@ -130,13 +123,9 @@ class StudyRun:
             tags: Further tags.
             fresh: Replace an existing run of the trial by a new one; the old one is deleted, and
                 can be restored.
-
-        Returns:
-            The run's identifier.
         """
-        wanted = self._source | dict(tags or {}) | _labels(condition, arm, seed)
-        wanted |= {Tag.STUDY: self.name, Tag.ROLE: "trial", Tag.KEY: key, Tag.PARENT: self.run_id}
-        wanted |= {Tag.OUTCOME: Outcome.RUNNING, Tag.KEY_VERSION: KEY_VERSION}
+        wanted = self._tags("trial", tags or {}) | _labels(condition, arm, seed)
+        wanted |= {Tag.KEY: key, Tag.KEY_VERSION: KEY_VERSION, Tag.PARENT: self.run_id}
         run = self._find(key)
         if run is not None and fresh:
             self._client.delete_run(run.run_id)
@@ -169,7 +158,10 @@ class StudyRun:
 
     def log_dict(self, key: str | None, name: str, mapping: Mapping[str, Any]) -> None:
         """Store a JSON file; arrays and tensors become lists."""
-        self.log_text(key, name, json.dumps(mapping, indent=1, default=_plain))
+        text = json.dumps(
+            mapping, indent=1, default=lambda it: getattr(it, "tolist", it.__str__)()
+        )
+        self.log_text(key, name, text)
 
     def log_artifacts(self, key: str | None, folder: Path) -> None:
         """Store the content of a folder with the trial, or with the study for the key None."""
@@ -180,12 +172,7 @@ class StudyRun:
         self._client.log_artifact(self.run_id, str(path), folder)
 
     def log_data(self, key: str, record: Mapping[str, Any]) -> None:
-        """Store the trial's data as its inputs, one per role, each with a digest of its content.
-
-        Args:
-            key: Identity of the trial.
-            record: Description of the data, as `TrialSplits.record` gives it.
-        """
+        """Store the data of `TrialSplits.record` as the trial's inputs, one per role."""
         self._client.log_inputs(self._run_id(key), dataset_inputs(record))
 
     def set_description(self, markdown: str) -> None:
@@ -222,8 +209,7 @@ class StudyRun:
     def mark_stale(self, keep: Collection[str] = ()) -> tuple[str, ...]:
         """Mark as interrupted the trials that a killed launch left running; returns their keys.
 
-        Args:
-            keep: Keys of trials to leave as they are, because this launch continues them.
+        Trials of `keep`, which this launch continues, are left as they are.
         """
         current = self._begun | set(keep)
         stale = tuple(
@@ -248,14 +234,17 @@ class StudyRun:
             self._end(self._parent, outcome, message)
 
     def _open_parent(self, tags: Mapping[str, Any]) -> tuple[StoredRun, bool]:
-        wanted = self._source | dict(tags) | {Tag.STUDY: self.name, Tag.ROLE: "study"}
-        wanted |= {Tag.OUTCOME: Outcome.RUNNING}
+        wanted = self._tags("study", tags)
         run = find_run(self._client, self.experiment_id, {Tag.ROLE: "study"}) or make_run(
             self._client, self.experiment_id, name=self.name, tags=wanted, match=Tag.ROLE
         )
         was_completed = run.tags.get(Tag.OUTCOME) == Outcome.COMPLETED
         reopen_run(self._client, run, name=self.name, tags=wanted)
         return run, was_completed
+
+    def _tags(self, role: str, tags: Mapping[str, Any]) -> dict[str, Any]:
+        own = {Tag.STUDY: self.name, Tag.ROLE: role, Tag.OUTCOME: Outcome.RUNNING}
+        return {**self._source, **tags, **own}
 
     def _end(self, run: StoredRun, outcome: Outcome, message: str) -> None:
         reason = {Tag.MESSAGE: message} if message else {}

@@ -15,13 +15,9 @@ from dynaloss.tracking.addresses import is_sql, sqlite_path, sqlite_uri
 from dynaloss.tracking.store import Store
 
 
-def _default_storage() -> Path:
-    return Path(os.environ.get("DYNALOSS_STORAGE") or "results")
-
-
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where studies keep their results.
+    """A storage folder and a tracking store.
 
     Attributes:
         storage: Folder of checkpoints, locks, artifacts and the default tracking store, made
@@ -30,7 +26,9 @@ class Workspace:
             SQLite in the storage folder.
     """
 
-    storage: Path = field(default_factory=_default_storage)
+    storage: Path = field(
+        default_factory=lambda: Path(os.environ.get("DYNALOSS_STORAGE") or "results")
+    )
     tracking_uri: str | None = None
 
     def __post_init__(self) -> None:
@@ -69,34 +67,24 @@ class Workspace:
         return self.folder(study) / "checkpoints"
 
     def open_store(self, *, must_exist: bool = False) -> Store:
-        """The tracking store, opened.
-
-        Args:
-            must_exist: Refuse a SQLite file that is not there instead of making it.
-
-        Raises:
-            InputError: If the store is absent, cannot be reached or is damaged.
-        """
+        """The tracking store, opened; see `Store` for `must_exist` and the errors."""
         return Store(self.store_uri, self.artifact_root, must_exist=must_exist)
 
     @contextmanager
     def locked(self, study: str) -> Iterator[None]:
-        """Keeps a second launch of the same study out.
+        """Keep a second launch of the same study out.
 
         Raises:
             InputError: If another process runs the study in this workspace.
         """
         path = self.folder(study) / "launch.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=0)
         try:
-            lock.acquire()
+            lock = FileLock(path, timeout=0).acquire()
         except Timeout:
             raise InputError(
                 f"Another process is running study '{study}' in {self.storage}: "
                 "wait for it, or stop it first."
             ) from None
-        try:
+        with lock:
             yield
-        finally:
-            lock.release()
