@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
+from itertools import filterfalse
 from typing import Any
 
 import click
@@ -27,32 +28,33 @@ def show_plan(
     workspace: Workspace,
     *,
     format_: str,
-    spread: float | None = None,
-    probe: bool = False,
+    spread: float | None,
+    probe: bool,
 ) -> None:
     """Prints every trial of a plan, then its cost and its power.
 
-    Args:
-        study: The study.
-        plan: Its plan.
-        workspace: Where earlier trials are recorded.
-        format_: `table` or `json`.
-        spread: Standard deviation of an arm over the seeds; from earlier trials by default.
-        probe: Whether to measure the cost now instead of using earlier trials.
+    Cost and power come from earlier trials of the workspace, unless `probe` measures the cost now
+    and `spread` gives the standard deviation of an arm over the seeds. The format is `table` or
+    `json`.
 
     Raises:
         InputError: If a probe finds no data, or the store cannot be opened.
     """
-    records, earlier = _known(plan.study, workspace)
+    records, earlier = _earlier(plan.study, workspace)
     probed: dict[str, TrialCost] | None = None
     if probe:
         probed = probe_costs(trials_left(plan, records), study.resources, terminal())
     known = forecast(plan, records, spread=spread, probed=probed)
     note = note_on_earlier_keys(earlier, {r.key: r.key_version for r in records})
-    plan = replace(plan, notes=(*plan.notes, *filter(None, [note])))
-    changes = stored_plan(plan).deviations_from(earlier)
+    remarks = {
+        "warning": known.warnings,
+        "note": (*plan.notes, *filter(None, [note])),
+        "deviation": stored_plan(plan).deviations_from(earlier),
+    }
     if format_ == "json":
-        print_json(plan_as_json(plan) | _as_json(study, plan, known, changes))
+        further = _as_json(known, study.resources)
+        further |= {f"{kind}s": texts for kind, texts in remarks.items()}
+        print_json(plan_as_json(plan) | further)
         return
     print_columns(
         ("key", "condition", "arm", "seed"),
@@ -60,70 +62,51 @@ def show_plan(
     )
     _print_counts(known)
     source = "a probe of every size, alone" if probe else "the recorded epochs of earlier trials"
-    for line in _lines(study, plan, known, source):
-        click.echo(line)
-    for text in changes:
-        click.echo(f"deviation: {text}")
-
-
-def _known(study: str, workspace: Workspace) -> tuple[list[TrialRecord], StoredPlan]:
-    """The study's trials and its stored plan; nothing where there is no store or study yet."""
-    if not workspace.has_store:
-        return [], StoredPlan()
-    store = workspace.open_store(must_exist=True)
-    if study not in store.studies():
-        return [], StoredPlan()
-    return store.records(study), store.plan(study)
-
-
-def _as_json(
-    study: AblationStudy, plan: Plan, known: Forecast, changes: tuple[str, ...]
-) -> dict[str, Any]:
-    slots = trials_at_once(study.resources)
-    costs = None
-    if known.costs is not None:
-        costs = {
-            "hours": _hours(known, study.resources),
-            "unit": _unit(study.resources),
-            "wall_seconds": known.wall_seconds(slots),
-            "trials_at_once": slots,
-            **{
-                name: None if math.isnan(value) else value
-                for name, value in asdict(_largest(known.costs)).items()
-            },
-        }
-    return {
-        "done": known.done,
-        "remaining": known.remaining,
-        "cost": costs,
-        "detectable": known.detectable,
-        "warnings": [*known.warnings],
-        "notes": [*plan.notes],
-        "deviations": [*changes],
-    }
-
-
-def _print_counts(known: Forecast) -> None:
-    """Prints finished/planned trials by condition and arm, such as `2/3`; the longer as rows."""
-    conditions, arms = (list(dict.fromkeys(names)) for names in zip(*known.counts, strict=True))
-    down = len(arms) > len(conditions)
-    rows, columns = (arms, conditions) if down else (conditions, arms)
-    texts = []
-    for row in rows:
-        counts = [known.counts.get((c, row) if down else (row, c)) for c in columns]
-        texts.append((row, *(f"{c[1]}/{c[0]}" if c else "–" for c in counts)))
-    print_columns(("arm" if down else "condition", *columns), texts)
-
-
-def _lines(study: AblationStudy, plan: Plan, known: Forecast, source: str) -> list[str]:
     lines = [
         f"study {plan.study}, plan {plan.hash}: {len(plan.trials)} trials, "
         f"{known.done} done, {known.remaining} remaining (cells: done/planned)",
         *_costs(known, study.resources, source),
         _power(plan, known),
+        *(f"{kind}: {text}" for kind, texts in remarks.items() for text in texts),
     ]
-    lines += [f"warning: {text}" for text in known.warnings]
-    return lines + [f"note: {note}" for note in plan.notes]
+    click.echo("\n".join(lines))
+
+
+def _earlier(study: str, workspace: Workspace) -> tuple[list[TrialRecord], StoredPlan]:
+    """The study's trials and its stored plan; nothing where there is no store or study yet."""
+    if workspace.has_store:
+        store = workspace.open_store(must_exist=True)
+        if study in store.studies():
+            return store.records(study), store.plan(study)
+    return [], StoredPlan()
+
+
+def _as_json(known: Forecast, resources: ResourcesConfig) -> dict[str, Any]:
+    cost: dict[str, Any] | None = None
+    if known.costs is not None:
+        slots = trials_at_once(resources)
+        largest = asdict(_largest(known.costs))
+        cost = {
+            "hours": _hours(known, resources),
+            "unit": _unit(resources),
+            "wall_seconds": known.wall_seconds(slots),
+            "trials_at_once": slots,
+            **{name: None if math.isnan(value) else value for name, value in largest.items()},
+        }
+    counts = {"done": known.done, "remaining": known.remaining}
+    return counts | {"cost": cost, "detectable": known.detectable}
+
+
+def _print_counts(known: Forecast) -> None:
+    """Prints finished/planned trials by condition and arm, such as `2/3`; the longer as rows."""
+    conditions, arms = (list(dict.fromkeys(names)) for names in zip(*known.counts, strict=True))
+    counts = {place: f"{ended}/{planned}" for place, (planned, ended) in known.counts.items()}
+    corner, rows, columns = "condition", conditions, arms
+    if len(arms) > len(conditions):
+        corner, rows, columns = "arm", arms, conditions
+        counts = {(arm, condition): text for (condition, arm), text in counts.items()}
+    texts = [(row, *(counts.get((row, column), "–") for column in columns)) for row in rows]
+    print_columns((corner, *columns), texts)
 
 
 def _costs(known: Forecast, resources: ResourcesConfig, source: str) -> list[str]:
@@ -140,8 +123,8 @@ def _costs(known: Forecast, resources: ResourcesConfig, source: str) -> list[str
         f"cost: {_hours(known, resources):.2g} {_unit(resources)} hours, "
         f"about {clock(known.wall_seconds(slots) or 0.0)} with {slots} at a time on this machine "
         f"(from {source}{guess})",
-        *_memory(_largest(known.costs), resources, slots),
-        *_disk(known.costs, slots),
+        _memory(_largest(known.costs), resources, slots),
+        _disk(known.costs, slots),
     ]
 
 
@@ -155,33 +138,32 @@ def _unit(resources: ResourcesConfig) -> str:
 
 def _largest(costs: tuple[TrialCost, ...]) -> TrialCost:
     """The largest of each quantity over the trials; NaN where it is unknown for all."""
+    largest = {}
+    for name in (field.name for field in fields(TrialCost)):
+        known = filterfalse(math.isnan, (getattr(cost, name) for cost in costs))
+        largest[name] = max(known, default=math.nan)
+    return TrialCost(**largest)
 
-    def largest(name: str) -> float:
-        values = (getattr(cost, name) for cost in costs)
-        return max((value for value in values if not math.isnan(value)), default=math.nan)
 
-    return TrialCost(**{field.name: largest(field.name) for field in fields(TrialCost)})
-
-
-def _memory(largest: TrialCost, resources: ResourcesConfig, slots: int) -> list[str]:
+def _memory(largest: TrialCost, resources: ResourcesConfig, slots: int) -> str:
     if math.isnan(largest.peak_mib):
-        return ["memory: unknown"]
+        return "memory: unknown"
     of = "of the GPU" if resources.gpu else "of the process, libraries included"
     total = f", {_size(slots * largest.peak_mib)} with {slots} at a time" if slots > 1 else ""
-    return [f"memory: at most {_size(largest.peak_mib)} a trial ({of}){total}"]
+    return f"memory: at most {_size(largest.peak_mib)} a trial ({of}){total}"
 
 
-def _disk(costs: tuple[TrialCost, ...], slots: int) -> list[str]:
+def _disk(costs: tuple[TrialCost, ...], slots: int) -> str:
     """Disk space of results and checkpoints; a new checkpoint is complete before the old goes."""
     largest = _largest(costs)
     if math.isnan(largest.stored_mib) or math.isnan(largest.checkpoint_mib):
-        return ["disk: unknown"]
-    stored = sum(cost.stored_mib for cost in costs if not math.isnan(cost.stored_mib))
+        return "disk: unknown"
+    stored = sum(filterfalse(math.isnan, (cost.stored_mib for cost in costs)))
     while_running = 2 * slots * largest.checkpoint_mib
-    return [
+    return (
         f"disk: {_size(stored)} of results; {_size(while_running)} of checkpoints while running "
         f"({_size(largest.checkpoint_mib)} a trial, twice while it is replaced)"
-    ]
+    )
 
 
 def _size(mib: float) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yaml.composer import Composer, ComposerError
-from yaml.error import MarkedYAMLError, YAMLError
+from yaml.error import MarkedYAMLError
 from yaml.events import AliasEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.parser import Parser
@@ -22,13 +22,6 @@ from dynaloss.errors import InputError
 KeyPath = tuple[str | int, ...]
 
 _TAG = "tag:yaml.org,2002:"
-_INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
-_FLOAT = re.compile(
-    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z"
-    r"|[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z"
-)
-_BOOL = re.compile(r"(true|True|TRUE|false|False|FALSE)\Z")
-_NULL = re.compile(r"(null|Null|NULL|~|)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,49 +51,61 @@ def read_document(path: Path) -> Document:
     Raises:
         InputError: If the file cannot be read or is not strict YAML with a mapping on top.
     """
-    text = _read_text(path)
-    root = _compose(text, path)
+    text = ""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return _document(path, _CoreLoader(text).get_single_node())
+    except OSError as error:
+        problem = f": cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = ": the file must be UTF-8 text"
+    except RecursionError:
+        problem = ": the values are nested too deeply"
+    except ReaderError as error:
+        problem = f":{text.count(chr(10), 0, error.position) + 1}: not valid YAML: {error.reason}"
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = f":{mark.line + 1 if mark else 1}: not valid YAML: {error.problem}"
+    raise InputError(f"{path}{problem}")
+
+
+def _document(path: Path, root: Node | None) -> Document:
     if root is None:
         raise InputError(f"{path}: the file is empty")
     builder = _Builder()
-    values = _build(builder, root, path)
+    values = builder.value(root, ())
     if builder.problems:
-        raise InputError(f"{path}:{line}: {text}" for line, text in builder.problems)
+        raise InputError(f"{path}:{line}: {rule}" for line, rule in builder.problems)
     if not isinstance(values, dict):
         raise InputError(f"{path}:{builder.lines[()]}: the top of the file must be a mapping")
     return Document(path, values, builder.lines)
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: the file must be UTF-8 text") from None
+def _int(text: str) -> int:
+    return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
 
 
-def _compose(text: str, path: Path) -> Node | None:
-    try:
-        return _CoreLoader(text).get_single_node()
-    except ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise InputError(f"{path}:{line}: not valid YAML: {error.reason}") from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise InputError(f"{path}:{line}: not valid YAML: {error.problem}") from None
-    except YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
-    except RecursionError:
-        raise InputError(f"{path}: the values are nested too deeply") from None
+def _float(text: str) -> float:
+    # `.inf` and `.nan` become what Python calls them; a leading dot of `.5` stays.
+    return float(re.sub(r"\.(?=[iInN])", "", text))
 
 
-def _build(builder: _Builder, root: Node, path: Path) -> object:
-    try:
-        return builder.value(root, ())
-    except RecursionError:
-        raise InputError(f"{path}: the values are nested too deeply") from None
+_SCALARS: Mapping[str, tuple[re.Pattern[str], Callable[[str], object]]] = {
+    "null": (re.compile(r"(null|Null|NULL|~|)\Z"), lambda text: None),
+    "bool": (
+        re.compile(r"(true|True|TRUE|false|False|FALSE)\Z"),
+        lambda text: text.lower() == "true",
+    ),
+    "int": (re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z"), _int),
+    "float": (
+        re.compile(
+            r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z"
+            r"|[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z"
+        ),
+        _float,
+    ),
+}
+"""Scalars of the YAML 1.2 core schema beside text: pattern and conversion."""
 
 
 class _CoreLoader(Reader, Scanner, Parser, Composer, BaseResolver):
@@ -108,10 +113,8 @@ class _CoreLoader(Reader, Scanner, Parser, Composer, BaseResolver):
 
     def __init__(self, text: str) -> None:
         Reader.__init__(self, text)
-        Scanner.__init__(self)
-        Parser.__init__(self)
-        Composer.__init__(self)
-        BaseResolver.__init__(self)
+        for part in (Scanner, Parser, Composer, BaseResolver):
+            part.__init__(self)
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         # A chain of aliases grows exponentially; a study file is short enough without them.
@@ -122,7 +125,7 @@ class _CoreLoader(Reader, Scanner, Parser, Composer, BaseResolver):
         return super().compose_node(parent, index)
 
 
-for _kind, _pattern in {"null": _NULL, "bool": _BOOL, "int": _INT, "float": _FLOAT}.items():
+for _kind, (_pattern, _) in _SCALARS.items():
     _CoreLoader.add_implicit_resolver(_TAG + _kind, _pattern, None)
 
 
@@ -141,6 +144,8 @@ class _Builder:
             return self._mapping(node, path)
         if isinstance(node, SequenceNode) and kind == "seq":
             return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
+        if isinstance(node, ScalarNode) and kind == "str":
+            return str(node.value)
         if isinstance(node, ScalarNode) and kind in _SCALARS:
             return self._scalar(kind, node.value, line)
         self.problems.append((line, f"the tag {node.tag!r} is not supported"))
@@ -174,28 +179,9 @@ class _Builder:
     def _scalar(self, kind: str, text: str, line: int) -> object:
         pattern, convert = _SCALARS[kind]
         try:
-            if pattern is None or pattern.match(text):
+            if pattern.match(text):
                 return convert(text)
         except ValueError:
             pass  # more digits than Python converts
         self.problems.append((line, f"{text[:40]!r} cannot be read as {kind}"))
         return None
-
-
-def _int(text: str) -> int:
-    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
-    return int(text, base)
-
-
-def _float(text: str) -> float:
-    # `.inf` and `.nan` become what Python calls them; a leading dot of `.5` stays.
-    return float(re.sub(r"\.(?=[iInN])", "", text))
-
-
-_SCALARS: Mapping[str, tuple[re.Pattern[str] | None, Callable[[str], object]]] = {
-    "str": (None, str),
-    "null": (_NULL, lambda text: None),
-    "bool": (_BOOL, lambda text: text.lower() == "true"),
-    "int": (_INT, _int),
-    "float": (_FLOAT, _float),
-}

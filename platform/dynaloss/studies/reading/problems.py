@@ -90,17 +90,14 @@ def repeats(value: object) -> str:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Question that names the nearest known name, or nothing where none is near."""
-    found = nearest(str(name), known)
-    return f"did you mean '{found}'?" if found else ""
+    """Question that names the nearest known name, or nothing where none is near.
 
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name closest to `name`; a last part such as `rate` finds its dotted key."""
+    A last part such as `rate` finds its dotted key.
+    """
     options = list(known)
-    close = difflib.get_close_matches(name, options, n=1)
-    ends = [option for option in options if option.endswith(f".{name}")]
-    return next(iter(close + ends), None)
+    close = difflib.get_close_matches(str(name), options, n=1)
+    found = next(iter(close or (option for option in options if option.endswith(f".{name}"))), "")
+    return found and f"did you mean '{found}'?"
 
 
 def listed(names: Iterable[str]) -> str:
@@ -116,17 +113,31 @@ def not_one_of(known: Collection[str], value: object, family: str = "") -> str:
 
 
 def _problem(detail: ErrorDetails, root: type[Settings], values: Mapping[str, Any]) -> Problem:
-    path = detail["loc"]
+    path, value, context = detail["loc"], detail["input"], detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            return Problem(path, _unknown_key(path, root, values))
+            text = _unknown_key(path, root, values)
         case "missing":
-            return Problem(path, "is missing")
+            text = "is missing"
         case "unknown_kind":
-            tag, known = detail["ctx"]["tag"], detail["ctx"]["known"]
-            return Problem((*path, tag), not_one_of(known, detail["input"].get(tag)))
-        case _:
-            return Problem(path, _sentence(detail))
+            tag = context["tag"]
+            return Problem((*path, tag), not_one_of(context["known"], value.get(tag)))
+        case "rule":
+            text = but_got(context["rule"], value, context["remedy"])
+        case "refusal":
+            text = context["text"]
+        case "choice":
+            text = not_one_of(context["choices"], value)
+        case "literal_error":
+            text = not_one_of(re.findall(r"'([^']*)'", context["expected"]), value)
+        case "repeated":
+            text = repeats(context["value"])
+        case "empty":
+            text = "must hold at least one value, but is empty"
+        case kind:
+            shown = {name: show(bound) for name, bound in context.items()}
+            text = but_got(_RULES.get(kind, "must be of another kind").format_map(shown), value)
+    return Problem(path, text)
 
 
 def _unknown_key(path: KeyPath, root: type[Settings], values: object) -> str:
@@ -145,22 +156,3 @@ def _unknown_key(path: KeyPath, root: type[Settings], values: object) -> str:
         return f"is not a setting of '{kind}'"
     question = did_you_mean(key, known)
     return "is not a known key; " + (question or f"known: {listed(dict.fromkeys(known))}")
-
-
-def _sentence(detail: ErrorDetails) -> str:
-    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
-    match kind:
-        case "rule":
-            return but_got(context["rule"], value, context["remedy"])
-        case "refusal":
-            return str(context["text"])
-        case "choice":
-            return not_one_of(context["choices"], value)
-        case "literal_error":
-            return not_one_of(re.findall(r"'([^']*)'", context["expected"]), value)
-        case "repeated":
-            return repeats(context["value"])
-        case "empty":
-            return "must hold at least one value, but is empty"
-    shown = {name: show(bound) for name, bound in context.items()}
-    return but_got(_RULES.get(kind, "must be of another kind").format_map(shown), value)
