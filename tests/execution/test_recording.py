@@ -13,7 +13,7 @@ from dynaloss.execution.progress import Progress, cost_of
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies import load_study
-from dynaloss.studies.plan import make_plan
+from dynaloss.studies.plan import Trial, make_plan
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import TrialState
 
@@ -24,8 +24,8 @@ class Run:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
 
-    def begin_trial(self, *, key: str, **rest: Any) -> None:
-        self.calls.append(("begin", key))
+    def begin_trial(self, trial: Trial, **rest: Any) -> None:
+        self.calls.append(("begin", trial.key))
 
     def log_data(self, key: str, record: dict[str, Any]) -> None:
         self.calls.append(("data", key, record))

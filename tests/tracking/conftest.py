@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from dynaloss.config import TrialConfig
+from dynaloss.studies.plan import Trial
 from dynaloss.tracking import Store, StudyRun, Workspace
 
 Begin = Callable[..., str]
+MakeTrial = Callable[..., Trial]
 
 MLFLOW_WARNS = "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
 """MLflow 3.17 on SQLAlchemy 2.1."""
@@ -44,11 +47,32 @@ def study(store: Store) -> Iterator[StudyRun]:
 
 
 @pytest.fixture
+def trial() -> MakeTrial:
+    return make_trial
+
+
+@pytest.fixture
 def begin() -> Begin:
     """Begins a trial with plain values for everything that is not given."""
 
     def call(study: StudyRun, key: str = "k1", **given: Any) -> str:
-        plain = {"condition": "symmetric 0.4", "arm": "full", "seed": 0, "parameters": {"a.b": 1}}
-        return study.begin_trial(**{"key": key, "name": f"trial {key}"} | plain | given)
+        labels = {name: given.pop(name) for name in ("condition", "arm", "seed") if name in given}
+        plain = {"name": f"trial {key}", "parameters": {"a.b": 1}}
+        return study.begin_trial(make_trial(key, **labels), **plain | given)
 
     return call
+
+
+def make_trial(
+    key: str, *, condition: str = "symmetric 0.4", arm: str = "full", seed: int = 0
+) -> Trial:
+    """A trial of the settings that every trial has."""
+    return Trial(
+        key=key,
+        condition=condition,
+        condition_values={},
+        arm=arm,
+        seed=seed,
+        base_seed=0,
+        config=TrialConfig(),
+    )

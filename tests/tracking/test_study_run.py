@@ -9,11 +9,13 @@ import pytest
 
 from dynaloss.errors import InputError
 from dynaloss.studies.identity import KEY_VERSION
+from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Store, StudyRun, TrialState, Workspace
 from dynaloss.tracking.schema import key_version_of
 
 Begin = Callable[..., str]
+MakeTrial = Callable[..., Trial]
 
 
 def runs(store: Store, role: str = "trial") -> list:
@@ -175,16 +177,22 @@ def test_unknown_key_is_refused(study: StudyRun) -> None:
 
 
 def test_labels_follow_the_plan(
-    store: Store, study: StudyRun, begin: Begin, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    study: StudyRun,
+    begin: Begin,
+    trial: MakeTrial,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_id = begin(study)
-    study.update_tags("k1", condition="c", arm="only-margin", seed=0, name="new")
+    renamed = trial("k1", condition="c", arm="only-margin")
+    study.update_labels(renamed)
     run = store.client.get_run(run_id)
-    assert (run.info.run_name, run.data.tags["dynaloss.arm"]) == ("new", "only-margin")
+    assert run.info.run_name == renamed.name
+    assert run.data.tags["dynaloss.arm"] == "only-margin"
     with monkeypatch.context() as patched:
         patched.setattr(study, "_client", None)  # nothing differs: nothing may be written
         patched.setattr("dynaloss.tracking.run_writing._write_pairs", lambda *pairs: None)
-        study.update_tags("k1", condition="c", arm="only-margin", seed=0, name="new")
+        study.update_labels(renamed)
 
 
 def test_artifacts_are_in_the_storage_folder(study: StudyRun, begin: Begin, storage: Path) -> None:

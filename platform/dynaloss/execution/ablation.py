@@ -289,11 +289,5 @@ def _trials_left(plan: Plan, run: StudyRun) -> tuple[Trial, ...]:
         if state is None or not state.outcome.is_final:
             left.append(trial)
         else:
-            run.update_tags(
-                trial.key,
-                condition=trial.condition,
-                arm=trial.arm,
-                seed=trial.seed,
-                name=trial.name,
-            )
+            run.update_labels(trial)
     return tuple(left)

@@ -108,15 +108,9 @@ class Recorder:
 
     def _begin(self, live: LiveTrial) -> None:
         trial = live.trial
+        parameters = flatten(trial.config) | {"seed": trial.seed, "base_seed": trial.base_seed}
         self._run.begin_trial(
-            key=trial.key,
-            name=live.name,
-            condition=trial.condition,
-            arm=trial.arm,
-            seed=trial.seed,
-            parameters=flatten(trial.config) | {"seed": trial.seed, "base_seed": trial.base_seed},
-            tags=live.tags,
-            fresh=self._fresh,
+            trial, name=live.name, parameters=parameters, tags=live.tags, fresh=self._fresh
         )
         self._begun.add(trial.key)
         if live.data:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dynaloss.studies.identity import KEY_VERSION
+from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking.bulk_reading import StoredRun, read_trials
 from dynaloss.tracking.client import Client
@@ -76,8 +77,13 @@ class StudyRun:
         self.experiment_id = experiment_id
         self._client = client
         self._source = source_tags()
-        self._parent, self.was_completed = self._open_parent(tags)
+        wanted = self._tags("study", tags)
+        self._parent = find_run(client, experiment_id, {Tag.ROLE: "study"}) or make_run(
+            client, experiment_id, name=name, tags=wanted, match=Tag.ROLE
+        )
         self.run_id = self._parent.run_id
+        self.was_completed = self._parent.tags.get(Tag.OUTCOME) == Outcome.COMPLETED
+        reopen_run(client, self._parent, name=name, tags=wanted)
         self._runs = read_trials(client, experiment_id, metrics=(EPOCH,))
         self._begun: set[str] = set()
         self._finished = False
@@ -101,30 +107,25 @@ class StudyRun:
 
     def begin_trial(
         self,
+        trial: Trial,
         *,
-        key: str,
         name: str,
-        condition: str,
-        arm: str,
-        seed: int,
         parameters: Mapping[str, Any],
         tags: Mapping[str, Any] | None = None,
         fresh: bool = False,
     ) -> str:
-        """Start or resume the trial's run, and return its identifier.
+        """Start the trial's run, or resume the one with its key; return the run's identifier.
 
         Args:
-            key: Identity of the trial; an existing run with this key is resumed.
+            trial: The trial.
             name: Name of the run.
-            condition: Label of the data bias.
-            arm: Name of the setting of the components.
-            seed: Trial seed.
             parameters: Flattened resolved configuration.
             tags: Further tags.
             fresh: Replace an existing run of the trial by a new one; the old one is deleted, and
                 can be restored.
         """
-        wanted = self._tags("trial", tags or {}) | _labels(condition, arm, seed)
+        key = trial.key
+        wanted = self._tags("trial", tags or {}) | _labels(trial)
         wanted |= {Tag.KEY: key, Tag.KEY_VERSION: KEY_VERSION, Tag.PARENT: self.run_id}
         run = self._find(key)
         if run is not None and fresh:
@@ -158,10 +159,7 @@ class StudyRun:
 
     def log_dict(self, key: str | None, name: str, mapping: Mapping[str, Any]) -> None:
         """Store a JSON file; arrays and tensors become lists."""
-        text = json.dumps(
-            mapping, indent=1, default=lambda it: getattr(it, "tolist", it.__str__)()
-        )
-        self.log_text(key, name, text)
+        self.log_text(key, name, json.dumps(mapping, indent=1, default=_plain))
 
     def log_artifacts(self, key: str | None, folder: Path) -> None:
         """Store the content of a folder with the trial, or with the study for the key None."""
@@ -181,12 +179,11 @@ class StudyRun:
         self._client.set_experiment_tag(self.experiment_id, Tag.NOTE, note)
         write_tags(self._client, self._parent, {Tag.NOTE: note})
 
-    def update_tags(self, key: str, *, condition: str, arm: str, seed: int, name: str) -> None:
-        """Match a trial's labels and name to the plan; writes only what differs."""
-        run = self._run(key)
-        write_tags(self._client, run, _labels(condition, arm, seed))
-        name = cut(name, MAX_NAME)
-        if run.name != name:
+    def update_labels(self, trial: Trial) -> None:
+        """Match a trial's labels and the name of its run to the plan; writes what differs."""
+        run = self._run(trial.key)
+        write_tags(self._client, run, _labels(trial))
+        if run.name != (name := cut(trial.name, MAX_NAME)):
             self._client.update_run(run.run_id, name=name)
             run.name = name
 
@@ -233,15 +230,6 @@ class StudyRun:
         finally:
             self._end(self._parent, outcome, message)
 
-    def _open_parent(self, tags: Mapping[str, Any]) -> tuple[StoredRun, bool]:
-        wanted = self._tags("study", tags)
-        run = find_run(self._client, self.experiment_id, {Tag.ROLE: "study"}) or make_run(
-            self._client, self.experiment_id, name=self.name, tags=wanted, match=Tag.ROLE
-        )
-        was_completed = run.tags.get(Tag.OUTCOME) == Outcome.COMPLETED
-        reopen_run(self._client, run, name=self.name, tags=wanted)
-        return run, was_completed
-
     def _tags(self, role: str, tags: Mapping[str, Any]) -> dict[str, Any]:
         own = {Tag.STUDY: self.name, Tag.ROLE: role, Tag.OUTCOME: Outcome.RUNNING}
         return {**self._source, **tags, **own}
@@ -265,8 +253,8 @@ class StudyRun:
         return self.run_id if key is None else self._run(key).run_id
 
 
-def _labels(condition: str, arm: str, seed: int) -> dict[str, Any]:
-    return {Tag.CONDITION: condition, Tag.ARM: arm, Tag.SEED: seed}
+def _labels(trial: Trial) -> dict[str, Any]:
+    return {Tag.CONDITION: trial.condition, Tag.ARM: trial.arm, Tag.SEED: trial.seed}
 
 
 def _state(run: StoredRun) -> TrialState:
