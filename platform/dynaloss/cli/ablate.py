@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("study")
 @click.option("--plan", "plan_only", is_flag=True, help="List every trial and run nothing.")
-@format_option("the plan")
+@format_option(help="Format of the plan.")
 @click.option(
     "--spread",
     type=click.FloatRange(min=0, min_open=True),

@@ -86,7 +86,7 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
     metavar="FILE.html",
     help="Also write a report with all figures, one self-contained HTML file.",
 )
-@figures_option("Also write every figure as PNG and PDF.")
+@figures_option(help="Also write every figure as PNG and PDF.")
 @workspace_options
 def compare(
     format_: str,

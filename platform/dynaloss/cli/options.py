@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-
-_Command = TypeVar("_Command", bound=Callable[..., object])
 
 _storage_option = click.option(
     "--storage",
@@ -43,23 +41,15 @@ def workspace_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _storage_option(_uri_option(with_workspace))
 
 
-def figures_option(text: str) -> Callable[[_Command], _Command]:
-    """`--figures DIR`, with this help."""
-    return click.option(
-        "--figures",
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
-        help=text,
-    )
+figures_option = partial(
+    click.option, "--figures", type=click.Path(file_okay=False, path_type=Path), metavar="DIR"
+)
 
-
-def format_option(of: str) -> Callable[[_Command], _Command]:
-    """`--format table|json`, whose help names what is printed."""
-    return click.option(
-        "--format",
-        "format_",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        show_default=True,
-        help=f"Format of {of}.",
-    )
+format_option = partial(
+    click.option,
+    "--format",
+    "format_",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+)

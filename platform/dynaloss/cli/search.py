@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("study")
 @click.option("--plan", "plan_only", is_flag=True, help="Show groups and rungs, and run nothing.")
-@format_option("the plan and of the summary")
+@format_option(help="Format of the plan and of the summary.")
 @click.option(
     "--sequential",
     is_flag=True,

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@figures_option("Write the figures of the run there, as PNG, instead of drawing in the terminal.")
+@figures_option(
+    help="Write the figures of the run there, as PNG, instead of drawing in the terminal."
+)
 @workspace_options
 def show(run: str, figures: Path | None, workspace: Workspace) -> None:
     """Show one run: corrector curve, margins, confusion matrix and learning curves.

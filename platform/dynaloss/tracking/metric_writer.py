@@ -5,16 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from dynaloss.tracking.client import Client
 from dynaloss.tracking.schema import EPOCH, MAX_METRICS, clean_name
 
 _NEVER: Final = -(2**63)
-
-_Report = list[Any]
-"""The metrics of one epoch, as MLflow's entities; `epoch` comes last."""
 
 
 class MetricWriter:
@@ -32,8 +29,7 @@ class MetricWriter:
     def __init__(self, client: Client, *, interval: float = 2.0) -> None:
         self._client = client
         self._interval = interval
-        self._pending: dict[str, list[_Report]] = defaultdict(list)
-        self._waiting = 0
+        self._pending: dict[str, list[Any]] = defaultdict(list)
         self._stored: dict[str, int] = {}
         self._last: dict[str, dict[str, int]] = defaultdict(dict)
         self._errors: dict[str, Exception] = {}
@@ -66,9 +62,8 @@ class MetricWriter:
             new = [it for it in report if epoch > max(stored, last.get(it.key, _NEVER))]
             last.update((metric.key, epoch) for metric in new)
             if new:
-                self._pending[run_id].append(new)
-                self._waiting += len(new)
-            full = self._waiting >= MAX_METRICS
+                self._pending[run_id] += new
+            full = sum(map(len, self._pending.values())) >= MAX_METRICS
             error = self._errors.pop(run_id, None)
         if full:
             self._wake.set()
@@ -107,26 +102,26 @@ class MetricWriter:
                         self._errors[run_id] = error
 
     def _write(self, run_id: str) -> None:
-        """Write the run's reports, batch by batch; after a failure the rest stays pending."""
+        """Write the run's metrics, batch by batch; after a failure the rest stays pending."""
         with self._lock:
-            reports = self._pending.pop(run_id, [])
+            metrics = self._pending.pop(run_id, [])
         try:
-            for batch, count in _batches(reports):
-                self._client.log_batch(run_id, metrics=batch)
-                del reports[:count]
-                with self._lock:
-                    self._waiting -= len(batch)
+            while metrics:
+                size = _batch_size(metrics)
+                self._client.log_batch(run_id, metrics=metrics[:size])
+                del metrics[:size]
         except BaseException:
             # Back to the front, since `epoch` must not run ahead of the other metrics. Writing a
             # part of them twice does no harm: with one time stamp they are one value to MLflow.
             with self._lock:
-                self._pending[run_id][:0] = reports
+                self._pending[run_id][:0] = metrics
             raise
         with self._lock:
             self._errors.pop(run_id, None)
 
 
-def _entities(epoch: int, metrics: Mapping[str, float]) -> _Report:
+def _entities(epoch: int, metrics: Mapping[str, float]) -> list[Any]:
+    """The metrics of one epoch as MLflow's entities; `epoch` comes last."""
     from mlflow.entities import Metric
 
     now = time.time_ns() // 1_000_000
@@ -136,18 +131,9 @@ def _entities(epoch: int, metrics: Mapping[str, float]) -> _Report:
     return [Metric(name, value, now, epoch) for name, value in values.items()]
 
 
-def _batches(reports: list[_Report]) -> Iterator[tuple[_Report, int]]:
-    """Batches of whole reports, each with the number of reports that it completes.
-
-    A report beyond the limit of a batch is split; only its last part completes it.
-    """
-    pending = list(reports)
-    while pending:
-        batch, count = list(pending.pop(0)), 1
-        while len(batch) > MAX_METRICS:
-            yield batch[:MAX_METRICS], 0
-            batch = batch[MAX_METRICS:]
-        while pending and len(batch) + len(pending[0]) <= MAX_METRICS:
-            batch += pending.pop(0)
-            count += 1
-        yield batch, count
+def _batch_size(metrics: list[Any]) -> int:
+    """Number of metrics in the next batch: whole reports, or a part of one beyond the limit."""
+    if len(metrics) <= MAX_METRICS:
+        return len(metrics)
+    ends = (i for i in range(MAX_METRICS, 0, -1) if metrics[i - 1].key == EPOCH)
+    return next(ends, MAX_METRICS)
