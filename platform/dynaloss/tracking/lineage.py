@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -72,19 +73,16 @@ def _profile(record: Mapping[str, Any], role: str) -> dict[str, Any]:
 def _environment_tags() -> dict[str, str]:
     versions = {"python": platform.python_version(), "system": platform.platform(terse=True)}
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):  # a checkout on the path, not installed
             versions[package] = version(package)
-        except PackageNotFoundError:  # a checkout on the path, not installed
-            continue
     return {f"{_ENVIRONMENT}.{name}": value for name, value in versions.items()}
 
 
 def _git_tags(folder: Path) -> dict[str, str]:
-    commit = _git(folder, "rev-parse", "HEAD")
-    if not commit:
+    if not (commit := _git(folder, "rev-parse", "HEAD")):
         return {}
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    dirty = "true" if changes else "false"
+    dirty = str(bool(changes)).lower()
     return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": dirty}
 
 

@@ -52,13 +52,20 @@ def make_run(
 
 def reopen_run(client: Client, run: StoredRun, *, name: str, tags: Mapping[str, Any]) -> None:
     """Set the run back to RUNNING under this name, with these tags added to its own."""
-    name = cut(name, MAX_NAME)
-    if (run.status, run.name) != ("RUNNING", name):
-        client.update_run(run.run_id, status="RUNNING", name=name)
-        run.status, run.name = "RUNNING", name
+    if run.status != "RUNNING":
+        client.update_run(run.run_id, status="RUNNING")
+        run.status = "RUNNING"
+    rename_run(client, run, name)
     write_tags(client, run, tags)
     if run.tags.pop(Tag.MESSAGE, None) is not None:  # belongs to the earlier end of the run
         client.delete_tag(run.run_id, Tag.MESSAGE)
+
+
+def rename_run(client: Client, run: StoredRun, name: str) -> None:
+    """Give the run this name, unless it has it."""
+    if run.name != (name := cut(name, MAX_NAME)):
+        client.update_run(run.run_id, name=name)
+        run.name = name
 
 
 def write_tags(client: Client, run: StoredRun, tags: Mapping[str, Any]) -> None:
@@ -76,13 +83,13 @@ def write_parameters(client: Client, run: StoredRun, parameters: Mapping[str, An
     values = {clean_name(name): str(value) for name, value in parameters.items()}
     short = {name: cut(value, MAX_PARAMETER) for name, value in values.items()}
     new = {name: value for name, value in short.items() if name not in run.parameters}
+    run.parameters = new | run.parameters
     notes = {
         Tag.CUT: [name for name in short if short[name] != values[name]],
-        Tag.CHANGED: [name for name in short.keys() - new if run.parameters[name] != short[name]],
+        Tag.CHANGED: [name for name in short if short[name] != run.parameters[name]],
     }
-    tags = tag_values({tag: ", ".join(sorted(names)) for tag, names in notes.items() if names})
+    tags = tag_values({tag: ", ".join(names) for tag, names in notes.items() if names})
     _write_pairs(client, run.run_id, new, tags)
-    run.parameters.update(new)
     run.tags.update(tags)
 
 

@@ -28,14 +28,6 @@ class Tag:
     NOTE: Final = "mlflow.note.content"
 
 
-EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
-"""Opens an experiment in MLflow's interface with its runs; otherwise traces come first."""
-
-RECORD_FIELDS: Final = frozenset(
-    {Tag.STUDY, Tag.ROLE, Tag.KEY, Tag.KEY_VERSION, Tag.CONDITION, Tag.ARM, Tag.SEED, Tag.OUTCOME}
-)
-"""Tags that become fields of a trial record."""
-
 EPOCH: Final = "epoch"
 """Metric written with every report: its latest value is the last epoch that the run holds."""
 

@@ -20,20 +20,18 @@ from dynaloss.tracking.addresses import redacted
 from dynaloss.tracking.bulk_reading import StoredRun, concurrently, read_history, read_trials
 from dynaloss.tracking.client import Client, StoreError
 from dynaloss.tracking.run_writing import find_run
-from dynaloss.tracking.schema import (
-    EXPERIMENT_TAGS,
-    MAX_NAME,
-    MAX_PAGE,
-    RECORD_FIELDS,
-    Tag,
-    key_version_of,
-    outcome_of,
-)
+from dynaloss.tracking.schema import MAX_NAME, MAX_PAGE, Tag, key_version_of, outcome_of
 from dynaloss.tracking.study_run import StudyRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
+# Opens an experiment in MLflow's interface with its runs; otherwise traces come first.
+_EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
+# Tags that become fields of a trial record.
+_RECORD_FIELDS: Final = frozenset(
+    {Tag.STUDY, Tag.ROLE, Tag.KEY, Tag.KEY_VERSION, Tag.CONDITION, Tag.ARM, Tag.SEED, Tag.OUTCOME}
+)
 _DIAGNOSTICS: Final = ("corrector", "margins", "confusion", "data")
 
 _Curves = Mapping[str, Mapping[int, float]]
@@ -173,7 +171,7 @@ class Store:
     def _create_experiment(self, name: str) -> Experiment:
         folder = re.sub(r"[^\w\-]+", "-", name, flags=re.ASCII).strip("-") or "study"
         location = self.artifact_root and f"{self.artifact_root}/{folder}"
-        tags = {Tag.STUDY: name} | EXPERIMENT_TAGS
+        tags = {Tag.STUDY: name} | _EXPERIMENT_TAGS
         try:
             self.client.create_experiment(name, artifact_location=location, tags=tags)
         except StoreError as error:  # another launch made it at the same moment
@@ -203,7 +201,7 @@ def _record(
 
 
 def _further_tags(run: StoredRun) -> dict[str, str]:
-    return {name: value for name, value in run.tags.items() if name not in RECORD_FIELDS}
+    return {name: value for name, value in run.tags.items() if name not in _RECORD_FIELDS}
 
 
 def _artifacts(client: Client, run: StoredRun, stems: Sequence[str]) -> dict[str, Any]:

@@ -18,20 +18,12 @@ from dynaloss.tracking.metric_writer import MetricWriter
 from dynaloss.tracking.run_writing import (
     find_run,
     make_run,
+    rename_run,
     reopen_run,
     write_parameters,
     write_tags,
 )
-from dynaloss.tracking.schema import (
-    EPOCH,
-    MAX_NAME,
-    MAX_TAG,
-    STATUS,
-    Tag,
-    cut,
-    key_version_of,
-    outcome_of,
-)
+from dynaloss.tracking.schema import EPOCH, MAX_TAG, STATUS, Tag, cut, key_version_of, outcome_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +173,8 @@ class StudyRun:
 
     def update_labels(self, trial: Trial) -> None:
         """Match a trial's labels and the name of its run to the plan; writes what differs."""
-        run = self._run(trial.key)
-        write_tags(self._client, run, _labels(trial))
-        if run.name != (name := cut(trial.name, MAX_NAME)):
-            self._client.update_run(run.run_id, name=name)
-            run.name = name
+        write_tags(self._client, self._run(trial.key), _labels(trial))
+        rename_run(self._client, self._run(trial.key), trial.name)
 
     def tag_trial(self, key: str, tags: Mapping[str, Any]) -> None:
         """Set tags of a trial; writes only what differs."""
