@@ -312,7 +312,7 @@ def test_entry_point_that_returns_no_source_is_refused(monkeypatch: pytest.Monke
 
 
 def test_no_entry_point_is_installed_here() -> None:
-    assert plugins.user_source_names() == ()
+    assert not plugins.user_sources()
 
 
 def test_ignored_setting_is_refused() -> None:

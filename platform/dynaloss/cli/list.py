@@ -30,7 +30,7 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
     from dynaloss.studies.reading.bundled import bundled_studies
 
     yield "studies", {name: path.parent.name for name, path in sorted(bundled_studies().items())}
-    installed = {name: f"from {entry.value}" for name, entry in sorted(user_sources().items())}
+    installed = {name: f"from {entry.value}" for name, entry in user_sources().items()}
     yield "data sources (data.source)", _described(families.SOURCES) | installed
     yield "imbalances (data.imbalance)", _described(families.IMBALANCES)
     yield "label noise (data.noise.kind)", _described(families.NOISES)

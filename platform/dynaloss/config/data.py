@@ -16,7 +16,7 @@ _PAIRS = re.compile(r"[^,<>]+<?>[^,<>]+(,[^,<>]+<?>[^,<>]+)*")
 
 
 def _known_source(name: str) -> str:
-    return one_of([*SOURCES, *plugins.user_source_names()])(name)
+    return one_of([*SOURCES, *plugins.user_sources()])(name)
 
 
 class NoiseConfig(Settings):
@@ -56,10 +56,9 @@ class NoiseConfig(Settings):
     @property
     def label(self) -> str:
         """The noise in words, such as `symmetric 0.4`."""
-        if self.is_off:
-            return "no noise"
         has_rate = "rate" in NOISES[self.kind].uses
-        return f"{self.kind} {show(self.rate) if has_rate else self.key or 'labels'}"
+        amount = show(self.rate) if has_rate else self.key or "labels"
+        return "no noise" if self.is_off else f"{self.kind} {amount}"
 
     @field_validator("map")
     @classmethod
@@ -72,7 +71,7 @@ class NoiseConfig(Settings):
     @classmethod
     def _given_where_used(cls, path: str | None, info: ValidationInfo) -> str | None:
         kind = NOISES.get(info.data.get("kind", ""))
-        if path is None and kind is not None and "path" in kind.uses:
+        if path is None and kind and "path" in kind.uses:
             raise rule_error(f"must be a label file where data.noise.kind is '{kind.name}'")
         return path
 

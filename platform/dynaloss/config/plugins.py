@@ -11,10 +11,5 @@ GROUP = "dynaloss.sources"
 
 @cache
 def user_sources() -> dict[str, EntryPoint]:
-    """Entry points of the group by name; nothing is imported."""
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
-
-
-def user_source_names() -> tuple[str, ...]:
-    """Names of the data sources of other packages, in order."""
-    return tuple(sorted(user_sources()))
+    """Entry points of the group by name, in order; nothing is imported."""
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP))}

@@ -80,9 +80,9 @@ class SamplerConfig(Settings):
     @field_validator("path")
     @classmethod
     def _given_where_it_is_read(cls, path: str | None, info: ValidationInfo) -> str | None:
-        kind = info.data.get("kind")
-        if path is None and kind is not None and "path" in SAMPLERS[kind].uses:
-            raise rule_error(f"must name a file of indices where sampler.kind is '{kind}'")
+        kind = SAMPLERS.get(info.data.get("kind", ""))
+        if path is None and kind and "path" in kind.uses:
+            raise rule_error(f"must name a file of indices where sampler.kind is '{kind.name}'")
         return path
 
 

@@ -54,39 +54,32 @@ class Split(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingBatches:
     """Batches of a training set in random order, with augmented views.
 
-    Args:
+    Attributes:
         train: The training set.
         metadata_labels: Labels of the whole set in the outer loss, int64, shape (N,).
         config: Sizes of the batches.
         generators: Random streams `batch_order`, `metadata_order` and `augmentation`.
     """
 
-    def __init__(
-        self,
-        *,
-        train: Split,
-        metadata_labels: Tensor,
-        config: TrialConfig,
-        generators: Mapping[str, torch.Generator],
-    ) -> None:
-        self._train = train
-        self._metadata_labels = metadata_labels
-        self._config = config
-        self._generators = generators
+    train: Split
+    metadata_labels: Tensor
+    config: TrialConfig
+    generators: Mapping[str, torch.Generator]
 
     def of(self, indices: Tensor, *, weak: bool) -> Iterator[Batch]:
         """Yields every sample of `indices` once, in a new order."""
         order = self._shuffled(indices, "batch_order")
-        return self._augmented(order, self._config.schedule.batch_size, weak=weak)
+        return self._augmented(order, self.config.schedule.batch_size, weak=weak)
 
     def metadata(self, indices: Tensor) -> Iterator[Batch]:
         """Yields every metadata sample once, in a new order, with its label in the outer loss."""
         order = self._shuffled(indices, "metadata_order")
-        for batch in self._augmented(order, self._config.meta_batch_size, weak=False):
-            yield replace(batch, labels=self._metadata_labels[batch.indices])
+        for batch in self._augmented(order, self.config.meta_batch_size, weak=False):
+            yield replace(batch, labels=self.metadata_labels[batch.indices])
 
     def endless_metadata(self, indices: Tensor) -> Iterator[Batch]:
         """Repeats `metadata` without end."""
@@ -94,14 +87,14 @@ class TrainingBatches:
             yield from self.metadata(indices)
 
     def _shuffled(self, indices: Tensor, stream: str) -> Tensor:
-        generator = self._generators[stream]
+        generator = self.generators[stream]
         order = torch.randperm(len(indices), generator=generator, device=generator.device)
         return indices[order.to(indices.device)]
 
     def _augmented(self, order: Tensor, batch_size: int, *, weak: bool) -> Iterator[Batch]:
-        generator = self._generators["augmentation"]
+        generator = self.generators["augmentation"]
         batches = equal_batches(order, batch_size)
-        return self._train.batches(batches, weak=weak, strong=True, generator=generator)
+        return self.train.batches(batches, weak=weak, strong=True, generator=generator)
 
 
 def equal_batches(indices: Tensor, batch_size: int) -> list[Tensor]:

@@ -36,15 +36,7 @@ _VALIDATION = "val"
 
 
 class Evaluator:
-    """Evaluates a classifier and its loss after each epoch; changes neither.
-
-    Args:
-        model: The classifier.
-        loss: The loss.
-        train: The biased training set.
-        evaluations: Sets to evaluate after every epoch, by role.
-        num_classes: Number of classes C.
-    """
+    """Evaluates a classifier and its loss after each epoch, on sets by role; changes neither."""
 
     def __init__(
         self,
@@ -163,6 +155,4 @@ class Evaluator:
 
     def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
         """Continues from what `state_dict` returned."""
-        self._last = {
-            name: deque(values, maxlen=_NUM_LAST_EPOCHS) for name, values in state.items()
-        }
+        self._last = {name: deque(values, _NUM_LAST_EPOCHS) for name, values in state.items()}

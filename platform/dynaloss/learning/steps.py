@@ -30,14 +30,7 @@ _RAMP_START = 0.1
 
 
 class Stepper:
-    """Both optimisers and their steps.
-
-    Args:
-        classifier: The classifier; its model is trained in place.
-        loss: The loss; its parameters are trained in place.
-        config: Settings of both levels.
-        pseudo_labels: Random stream of the pseudo-labels.
-    """
+    """Both optimisers and their steps, which train the classifier and the loss in place."""
 
     def __init__(
         self,

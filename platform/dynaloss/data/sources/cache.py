@@ -36,11 +36,7 @@ def cached_decoding(digest: str, decode: Callable[[], Decoded]) -> Decoded:
     """What `decode` returns, computed once per node and content.
 
     Kept in `$DYNALOSS_CACHE`, or `~/.cache/dynaloss`. A folder appears whole or not at all; a
-    second process waits for the first.
-
-    Args:
-        digest: Digest of all that the result depends on.
-        decode: Called where the cache has nothing.
+    second process waits for the first. The digest is that of all that the result depends on.
     """
     cache = Path(os.environ.get("DYNALOSS_CACHE") or "~/.cache/dynaloss").expanduser()
     folder = cache / "decoded" / f"{_LAYOUT}-{digest[:32]}"

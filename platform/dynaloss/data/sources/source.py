@@ -26,12 +26,8 @@ class DataNotFound(InputError):  # noqa: N818 - a state that planning handles
 def data_folder(settings: SourceSettings, fetch: str) -> Path:
     """The folder `root` of a source.
 
-    Args:
-        settings: Name the folder.
-        fetch: What to fetch if it is missing, for the error.
-
     Raises:
-        DataNotFound: If `root` is not given or does not exist.
+        DataNotFound: If `root` is not given or does not exist; `fetch` is what it asks to fetch.
     """
     if settings.root is None:
         raise DataNotFound(
@@ -118,11 +114,10 @@ class Source:
         if self.content_digest is not None:
             return self.content_digest
         content = hashlib.sha256()
-        for part in (self.pool, self.test):
-            if part is not None:
-                content.update(str(part.images.shape).encode())
-                content.update(np.ascontiguousarray(part.images).data)
-                content.update(np.ascontiguousarray(part.labels).data)
+        for part in filter(None, (self.pool, self.test)):
+            content.update(str(part.images.shape).encode())
+            content.update(np.ascontiguousarray(part.images).data)
+            content.update(np.ascontiguousarray(part.labels).data)
         return content.hexdigest()
 
     @cached_property

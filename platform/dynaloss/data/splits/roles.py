@@ -120,7 +120,6 @@ class TrialSplits:
         noise and of each split, and equal images across roles.
         """
         source, train, C = self.source, self.train, self.source.num_classes
-        sizes = {role: len(samples.true) for role, samples in self.by_role.items()}
         matrix = realised_transition_matrix(train.true, train.observed, C)
         return {
             "source": source.name,
@@ -132,7 +131,8 @@ class TrialSplits:
                 for role, samples in self.by_role.items()
             },
             "class_names": list(source.class_names),
-            "splits": {"train": 0, "validation": 0, "test": 0} | sizes,
+            "splits": {"train": 0, "validation": 0, "test": 0}
+            | {role: len(samples.true) for role, samples in self.by_role.items()},
             "true_class_counts": np.bincount(train.true, minlength=C).tolist(),
             "observed_class_counts": np.bincount(train.observed, minlength=C).tolist(),
             "equal_images": self.equal_images,

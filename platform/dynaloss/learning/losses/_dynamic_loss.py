@@ -70,9 +70,6 @@ class MarginGenerator(nn.Module):
     """Additive margin per class, in nats, for the logits of the training losses.
 
     Only differences between classes matter; show margins mean-centred.
-
-    Args:
-        num_classes: Number of classes C.
     """
 
     def __init__(self, *, num_classes: int) -> None:
@@ -102,16 +99,15 @@ class DynamicLoss(LearnedLoss):
         super().__init__()
         self.settings = settings
         self.corrector, self.margin = None, None
-        if settings.corrector.enabled:
+        corrector, C = settings.corrector, facts.num_classes
+        if corrector.enabled:
             with default_generator_seeded(facts.streams.derive("corrector")):
                 self.corrector = LabelCorrector(
-                    num_ranks=settings.corrector.ranks,
-                    num_classes=facts.num_classes,
-                    per_class=settings.corrector.per_class,
+                    num_ranks=corrector.ranks, num_classes=C, per_class=corrector.per_class
                 )
         if settings.margin.enabled:
             with default_generator_seeded(facts.streams.derive("margin")):
-                self.margin = MarginGenerator(num_classes=facts.num_classes)
+                self.margin = MarginGenerator(num_classes=C)
 
     @property
     def needs_logits(self) -> bool:

@@ -16,12 +16,8 @@ from dynaloss.learning.meta.samplers import Candidates
 class MetadataSampler:
     """Holds the present metadata, and draws new ones when they are due.
 
-    Args:
-        settings: How metadata are drawn.
-        observed_labels: Observed labels of the training set, int64, shape (N,).
-        clean_set: Where `settings` name a file of metadata: positions in the training set,
-            int64, distinct; otherwise None.
-        generator: Random stream, on the device of `observed_labels`.
+    The clean set are the positions in the training set, int64, distinct, that a file names where
+    the settings name one; otherwise None. The random stream is on the device of the labels (N,).
     """
 
     def __init__(

@@ -6,15 +6,10 @@ from dynaloss.lazy import Tensor, torch
 
 
 def sort_within_classes(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Orders samples by class, then ascending by value.
+    """Orders samples by class, then ascending by value; ties keep the order of the samples.
 
-    Args:
-        values: One number per sample, shape (N,).
-        labels: Class of each sample, int64, shape (N,).
-
-    Returns:
-        `order`: indices of the samples, classes one after the other; `positions`: for each
-        sample its position from 0 inside its class. Ties keep the order of the samples.
+    Returns `order`: indices of the samples, classes one after the other, and `positions`: for each
+    sample its position from 0 inside its class; each int64, shape (N,).
     """
     # Two stable sorts, the less important key first, order by (class, value).
     by_value = torch.argsort(values, stable=True)
@@ -30,15 +25,7 @@ def rank_bins(losses: Tensor, labels: Tensor, num_ranks: int) -> Tensor:
     """Bins samples by their loss within their observed class, lowest loss first.
 
     Implements bin = floor(position / (n_class + 1) * R) (released code of arXiv 2211.12506).
-    A class with fewer than R samples uses few of the bins.
-
-    Args:
-        losses: Shape (N,).
-        labels: Observed labels, int64, shape (N,).
-        num_ranks: Number of bins R.
-
-    Returns:
-        Bins in [0, R), int64, shape (N,).
+    Bins are in [0, R), int64, shape (N,); a class with fewer than R samples uses few of them.
     """
     _, positions = sort_within_classes(losses, labels)
     class_sizes = torch.bincount(labels)[labels]

@@ -43,5 +43,5 @@ MODELS.add(
     name="preact_resnet18",
     description="pre-activation ResNet-18 for small images, 11.2 million weights",
     source="He, Zhang, Ren, Sun, Identity Mappings in Deep Residual Networks, ECCV 2016",
-    build=Late(f"{_HOME}.preact", "PreActResNet18"),
+    build=Late(f"{_HOME}.resnet", "PreActResNet18"),
 )

@@ -17,21 +17,12 @@ from dynaloss.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """A data set as far as planning needs it, which imports no torchvision.
+    """A data set as far as planning needs it, which imports no torchvision."""
 
-    Attributes:
-        title: Name of the data set; without its hyphen, that of its class in torchvision.
-        archive: Where its files come from.
-        folder: Folder that the archive unpacks to.
-        files: Its files, in the order of the digest.
-        mean: Per channel, of images scaled to [0, 1].
-        std: Likewise.
-    """
-
-    title: str
+    title: str  # without its hyphen, that of its class in torchvision
     archive: str
-    folder: str
-    files: str
+    folder: str  # that the archive unpacks to
+    files: str  # in the order of the digest
     mean: tuple[float, ...]
     std: tuple[float, ...]
 

@@ -56,7 +56,10 @@ def _load(settings: SourceSettings) -> Source:
     images: Mapping[str, Images] = files
     total = sum(part.nbytes for part in files.values())
     if settings.memory == "resident" or (settings.memory == "auto" and total <= RESIDENT_BYTES):
-        images = cached_decoding(facts["digest"], lambda: _decoded(files)).arrays
+        images = cached_decoding(
+            facts["digest"],
+            lambda: Decoded(arrays={role: part.decoded_whole() for role, part in files.items()}),
+        ).arrays
     parts = {
         role: ImageArrays(images=images[role], labels=np.array([label for _, label in part]))
         for role, part in listing.parts.items()
@@ -85,10 +88,6 @@ def _files(settings: SourceSettings, listing: _Listing) -> dict[str, ImageFiles]
     return {role: ImageFiles(root, own, size) for role, own in names.items()}
 
 
-def _decoded(files: Mapping[str, ImageFiles]) -> Decoded:
-    return Decoded(arrays={role: part.decoded_whole() for role, part in files.items()})
-
-
 def _facts(settings: SourceSettings, listing: _Listing) -> Mapping[str, Any]:
     """Digest of the content, and groups of equal files, by position in the pool, then the test.
 
@@ -104,9 +103,7 @@ def _facts(settings: SourceSettings, listing: _Listing) -> Mapping[str, Any]:
 
 def _columns(listing: _Listing) -> list[list[Any]]:
     """Names and labels of each role."""
-    return [
-        [list(column) for column in zip(*part, strict=True)] for part in listing.parts.values()
-    ]
+    return [list(map(list, zip(*part, strict=True))) for part in listing.parts.values()]
 
 
 def _read_facts(settings: SourceSettings, listing: _Listing) -> Decoded:
@@ -116,9 +113,6 @@ def _read_facts(settings: SourceSettings, listing: _Listing) -> Decoded:
     return Decoded(facts={"digest": values_digest(known), "equal": equal})
 
 
-# -- listings -------------------------------------------------------------------------------
-
-
 def _listing(settings: SourceSettings) -> _Listing:
     layout = _LAYOUTS[settings.source]
     listing = layout.find(settings, data_folder(settings, layout.fetch))
@@ -126,24 +120,21 @@ def _listing(settings: SourceSettings) -> _Listing:
         C = settings.num_classes
         parts = {r: [(n, c) for n, c in part if c < C] for r, part in listing.parts.items()}
         listing = _Listing(listing.class_names[:C], parts)
-    for role, part in listing.parts.items():
-        if not part:
-            raise InputError(f"[data.root] '{settings.root}' must hold images to {role} on")
-        _refuse_unknown_labels(part, len(listing.class_names))
-    _refuse_common_files(listing)
+    _check(listing, settings)
     return listing
 
 
-def _refuse_unknown_labels(part: _Part, num_classes: int) -> None:
-    for name, label in part:
-        if not 0 <= label < num_classes:
-            raise InputError(
-                f"[data.root] '{name}' must have a label from 0 to {num_classes - 1}, "
-                f"but got {label}"
-            )
-
-
-def _refuse_common_files(listing: _Listing) -> None:
+def _check(listing: _Listing, settings: SourceSettings) -> None:
+    """Refuses a role without images, labels without a class, and files of two roles."""
+    highest = len(listing.class_names) - 1
+    for role, part in listing.parts.items():
+        if not part:
+            raise InputError(f"[data.root] '{settings.root}' must hold images to {role} on")
+        for name, label in part:
+            if not 0 <= label <= highest:
+                raise InputError(
+                    f"[data.root] '{name}' must have a label from 0 to {highest}, but got {label}"
+                )
     train, test = ({name for name, _ in listing.parts.get(r, [])} for r in ("train", "test"))
     common = sorted(train & test)
     if common:
@@ -155,16 +146,11 @@ def _refuse_common_files(listing: _Listing) -> None:
 
 def _role_folders(settings: SourceSettings, root: Path, train: str, test: str) -> dict[str, Path]:
     """Folder or file of each role, with these usual names; no test part where `test` is ''."""
-    names = {
-        "train": train if settings.train is None else settings.train,
-        "test": test if settings.test is None else settings.test,
-    }
     fetch = _LAYOUTS[settings.source].fetch
-    return {
-        role: existing(root / name, settings, fetch)
-        for role, name in names.items()
-        if name or role == "train"
-    }
+    names = {"train": train if settings.train is None else settings.train}
+    if settings.test != "":
+        names["test"] = settings.test or test
+    return {role: existing(root / name, settings, fetch) for role, name in names.items()}
 
 
 def _list_folders(settings: SourceSettings, root: Path) -> _Listing:
