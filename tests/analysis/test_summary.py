@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dynaloss.analysis import compare
-from dynaloss.analysis.report.summary import summarise
+from dynaloss.analysis.wording import summarise
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]

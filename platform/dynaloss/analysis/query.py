@@ -146,18 +146,17 @@ def _read(
 
     Where none has one of the metrics, all are read, so that the comparison can name them.
     """
-    everything = query.everything
-    with_rules, with_cost = (everything or name in query.extras for name in ("rules", "cost"))
-    curves = [name for metric in metrics for name in (metric, *curves_of(metric)) if with_rules]
-    read = partial(
-        reader.records,
-        study,
-        history=[*curves, *(costs.CURVES if with_cost else ())],
-        diagnostics=everything or (["data"] if len(query.studies) > 1 else False),
-    )
-    if everything:
+    extras = ("rules", "cost") if query.everything else query.extras
+    values, curves = [*metrics], list[str]()
+    if "rules" in extras:
+        curves += [name for metric in metrics for name in (metric, *curves_of(metric))]
+    if "cost" in extras:
+        values, curves = [*values, *costs.METRICS], [*curves, *costs.CURVES]
+    diagnostics = query.everything or (["data"] if len(query.studies) > 1 else False)
+    read = partial(reader.records, study, history=curves, diagnostics=diagnostics)
+    if query.everything:
         return read()
-    records = read(metrics=[*metrics, *(costs.METRICS if with_cost else ())])
+    records = read(metrics=values)
     return records if {*metrics} <= {m for record in records for m in record.metrics} else read()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,13 +126,7 @@ def _note(text: str) -> None:
 
 
 def print_result(result: Result, extras: Sequence[str] = (), format_: str = "table") -> None:
-    """Prints the tables of a result.
-
-    Args:
-        result: What to print.
-        extras: Tables beside the comparison, some of `EXTRAS`.
-        format_: One of `FORMATS`.
-    """
+    """Prints the tables of a result in one of `FORMATS`, some of `EXTRAS` beside them."""
     from dynaloss.analysis.tables import render
 
     found = result.tables(extras)
@@ -140,9 +135,8 @@ def print_result(result: Result, extras: Sequence[str] = (), format_: str = "tab
     elif format_ == "table" and sys.stdout.isatty():
         from dynaloss.cli.output import print_table
 
-        for tables in found:
-            for table in tables:
-                print_table(table)
+        for table in chain.from_iterable(found):
+            print_table(table)
     else:
         mains = [render(tables[0], format_) for tables in found]
         if format_ == "csv":  # one table: the heading once, and no place for a warning
@@ -157,9 +151,8 @@ def _as_json(found: Sequence[Sequence[Table]]) -> str:
     """The first metric's table at the top level, those of further metrics below it."""
     from dynaloss.analysis.tables import as_json, table_values
 
-    contents = []
-    for main, *extras in found:
-        beside = {"extras": [table_values(table) for table in extras]} if extras else {}
-        contents.append({**table_values(main), **beside})
-    first, *others = contents
-    return as_json({**first, "further": others} if others else first)
+    first, *others = (
+        {**table_values(main)} | ({"extras": [*map(table_values, extras)]} if extras else {})
+        for main, *extras in found
+    )
+    return as_json(first | ({"further": others} if others else {}))

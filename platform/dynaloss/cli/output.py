@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import click
 from rich.console import Console
 
-from dynaloss.analysis.tables import Table, renderable, text_table
+from dynaloss.analysis.tables import Table, text_table
+from dynaloss.analysis.tables.terminal import renderable
 
 
 def terminal() -> Console:

@@ -44,8 +44,7 @@ def _write_figures(record: TrialRecord, folder: Path) -> None:
 
     drawn = trial_figures(record.diagnostics)
     for metric in ("test/accuracy", "train/loss"):
-        curve = learning_curves([record], metric)
-        if curve is not None:
+        if curve := learning_curves([record], metric):
             drawn[metric.replace("/", "-")] = curve
     folder.mkdir(parents=True, exist_ok=True)
     for stem, figure in drawn.items():
@@ -65,8 +64,7 @@ def find_runs(names: Sequence[str], workspace: Workspace) -> list[TrialRecord]:
             for name in names:
                 if record.key.startswith(name) or record.run_id.startswith(name):
                     found[name].append((study, record.run_id))
-    problems = [_problem(name, hits) for name, hits in found.items() if len(hits) != 1]
-    if problems:
+    if problems := [_problem(name, hits) for name, hits in found.items() if len(hits) != 1]:
         raise InputError(problems)
     return [
         record
@@ -76,7 +74,6 @@ def find_runs(names: Sequence[str], workspace: Workspace) -> list[TrialRecord]:
 
 
 def _problem(name: str, hits: Sequence[tuple[str, str]]) -> str:
-    if not hits:
-        return f"No run has a key or an id that starts with `{name}`."
+    fits = f"a key or an id that starts with `{name}`"
     shown = ", ".join(f"{run_id} of {study}" for study, run_id in hits[:5])
-    return f"{len(hits)} runs have a key or an id that starts with `{name}`: {shown}."
+    return f"{len(hits)} runs have {fits}: {shown}." if hits else f"No run has {fits}."

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from dynaloss.analysis import Comparison, Query, comparison_table, render, run_query
 from dynaloss.analysis.figures import gallery, save_gallery
-from dynaloss.analysis.report import summarise, write_report
+from dynaloss.analysis.report import write_report
 from dynaloss.analysis.tables import escape_markdown
+from dynaloss.analysis.wording import summarise
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
 
@@ -18,13 +19,7 @@ if TYPE_CHECKING:
 
 
 def publish_report(store: Store, run: StudyRun, plan: StoredPlan) -> None:
-    """Refreshes the description, the report and the figures of a study, from the store alone.
-
-    Args:
-        store: The tracking store.
-        run: The study in it; every trial's metrics are written.
-        plan: Its stored plan.
-    """
+    """Refreshes the description, the report and the figures of a study, from the store alone."""
     query = Query(studies=(plan.study,), everything=True)
     try:
         result = run_query(query, store, plans={plan.study: plan})
@@ -44,16 +39,12 @@ def publish_report(store: Store, run: StudyRun, plan: StoredPlan) -> None:
 def describe(plan: StoredPlan, comparison: Comparison | None, problem: str = "") -> str:
     """The study in Markdown, for the pages of its experiment and of its own run.
 
-    Args:
-        plan: Its stored plan.
-        comparison: The arms compared; None where there is nothing to compare yet.
-        problem: Why there is nothing.
+    Without a comparison it names the problem, why there is none.
     """
-    name = escape_markdown(plan.study)
-    trials, seeds = len(plan.keys or ()), len(plan.seeds)
     head = (
-        f"**{name}**: {len(plan.arms)} arms × {len(plan.conditions)} conditions × "
-        f"{seeds} seeds, {trials} trials; plan `{plan.hash}`."
+        f"**{escape_markdown(plan.study)}**: {len(plan.arms)} arms × {len(plan.conditions)} "
+        f"conditions × {len(plan.seeds)} seeds, {len(plan.keys or ())} trials; "
+        f"plan `{plan.hash}`."
     )
     if comparison is None:
         return f"{head}\n\n{escape_markdown(problem)}\n"
@@ -64,9 +55,7 @@ def describe(plan: StoredPlan, comparison: Comparison | None, problem: str = "")
 
 
 def _for_mlflow(markdown: str) -> str:
-    """Markdown as MLflow's interface reads it.
-
-    It shows a line break that ends a paragraph, and the backslash before an angle bracket.
-    """
-    ended = markdown.replace("<br>\n\n", "\n\n")
-    return ended.replace("\\<", "&lt;").replace("\\>", "&gt;")
+    """Markdown without what MLflow shows: final line breaks, backslashes before brackets."""
+    for before, after in (("<br>\n\n", "\n\n"), ("\\<", "&lt;"), ("\\>", "&gt;")):
+        markdown = markdown.replace(before, after)
+    return markdown

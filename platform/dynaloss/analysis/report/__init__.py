@@ -1,6 +1,5 @@
-"""The report of a comparison, and its summary in sentences."""
+"""The report of a comparison."""
 
 from dynaloss.analysis.report.page import write_report
-from dynaloss.analysis.report.summary import summarise
 
-__all__ = ["summarise", "write_report"]
+__all__ = ["write_report"]

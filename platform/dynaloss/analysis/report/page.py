@@ -14,14 +14,19 @@ from matplotlib.figure import Figure
 from dynaloss.analysis import metric_names
 from dynaloss.analysis.figures import figure_bytes, gallery
 from dynaloss.analysis.query import Result
-from dynaloss.analysis.report.summary import summarise
 from dynaloss.analysis.statistics.comparison import Comparison
 from dynaloss.analysis.tables.content import Table, text_table
 from dynaloss.analysis.tables.extras import EXTRAS
-from dynaloss.analysis.wording import EMPTY, counted, difference_text, mean_text, unit_text
+from dynaloss.analysis.wording import (
+    EMPTY,
+    counted,
+    difference_text,
+    mean_text,
+    summarise,
+    unit_text,
+)
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
-_MISSING = "missing"
 _ENVIRONMENT = ("mlflow.source.git.", "dynaloss.environment.")
 
 
@@ -139,13 +144,10 @@ def _data(records: Sequence[TrialRecord], conditions: Sequence[str]) -> Table:
     """Bias of the training data under each condition; a range where the seeds differ."""
     header = ["condition", "source", "train", "test", "labels flipped"]
     header += ["class sizes, true", "class sizes, observed", "seeds"]
+    recorded = [record for record in records if "data" in record.diagnostics]
     rows = []
     for condition in conditions:
-        by_seed = {
-            record.seed: record.diagnostics["data"]
-            for record in records
-            if record.condition == condition and "data" in record.diagnostics
-        }
+        by_seed = {r.seed: r.diagnostics["data"] for r in recorded if r.condition == condition}
         found = [*by_seed.values()]
         texts = (
             ", ".join(dict.fromkeys(str(data["source"]) for data in found)),
@@ -185,18 +187,18 @@ def _data_warnings(records: Sequence[TrialRecord]) -> list[str]:
 
 def _coverage(comparison: Comparison) -> Table:
     """Number of trials per condition and outcome, of the outcomes that occur."""
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: dict[str, Counter[str]] = {c: Counter() for c in comparison.conditions}
     for cell in comparison.cells:
-        counts.update({(cell.condition, outcome): n for outcome, n in cell.outcomes.items()})
-        counts[cell.condition, _MISSING] += cell.planned - sum(cell.outcomes.values())
-    seen = {outcome for (_, outcome), count in counts.items() if count}
-    shown = [o for o in (*Outcome, _MISSING) if o in {Outcome.COMPLETED, *seen}]
-    rows = [(c, *(str(counts[c, outcome]) for outcome in shown)) for c in comparison.conditions]
+        counts[cell.condition].update(cell.outcomes)
+        counts[cell.condition]["missing"] += cell.planned - sum(cell.outcomes.values())
+    seen = sum(counts.values(), Counter[str]())
+    shown = [o for o in (*Outcome, "missing") if seen[o] or o == Outcome.COMPLETED]
+    rows = [(c, *(str(count[outcome]) for outcome in shown)) for c, count in counts.items()]
     return text_table("Coverage", ("condition", *map(str, shown)), rows)
 
 
 def _definitions(records: Sequence[TrialRecord], metric: str) -> list[tuple[str, str]]:
     """Meaning of the metric compared, then of the other built-in ones that trials reported."""
     names = sorted({metric_names.base(name) for record in records for name in record.metrics})
-    found = [(name, metric_names.definition(name)) for name in dict.fromkeys([metric, *names])]
-    return [(name, text) for name, text in found if text is not None]
+    every = dict.fromkeys([metric, *names])
+    return [(name, text) for name in every if (text := metric_names.definition(name))]

@@ -8,7 +8,6 @@ from dynaloss.analysis.tables.formats import (
     render,
     table_values,
 )
-from dynaloss.analysis.tables.terminal import renderable
 
 __all__ = [
     "FORMATS",
@@ -17,7 +16,6 @@ __all__ = [
     "as_json",
     "escape_markdown",
     "render",
-    "renderable",
     "table_values",
     "text_table",
 ]

@@ -11,22 +11,20 @@ from typing import Any
 
 from dynaloss.analysis.tables.content import Entry, Table
 from dynaloss.analysis.tables.latex import latex
-from dynaloss.analysis.tables.terminal import plain_text
 from dynaloss.errors import InputError
 
 
 def render(table: Table, format: str = "table", *, width: int = 100) -> str:  # noqa: A002
-    """The table as text that ends with a line break.
+    """The table in one of the `FORMATS`, as text that ends with a line break.
 
-    Args:
-        table: What to show.
-        format: One of `FORMATS`.
-        width: Columns of the terminal, for `table` alone.
+    The width is that of the terminal, in columns, for `table` alone.
 
     Raises:
         InputError: If the format is unknown.
     """
     if format == "table":
+        from dynaloss.analysis.tables.terminal import plain_text  # rich, for this format alone
+
         return plain_text(table, width)
     if format not in _RENDERERS:
         raise InputError(f"Unknown format `{format}`; known: {', '.join(FORMATS)}.")

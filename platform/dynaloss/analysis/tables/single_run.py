@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,20 +27,16 @@ _MOST_CLASSES = 20
 
 def difference_tables(one: TrialRecord, other: TrialRecord) -> list[Table]:
     """Differences between two runs, a table each for settings, data, environment, metrics."""
-    pairs = [
-        ("Trial", _identity(one), _identity(other)),
-        ("Settings", one.parameters, other.parameters),
-        ("Data", one.diagnostics.get("data", {}), other.diagnostics.get("data", {})),
-        ("Environment", one.tags, other.tags),
-    ]
-    tables = [_differing(title, left, right) for title, left, right in pairs]
+    names = ("study", "condition", "arm", "seed", "outcome", "key", "run_id")
+    parts: dict[str, Callable[[TrialRecord], Mapping[str, Any]]] = {
+        "Trial": lambda record: {name: str(getattr(record, name)) for name in names},
+        "Settings": lambda record: record.parameters,
+        "Data": lambda record: record.diagnostics.get("data", {}),
+        "Environment": lambda record: record.tags,
+    }
+    tables = [_differing(title, part(one), part(other)) for title, part in parts.items()]
     tables.append(_metrics_differing(one.metrics, other.metrics))
     return [table for table in tables if table.rows]
-
-
-def _identity(record: TrialRecord) -> dict[str, str]:
-    names = ("study", "condition", "arm", "seed", "outcome", "key", "run_id")
-    return {name: str(getattr(record, name)) for name in names}
 
 
 def _differing(title: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Table:
@@ -86,14 +82,11 @@ def _spark(values: Sequence[float]) -> str:
     shown = values[:: -(-len(values) // _WIDEST)]
     finite = [value for value in shown if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
-    return "".join(_block(value, low, high) for value in shown)
-
-
-def _block(value: float, low: float, high: float) -> str:
-    if not math.isfinite(value):
-        return "?"
-    share = (value - low) / (high - low) if high > low else 0.0
-    return _BLOCKS[round(share * (len(_BLOCKS) - 1))]
+    span, last = high - low or 1.0, len(_BLOCKS) - 1
+    return "".join(
+        _BLOCKS[round((value - low) / span * last)] if math.isfinite(value) else "?"
+        for value in shown
+    )
 
 
 def _corrector(diagnostics: Diagnostics) -> Iterator[Table]:

@@ -4,47 +4,28 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
 
 from dynaloss.analysis.tables.content import Entry, Table
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.text import Text
 
 _PADDING = 2
 _STARS = 4
 
 
 def renderable(table: Table, *, width: int, emphasis: bool = True) -> RenderableType:
-    """A table for a rich console.
-
-    Args:
-        table: What to show.
-        width: Columns of the terminal.
-        emphasis: Whether the console can show bold; otherwise `**` surrounds the best entries.
-
-    Returns:
-        A renderable for `rich.console.Console.print`.
-    """
-    from rich.console import Group
-    from rich.text import Text
-
-    every = range(1, len(table.header))
-    parts = [
-        _part(table, columns, emphasis)
-        for columns in (_chunks(table, width) if table.splits else [every])
-    ]
+    """A table for a rich console of this width; without emphasis, `**` surrounds what is best."""
+    chunks = _chunks(table, width) if table.splits else [range(1, len(table.header))]
+    parts = [_part(table, columns, emphasis) for columns in chunks]
     title = ("", Text(table.title, style="bold")) if table.title else ()
     return Group(*title, *parts, *(Text(line, style="dim") for line in table.notes))
 
 
 def _part(table: Table, columns: Sequence[int], emphasis: bool) -> RenderableType:
     """The first column and those given."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in (0, *columns):
         shown.add_column(Text(table.header[column]), overflow="fold")
@@ -54,8 +35,6 @@ def _part(table: Table, columns: Sequence[int], emphasis: bool) -> RenderableTyp
 
 
 def _text(entry: Entry, emphasis: bool) -> Text:
-    from rich.text import Text
-
     unclear = "dim italic" if entry.unclear else ""
     is_best = entry.place == 1
     first = f"**{entry.text}**" if is_best and not emphasis else entry.text
@@ -71,7 +50,9 @@ def _chunks(table: Table, width: int) -> Iterator[list[int]]:
     chunk: list[int] = []
     used = left
     for column in range(1, len(table.header)):
-        needed = _column_width(table, column)
+        lines = [line for row in table.rows for line in (row[column].text, row[column].below)]
+        widest = max(map(len, [*lines, *table.header[column].split()]))
+        needed = widest + _PADDING + _STARS
         if chunk and used + needed > width:
             yield chunk
             chunk, used = [], left
@@ -80,15 +61,8 @@ def _chunks(table: Table, width: int) -> Iterator[list[int]]:
     yield chunk
 
 
-def _column_width(table: Table, column: int) -> int:
-    lines = [line for row in table.rows for line in (row[column].text, row[column].below)]
-    return max(map(len, [*lines, *table.header[column].split()])) + _PADDING + _STARS
-
-
 def plain_text(table: Table, width: int) -> str:
     """What a console of this width, without colours, shows; ends with a line break."""
-    from rich.console import Console
-
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
     with console.capture() as capture:
         console.print(renderable(table, width=width, emphasis=False))
