@@ -6,11 +6,4 @@ from dynaloss.tracking.store import Store
 from dynaloss.tracking.study_run import StudyRun, TrialState
 from dynaloss.tracking.workspace import Workspace
 
-__all__ = [
-    "Store",
-    "StoreError",
-    "StudyRun",
-    "TrialState",
-    "Workspace",
-    "serve_ui",
-]
+__all__ = ["Store", "StoreError", "StudyRun", "TrialState", "Workspace", "serve_ui"]

@@ -43,10 +43,9 @@ def make_run(
     """
     values = tag_values(tags)
     made = client.create_run(experiment_id, tags=values, run_name=cut(name, MAX_NAME))
-    first = find_run(client, experiment_id, {match: values[match]})
-    if first is None or first.run_id == made.info.run_id:
-        return StoredRun.of(made)
-    client.delete_run(made.info.run_id)
+    first = find_run(client, experiment_id, {match: values[match]}) or StoredRun.of(made)
+    if first.run_id != made.info.run_id:
+        client.delete_run(made.info.run_id)
     return first
 
 

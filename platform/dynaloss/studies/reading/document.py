@@ -8,14 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yaml.composer import Composer, ComposerError
-from yaml.error import MarkedYAMLError
-from yaml.events import AliasEvent
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from yaml.parser import Parser
-from yaml.reader import Reader, ReaderError
-from yaml.resolver import BaseResolver
-from yaml.scanner import Scanner
+from yaml import AliasEvent, BaseLoader, MappingNode, MarkedYAMLError, ScalarNode, SequenceNode
+from yaml.composer import ComposerError
+from yaml.nodes import Node
+from yaml.reader import ReaderError
 
 from dynaloss.errors import InputError
 
@@ -104,17 +100,13 @@ _SCALARS: Mapping[str, tuple[re.Pattern[str], Callable[[str], object]]] = {
         ),
         _float,
     ),
+    "str": (re.compile(""), str),
 }
-"""Scalars of the YAML 1.2 core schema beside text: pattern and conversion."""
+"""Scalars of the YAML 1.2 core schema, text last: pattern and conversion."""
 
 
-class _CoreLoader(Reader, Scanner, Parser, Composer, BaseResolver):
+class _CoreLoader(BaseLoader):
     """Composes nodes; plain scalars get the tags of the YAML 1.2 core schema."""
-
-    def __init__(self, text: str) -> None:
-        Reader.__init__(self, text)
-        for part in (Scanner, Parser, Composer, BaseResolver):
-            part.__init__(self)
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         # A chain of aliases grows exponentially; a study file is short enough without them.
@@ -144,8 +136,6 @@ class _Builder:
             return self._mapping(node, path)
         if isinstance(node, SequenceNode) and kind == "seq":
             return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
-        if isinstance(node, ScalarNode) and kind == "str":
-            return str(node.value)
         if isinstance(node, ScalarNode) and kind in _SCALARS:
             return self._scalar(kind, node.value, line)
         self.problems.append((line, f"the tag {node.tag!r} is not supported"))
@@ -154,8 +144,7 @@ class _Builder:
     def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, object]:
         values: dict[str, object] = {}
         for key_node, value_node in node.value:
-            key = self._key(key_node, values)
-            if key is not None:
+            if (key := self._key(key_node, values)) is not None:
                 self.lines[(*path, key)] = key_node.start_mark.line + 1
                 values[key] = self.value(value_node, (*path, key))
         return values
