@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from dynaloss.tracking.client import Client
 from dynaloss.tracking.internals import Point, SqlReader, unbounded
@@ -133,16 +133,16 @@ def _from_tables(
         run_id: StoredRun(run_id=run_id, name=name or "", status=status, artifact_uri=uri)
         for run_id, name, status, uri in reader.runs(experiment_id, match)
     }
-    contents: dict[str, Iterable[tuple[str, str, Any]]] = {
-        "tags": reader.pairs("tags", experiment_id, match),
-        "parameters": reader.pairs("params", experiment_id, match),
-        "metrics": reader.metrics(experiment_id, match, metrics),
-    }
-    for field_name, entries in contents.items():
-        for run_id, name, value in entries:
-            # A run that was started between two of these reads is left out.
-            if run_id in runs:
-                getattr(runs[run_id], field_name)[name] = value
+    # A run that was started between two of these reads is left out.
+    for run_id, name, text in reader.pairs("tags", experiment_id, match):
+        if run_id in runs:
+            runs[run_id].tags[name] = text
+    for run_id, name, text in reader.pairs("params", experiment_id, match):
+        if run_id in runs:
+            runs[run_id].parameters[name] = text
+    for run_id, name, _, value in reader.metrics(experiment_id, match, metrics):
+        if run_id in runs:
+            runs[run_id].metrics[name] = value
     return list(runs.values())
 
 

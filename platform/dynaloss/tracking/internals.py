@@ -138,10 +138,9 @@ class SqlReader:
 
     def metrics(
         self, experiment_id: str, match: Mapping[str, str], names: Collection[str] | None
-    ) -> Iterator[tuple[str, str, float]]:
-        """Run id, name and latest value of each metric, or of those named."""
-        query = self._query("latest_metrics", _POINT, experiment_id, match, key=names)
-        return ((run_id, name, value) for run_id, name, _, value in self._points(query))
+    ) -> Iterator[Point]:
+        """The latest value of each metric, or of those named."""
+        return self._points(self._query("latest_metrics", _POINT, experiment_id, match, key=names))
 
     def history(
         self, experiment_id: str, names: Collection[str] | None, run_id: str | None = None
