@@ -55,6 +55,12 @@ def test_folder_that_cannot_be_created_gives_one_clear_error(tmp_path: Path) -> 
         Store(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}")
 
 
+def test_missing_driver_is_named() -> None:
+    pattern = r"^The tracking store oracle://\*\*\*@host/db cannot be opened: .*Install the driver"
+    with pytest.raises(InputError, match=pattern):
+        Store("oracle://me:secret@host/db")
+
+
 def test_failed_call_gives_one_line_without_sql(store: Store) -> None:
     with pytest.raises(StoreError, match=r"failed `get_run`: .*\.$") as caught:
         store.client.get_run("0" * 32)

@@ -62,9 +62,21 @@ def test_server_keeps_its_own_artifacts(uri: str, own: bool, tmp_path: Path) -> 
     assert Workspace(tmp_path, uri).artifact_root == expected
 
 
-def test_displayed_address_hides_the_password() -> None:
-    assert redacted("postgresql://me:secret@host/db") == "postgresql://***@host/db"
-    assert redacted("http://host:5000") == "http://host:5000"
+@pytest.mark.parametrize(
+    ("shown", "uri"),
+    [
+        ("postgresql://***@host/db", "postgresql://me:secret@host/db"),
+        ("https://***@host:5000", "https://me:sec/r@t and more@host:5000"),
+        ("http:***@host", "http:me:secret@host"),
+        ("mysql://host/db?password=***&ssl=1", "mysql://host/db?password=secret&ssl=1"),
+        ("https://host?api_token=***", "https://host?api_token=secret"),
+        ("http://host:5000", "http://host:5000"),
+        ("sqlite:////home/me@work/a.db", "sqlite:////home/me@work/a.db"),
+    ],
+)
+def test_displayed_address_hides_the_secrets(shown: str, uri: str) -> None:
+    assert redacted(uri) == shown
+    assert redacted(f"cannot reach {uri} now") == f"cannot reach {shown} now"
 
 
 def test_tracking_loads_without_mlflow() -> None:

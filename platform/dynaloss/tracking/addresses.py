@@ -33,6 +33,10 @@ def sqlite_path(tracking_uri: str) -> Path | None:
     return Path(name) if name and name != ":memory:" else None
 
 
-def redacted(tracking_uri: str) -> str:
-    """The URI without the user name and the password it may hold."""
-    return re.sub(r"//[^/@\s]+@", "//***@", tracking_uri)
+def redacted(text: str) -> str:
+    """The text without the user names, passwords and tokens of the addresses it may hold.
+
+    A password may hold any character: all up to the last `@` of the line goes.
+    """
+    bare = re.sub(r"(://|https?:)(?!/).*@", r"\1***@", text)
+    return re.sub(r"(?i)([?&]\w*(?:password|passwd|pwd|token|secret)=)[^&\s]+", r"\1***", bare)

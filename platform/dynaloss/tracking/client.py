@@ -169,6 +169,8 @@ def _not_opened(tracking_uri: str, error: Exception) -> str:
         remedy = "Check that the server runs and that the address and the credentials are right."
     elif "out-of-date" in str(error):
         remedy = f"Back it up, then run `mlflow db upgrade {where}`."
+    elif isinstance(error, ImportError):
+        remedy = "Install the driver of this database."
     else:
         remedy = "Check the address; if the file is damaged, move it away or restore a copy."
     return f"The tracking store {where} cannot be opened: {_gist(error)} {remedy}"

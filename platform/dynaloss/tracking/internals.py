@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dynaloss.tracking.addresses import is_sql
@@ -29,17 +28,15 @@ _POINT: Final = (*_PAIR, "is_nan", "step")
 _RUN: Final = ("run_uuid", "name", "status", "artifact_uri")
 
 # The tables of MLflow's SQL store with the columns that are read.
-_TABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "experiments": ("experiment_id", "name", "lifecycle_stage", "last_update_time"),
-        "experiment_tags": ("experiment_id", "key", "value"),
-        "runs": (*_RUN, "start_time", "experiment_id", "lifecycle_stage"),
-        "tags": _PAIR,
-        "params": _PAIR,
-        "latest_metrics": _POINT,
-        "metrics": (*_POINT, "timestamp"),
-    }
-)
+_TABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "experiments": ("experiment_id", "name", "lifecycle_stage", "last_update_time"),
+    "experiment_tags": ("experiment_id", "key", "value"),
+    "runs": (*_RUN, "start_time", "experiment_id", "lifecycle_stage"),
+    "tags": _PAIR,
+    "params": _PAIR,
+    "latest_metrics": _POINT,
+    "metrics": (*_POINT, "timestamp"),
+}
 
 
 def check_server(tracking_uri: str) -> None:

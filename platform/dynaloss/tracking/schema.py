@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from dynaloss.studies.trial_record import Outcome
@@ -31,19 +30,17 @@ class Tag:
 EPOCH: Final = "epoch"
 """Metric written with every report: its latest value is the last epoch that the run holds."""
 
-STATUS: Final = MappingProxyType(
-    {
-        Outcome.RUNNING: "RUNNING",
-        Outcome.COMPLETED: "FINISHED",
-        Outcome.PRUNED: "KILLED",
-        Outcome.DIVERGED: "FAILED",
-        Outcome.FAILED: "FAILED",
-        Outcome.INTERRUPTED: "KILLED",
-    }
-)
+STATUS: Final[Mapping[Outcome, str]] = {
+    Outcome.RUNNING: "RUNNING",
+    Outcome.COMPLETED: "FINISHED",
+    Outcome.PRUNED: "KILLED",
+    Outcome.DIVERGED: "FAILED",
+    Outcome.FAILED: "FAILED",
+    Outcome.INTERRUPTED: "KILLED",
+}
 """MLflow's run status per outcome; the outcome tag separates those that share a status."""
 
-NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
+NO_TAGS: Final[Mapping[str, str]] = {}
 
 MAX_NAME: Final = 250
 MAX_PARAMETER: Final = 6_000
