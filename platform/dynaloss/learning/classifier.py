@@ -67,7 +67,9 @@ class Classifier(nn.Module):
                     logits = compiled(example)
                 torch.autograd.grad(logits.sum(), weights, allow_unused=True)
         except Exception as error:  # whatever the compiler, or the lack of one, raises
-            warnings.warn(_NOT_COMPILED.format(_reason(error)), RuntimeWarning, stacklevel=2)
+            first_line = str(error).strip().partition("\n")[0] or "no message"
+            reason = f"{type(error).__name__}: {first_line}"
+            warnings.warn(_NOT_COMPILED.format(reason), RuntimeWarning, stacklevel=2)
             return call
         finally:
             for name, buffer in model.named_buffers():
@@ -76,11 +78,6 @@ class Classifier(nn.Module):
 
 
 _NOT_COMPILED = "torch.compile does not work here ({}): training continues without it."
-
-
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _as_float32(_module: nn.Module, _images: object, logits: Tensor) -> Tensor:

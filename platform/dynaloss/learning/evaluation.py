@@ -48,7 +48,9 @@ class Evaluator:
         num_classes: int,
     ) -> None:
         self._model = model
-        self._dynamic = loss if isinstance(loss, DynamicLoss) else None
+        dynamic = loss if isinstance(loss, DynamicLoss) else None
+        self._corrector = dynamic.corrector if dynamic else None
+        self._margin = dynamic.margin if dynamic else None
         self._train = train
         self._evaluations = dict(evaluations)
         self._num_classes = num_classes
@@ -119,10 +121,10 @@ class Evaluator:
         """What the corrector and the margins of a dynamic loss learned."""
         metrics: dict[str, float] = {}
         labels, true = self._train.observed_labels, self._train.true_labels
-        if self._dynamic is not None and self._dynamic.corrector is not None:
-            metrics |= corrector_metrics(self._dynamic.corrector, ranking, labels, true)
-        if self._dynamic is not None and self._dynamic.margin is not None:
-            metrics |= margin_metrics(self._dynamic.margin(), self._observed_counts())
+        if self._corrector is not None:
+            metrics |= corrector_metrics(self._corrector, ranking, labels, true)
+        if self._margin is not None:
+            metrics |= margin_metrics(self._margin(), self._observed_counts())
         return metrics
 
     @torch.no_grad()
@@ -130,11 +132,10 @@ class Evaluator:
         """See `Trainer.diagnostics`; `ranking` is that of the present classifier."""
         entries: dict[str, dict[str, Any]] = {}
         labels, true = self._train.observed_labels, self._train.true_labels
-        corrector = None if self._dynamic is None else self._dynamic.corrector
-        if corrector is not None and ranking is not None:
-            entries["corrector"] = corrector_table(corrector, ranking, labels, true)
-        if self._dynamic is not None and self._dynamic.margin is not None:
-            margins, counts = self._dynamic.margin().tolist(), self._observed_counts().tolist()
+        if self._corrector is not None and ranking is not None:
+            entries["corrector"] = corrector_table(self._corrector, ranking, labels, true)
+        if self._margin is not None:
+            margins, counts = self._margin().tolist(), self._observed_counts().tolist()
             entries["margins"] = {"margins": margins, "class_counts": counts}
         if "test" in self._evaluations:
             test = self._evaluations["test"]

@@ -21,12 +21,10 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> T
 
 
 def accuracy_metrics(confusion: Tensor, role: str) -> dict[str, float]:
-    """Returns accuracy, balanced accuracy and worst-class accuracy, each in [0, 1].
+    """Returns accuracy, balanced and worst-class accuracy, in [0, 1], by `<role>/accuracy` etc.
 
-    Args:
-        confusion: Counts, rows true classes, shape (C, C). Classes without a sample are left
-            out of the balanced and the worst-class accuracy.
-        role: Prefix of the names, such as `test`.
+    The counts (C, C) have true classes as rows. Classes without a sample are left out of the
+    balanced and the worst-class accuracy.
     """
     hits, totals = confusion.diagonal().double(), confusion.sum(dim=1)
     recalls = (hits / totals)[totals > 0]

@@ -73,10 +73,6 @@ class LayerStream:
 
     While it is active, the default generators of the CPU and of `device` continue this stream;
     afterwards they are as they were before.
-
-    Args:
-        seed: Seed of the stream.
-        device: Where the layers draw.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:

@@ -122,11 +122,8 @@ def random_box(image: Image.Image, rng: np.random.Generator) -> tuple[int, int, 
 
 
 def _stacked(pairs: list[_Cuts]) -> Pixels:
-    first, second = (
-        [planes for planes in column if planes is not None] for column in zip(*pairs, strict=True)
+    weak, strong = (
+        None if planes[0] is None else torch.from_numpy(np.stack(planes))
+        for planes in zip(*pairs, strict=True)
     )
-    return _tensor(first), _tensor(second)
-
-
-def _tensor(planes: list[Bytes]) -> Tensor | None:
-    return torch.from_numpy(np.stack(planes)) if planes else None
+    return weak, strong

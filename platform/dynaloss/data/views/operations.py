@@ -8,12 +8,9 @@ pixels reads the nearest one, and fills with zeros.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dynaloss.lazy import F, torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from dynaloss.lazy import F, Tensor, torch
 
 _GREY = (0.2989, 0.587, 0.114)
 

@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 from dynaloss.config.families import AUGMENTATIONS
 from dynaloss.data.views.operations import OPERATIONS, apply_operations
-from dynaloss.lazy import torch
+from dynaloss.lazy import Tensor, torch
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    _Step = tuple[Tensor, Tensor]
-
+_Step = tuple[Tensor, Tensor]
 _NUMBERS = {name: number for number, name in enumerate(OPERATIONS)}
 _SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color",
            "Contrast", "Sharpness")  # fmt: skip

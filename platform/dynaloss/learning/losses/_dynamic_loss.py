@@ -6,7 +6,7 @@ Symbols: N batch size, C number of classes, R number of ranks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,8 @@ from torch.nn import functional as F
 
 from dynaloss.learning.losses._interfaces import TrainingFacts
 from dynaloss.learning.losses._learned import LearnedLoss
+from dynaloss.learning.losses.dynamic import DynamicLossConfig, PseudoLabelKind
 from dynaloss.learning.streams import default_generator_seeded
-
-if TYPE_CHECKING:
-    from dynaloss.learning.losses.dynamic import DynamicLossConfig, PseudoLabelKind
 
 _EMBEDDING_SIZE = 64
 # Sigmoid of 3.98 is 0.982: every observed label is trusted at the start.

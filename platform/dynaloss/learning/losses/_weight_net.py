@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +10,8 @@ from torch.nn import functional as F
 
 from dynaloss.learning.losses._interfaces import TrainingFacts
 from dynaloss.learning.losses._learned import LearnedLoss
+from dynaloss.learning.losses.meta_weight_net import MetaWeightNetConfig
 from dynaloss.learning.streams import default_generator_seeded
-
-if TYPE_CHECKING:
-    from dynaloss.learning.losses.meta_weight_net import MetaWeightNetConfig
 
 
 class MetaWeightNet(LearnedLoss):

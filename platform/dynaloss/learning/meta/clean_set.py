@@ -29,8 +29,7 @@ def load_clean_set(
         seed: Trial seed, which drew the splits; to be named in errors.
 
     Returns:
-        Positions in the training split, ascending, int64. Samples that no split holds, as the
-        long tail took them out, are left out.
+        Ascending, int64, without the samples that no split holds, as the long tail took them out.
 
     Raises:
         InputError: If the file cannot be read, holds something else, names an image twice, one

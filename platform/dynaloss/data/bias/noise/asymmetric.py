@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -50,12 +51,10 @@ def default_class_map(class_names: Sequence[str]) -> Ints:
     if names == CIFAR10_CLASSES:
         return class_map(_CIFAR10_MAP, names)
     if names == tuple(sorted(_CIFAR100_CLASSES)):
-        following = {
-            name: names.index(after)
-            for group in CIFAR100_SUPERCLASSES
-            for name, after in zip(group, (*group[1:], group[0]), strict=True)
-        }
-        return np.array([following[name] for name in names], dtype=np.int64)
+        following: dict[str, str] = {}
+        for group in CIFAR100_SUPERCLASSES:
+            following |= zip(group, (*group[1:], group[0]), strict=True)
+        return np.array([names.index(following[name]) for name in names], dtype=np.int64)
     return np.roll(np.arange(len(names), dtype=np.int64), -1)
 
 
@@ -68,15 +67,13 @@ def class_map(text: str, class_names: Sequence[str]) -> Ints:
     mapping = np.arange(len(class_names), dtype=np.int64)
     seen: set[int] = set()
     for pair in text.split(","):
-        left, both, right = pair.partition("<>")
-        if not both:
-            left, sign, right = pair.partition(">")
-            if not sign:
-                raise InputError(
-                    f"[data.noise.map] must be pairs such as '9>1, 3<>5', but got '{pair.strip()}'"
-                )
-        source, target = (_class_number(name.strip(), class_names) for name in (left, right))
-        for start, end in ((source, target), (target, source))[: 2 if both else 1]:
+        match = re.fullmatch(r"([^<>]+)(<?)>([^<>]+)", pair)
+        if match is None:
+            raise InputError(
+                f"[data.noise.map] must be pairs such as '9>1, 3<>5', but got '{pair.strip()}'"
+            )
+        source, target = (_class_number(match[part].strip(), class_names) for part in (1, 3))
+        for start, end in ((source, target), (target, source))[: 2 if match[2] else 1]:
             if start in seen:
                 raise InputError(f"[data.noise.map] maps class '{class_names[start]}' twice")
             seen.add(start)

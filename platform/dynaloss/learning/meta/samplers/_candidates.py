@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from dynaloss.config.trial import SamplerConfig
 from dynaloss.lazy import Tensor, torch
 from dynaloss.learning.meta.ranks import sort_within_classes
-
-if TYPE_CHECKING:
-    from dynaloss.config.trial import SamplerConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
