@@ -39,14 +39,13 @@ def _data_conflicts(studies: Mapping[str, Sequence[TrialRecord]]) -> list[str]:
 
     A cell is compared with that of the first study that has it.
     """
-    (first, records), *others = studies.items()
-    known = {cell: (first, data) for cell, data in _data_by_cell(records).items()}
+    known: dict[_Cell, tuple[str, Mapping[str, Any]]] = {}
     found: list[str] = []
-    before = f"`{first}`"
-    for name, trials in others:
+    before = ""
+    for name, trials in studies.items():
         own = _data_by_cell(trials)
         shared = [cell for cell in known if cell in own]
-        if not shared:
+        if before and not shared:
             found.append(f"{before} and `{name}` share no condition and seed with known data.")
         found += [
             f"At {condition}, seed {seed}, `{known[condition, seed][0]}` and `{name}` saw "
@@ -55,7 +54,7 @@ def _data_conflicts(studies: Mapping[str, Sequence[TrialRecord]]) -> list[str]:
             if (text := _difference(known[condition, seed][1], own[condition, seed]))
         ]
         known = {cell: (name, data) for cell, data in own.items()} | known
-        before = f"{before}, `{name}`"
+        before = f"{before}, `{name}`" if before else f"`{name}`"
     more = len(found) - _MOST_SHOWN
     return found[:_MOST_SHOWN] + ([f"And {more} more such differences."] if more > 0 else [])
 

@@ -116,9 +116,12 @@ def format_value(metric: str, value: float, *, sign: str = "", exact: bool = Fal
     return f"{100 * value:{sign}.1f}" if is_percent(metric) else f"{value:{sign}.4g}"
 
 
-def format_signed(metric: str, value: float, *, exact: bool = False) -> str:
-    """As `format_value`, always with a sign: a difference."""
-    return format_value(metric, value, sign="+", exact=exact)
+def format_signed(
+    metric: str, value: float, interval: tuple[float, float] | None = None, *, exact: bool = False
+) -> str:
+    """`+6.2`, or `+6.2 [3.1, 9.0]`: a difference, with its interval where there is one."""
+    text = format_value(metric, value, sign="+", exact=exact)
+    return f"{text} {format_interval(metric, interval, exact=exact)}" if interval else text
 
 
 def format_mean(metric: str, mean: float, std: float, *, exact: bool = False) -> str:

@@ -89,11 +89,8 @@ def pivot(
 
 def _label(record: TrialRecord, keys: Sequence[str]) -> str:
     """`full` for one key, `noise.rate=0.4 · imbalance_factor=10` for dotted ones."""
-    parts = []
-    for key in keys:
-        value = _value(record, key)
-        parts.append(value if key in _FIELDS else f"{_short(key, keys)}={value}")
-    return " · ".join(parts)
+    names = ("" if key in _FIELDS else f"{_short(key, keys)}=" for key in keys)
+    return " · ".join(name + _value(record, key) for name, key in zip(names, keys, strict=True))
 
 
 def _short(key: str, keys: Sequence[str]) -> str:

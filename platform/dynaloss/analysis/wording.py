@@ -35,13 +35,11 @@ def difference_text(comparison: Comparison, cell: Cell) -> str:
     if cell.difference is None:
         return ""
     found, metric, exact = cell.difference, comparison.metric, comparison.exact
-    texts = [metric_names.format_signed(metric, found.mean, exact=exact)]
-    if found.ci95:
-        texts.append(metric_names.format_interval(metric, found.ci95, exact=exact))
-    return " ".join([*texts, p_text(found.p_holm) if found.clear else INCONCLUSIVE])
+    verdict = _p_text(found.p_holm) if found.clear else INCONCLUSIVE
+    return f"{metric_names.format_signed(metric, found.mean, found.ci95, exact=exact)} {verdict}"
 
 
-def p_text(p: float) -> str:
+def _p_text(p: float) -> str:
     """`p 0.031`, or `p < 0.001`."""
     return "p < 0.001" if p < 0.001 else f"p {p:.2g}"
 
@@ -102,7 +100,10 @@ def _incomplete_text(cell: Cell) -> str:
 
 
 def summarise(comparison: Comparison) -> tuple[str, ...]:
-    """One sentence per condition: the best mean, and whether it differs from the baseline."""
+    """One sentence per condition, none stronger than its numbers.
+
+    It names the best mean, and whether that differs from the baseline.
+    """
     return tuple(_sentence(comparison, condition) for condition in comparison.conditions)
 
 
@@ -144,7 +145,5 @@ def _difference(comparison: Comparison, baseline: str, difference: PairedDiffere
     text = f"{metric_names.format_signed(metric, difference.mean)}{unit} against {baseline}"
     if difference.ci95 is None:
         return f"{text}, inconclusive with one shared seed"
-    text = f"{text} {metric_names.format_interval(metric, difference.ci95)}"
-    if not difference.clear:
-        return f"{text}, inconclusive"
-    return f"{text}, {p_text(difference.p_holm)} corrected"
+    verdict = f"{_p_text(difference.p_holm)} corrected" if difference.clear else INCONCLUSIVE
+    return f"{text} {metric_names.format_interval(metric, difference.ci95)}, {verdict}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -40,14 +41,18 @@ def effects_heatmap(metric: str, found: Sequence[Effect]) -> Figure | None:
     axes.set_xticks(range(len(conditions)), wrapped)
     axes.tick_params(length=0, labelsize="small")
     for (name, condition), effect in chosen.items():
-        # Readable on its colour; in italics, and grey on light, where it is inconclusive.
-        dark = abs(effect.mean) > 0.6 * largest / scale
-        color = "white" if dark else ("black" if effect.clear else "0.45")
-        style = "normal" if effect.clear else "italic"
         text = metric_names.format_signed(metric, effect.mean)
         place = (conditions.index(condition), names.index(name))
-        axes.text(*place, text, ha="center", va="center", color=color, style=style, size=9)
+        style = _style(effect, dark=abs(effect.mean) > 0.6 * largest / scale)
+        axes.text(*place, text, ha="center", va="center", size=9, **style)
     return figure
+
+
+def _style(effect: Effect, *, dark: bool) -> dict[str, Any]:
+    """Readable on its colour; in italics, and grey on light, where it is inconclusive."""
+    if effect.clear:
+        return {"color": "white" if dark else "black"}
+    return {"color": "white" if dark else "0.45", "style": "italic"}
 
 
 def performance_profiles(comparison: Comparison, arms: Sequence[str]) -> Figure | None:

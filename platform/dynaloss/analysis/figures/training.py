@@ -134,7 +134,7 @@ def margins(diagnostics: Diagnostics) -> Figure | None:
         return None
     counts = np.asarray(diagnostics["margins"]["class_counts"], dtype=np.float64)
     figure, (axes,) = panels(["margins"], x=_CLASSES, y=_MARGIN)
-    order = _most_frequent_first(counts)
+    order = np.argsort(-counts, kind="stable")
     axes.bar(np.arange(len(order)), values[order], color=_TRIAL_COLOR)
     axes.axhline(0, color="0.6", linewidth=0.8)
     _name_classes(axes, order, counts, series.class_names(diagnostics, len(order)))
@@ -207,7 +207,8 @@ def _band(axes: Axes, style: ArmStyle, x: Array, seeds: Array) -> None:
 def _draw_by_class(axes: Axes, drawn: list[_Drawn], records: list[TrialRecord]) -> None:
     num_classes = len(drawn[0].arrays[0])
     counts = series.class_counts(records)
-    order = np.arange(num_classes) if counts is None else _most_frequent_first(counts)
+    sizes = np.zeros(num_classes) if counts is None else counts
+    order = np.argsort(-sizes, kind="stable")
     for arm in drawn:
         mean, low, high = series.spread(np.stack(arm.arrays)[:, order])
         x = np.arange(num_classes) + 0.4 * arm.place
@@ -215,10 +216,6 @@ def _draw_by_class(axes: Axes, drawn: list[_Drawn], records: list[TrialRecord]) 
         axes.plot(x, mean, markersize=4, linewidth=0.6, **arm.style.line(marker=True))
     names = series.class_names(ChainMap(*(dict(r.diagnostics) for r in records)), num_classes)
     _name_classes(axes, order, counts, names)
-
-
-def _most_frequent_first(counts: Array) -> _Order:
-    return np.argsort(-counts, kind="stable")
 
 
 def _name_classes(axes: Axes, order: _Order, counts: Array | None, names: Sequence[str]) -> None:

@@ -56,14 +56,8 @@ def _html(result: Result, command: str) -> str:
     table, *extras = result.tables([*EXTRAS])[0]
     return jinja.get_template("report.html.j2").render(
         comparison=comparison,
-        head=" · ".join(
-            [
-                unit_text(comparison),
-                counted(len(comparison.arms), "arm"),
-                counted(len(comparison.conditions), "condition"),
-                *([f"baseline {comparison.baseline}"] if comparison.baseline else []),
-            ]
-        ),
+        counted=counted,
+        unit=unit_text(comparison),
         summary=summarise(comparison),
         table=table,
         details=_details(comparison),

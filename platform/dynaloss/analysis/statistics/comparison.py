@@ -147,7 +147,9 @@ def compare(
     arms = tuple(dict.fromkeys([*arm_order, *(r.arm for r in records)]))
     conditions = tuple(dict.fromkeys([*condition_order, *(r.condition for r in records)]))
     counted = _WITH_PRUNED if include_pruned else _COMPLETED
-    _check(records, metric, baseline, arms, counted)
+    if not (ended := [record for record in records if record.outcome in counted]):
+        raise InputError(_nothing_completed(records))
+    _check_names(ended, metric, baseline, arms)
     table = _group(records)
     planned = max([len(set(seeds)), *(len(trials) for trials in table.values())])
     columns = {c: {arm: table.get((c, arm), {}) for arm in arms} for c in conditions}
@@ -156,11 +158,6 @@ def compare(
         for condition, trials in columns.items()
         for cell in _column(condition, trials, metric, baseline, planned, counted)
     ]
-    p_values = holm([cell.difference.p if cell.difference else math.nan for cell in cells])
-    corrected = (
-        replace(cell, difference=cell.difference and replace(cell.difference, p_holm=p))
-        for cell, p in zip(cells, p_values, strict=True)
-    )
     pruned = "Pruned trials are included, with the last value that each reported."
     return Comparison(
         study=" + ".join(dict.fromkeys(record.study for record in records)),
@@ -168,22 +165,24 @@ def compare(
         baseline=baseline,
         arms=arms,
         conditions=conditions,
-        cells=tuple(corrected),
+        cells=_corrected(cells),
         warnings=(pruned,) if include_pruned else (),
     )
 
 
-def _check(
-    records: Sequence[TrialRecord],
-    metric: str,
-    baseline: str | None,
-    arms: Sequence[str],
-    counted: Collection[Outcome],
+def _corrected(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells with p values corrected over all differences of the table."""
+    p_values = holm([cell.difference.p if cell.difference else math.nan for cell in cells])
+    return tuple(
+        replace(cell, difference=cell.difference and replace(cell.difference, p_holm=p))
+        for cell, p in zip(cells, p_values, strict=True)
+    )
+
+
+def _check_names(
+    ended: Sequence[TrialRecord], metric: str, baseline: str | None, arms: Sequence[str]
 ) -> None:
-    completed = [record for record in records if record.outcome in counted]
-    if not completed:
-        raise InputError(_nothing_completed(records))
-    metrics = sorted({name for record in completed for name in record.metrics})
+    metrics = sorted({name for record in ended for name in record.metrics})
     problems = [
         f"Unknown {kind} `{name}`; {did_you_mean(name, known) or f'known: {listed(known)}.'}"
         for kind, name, known in (("metric", metric, metrics), ("baseline", baseline, arms))
@@ -228,11 +227,12 @@ def _one_of(known: TrialRecord, record: TrialRecord) -> TrialRecord:
 def _differing(one: TrialRecord, other: TrialRecord) -> str:
     if one.key_version != other.key_version:
         return "their keys are of two versions, which cannot be matched"
-    pairs = [
-        (name, one.parameters.get(name), other.parameters.get(name))
-        for name in sorted(one.parameters.keys() | other.parameters.keys())
+    left, right = one.parameters, other.parameters
+    texts = [
+        f"`{name}` is {left.get(name)} in one, {right.get(name)} in the other"
+        for name in sorted(left.keys() | right.keys())
+        if left.get(name) != right.get(name)
     ]
-    texts = [f"`{name}` is {a} in one, {b} in the other" for name, a, b in pairs if a != b]
     return ", ".join(texts[:3]) or f"keys {one.key} and {other.key}"
 
 

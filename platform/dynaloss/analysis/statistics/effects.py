@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from dynaloss.analysis.statistics.comparison import Comparison
-from dynaloss.analysis.statistics.intervals import Interval, excludes_zero, mean, mean_interval
+from dynaloss.analysis.statistics.intervals import Estimate, mean, mean_interval
 from dynaloss.studies.arms import arm_name
 
 POOLED = "all conditions"
@@ -32,29 +32,18 @@ _Weights = Mapping[_Subset, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
-    """One effect under one condition, or pooled over all.
+class Effect(Estimate):
+    """One effect under one condition, or pooled over all, over the seeds with every arm needed.
 
     Attributes:
         kind: One of `KINDS`.
         name: The component, or two of them with ` × ` between.
         condition: Label of the condition, or `POOLED`.
-        n: Seeds that have every arm the effect needs.
-        mean: Mean over these seeds, in the unit of the metric.
-        ci95: Interval over the seeds, see `mean_interval`; None with fewer than two.
     """
 
     kind: str
     name: str
     condition: str
-    n: int
-    mean: float
-    ci95: Interval | None
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval excludes zero."""
-        return excludes_zero(self.ci95)
 
 
 def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Effect, ...]:
@@ -70,28 +59,18 @@ def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Eff
     arms = {subset: name for subset, name in names.items() if name in comparison.arms}
     if not components or len(arms) < 2:
         return ()
-    found = []
-    for kind, name, weights in _contrasts(components, [*arms]):
-        by_condition = {
-            condition: _by_seed(comparison, condition, arms, weights)
-            for condition in comparison.conditions
-        }
-        known = [seeds for seeds in by_condition.values() if seeds]
-        if len(known) > 1:
-            by_condition[POOLED] = _pooled(known)
-        for condition, seeds in by_condition.items():
-            if values := [*seeds.values()]:
-                found.append(
-                    Effect(
-                        kind=kind,
-                        name=name,
-                        condition=condition,
-                        n=len(values),
-                        mean=mean(values),
-                        ci95=mean_interval(values),
-                    )
-                )
-    return tuple(found)
+    return tuple(
+        Effect(
+            kind=kind,
+            name=name,
+            condition=condition,
+            n=len(values),
+            mean=mean(values),
+            ci95=mean_interval(values),
+        )
+        for kind, name, weights in _contrasts(components, [*arms])
+        for condition, values in _by_condition(comparison, arms, weights).items()
+    )
 
 
 def infer_components(arms: Sequence[str]) -> tuple[str, ...]:
@@ -155,16 +134,23 @@ def _shapley(name: str, components: Sequence[str]) -> _Weights:
     return weights
 
 
-def _by_seed(
-    comparison: Comparison, condition: str, arms: Mapping[_Subset, str], weights: _Weights
-) -> dict[int, float]:
-    """The effect at every seed that has all arms needed."""
-    values = [(w, comparison.cell(condition, arms[s]).seeds) for s, w in weights.items()]
-    seeds = set.intersection(*({*by_seed} for _, by_seed in values))
-    return {seed: math.fsum(w * v[seed] for w, v in values) for seed in sorted(seeds)}
+def _by_condition(
+    comparison: Comparison, arms: Mapping[_Subset, str], weights: _Weights
+) -> dict[str, list[float]]:
+    """The effect at the seeds that have all arms needed, per condition and pooled."""
+    found: dict[str, dict[int, float]] = {}
+    for condition in comparison.conditions:
+        values = [(w, comparison.cell(condition, arms[s]).seeds) for s, w in weights.items()]
+        found[condition] = {
+            seed: math.fsum(weight * by_seed[seed] for weight, by_seed in values)
+            for seed in _shared(by_seed for _, by_seed in values)
+        }
+    known = [by_seed for by_seed in found.values() if by_seed]
+    if len(known) > 1:
+        found[POOLED] = {s: mean([by_seed[s] for by_seed in known]) for s in _shared(known)}
+    return {condition: [*by_seed.values()] for condition, by_seed in found.items() if by_seed}
 
 
-def _pooled(by_condition: Sequence[Mapping[int, float]]) -> dict[int, float]:
-    """Mean over the conditions at every seed that all of them have."""
-    seeds = set.intersection(*({*seeds} for seeds in by_condition))
-    return {seed: mean([values[seed] for values in by_condition]) for seed in sorted(seeds)}
+def _shared(by_seed: Iterable[Mapping[int, float]]) -> list[int]:
+    """The seeds that all have, in order."""
+    return sorted(set.intersection(*map(set, by_seed)))

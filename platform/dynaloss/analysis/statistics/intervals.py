@@ -19,32 +19,36 @@ BOOTSTRAP_FROM = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairedDifference:
-    """Mean over the shared seeds of (arm minus baseline).
+class Estimate:
+    """A mean over seeds.
 
     Attributes:
-        n: Number of seeds that both have.
-        mean: Mean difference, in the unit of the metric.
-        ci95: Interval of the mean difference, see `mean_interval`; None with fewer than two seeds.
-        p: Two-sided p value of the sign-flip test, see `sign_flip_p`, uncorrected.
-        p_holm: The same, corrected over the table by Holm's method; NaN until it is.
+        n: Number of seeds.
+        mean: Mean over them, in the unit of the metric.
+        ci95: Interval of the mean, see `mean_interval`; None with fewer than two seeds.
     """
 
     n: int
     mean: float
     ci95: Interval | None
-    p: float = math.nan
-    p_holm: float = math.nan
 
     @property
     def clear(self) -> bool:
-        """Whether the interval excludes zero; otherwise the difference is inconclusive."""
-        return excludes_zero(self.ci95)
+        """Whether there is an interval and it excludes zero; otherwise it is inconclusive."""
+        return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
 
 
-def excludes_zero(interval: Interval | None) -> bool:
-    """Whether there is an interval and it excludes zero."""
-    return interval is not None and not interval[0] <= 0 <= interval[1]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedDifference(Estimate):
+    """Mean over the shared seeds of (arm minus baseline).
+
+    Attributes:
+        p: Two-sided p value of the sign-flip test, see `sign_flip_p`, uncorrected.
+        p_holm: The same, corrected over the table by Holm's method; NaN until it is.
+    """
+
+    p: float = math.nan
+    p_holm: float = math.nan
 
 
 def mean(values: Sequence[float]) -> float:

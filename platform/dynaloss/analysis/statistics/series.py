@@ -47,12 +47,11 @@ def corrector_table(diagnostics: Diagnostics) -> Array | None:
     weights, counts, clean = (
         _array(diagnostics["corrector"][name]) for name in ("weights", "counts", "clean")
     )
-    totals = counts.sum(axis=1)
-    filled = totals > 0
+    filled = counts.sum(axis=1) > 0
     shares = np.where(filled[:, None], counts, 1.0)
     ranks = (np.arange(len(weights)) + 0.5) / len(weights)
-    clean_share = np.where(filled, clean.sum(axis=1) / np.where(filled, totals, 1.0), np.nan)
-    return np.stack([ranks, (weights * shares).sum(axis=1) / shares.sum(axis=1), clean_share])
+    clean_share = np.where(filled, clean.sum(axis=1) / shares.sum(axis=1), np.nan)
+    return np.stack([ranks, np.average(weights, axis=1, weights=shares), clean_share])
 
 
 def centred_margins(diagnostics: Diagnostics) -> Array | None:
@@ -66,7 +65,7 @@ def centred_margins(diagnostics: Diagnostics) -> Array | None:
 def row_shares(matrix: Array) -> Array:
     """Each row divided by its sum, shape (C, C); NaN for a class without samples."""
     totals = matrix.sum(axis=1, keepdims=True)
-    return np.where(totals > 0, matrix / np.where(totals > 0, totals, 1.0), np.nan)
+    return _array(np.divide(matrix, totals, out=np.full_like(matrix, np.nan), where=totals > 0))
 
 
 def recalls(diagnostics: Diagnostics) -> Array | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from dynaloss.analysis import metric_names
 from dynaloss.analysis.selection import epoch_rules, rankings
@@ -74,9 +75,7 @@ def _effects(
 def _effect_entry(metric: str, effect: Effect | None) -> Entry:
     if effect is None:
         return Entry(text=EMPTY)
-    text = metric_names.format_signed(metric, effect.mean)
-    if effect.ci95:
-        text = f"{text} {metric_names.format_interval(metric, effect.ci95)}"
+    text = metric_names.format_signed(metric, effect.mean, effect.ci95)
     return Entry(text=text) if effect.clear else Entry(text=f"{text} {INCONCLUSIVE}", unclear=True)
 
 
@@ -121,49 +120,44 @@ def _rules(
     if not found:
         return
 
-    def text(rule: str, arm: str) -> str:
-        value = found[rule].get(arm)
+    def text(value: float | None) -> str:
         return EMPTY if value is None else metric_names.format_value(metric, value)
 
     notes = [f"{rule}: {rules[rule].description}." for rule in found]
     if absent := [rule for rule in rules if rule not in found]:
         notes.append(f"Not every arm has the curves for: {', '.join(absent)}.")
+    if len({tuple(means) for means in found.values()}) == 1:
+        notes.append("The arms rank the same under all of these rules.")
+    else:
+        orders = "; ".join(f"{rule}: {' > '.join(means)}" for rule, means in found.items())
+        notes.append(f"The rules rank the arms differently: {orders}.")
     yield text_table(
         f"Selection rules: {metric_names.label(metric)}, mean over all trials",
         ("arm", *found),
-        [(arm, *(text(rule, arm) for rule in found)) for arm in comparison.arms],
-        notes=[*notes, _agreement(found)],
+        [(arm, *(text(means.get(arm)) for means in found.values())) for arm in comparison.arms],
+        notes=notes,
     )
-
-
-def _agreement(found: Mapping[str, Mapping[str, float]]) -> str:
-    if len({tuple(means) for means in found.values()}) == 1:
-        return "The arms rank the same under all of these rules."
-    orders = "; ".join(f"{rule}: {' > '.join(means)}" for rule, means in found.items())
-    return f"The rules rank the arms differently: {orders}."
 
 
 def _aggregates(
     _records: Sequence[TrialRecord], comparison: Comparison, _components: Sequence[str]
 ) -> Iterator[Table]:
     """Every arm over all conditions."""
-    metric, found = comparison.metric, aggregate(comparison)
-
-    def text(shown: tuple[float, Interval] | None) -> str:
-        if shown is None:
-            return EMPTY
-        value, interval = shown
-        number = metric_names.format_value(metric, value)
-        return f"{number} {metric_names.format_interval(metric, interval)}"
-
-    if found:
+    value = partial(metric_names.format_value, comparison.metric)
+    rows = [
+        (
+            one.arm,
+            _with_ends(one.iqm, value),
+            _with_ends(one.optimality_gap, value),
+            _with_ends(one.improvement, "{:.2f}".format),
+        )
+        for one in aggregate(comparison)
+    ]
+    if rows:
         yield text_table(
-            f"Aggregates over the conditions: {metric_names.label(metric)}",
+            f"Aggregates over the conditions: {metric_names.label(comparison.metric)}",
             ("arm", "IQM", "optimality gap", "P(beats baseline)"),
-            [
-                (one.arm, text(one.iqm), text(one.optimality_gap), _probability(one.improvement))
-                for one in found
-            ],
+            rows,
             notes=[
                 "IQM: mean of the middle half of all values. Optimality gap: mean distance to a "
                 "perfect score. P: a random seed of the arm beats one of the baseline at a random "
@@ -173,11 +167,11 @@ def _aggregates(
         )
 
 
-def _probability(found: tuple[float, Interval] | None) -> str:
+def _with_ends(found: tuple[float, Interval] | None, text: Callable[[float], str]) -> str:
     if found is None:
         return EMPTY
     value, (low, high) = found
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{text(value)} [{text(low)}, {text(high)}]"
 
 
 EXTRAS: dict[str, _Make] = {
