@@ -54,7 +54,7 @@ class Split(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TrainingBatches:
     """Batches of a training set in random order, with augmented views.
 

@@ -40,7 +40,6 @@ class Evaluator:
 
     def __init__(
         self,
-        *,
         model: nn.Module,
         loss: LearnedLoss | TrainingLoss[Any],
         train: Split,

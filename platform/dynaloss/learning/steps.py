@@ -34,7 +34,6 @@ class Stepper:
 
     def __init__(
         self,
-        *,
         classifier: Classifier,
         loss: LearnedLoss | TrainingLoss[Any],
         config: TrialConfig,

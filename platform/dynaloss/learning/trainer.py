@@ -83,7 +83,6 @@ class Trainer:
         self.evaluations = dict(evaluations)
         self.epoch = 0
         self.has_diverged = False
-        self._generators = {name: streams.torch(name, device) for name in _STREAMS}
         self._layers = LayerStream(streams.derive("layers"), device)
         is_learned = config.loss.is_learned
         self._learned = loss if isinstance(loss, LearnedLoss) and is_learned else None
@@ -91,34 +90,18 @@ class Trainer:
         alpha = config.data.views.mixup
         self._mixup = Mixup(alpha, num_classes, streams) if alpha else None
         self._classifier = Classifier(model, config.schedule, device)
-        self._stepper = Stepper(
-            classifier=self._classifier,
-            loss=loss,
-            config=config,
-            pseudo_labels=self._generators["pseudo_labels"],
-        )
+        generators = {name: streams.torch(name, device) for name in _STREAMS}
+        self._generators = generators
+        self._stepper = Stepper(self._classifier, loss, config, generators["pseudo_labels"])
         self._sampler = MetadataSampler(
-            settings=config.sampler,
-            observed_labels=train.observed_labels,
-            clean_set=clean_set,
-            generator=self._generators["metadata"],
+            config.sampler, train.observed_labels, clean_set, generators["metadata"]
         )
         self._clean_labels = num_clean_labels + self._sampler.num_clean_labels
         is_true = self._sampler.has_true_labels
         self._metadata_labels = train.true_labels if is_true else train.observed_labels
-        self._batches = TrainingBatches(
-            train=train,
-            metadata_labels=self._metadata_labels,
-            config=config,
-            generators=self._generators,
-        )
-        self._evaluator = Evaluator(
-            model=self._classifier,
-            loss=loss,
-            train=train,
-            evaluations=evaluations,
-            num_classes=num_classes,
-        )
+        self._batches = TrainingBatches(train, self._metadata_labels, config, generators)
+        self._evaluator = Evaluator(self._classifier, loss, train, evaluations, num_classes)
+        self._everything = torch.arange(len(train.observed_labels))
         # Logits of the training set by the present classifier, once they are known.
         self._train_logits: Tensor | None = None
         if config.schedule.deterministic:
@@ -153,26 +136,25 @@ class Trainer:
         metrics |= self._evaluator.fit_metrics(self._logits_of_train())
         metrics["labels/clean_used"] = float(self._clean_labels)
         metrics["time/epoch_seconds"] = time.perf_counter() - started
-        metrics["time/images_per_second"] = len(self.train.observed_labels) / training_seconds
+        metrics["time/images_per_second"] = len(self._everything) / training_seconds
         if self._learned is not None:
             metrics["time/meta_share"] = tally.meta_seconds / training_seconds
         return EpochReport(epoch=self.epoch, metrics=metrics)
 
     def _train_epoch(self, tally: _Tally) -> dict[str, float]:
-        everything = torch.arange(len(self.train.observed_labels))
         if self._learned is None:
             if self._plain is not None:
                 self._plain.start_epoch(self.epoch)
             if self._mixup is not None:
                 self._mixup.start_epoch(self.epoch)
-            self._plain_epoch(everything, tally)
+            self._plain_epoch(tally)
             return {}
         ranking = self._ranking()
         if self.epoch < self._config.schedule.warmup_epochs:
-            self._plain_epoch(everything, tally, ranking.ranks)
+            self._plain_epoch(tally, ranking.ranks)
             return self._evaluator.loss_metrics(ranking)
         metadata = self._sampler.metadata(self.epoch, ranking.losses)
-        self._meta_epoch(self._learned, everything, metadata, ranking.ranks, tally)
+        self._meta_epoch(self._learned, metadata, ranking.ranks, tally)
         if self._config.loss.finetunes:
             self._finetune(self._learned, metadata, tally)
         purity = self._evaluator.metadata_metrics(metadata, self._metadata_labels)
@@ -196,11 +178,11 @@ class Trainer:
         self.has_diverged = True
         raise Diverged(self.epoch + 1, batch, what)
 
-    def _plain_epoch(self, indices: Tensor, tally: _Tally, ranks: Tensor | None = None) -> None:
+    def _plain_epoch(self, tally: _Tally, ranks: Tensor | None = None) -> None:
         """Trains on the strong view; in warm-up the corrector may be fitted beside it."""
         corrector = self._corrector_to_fit()
         self._start_training()
-        for batch in self._batches.of(indices, weak=corrector is not None):
+        for batch in self._batches.of(self._everything, weak=corrector is not None):
             if corrector is not None and ranks is not None:
                 self._stepper.fit_corrector(corrector, batch, ranks[batch.indices])
             tally.losses.append(self._plain_step(batch))
@@ -220,15 +202,10 @@ class Trainer:
         return self._stepper.descend(self._plain(logits, labels, batch.indices))
 
     def _meta_epoch(
-        self,
-        loss: LearnedLoss,
-        everything: Tensor,
-        metadata: Tensor,
-        all_ranks: Tensor,
-        tally: _Tally,
+        self, loss: LearnedLoss, metadata: Tensor, all_ranks: Tensor, tally: _Tally
     ) -> None:
         keeps = self._config.sampler.keep_in_train
-        indices = everything if keeps else _rest(everything, metadata)
+        indices = self._everything if keeps else _rest(self._everything, metadata)
         self._start_training()
         metadata_batches = self._batches.endless_metadata(metadata)
         batches = self._batches.of(indices, weak=loss.look_ahead_view == "weak")

@@ -22,7 +22,6 @@ class MetadataSampler:
 
     def __init__(
         self,
-        *,
         settings: SamplerConfig,
         observed_labels: Tensor,
         clean_set: Tensor | None,

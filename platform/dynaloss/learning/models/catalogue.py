@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from dynaloss.config.families import MODELS
 from dynaloss.lazy import Late
 
 _HOME = "dynaloss.learning.models"
-_cifar_resnet = partial(Late, f"{_HOME}.resnet", "CifarResNet")
-_RESNET = "He, Zhang, Ren, Sun, Deep Residual Learning for Image Recognition, CVPR 2016"
 
 MODELS.add(
     name="mlp",
@@ -21,24 +17,17 @@ MODELS.add(
     description="a few convolutions, for small images",
     build=Late(f"{_HOME}.small", "SmallCNN"),
 )
-MODELS.add(
-    name="resnet8",
-    description="the paper's network for CIFAR with 8 layers, for trials on a CPU",
-    source=_RESNET,
-    build=_cifar_resnet(depth=8),
-)
-MODELS.add(
-    name="resnet20",
-    description="the paper's network for CIFAR with 20 layers",
-    source=_RESNET,
-    build=_cifar_resnet(depth=20),
-)
-MODELS.add(
-    name="resnet32",
-    description="the paper's network for CIFAR, with option-A shortcuts",
-    source=_RESNET,
-    build=_cifar_resnet(depth=32),
-)
+for _depth, _what in (
+    (8, "the paper's network for CIFAR with 8 layers, for trials on a CPU"),
+    (20, "the paper's network for CIFAR with 20 layers"),
+    (32, "the paper's network for CIFAR, with option-A shortcuts"),
+):
+    MODELS.add(
+        name=f"resnet{_depth}",
+        description=_what,
+        source="He, Zhang, Ren, Sun, Deep Residual Learning for Image Recognition, CVPR 2016",
+        build=Late(f"{_HOME}.resnet", "CifarResNet", depth=_depth),
+    )
 MODELS.add(
     name="preact_resnet18",
     description="pre-activation ResNet-18 for small images, 11.2 million weights",

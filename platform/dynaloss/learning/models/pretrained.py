@@ -31,19 +31,13 @@ def fitting_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: If the file cannot be read or does not fit.
     """
-    given = _read(path)
-    own = model.state_dict()
+    given, own = _read(path), model.state_dict()
     head = list(own)[-1].rpartition(".")[0]
-    resized = {
-        name
-        for name, tensor in given.items()
-        if name in own and name.startswith(f"{head}.") and tensor.shape != own[name].shape
-    }
     missing = [name for name in own if name not in given]
     unknown = [name for name in given if name not in own]
-    misfits = [
-        n for n in own if n in given and n not in resized and given[n].shape != own[n].shape
-    ]
+    differing = [n for n in own if n in given and given[n].shape != own[n].shape]
+    resized = [name for name in differing if name.startswith(f"{head}.")]
+    misfits = [name for name in differing if name not in resized]
     if missing or unknown or misfits:
         first = (misfits or missing or unknown)[0]
         raise InputError(
