@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -14,9 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dynaloss.errors import InputError
-
-MAX_ARMS = 14
-"""Arms with styles of their own in a figure: seven colours, two dash patterns."""
 
 # Okabe and Ito, "Color universal design" (2008), without yellow, which is faint on white.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -34,7 +31,7 @@ class ArmStyle:
 
     color: str
     marker: str
-    linestyle: Literal["-", ":"]
+    linestyle: str
 
     def line(self, *, marker: bool = False) -> dict[str, Any]:
         """Keywords of its lines."""
@@ -42,16 +39,17 @@ class ArmStyle:
         return {"color": self.color, "linestyle": self.linestyle, "marker": shape}
 
 
-def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
-    """One style per arm by its place, so that an arm looks the same in every figure."""
-    return {
-        arm: ArmStyle(
-            color=_COLORS[index % len(_COLORS)],
-            marker=_MARKERS[index % len(_MARKERS)],
-            linestyle="-" if index < len(_COLORS) else ":",
-        )
-        for index, arm in enumerate(arms[:MAX_ARMS])
-    }
+_STYLES = [
+    ArmStyle(color, marker, linestyle)
+    for linestyle in ("-", ":")
+    for color, marker in zip(_COLORS, _MARKERS, strict=True)
+]
+MAX_ARMS = len(_STYLES)
+
+
+def arm_styles(arms: Iterable[str]) -> dict[str, ArmStyle]:
+    """One style per arm by its place, for `MAX_ARMS`: an arm looks the same in every figure."""
+    return dict(zip(arms, _STYLES, strict=False))
 
 
 def plain(text: str) -> str:

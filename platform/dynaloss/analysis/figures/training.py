@@ -179,7 +179,7 @@ def _study(
     markers: bool = False,
 ) -> Figure | None:
     """A panel per condition that has something to draw, with a legend of the arms drawn."""
-    styles = arm_styles([*dict.fromkeys(r.arm for r in records)] if arms is None else arms)
+    styles = arm_styles(dict.fromkeys(r.arm for r in records) if arms is None else arms)
     values = {cell: arrays for cell, arrays in values.items() if cell[1] in styles}
     if not values:
         return None

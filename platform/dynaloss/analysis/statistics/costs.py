@@ -43,6 +43,10 @@ def costs(records: Sequence[TrialRecord], comparison: Comparison) -> tuple[Cost,
     """Cost of every arm with a completed trial that recorded its time, in order of the arms."""
     seconds = mean_by_arm(records, trial_seconds)
     memory = mean_by_arm(records, lambda record: record.metrics.get(_PEAK_MEMORY))
+    gains: dict[str, list[float]] = {}
+    for cell in comparison.cells:
+        if cell.difference:
+            gains.setdefault(cell.arm, []).append(cell.difference.mean)
     reference = seconds.get(comparison.baseline or "")
     return tuple(
         Cost(
@@ -51,7 +55,7 @@ def costs(records: Sequence[TrialRecord], comparison: Comparison) -> tuple[Cost,
             ratio=seconds[arm] / reference if reference else None,
             extra_seconds=None if reference is None else seconds[arm] - reference,
             peak_mib=memory.get(arm),
-            gain=_gain(comparison, arm),
+            gain=mean(gains[arm]) if arm in gains else None,
         )
         for arm in comparison.arms
         if arm in seconds
@@ -72,10 +76,3 @@ def trial_seconds(record: TrialRecord) -> float | None:
     last = record.metrics.get(_EPOCH_SECONDS)
     epochs = record.metrics.get("epoch", record.parameters.get("schedule.epochs"))
     return None if last is None or epochs is None else last * float(epochs)
-
-
-def _gain(comparison: Comparison, arm: str) -> float | None:
-    differences = [
-        cell.difference.mean for cell in comparison.cells if cell.arm == arm and cell.difference
-    ]
-    return mean(differences) if differences else None

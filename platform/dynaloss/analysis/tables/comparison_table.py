@@ -10,31 +10,24 @@ from dynaloss.analysis.tables.content import Entry, Table
 from dynaloss.analysis.wording import INCONCLUSIVE, difference_text, mean_text, notes
 from dynaloss.studies.trial_record import Outcome
 
-_CSV_COLUMNS = (
-    *("study", "metric", "baseline", "condition", "arm", "n", "mean", "std"),
-    *("ci95_low", "ci95_high", "difference", "difference_ci95_low", "difference_ci95_high"),
-    *("completed", "planned", "iqm", "best_seed", "p", "p_holm", "verdict"),
-)
-
 
 def comparison_table(comparison: Comparison) -> Table:
     """Arms as rows, conditions as columns; one line per cell in CSV, one object in JSON."""
+    conditions = comparison.conditions
     heading = {name: getattr(comparison, name) for name in ("study", "metric", "baseline")}
     cells = [_values(cell) for cell in comparison.cells]
-    lines = [_flat(heading | values) for values in cells]
+    lines = [heading | _flat(values) for values in cells]
     return Table(
-        header=("arm", *comparison.conditions),
-        rows=tuple(_row(comparison, arm) for arm in comparison.arms),
+        header=("arm", *conditions),
+        rows=tuple(
+            (Entry(text=arm), *(_entry(comparison, comparison.cell(c, arm)) for c in conditions))
+            for arm in comparison.arms
+        ),
         notes=notes(comparison),
         splits=True,
         values={**heading, "cells": cells, "warnings": list(comparison.warnings)},
-        lines=[_CSV_COLUMNS, *([line.get(name) for name in _CSV_COLUMNS] for line in lines)],
+        lines=[[*lines[0]], *([*line.values()] for line in lines)],
     )
-
-
-def _row(comparison: Comparison, arm: str) -> tuple[Entry, ...]:
-    cells = (comparison.cell(condition, arm) for condition in comparison.conditions)
-    return Entry(text=arm), *(_entry(comparison, cell) for cell in cells)
 
 
 def _entry(comparison: Comparison, cell: Cell) -> Entry:
@@ -78,10 +71,13 @@ def _finite(value: float) -> float | None:
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with those of `coverage`, and the ends of the intervals, side by side."""
-    ends = {
-        f"{name}_{end}": value
-        for name in ("ci95", "difference_ci95")
-        for end, value in zip(("low", "high"), values[name] or (), strict=False)
-    }
-    return {**values, **values["coverage"], **ends}
+    """The values side by side: the ends of the intervals, the counts, nothing by seed."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if name.endswith("ci95"):
+            flat[f"{name}_low"], flat[f"{name}_high"] = value or (None, None)
+        elif name == "coverage":
+            flat |= {count: value[count] for count in ("completed", "planned")}
+        elif name != "seeds":
+            flat[name] = value
+    return flat
