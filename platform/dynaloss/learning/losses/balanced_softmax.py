@@ -1,4 +1,4 @@
-"""The balanced softmax."""
+"""The balanced softmax: each exponential is multiplied by the size of its class."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pydantic import Field
 
 from dynaloss.config.families import LOSSES
 from dynaloss.config.trial import LossConfig
-from dynaloss.lazy import F, Tensor
-from dynaloss.learning.losses._interfaces import TrainingFacts, TrainingLoss
-from dynaloss.learning.losses.logit_adjustment import log_frequencies
+from dynaloss.learning.losses._interfaces import TrainingFacts
+from dynaloss.learning.losses.logit_adjustment import LogitAdjustment, LogitAdjustmentConfig
 
 
 class BalancedSoftmaxConfig(LossConfig):
@@ -23,20 +22,9 @@ class BalancedSoftmaxConfig(LossConfig):
     accepts_soft_targets: ClassVar[bool] = True  # the logits are shifted by constants only
 
 
-class BalancedSoftmax(TrainingLoss[BalancedSoftmaxConfig]):
-    """Cross-entropy of the softmax with each exponential multiplied by its class's size.
-
-    Equation 3 of the source; equals `LogitAdjustment` with tau = 1. Without the meta sampler of
-    that paper.
-    """
-
-    def __init__(self, settings: BalancedSoftmaxConfig, facts: TrainingFacts) -> None:
-        super().__init__(settings, facts)
-        self.shift = log_frequencies(facts.class_counts, 1.0)
-
-    def __call__(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
-        """See `TrainingLoss`."""
-        return F.cross_entropy(logits + self.shift.to(logits.dtype), labels)
+def _build(_: BalancedSoftmaxConfig, facts: TrainingFacts) -> LogitAdjustment:
+    """Equation 3 of the source, which logit adjustment with tau = 1 equals; no meta sampler."""
+    return LogitAdjustment(LogitAdjustmentConfig(tau=1), facts)
 
 
 LOSSES.add(
@@ -45,5 +33,5 @@ LOSSES.add(
     source="Ren, Yu, Sheng, Ma, Zhao, Yi, Li, Balanced Meta-Softmax for Long-Tailed Visual "
     "Recognition, NeurIPS 2020",
     settings=BalancedSoftmaxConfig,
-    build=BalancedSoftmax,
+    build=_build,
 )
