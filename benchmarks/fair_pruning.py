@@ -338,7 +338,6 @@ def ray_live(trials: Sequence[SearchTrial]) -> Tally:
         configs = [
             {
                 "order": asdict(TrialOrder.of(trial.trial, Path(folder))),
-                "source": data.source_key,
                 "cpu": 1,
                 "gpu": 0,
             }

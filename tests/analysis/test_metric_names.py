@@ -81,7 +81,12 @@ def test_every_metric_that_a_trial_reports_is_defined(loss: str, tmp_path: Path)
         }
     )
     order = TrialOrder(
-        key="k", config=config.model_dump(), seed=0, base_seed=0, checkpoints=str(tmp_path)
+        key="k",
+        config=config.model_dump(),
+        source="digits",
+        seed=0,
+        base_seed=0,
+        checkpoints=str(tmp_path),
     )
     runner = TrialRunner(order, load_source(DataConfig()), gpus=0)
     reported: set[str] = set()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dynaloss.execution.search.director import Director, SearchTrial, Suggestions
+from dynaloss.execution.search.director import Director, SearchTrial
 from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.trial.runner import StepResult
 from dynaloss.studies.search.groups import SearchPlan
@@ -26,7 +27,7 @@ class _Silent:
 
 @pytest.fixture
 def silent() -> _Silent:
-    """A watcher that nothing comes of."""
+    """A recorder that keeps nothing."""
     return _Silent()
 
 
@@ -40,7 +41,7 @@ def drive(silent: _Silent) -> Callable[..., Director]:
     def run(
         plan: SearchPlan,
         folder: Path,
-        suggestions: Mapping[str, Suggestions],
+        suggestions: Mapping[str, Any],
         metrics_at: Callable[[SearchTrial, int], dict[str, float]],
         kill_after: int | None = None,
     ) -> Director:

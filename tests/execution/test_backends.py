@@ -60,12 +60,16 @@ def run(folder: Path, source: Source, log: Log, *keys: str) -> list[str]:
         }
     ).model_dump()
 
-    def orders() -> Iterator[tuple[TrialOrder, str]]:
+    def orders() -> Iterator[TrialOrder]:
         for key in keys:
             begun.append(key)
-            yield (
-                TrialOrder(key=key, config=config, seed=0, base_seed=0, checkpoints=str(folder)),
-                "digits",
+            yield TrialOrder(
+                key=key,
+                config=config,
+                source="digits",
+                seed=0,
+                base_seed=0,
+                checkpoints=str(folder),
             )
 
     with open_backend(ResourcesConfig(), in_process=True) as backend:

@@ -12,7 +12,7 @@ import pytest
 _BATCHES = """
 import resource, sys
 import numpy as np
-from dynaloss.execution.trial.memory import keep_freed_memory
+from dynaloss.execution.trial.process import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 def batch():

@@ -14,6 +14,8 @@ from dynaloss.studies import load_study
 from dynaloss.studies.plan import Trial, make_plan
 from dynaloss.studies.trial_record import Outcome
 
+ACCURACY = Objective("test/accuracy", "max")
+
 
 @pytest.fixture(scope="module")
 def trials() -> tuple[Trial, ...]:
@@ -34,7 +36,7 @@ def progress_of(
     trials: Sequence[Trial],
     *,
     done: int = 0,
-    objective: Objective = ("test/accuracy", "max"),
+    objective: Objective = ACCURACY,
 ) -> Progress:
     waiting = [cost_of(trial) for trial in trials]
     return Progress(console, objective, waiting=waiting, done=done, slots=2)
@@ -99,7 +101,7 @@ def test_plain_lines_without_a_terminal(trials: tuple[Trial, ...]) -> None:
 def test_the_best_loss_is_the_lowest(trials: tuple[Trial, ...]) -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=200)
-    with progress_of(console, trials, objective=("train/loss", "min")) as progress:
+    with progress_of(console, trials, objective=Objective("train/loss", "min")) as progress:
         for trial, loss in zip(trials, (0.5, 0.2, 0.9), strict=False):
             live = start(progress, trial)
             report(progress, live, 10, {"train/loss": loss})
@@ -144,7 +146,7 @@ def test_a_search_shows_its_objective_and_nothing_of_the_test_set(
 ) -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=terminal, width=200)
-    with progress_of(console, trials, objective=("val/accuracy", "max")) as progress:
+    with progress_of(console, trials, objective=Objective("val/accuracy", "max")) as progress:
         live = start(progress, trials[0])
         report(progress, live, 10, {"val/accuracy": 0.5, "test/accuracy": 0.75})
         end(progress, live)

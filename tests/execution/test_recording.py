@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from dynaloss.config.search import Objective
 from dynaloss.execution.progress import Progress, cost_of
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.trial.live import LiveTrial
@@ -62,7 +63,7 @@ def trials() -> list[LiveTrial]:
 def recorder(run: Run, trials: list[LiveTrial], tmp_path: Path) -> Recorder:
     progress = Progress(
         Console(file=io.StringIO()),
-        ("test/accuracy", "max"),
+        Objective("test/accuracy", "max"),
         waiting=[cost_of(live.trial) for live in trials],
         done=0,
         slots=1,

@@ -29,7 +29,12 @@ def order(tmp_path: Path) -> TrialOrder:
         }
     )
     return TrialOrder(
-        key="k", config=config.model_dump(), seed=0, base_seed=0, checkpoints=str(tmp_path)
+        key="k",
+        config=config.model_dump(),
+        source="digits",
+        seed=0,
+        base_seed=0,
+        checkpoints=str(tmp_path),
     )
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from dynaloss.config.settings import Scalar
 from dynaloss.errors import InputError
-from dynaloss.execution.search.director import Director, SearchTrial, Watcher
+from dynaloss.execution.recording import Recorder
+from dynaloss.execution.search.director import Director, SearchTrial
 from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.trial.runner import StepResult
 from dynaloss.studies.search.groups import SearchPlan, make_search_plan
@@ -124,16 +125,16 @@ def test_an_unfinished_line_is_dropped(
 
 @contextmanager
 def directing(
-    plan: SearchPlan, folder: Path, suggestions: dict[str, Suggestions], watcher: Watcher
+    plan: SearchPlan, folder: Path, suggestions: dict[str, Suggestions], recorder: Recorder
 ) -> Iterator[Director]:
     """A director that goes on from the journal in a folder."""
     with Journal(folder / "journal.jsonl") as journal:
         director = Director(plan, journal, suggestions)
-        director.start(watcher)
+        director.start(recorder)
         yield director
 
 
-def test_a_failed_trial_is_retried(plan: SearchPlan, tmp_path: Path, silent: Watcher) -> None:
+def test_a_failed_trial_is_retried(plan: SearchPlan, tmp_path: Path, silent: Recorder) -> None:
     suggestions = {group.name: Suggestions() for group in plan.groups}
     with directing(plan, tmp_path, suggestions, silent) as director:
         trial = director.next()
@@ -147,7 +148,7 @@ def test_a_failed_trial_is_retried(plan: SearchPlan, tmp_path: Path, silent: Wat
 
 
 def test_the_data_record_survives_a_kill(
-    plan: SearchPlan, tmp_path: Path, silent: Watcher
+    plan: SearchPlan, tmp_path: Path, silent: Recorder
 ) -> None:
     suggestions = {group.name: Suggestions() for group in plan.groups}
     with directing(plan, tmp_path, suggestions, silent) as director:

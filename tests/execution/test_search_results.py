@@ -23,8 +23,8 @@ from dynaloss.studies.search.groups import Group, make_search_plan, search_trial
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
-VAL: Objective = ("val/accuracy", "max")
-TIME: Objective = ("time/trial_seconds", "min")
+VAL = Objective("val/accuracy", "max")
+TIME = Objective("time/trial_seconds", "min")
 STUDY = SearchStudy.model_validate(
     {
         "study": "s",

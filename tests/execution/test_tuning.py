@@ -8,8 +8,10 @@ import pytest
 from rich.console import Console
 
 from dynaloss.execution.ablation import plan_study
-from dynaloss.execution.search.per_arm import tune_arms, with_stored_tuning
+from dynaloss.execution.search.confirmation import with_stored_tuning
+from dynaloss.execution.search.launching import launch_search
 from dynaloss.studies import load_study
+from dynaloss.studies.search.arm_tuning import tuning_search
 from dynaloss.tracking import Workspace
 
 STUDY = """
@@ -34,7 +36,9 @@ def test_each_arm_gets_the_settings_that_won_its_own_search(tmp_path: Path) -> N
     study = load_study(path)
     workspace = Workspace(storage=tmp_path, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     assert with_stored_tuning(study, workspace) == study
-    summary = tune_arms(study, workspace, Console(quiet=True), in_process=True)
+    summary = launch_search(
+        tuning_search(study), workspace, Console(quiet=True), in_process=True, confirm=False
+    )
     assert summary.exit_status == 0
     best = {
         arm: max(

@@ -76,10 +76,12 @@ def ablate(
 def _tuned(study: AblationStudy, workspace: Workspace, *, run: bool) -> AblationStudy:
     """The study with what the search of its arms has found so far; `run` completes it first."""
     from dynaloss.cli.output import terminal
-    from dynaloss.execution.search.per_arm import tune_arms, with_stored_tuning
+    from dynaloss.execution.search.confirmation import with_stored_tuning
+    from dynaloss.execution.search.launching import launch_search
+    from dynaloss.studies.search.arm_tuning import tuning_search
 
     if run:
-        summary = tune_arms(study, workspace, terminal())
+        summary = launch_search(tuning_search(study), workspace, terminal(), confirm=False)
         click.echo(summary.as_text(), nl=False)
         if summary.exit_status:
             sys.exit(summary.exit_status)

@@ -8,15 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from dynaloss.config.settings import (
-    Listed,
-    Real,
-    Scalar,
-    Settings,
-    Values,
-    is_single,
-    refusal,
-)
+from dynaloss.config.settings import Listed, Real, Scalar, Settings, Values, is_single, refusal
 
 _KINDS = ("uniform", "loguniform", "integer", "loginteger", "choice")
 
@@ -75,9 +67,7 @@ class Distribution:
 
     def extremes(self) -> tuple[Scalar, ...]:
         """The values to try a trial with: the ends of a range, or every choice."""
-        if self.kind == "choice":
-            return self.choices
-        return (self.low, self.high)
+        return self.choices or (self.low, self.high)
 
     def points(self) -> tuple[Scalar, ...] | None:
         """Every value, where they can be counted."""
@@ -86,9 +76,8 @@ class Distribution:
         if self.step is None:
             return None
         count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        if self.kind == "whole":
-            return tuple(int(self.low + i * self.step) for i in range(count))
-        return tuple(self.rounded(self.low + i * self.step) for i in range(count))
+        values = (self.low + i * self.step for i in range(count))
+        return tuple(int(v) if self.kind == "whole" else self.rounded(v) for v in values)
 
     def rounded(self, value: float) -> float:
         """`value` without the noise of adding steps, and within the range."""
@@ -141,13 +130,9 @@ class ParameterConfig(Settings):
         """The distribution that the parameter names."""
         if self.choice is not None:
             return Distribution(kind="choice", choices=self.choice)
-        whole = self.integer or self.loginteger
-        if whole is not None:
-            log = self.loginteger is not None
-            step = None if log else float(self.step or 1)
-            return Distribution(kind="whole", low=whole[0], high=whole[1], log=log, step=step)
-        bounds = self.uniform or self.loguniform or ()
-        log = self.loguniform is not None
-        return Distribution(
-            kind="real", low=float(bounds[0]), high=float(bounds[1]), log=log, step=self.step
-        )
+        low, high = getattr(self, self.kind)
+        log, step = self.kind.startswith("log"), self.step
+        if self.kind.endswith("integer"):
+            step = None if log else float(step or 1)
+            return Distribution(kind="whole", low=low, high=high, log=log, step=step)
+        return Distribution(kind="real", low=float(low), high=float(high), log=log, step=step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, field_validator
 
@@ -21,8 +21,17 @@ from dynaloss.config.settings import (
 Mode = Literal["max", "min"]
 """Which values of a metric are better."""
 
-Objective = tuple[str, Mode]
-"""Name of a metric, and the direction that is better."""
+
+class Objective(NamedTuple):
+    """Name of a metric, and which of its values are better."""
+
+    name: str
+    mode: Mode
+
+    @property
+    def sign(self) -> int:
+        """1 where larger values are better, -1 where smaller ones are."""
+        return 1 if self.mode == "max" else -1
 
 
 class SearchConfig(Settings):
@@ -60,8 +69,8 @@ class SearchConfig(Settings):
 
     def objectives(self) -> tuple[Objective, ...]:
         """What to optimise; pruning and winners go by the first."""
-        several = tuple(next(iter(entry.items())) for entry in self.metrics)
-        return several or ((self.metric, self.mode),)
+        several = tuple(Objective(*next(iter(entry.items()))) for entry in self.metrics)
+        return several or (Objective(self.metric, self.mode),)
 
     @field_validator("metrics")
     @classmethod

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from dynaloss.analysis.metric_names import higher_is_better
 from dynaloss.config import DataConfig
+from dynaloss.config.search import Objective
 from dynaloss.errors import InputError
 from dynaloss.execution.backends import Work, open_backend
 from dynaloss.execution.progress import Progress, cost_of
@@ -60,7 +61,7 @@ class LaunchSummary:
         """0 if all is done, 1 if a trial failed or diverged, 130 after an interruption."""
         if self.interrupted:
             return 130
-        return 1 if self.count(Outcome.FAILED) + self.count(Outcome.DIVERGED) else 0
+        return 1 if self.count(Outcome.FAILED) or self.count(Outcome.DIVERGED) else 0
 
 
 def plan_study(study: AblationStudy) -> Plan:
@@ -105,10 +106,7 @@ def launch_ablation(
     """
     sources = Sources()
     plan = make_plan(study, sources.digest)
-    launch = _Launch(study, plan, sources, workspace, console, fresh, in_process)
-    launch.check()
-    with workspace.locked(study.study):
-        return launch.run()
+    return _Launch(study, plan, sources, workspace, console, fresh, in_process).run()
 
 
 def single_trial(study: AblationStudy, arm: str | None = None, seed: int | None = None) -> Trial:
@@ -147,8 +145,7 @@ def launch_trial(
     """Runs one trial in this process, without Ray, and records it as a launch would."""
     plan = Plan(study=study.study, trials=(trial,), baseline=trial.arm, metric=study.report.metric)
     launch = _Launch(study, plan, Sources(), workspace, console, fresh, in_process=True)
-    launch.check()
-    with workspace.locked(study.study), launch.open_run(workspace.open_store()) as run:
+    with launch.opened() as (_, run):
         ending = launch.run_trials(plan.trials, run)[trial.key]
         is_interrupted = ending.outcome is Outcome.INTERRUPTED
         run.finish(Outcome.INTERRUPTED if is_interrupted else Outcome.COMPLETED)
@@ -167,26 +164,27 @@ class _Launch:
     fresh: bool
     in_process: bool
 
-    def check(self) -> None:
-        """Raises InputError for trials that cannot be assembled."""
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Store, StudyRun]]:
+        """The tracking store and the study's own run in it, once all trials can be assembled."""
         self.sources.check((t.config, t.seed, t.base_seed) for t in self.plan.trials)
-
-    def open_run(self, store: Store) -> StudyRun:
-        """The study's own run in the tracking store."""
-        return store.start_study(self.plan.study, tags={"dynaloss.plan_hash": self.plan.hash})
+        with self.workspace.locked(self.study.study):
+            store = self.workspace.open_store()
+            tags = {"dynaloss.plan_hash": self.plan.hash}
+            with store.start_study(self.plan.study, tags=tags) as run:
+                yield store, run
 
     def run(self) -> LaunchSummary:
         """Runs what is left, and stores the plan and the report."""
         started, plan = time.monotonic(), self.plan
-        store = self.workspace.open_store()
-        with self.open_run(store) as run:
+        with self.opened() as (store, run):
             earlier = store.plan(plan.study)
             stored = stored_plan(plan).amending(earlier)
             run.log_dict(None, "plan.json", stored.as_json())
             versions = {key: state.key_version for key, state in run.trials().items()}
             if note := note_on_earlier_keys(earlier, versions):
                 self.console.print(f"note: {note}", markup=False)
-            left = plan.trials if self.fresh else _trials_left(plan, run)
+            left = [*plan.trials] if self.fresh else _trials_left(plan, run)
             run.mark_stale(keep=[trial.key for trial in left])
             summary = LaunchSummary(
                 plan=plan,
@@ -203,37 +201,32 @@ class _Launch:
 
     def run_trials(self, left: Sequence[Trial], run: StudyRun) -> dict[str, LiveTrial]:
         """Runs and records trials; those without an end are interrupted."""
-        metric, resources = self.plan.metric, self.study.resources
+        metric = self.plan.metric
         folder = self.workspace.checkpoints(self.study.study)
         trials = {trial.key: LiveTrial(trial=trial) for trial in left}
-        with open_backend(resources, in_process=self.in_process) as backend:
+        with open_backend(self.study.resources, in_process=self.in_process) as backend:
             progress = Progress(
                 self.console,
-                (metric, "max" if higher_is_better(metric) else "min"),
+                Objective(metric, "max" if higher_is_better(metric) else "min"),
                 waiting=[cost_of(trial) for trial in left],
                 done=len(self.plan.trials) - len(left),
                 slots=backend.slots,
             )
-            with (
-                progress,
-                Recorder(run, folder, progress, trials.values(), fresh=self.fresh) as recorder,
-            ):
+            recorder = Recorder(run, folder, progress, trials.values(), fresh=self.fresh)
+
+            def orders() -> Iterator[TrialOrder]:
+                for live in trials.values():
+                    recorder.begun(live)
+                    yield TrialOrder.of(live.trial, folder, fresh=self.fresh)
+
+            with progress, recorder:
                 work = Work(
-                    orders=self._orders(trials.values(), recorder, folder),
+                    orders=orders(),
                     sources=self.sources.named(trial.config.data for trial in left),
                     most=len(left),
                 )
                 backend.run(work, _Listener(trials, recorder))
         return trials
-
-    def _orders(
-        self, trials: Collection[LiveTrial], recorder: Recorder, folder: Path
-    ) -> Iterator[tuple[TrialOrder, str]]:
-        """Each trial's order with the name of its source; taking an order begins the trial."""
-        for live in trials:
-            recorder.begun(live)
-            order = TrialOrder.of(live.trial, folder, fresh=self.fresh)
-            yield order, live.trial.config.data.source_key
 
     def _publish(self, store: Store, run: StudyRun, plan: StoredPlan) -> None:
         """Refreshes what MLflow's interface shows of the study; the trials are safe without."""
@@ -280,14 +273,13 @@ class _Listener:
             live.data, live.diagnostics = {}, {}
 
 
-def _trials_left(plan: Plan, run: StudyRun) -> tuple[Trial, ...]:
+def _trials_left(plan: Plan, run: StudyRun) -> list[Trial]:
     """The trials without a final outcome; labels of the others follow the plan."""
     states = run.trials()
     left = []
     for trial in plan.trials:
-        state = states.get(trial.key)
-        if state is None or not state.outcome.is_final:
-            left.append(trial)
-        else:
+        if trial.key in states and states[trial.key].outcome.is_final:
             run.update_labels(trial)
-    return tuple(left)
+        else:
+            left.append(trial)
+    return left

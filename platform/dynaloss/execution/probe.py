@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from dynaloss.analysis.forecast import TrialCost, curves_mib
 from dynaloss.config.trial import ResourcesConfig, TrialConfig
 from dynaloss.errors import DynalossError
-from dynaloss.execution.backends import Work, open_backend
+from dynaloss.execution.backends.contract import sigterm_as_sigint
 from dynaloss.execution.trial.artifacts import mib_in, write_artifacts
 from dynaloss.execution.trial.inputs import Sources
-from dynaloss.execution.trial.runner import StepResult, TrialOrder
+from dynaloss.execution.trial.process import trial_threads
+from dynaloss.execution.trial.runner import TrialOrder, TrialRunner
 from dynaloss.lazy import torch
 from dynaloss.studies.cost_groups import cost_group, warmup_length
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
+
+if TYPE_CHECKING:
+    from dynaloss.data.sources import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,25 +72,15 @@ def probe_costs(
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(cost_group(trial.config), []).append(trial)
-    first = {group[0].key: group[0] for group in groups.values()}
-    listener = _Listener(first)
-    with (
-        open_backend(resources, in_process=True) as backend,
-        tempfile.TemporaryDirectory(prefix="dynaloss-probe-") as folder,
-    ):
-        work = Work(
-            orders=_orders(list(first.values()), Path(folder), console),
-            sources=sources.named(trial.config.data for trial in first.values()),
-            most=len(first),
-        )
-        backend.run(work, listener)
-    if len(listener.probes) < len(first):
-        raise KeyboardInterrupt
-    return {
-        trial.key: listener.probes[group[0].key].scaled_to(trial.config)
-        for group in groups.values()
-        for trial in group
-    }
+    costs: dict[str, TrialCost] = {}
+    with sigterm_as_sigint(), trial_threads(resources):
+        for number, (trial, *others) in enumerate(groups.values(), start=1):
+            name = f"{trial.arm} · {trial.condition}"
+            console.print(f"probe {number} of {len(groups)}: {name}", soft_wrap=True)
+            with tempfile.TemporaryDirectory(prefix="dynaloss-probe-") as folder:
+                probe = _measured(trial, sources.of(trial.config.data), resources, Path(folder))
+            costs |= {one.key: probe.scaled_to(one.config) for one in (trial, *others)}
+    return costs
 
 
 def trials_at_once(resources: ResourcesConfig) -> int:
@@ -98,54 +92,25 @@ def trials_at_once(resources: ResourcesConfig) -> int:
     return max(1, min(fits))
 
 
-def _orders(
-    trials: Sequence[Trial], folder: Path, console: Console
-) -> Iterator[tuple[TrialOrder, str]]:
-    for number, trial in enumerate(trials, start=1):
-        name = f"{trial.arm} · {trial.condition}"
-        console.print(f"probe {number} of {len(trials)}: {name}", soft_wrap=True)
-        short = replace(trial, config=_shortened(trial.config))
-        yield TrialOrder.of(short, folder, fresh=True), trial.config.data.source_key
-
-
-class _Listener:
-    """Measures each trial; one that fails ends the probing."""
-
-    def __init__(self, trials: Mapping[str, Trial]) -> None:
-        self._trials = trials
-        self._first: dict[str, dict[str, float]] = {}
-        self.probes: dict[str, _Probe] = {}
-
-    def take(self, key: str, result: StepResult) -> bool:
-        """Measures a trial at its end; see `Listener.take`."""
-        if result.outcome not in (None, Outcome.COMPLETED):
-            self.end(key, result.outcome, result.message)
-        last = result.reports[-1][1]
-        first = self._first.setdefault(key, last)
-        if result.outcome is not None:
-            self.probes[key] = _measured(self._trials[key], first, last, result.diagnostics)
-        return result.outcome is None
-
-    def end(self, key: str, outcome: Outcome, message: str) -> None:
-        """Raises DynalossError; see `Listener.end`."""
-        raise DynalossError(f"the probe of {self._trials[key].name} {outcome}: {message}")
-
-
-def _measured(
-    trial: Trial,
-    first: Mapping[str, float],
-    last: Mapping[str, float],
-    diagnostics: Mapping[str, Any],
-) -> _Probe:
-    with tempfile.TemporaryDirectory(prefix="dynaloss-artifacts-") as name:
-        write_artifacts(trial, diagnostics, Path(name))
-        artifacts_mib = mib_in(Path(name))
+def _measured(trial: Trial, source: Source, resources: ResourcesConfig, folder: Path) -> _Probe:
+    """Trains a shortened trial to its end; its files go into an empty folder."""
+    order = TrialOrder.of(replace(trial, config=_shortened(trial.config)), folder, fresh=True)
+    runner = TrialRunner(order, source, resources.gpu)
+    first = result = runner.step()
+    while result.outcome is None:
+        result = runner.step()
+    if result.outcome is not Outcome.COMPLETED:
+        raise DynalossError(f"the probe of {trial.name} {result.outcome}: {result.message}")
+    artifacts = folder / "artifacts"  # apart from a checkpoint
+    artifacts.mkdir()
+    write_artifacts(trial, result.diagnostics, artifacts)
+    last = result.reports[-1][1]
     return _Probe(
-        warmup_seconds=first["time/epoch_seconds"],
+        warmup_seconds=first.reports[-1][1]["time/epoch_seconds"],
         seconds=last["time/epoch_seconds"],
         peak_mib=last["memory/peak_mib"],
         checkpoint_mib=last["disk/checkpoint_mib"],
-        artifacts_mib=artifacts_mib,
+        artifacts_mib=mib_in(artifacts),
         metrics=len(last),
     )
 

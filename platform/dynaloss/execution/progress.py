@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from statistics import fmean
-from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
@@ -31,11 +31,8 @@ def cost_of(trial: Trial) -> Cost:
 class TimeLeft:
     """Estimates the time left from the seconds that epochs of each condition and arm have taken.
 
-    Trials to come are expected to be as long as those that ended: pruning makes them shorter.
-
-    Args:
-        waiting: Each trial still to run.
-        slots: Trials that run at the same time.
+    Trials `waiting` are expected to be as long as those that ended: pruning makes them shorter.
+    `slots` of them run at the same time.
     """
 
     def __init__(self, waiting: Iterable[Cost], slots: int) -> None:
@@ -76,13 +73,11 @@ class TimeLeft:
         means = {group: fmean(times) for group, times in self._seconds.items()}
         overall = fmean(means.values())
         share = fmean(self._shares) if self._shares else 1.0
-        waiting = [(cost, cost[-1] * share * n) for cost, n in self._waiting.items() if n > 0]
-        work = sum(
-            epochs * means.get(cost[:2], overall)
-            for cost, epochs in [*self._running.values(), *waiting]
-        )
-        busy = len(self._running) + sum(n for n in self._waiting.values() if n > 0)
-        return work / max(1, min(self._slots, busy))
+        waiting = +self._waiting  # without those that have started
+        epochs = [(cost, cost[-1] * share * n) for cost, n in waiting.items()]
+        epochs += self._running.values()
+        work = sum(n * means.get(cost[:2], overall) for cost, n in epochs)
+        return work / max(1, min(self._slots, len(self._running) + waiting.total()))
 
 
 class Progress:
@@ -109,8 +104,7 @@ class Progress:
         slots: int,
     ) -> None:
         self._console = console
-        self._metric, mode = objective
-        self._sign = 1 if mode == "max" else -1
+        self._objective = objective
         self._total = len(waiting) + done
         self._done = done
         self._running: dict[str, LiveTrial] = {}
@@ -128,12 +122,7 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -154,25 +143,24 @@ class Progress:
         self._running.pop(live.key, None)
         self._time_left.ended(live.trial, is_typical=live.outcome.is_final)
         self._done += 1
-        value = live.metrics.get(self._metric)
-        if live.outcome is Outcome.COMPLETED and value is not None:
-            self._keep_best(value, live.name)
-        is_early = live.outcome is not Outcome.COMPLETED and live.last_epoch
+        name, sign = self._objective.name, self._objective.sign
+        value = live.metrics.get(name)
+        is_completed = live.outcome is Outcome.COMPLETED
+        best = -math.inf if self._best is None else sign * self._best[0]
+        if is_completed and value is not None and sign * value > best:
+            self._best = value, live.name
+        is_early = not is_completed and live.last_epoch
         parts = [
             f"{live.name}: {live.outcome}" + (f" at epoch {live.last_epoch}" if is_early else ""),
             live.note,
-            "" if value is None else f"{self._metric} {value:.4g}",
+            "" if value is None else f"{name} {value:.4g}",
         ]
-        self._line(", ".join(part for part in parts if part))
-
-    def _keep_best(self, value: float, name: str) -> None:
-        if self._best is None or self._sign * value > self._sign * self._best[0]:
-            self._best = (value, name)
+        self._line(", ".join(filter(None, parts)))
 
     def _line(self, text: str) -> None:
-        prefix = "" if self._live else f"[{self._done}/{self._total}] "
-        suffix = "" if self._live else self._left()
-        self._console.print(Text(prefix + text + suffix), soft_wrap=True)
+        if self._live is None:
+            text = f"[{self._done}/{self._total}] {text}{self._left()}"
+        self._console.print(Text(text), soft_wrap=True)
         self._last_line = time.monotonic()
 
     def _status(self) -> str:
@@ -193,7 +181,8 @@ class Progress:
         )
         text += self._left() + f"\n{self._status()}"
         if self._best is not None:
-            text += f"\nbest so far: {self._metric} {self._best[0]:.4g}, {self._best[1]}"
+            value, trial = self._best
+            text += f"\nbest so far: {self._objective.name} {value:.4g}, {trial}"
         return Text(text)
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.trial.artifacts import mib_in, write_artifacts
 from dynaloss.execution.trial.checkpoints import CheckpointFile
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies.identity import flatten
-from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 class Recorder:
     """Records the trials of one launch; a context manager around the run.
 
-    At its end, trials without an end are recorded as interrupted, and all pending writes are
+    On leaving it, trials without an end are recorded as interrupted, and all pending writes are
     waited for. Slow writes are made in the background: reports arrive in the caller's loop.
 
     Args:
@@ -56,12 +55,7 @@ class Recorder:
     def __enter__(self) -> Recorder:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Raises StoreError if something could not be written."""
         for live in self._trials:
             if live.outcome is Outcome.RUNNING:
@@ -94,11 +88,7 @@ class Recorder:
         self._write_end(live)
 
     def catch_up(self, states: Mapping[str, TrialState]) -> None:
-        """Writes the ends that a kill kept from the store, each to the trial's one run.
-
-        Args:
-            states: What the store holds, by key.
-        """
+        """Writes the ends that a kill kept from the store, whose `states` by key are given."""
         for live in self._trials:
             state = states.get(live.key)
             is_stored = state is not None and state.outcome is live.outcome
@@ -119,28 +109,20 @@ class Recorder:
             self._run.log_report(trial.key, epoch, metrics)
 
     def _write_end(self, live: LiveTrial) -> None:
-        end = live.outcome, live.message, live.last_epoch, dict(live.tags)
-        self._later(self._end, live.trial, live.diagnostics, *end)
+        # A copy: the caller may drop what it holds of a trial before this is written.
+        self._later(self._end, replace(live))
 
     def _later(self, task: Callable[..., None], *arguments: object) -> None:
         self._pending.append(self._background.submit(task, *arguments))
 
-    def _end(
-        self,
-        trial: Trial,
-        diagnostics: Mapping[str, Any],
-        outcome: Outcome,
-        message: str,
-        last_epoch: int,
-        tags: Mapping[str, Any],
-    ) -> None:
+    def _end(self, live: LiveTrial) -> None:
         with tempfile.TemporaryDirectory(prefix="dynaloss-artifacts-") as name:
             folder = Path(name)
-            write_artifacts(trial, diagnostics, folder)
-            self._run.log_artifacts(trial.key, folder)
-            if last_epoch:
-                self._run.log_report(trial.key, last_epoch, {"disk/artifacts_mib": mib_in(folder)})
-        self._run.tag_trial(trial.key, tags)
-        self._run.end_trial(trial.key, outcome, message)
-        if outcome.is_final:
-            CheckpointFile(self._checkpoints, trial.key).remove()
+            write_artifacts(live.trial, live.diagnostics, folder)
+            self._run.log_artifacts(live.key, folder)
+            if epoch := live.last_epoch:
+                self._run.log_report(live.key, epoch, {"disk/artifacts_mib": mib_in(folder)})
+        self._run.tag_trial(live.key, live.tags)
+        self._run.end_trial(live.key, live.outcome, live.message)
+        if live.outcome.is_final:
+            CheckpointFile(self._checkpoints, live.key).remove()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 from dynaloss.config.trial import ResourcesConfig
 from dynaloss.execution.backends.contract import Backend, Listener, Work
@@ -11,8 +10,9 @@ from dynaloss.execution.backends.contract import Backend, Listener, Work
 __all__ = ["Backend", "Listener", "Work", "open_backend"]
 
 
-@contextmanager
-def open_backend(resources: ResourcesConfig, *, in_process: bool) -> Iterator[Backend]:
+def open_backend(
+    resources: ResourcesConfig, *, in_process: bool
+) -> AbstractContextManager[Backend]:
     """The backend of a launch; Ray is imported only if it is the one.
 
     Args:
@@ -25,9 +25,7 @@ def open_backend(resources: ResourcesConfig, *, in_process: bool) -> Iterator[Ba
     if in_process:
         from dynaloss.execution.backends.in_process import InProcess
 
-        yield InProcess(resources)
-        return
+        return nullcontext(InProcess(resources))
     from dynaloss.execution.backends.ray_cluster import ray_backend
 
-    with ray_backend(resources) as backend:
-        yield backend
+    return ray_backend(resources)

@@ -1,9 +1,14 @@
-"""What a backend is given, and what it promises."""
+"""What a backend is given, and what it promises: a signal ends a run in order."""
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
@@ -18,13 +23,12 @@ class Work:
     """Trials to run.
 
     Attributes:
-        orders: Each trial with the name of its data source; the next one is taken when a slot is
-            free.
-        sources: Data by that name.
+        orders: The trials; the next one is taken when a slot is free.
+        sources: Data by the name that the orders give.
         most: Upper bound on the number of orders.
     """
 
-    orders: Iterator[tuple[TrialOrder, str]]
+    orders: Iterator[TrialOrder]
     sources: Mapping[str, Source]
     most: int
 
@@ -51,3 +55,26 @@ class Backend(Protocol):
 
         Trials that are running then keep their state in a checkpoint.
         """
+
+
+@contextmanager
+def sigterm_as_sigint() -> Iterator[None]:
+    """Makes SIGTERM, which a batch system sends, end the block as Ctrl-C does.
+
+    Only the main thread can handle signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if callable(signal.getsignal(signal.SIGINT)):
+            os.kill(os.getpid(), signal.SIGINT)  # Ray Tune has a handler of its own
+        else:  # ignored, as it is for background jobs of a shell script
+            raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)

@@ -6,10 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dynaloss.config.trial import ResourcesConfig
-from dynaloss.execution.backends.contract import Listener, Work
-from dynaloss.execution.backends.interrupts import sigterm_as_sigint
+from dynaloss.execution.backends.contract import Listener, Work, sigterm_as_sigint
+from dynaloss.execution.trial.process import trial_threads
 from dynaloss.execution.trial.runner import TrialRunner
-from dynaloss.execution.trial.threads import trial_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,8 @@ class InProcess:
     def run(self, work: Work, listener: Listener) -> None:
         """See `Backend.run`."""
         with sigterm_as_sigint(), trial_threads(self.resources), suppress(KeyboardInterrupt):
-            for order, source in work.orders:
-                runner = TrialRunner(order, work.sources[source], self.resources.gpu)
+            for order in work.orders:
+                runner = TrialRunner(order, work.sources[order.source], self.resources.gpu)
                 try:
                     while listener.take(order.key, runner.step()):
                         pass

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 # Ray reads these when it is imported.
@@ -34,14 +34,10 @@ from ray.tune.search import Searcher
 
 from dynaloss.config.trial import ResourcesConfig
 from dynaloss.errors import InputError
-from dynaloss.execution.backends.contract import Listener, Work
-from dynaloss.execution.backends.interrupts import sigterm_as_sigint
+from dynaloss.execution.backends.contract import Listener, Work, sigterm_as_sigint
 from dynaloss.execution.backends.ray_trainable import RESULT_KEY, TrialTrainable
 from dynaloss.execution.trial.runner import TrialOrder
 from dynaloss.studies.trial_record import Outcome
-
-_CONNECT_S: Final = 10.0
-"""Seconds within which a cluster must accept a connection."""
 
 
 @contextmanager
@@ -71,7 +67,7 @@ def _start_ray() -> None:
         if address:
             _require_answer(address)
         ray.init(**options)
-    except (OSError, RuntimeError, TimeoutError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         what = f"connect to the cluster at RAY_ADDRESS='{address}'" if address else "start"
         raise InputError(f"Ray could not {what}: {_reason(error)}") from error
 
@@ -93,7 +89,7 @@ def _require_answer(address: str) -> None:
         return
     is_here = server.hostname in ("localhost", "127.0.0.1", "::1")
     host = ray.util.get_node_ip_address() if is_here else server.hostname
-    socket.create_connection((host, server.port), _CONNECT_S).close()
+    socket.create_connection((host, server.port), timeout=10.0).close()
 
 
 def _slots(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
@@ -146,7 +142,8 @@ class RayBackend:
                     verbose=0,
                 ),
             )
-            _quiet_ray_tune()
+            for name in ("ray.tune", "ray.train", "ray.air"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)  # would break up the progress
             tuner.fit()
 
 
@@ -160,19 +157,17 @@ class _WithoutMemory:
 class _Orders(_WithoutMemory, Searcher):  # type: ignore[misc] # Ray has no types
     """Hands out one order after the other."""
 
-    def __init__(
-        self, orders: Iterator[tuple[TrialOrder, str]], share: Mapping[str, float]
-    ) -> None:
+    def __init__(self, orders: Iterator[TrialOrder], share: Mapping[str, float]) -> None:
         super().__init__()
         self._orders = orders
         self._share = share
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next order as plain values: anything else Ray swaps for a placeholder."""
-        order, source = next(self._orders, (None, ""))
+        order = next(self._orders, None)
         if order is None:
             return str(Searcher.FINISHED)
-        return {"trial": {"order": asdict(order), "source": source, **self._share}}
+        return {"trial": {"order": asdict(order), **self._share}}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -221,9 +216,3 @@ def _error_of(trial: RayTrial) -> str:
         return Path(trial.error_file).read_text()
     except (OSError, TypeError):
         return "worker exited without an error message"
-
-
-def _quiet_ray_tune() -> None:
-    """Keeps Ray's own log lines out of the progress."""
-    for name in ("ray.tune", "ray.train", "ray.air"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -8,8 +8,8 @@ from typing import Any
 import ray
 from ray import tune
 
+from dynaloss.execution.trial.process import num_threads
 from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
-from dynaloss.execution.trial.threads import num_threads
 
 RESULT_KEY = "step_result"
 """Entry of a Ray result that holds the `StepResult`."""
@@ -18,9 +18,8 @@ RESULT_KEY = "step_result"
 class TrialTrainable(tune.Trainable):  # type: ignore[misc] # Ray has no types
     """Steps through one trial, an epoch a step.
 
-    The configuration holds the `order` of the trial, its `source` (the name of a data source in
-    `sources`) and its `cpu` and `gpu` share. Ray's own checkpoints are not used: the runner
-    writes its own, and every launch starts from those.
+    The configuration holds the `order` of the trial and its `cpu` and `gpu` share. Ray's own
+    checkpoints are not used: the runner writes its own, and every launch starts from those.
     """
 
     _runner: TrialRunner
@@ -50,5 +49,5 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc] # Ray has no types
         self._runner.save()
 
     def _begin(self, config: dict[str, Any]) -> None:
-        source = ray.get(self._sources[config["source"]])
-        self._runner = TrialRunner(TrialOrder(**config["order"]), source, config["gpu"])
+        order = TrialOrder(**config["order"])
+        self._runner = TrialRunner(order, ray.get(self._sources[order.source]), config["gpu"])

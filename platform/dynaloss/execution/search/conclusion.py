@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import jinja2
+from pydantic_core import to_json
 
 from dynaloss.config.search import Objective
 from dynaloss.execution.progress import clock
@@ -17,8 +20,6 @@ from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
     from dynaloss.execution.ablation import LaunchSummary
-
-INTERRUPTED = "Interrupted: run the same command again to continue."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +47,11 @@ class SearchSummary:
     @property
     def exit_status(self) -> int:
         """0 if all is done, 1 if a trial failed, 130 after an interruption."""
-        confirmed = self.confirmed
-        if self.interrupted or (confirmed is not None and confirmed.interrupted):
+        confirmed = () if self.confirmed is None else self.confirmed.endings.values()
+        outcomes = {trial.outcome for trial in (*self.trials, *confirmed)}
+        if self.interrupted or Outcome.INTERRUPTED in outcomes:
             return 130
-        failed = any(trial.outcome is Outcome.FAILED for trial in self.trials)
-        if confirmed is not None:
-            failed = failed or confirmed.count(Outcome.FAILED) > 0
-        return 1 if failed else 0
+        return 1 if Outcome.FAILED in outcomes else 0
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -77,24 +76,25 @@ class SearchSummary:
             "hash": self.plan.hash,
             "interrupted": self.interrupted,
             "seconds": round(self.seconds, 1),
-            "best": None if self.best is None else str(self.best),
+            "best": self.best,
             "groups": [self._group_as_json(one) for one in self.groups],
         }
-        plain: dict[str, Any] = _without_nan(values)
+        plain: dict[str, Any] = json.loads(to_json(values, inf_nan_mode="null"))
         return plain
 
     def as_text(self) -> str:
         """The summary to read."""
-        return "\n".join(self._lines()) + "\n"
+        names = [name for name, _ in self.objectives]
+        return page_template("search.txt.j2").render(summary=self, names=names)
 
     def _group_as_json(self, one: GroupOutcome) -> dict[str, Any]:
-        first, audit = self.objectives[0][0], one.audit
+        first, audit = self.objectives[0].name, one.audit
         return {
             "group": one.group.name,
             "budget": {"trials": one.group.trials, "epochs": one.epochs},
-            "outcomes": dict(one.counts),
+            "outcomes": one.counts,
             "winners": [
-                {"number": t.number, first: t.last(first), "settings": dict(t.chosen),
+                {"number": t.number, first: t.last(first), "settings": t.chosen,
                  "audited": t.audited_at is not None}
                 for t in one.winners
             ],
@@ -109,7 +109,7 @@ class SearchSummary:
                 "among_best": audit.among_best,
                 "false_share": audit.false_share,
                 "rank_correlation": {
-                    str(rung): {"value": value, "n": n}
+                    rung: {"value": value, "n": n}
                     for rung, (value, n) in audit.correlations.items()
                 },
             },
@@ -117,91 +117,32 @@ class SearchSummary:
                 {"number": t.number, **{name: t.last(name) for name, _ in self.objectives}}
                 for t in one.front
             ],
-            "importances": dict(one.importances),
-            "expected_best": list(one.expected_best),
+            "importances": one.importances,
+            "expected_best": one.expected_best,
             "trials": [
-                {"number": t.number, "key": t.key, "outcome": str(t.outcome),
+                {"number": t.number, "key": t.key, "outcome": t.outcome,
                  "epoch": t.last_epoch, "rung": t.last_rung, "audited_at": t.audited_at,
-                 first: t.last(first), "settings": dict(t.chosen)}
+                 first: t.last(first), "settings": t.chosen}
                 for t in one.trials
             ],
         }  # fmt: skip
 
-    def _lines(self) -> Iterator[str]:
-        yield f"search {self.plan.study.study}: {self.coverage} in {clock(self.seconds)}"
-        yield from (f"note: {note}" for note in self.plan.notes)
-        for one in self.groups:
-            yield from self._group_lines(one)
-        if self.best is not None:
-            yield f"\nwinners: {self.best} (run with `dynaloss ablate`)"
-        for trial in self.trials:
-            if trial.outcome in (Outcome.FAILED, Outcome.DIVERGED):
-                yield f"{trial.outcome}: {trial.name}: {trial.message.strip().splitlines()[-1]}"
-        if self.interrupted:
-            yield INTERRUPTED
 
-    def _group_lines(self, one: GroupOutcome) -> Iterator[str]:
-        group, counts = one.group, one.counts
-        other = "".join(f", {n} {o}" for o, n in sorted(counts.items()) if o != "completed")
-        yield ""
-        yield (
-            f"{group.name}: {counts['completed']} of {group.trials} completed{other}; "
-            f"{one.epochs} of {group.trials * group.epochs} epochs"
-        )
-        first = self.objectives[0][0]
-        for winner in one.winners:
-            chosen = ", ".join(f"{key}={short(value)}" for key, value in winner.chosen.items())
-            mark = " (audited)" if winner.audited_at is not None else ""
-            value = winner.last(first)
-            yield f"  winner #{winner.number}{mark}: {first} {value:.4f} with {chosen}"
-        yield from self._selection_lines(one)
-        yield from _audit_lines(one)
-        if one.front:
-            yield "  not beaten in every objective:"
-        for trial in one.front:
-            values = ", ".join(f"{name} {trial.last(name):.4g}" for name, _ in self.objectives)
-            yield f"    #{trial.number}: {values}"
-        if one.importances:
-            shares = ", ".join(f"{key} {share:.2f}" for key, share in one.importances.items())
-            yield f"  importance: {shares}"
-
-    def _selection_lines(self, one: GroupOutcome) -> Iterator[str]:
-        if one.selections:
-            yield f"  choice of each rule, and its {self.test_metric}:"
-        width = max((len(choice.rule) for choice in one.selections), default=0)
-        for choice in one.selections:
-            used = f"  ({choice.clean_labels} clean labels)" if choice.clean_labels else ""
-            yield (
-                f"    {choice.rule:<{width}}  #{choice.number:<3} epoch {choice.epoch:<3} "
-                f"{choice.test:.4f}  costs {choice.cost:.4f}{used}"
-            )
+def page_template(name: str) -> jinja2.Template:
+    """The template of that name, which shows a `summary` by `names` of its objectives."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dynaloss.execution.search"),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters["number"] = _short
+    interrupted = "Interrupted: run the same command again to continue."
+    return environment.get_template(name, globals={"interrupted": interrupted, "clock": clock})
 
 
-def _audit_lines(one: GroupOutcome) -> Iterator[str]:
-    audit = one.audit
-    if audit.audited:
-        yield (
-            f"  audit: {audit.among_best} of {audit.finished} trials that were to be stopped "
-            f"ended among the best (n = {audit.finished})"
-        )
-    if audit.known_correlations:
-        values = ", ".join(
-            f"epoch {rung}: {r:+.2f} (n = {n})"
-            for rung, (r, n) in audit.known_correlations.items()
-        )
-        yield f"  rank correlation with the end: {values}"
-
-
-def short(value: object) -> str:
+def _short(value: object) -> str:
     """A value to read: four significant digits, `none` if there is none."""
     if isinstance(value, float):
         return "none" if math.isnan(value) else f"{value:.4g}"
     return "none" if value is None else str(value)
-
-
-def _without_nan(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from dynaloss.config.search import untuned_arm, winner_arm
+from dynaloss.errors import InputError
 from dynaloss.execution.search.outcome import GroupOutcome
+from dynaloss.studies.loading import load_study
 from dynaloss.studies.plan import conditions_of
-from dynaloss.studies.study import SearchStudy, confirmed_name
+from dynaloss.studies.reading.document import read_document
+from dynaloss.studies.search.arm_tuning import tuning_search, with_tuned
+from dynaloss.studies.study import AblationStudy, SearchStudy, confirmed_name
 
-BEST = "best.yaml"
+if TYPE_CHECKING:
+    from dynaloss.tracking import Workspace
+
+_BEST = "best.yaml"
 """Name of the file of that study, in the folder of its search."""
 
 
@@ -67,11 +74,30 @@ def _winning(
     return arms, tuned
 
 
-def write_best(values: dict[str, Any], path: Path, comment: str) -> Path:
-    """Writes a study file, with a comment at the top."""
+def write_best(study: SearchStudy, groups: Iterable[GroupOutcome], folder: Path) -> Path | None:
+    """Writes `best_study` as a study file; None if no trial has completed."""
+    values = best_study(study, groups)
+    if values is None:
+        return None
+    path = folder / _BEST
     text = yaml.dump(values, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=99)
-    path.write_text(f"# {comment}\n{text}", encoding="utf-8")
+    comment = f"# Winners of the search '{study.study}': run with `dynaloss ablate`."
+    path.write_text(f"{comment}\n{text}", encoding="utf-8")
+    try:
+        load_study(path)
+    except InputError as error:  # a bug, not bad input: searches must write readable studies
+        raise RuntimeError(f"the winners make no valid study: {error}") from error
     return path
+
+
+def with_stored_tuning(study: AblationStudy, workspace: Workspace) -> AblationStudy:
+    """The study with the settings that the search of its arms has found so far, if any."""
+    path = workspace.folder(tuning_search(study).study) / _BEST
+    if not path.is_file():
+        return study
+    arms = study.arm_overrides()
+    entries = read_document(path).values["tuned"]
+    return with_tuned(study, [entry for entry in entries if entry["arm"] in arms])
 
 
 class _PlainDumper(yaml.SafeDumper):

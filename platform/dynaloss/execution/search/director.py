@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.journal import Journal
@@ -20,6 +20,10 @@ from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.execution.trial.runner import StepResult
 from dynaloss.studies.search.groups import Group, SearchPlan, search_trial
 from dynaloss.studies.trial_record import Outcome
+
+if TYPE_CHECKING:
+    from dynaloss.execution.recording import Recorder
+    from dynaloss.execution.search.suggestions import Suggester
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,34 +77,6 @@ class SearchTrial(LiveTrial):
         }
 
 
-class Suggestions(Protocol):
-    """Source of configurations; see `suggestions.Suggester`."""
-
-    def ask(self, number: int) -> dict[str, Scalar]:
-        """The configuration of a trial."""
-
-    def tell(
-        self, number: int, outcome: Outcome, values: list[float], curve: Mapping[int, float]
-    ) -> None:
-        """Learns the result of a trial."""
-
-
-class Watcher(Protocol):
-    """Receives everything as it happens; see `Recorder`."""
-
-    def begun(self, live: SearchTrial, /) -> None:
-        """A trial starts or resumes."""
-
-    def prepared(self, live: SearchTrial, /) -> None:
-        """The record of the trial's data has arrived."""
-
-    def reported(self, live: SearchTrial, /) -> None:
-        """An epoch's report has arrived."""
-
-    def ended(self, live: SearchTrial, /) -> None:
-        """A trial has ended, or failed."""
-
-
 class Director:
     """Conducts one search; `start` comes before everything but the properties.
 
@@ -110,21 +86,20 @@ class Director:
         suggestions: By name of the group.
     """
 
-    _watcher: Watcher
+    _recorder: Recorder
 
     def __init__(
-        self, plan: SearchPlan, journal: Journal, suggestions: Mapping[str, Suggestions]
+        self, plan: SearchPlan, journal: Journal, suggestions: Mapping[str, Suggester]
     ) -> None:
         search = plan.study.search
-        self.plan = plan
+        self._plan = plan
         self.trials: dict[str, SearchTrial] = {}
-        self.objectives = search.objectives()
+        self._objectives = search.objectives()
         self._journal = journal
         self._suggestions = suggestions
         self._groups = {group.name: group for group in plan.groups}
-        self._pruner = make_pruner(
-            plan.study.scheduler, seed=search.seed, mode=self.objectives[0][1]
-        )
+        self._first = self._objectives[0]
+        self._pruner = make_pruner(plan.study.scheduler, seed=search.seed, mode=self._first.mode)
         self._asked = dict.fromkeys(self._groups, 0)
         self._undecided = self._replay()
         self._queue: list[SearchTrial] = []
@@ -135,22 +110,18 @@ class Director:
         ended = Counter(t.group.name for t in self.trials.values() if t.outcome.is_final)
         return [
             group
-            for group in self.plan.groups
+            for group in self._plan.groups
             for _ in range(max(group.trials, self._asked[group.name]) - ended[group.name])
         ]
 
     @property
     def all_asked(self) -> bool:
         """Whether every trial of the budget has been begun."""
-        return all(self._asked[group.name] >= group.trials for group in self.plan.groups)
+        return all(self._asked[group.name] >= group.trials for group in self._plan.groups)
 
-    def start(self, watcher: Watcher) -> None:
-        """Makes up for what a kill cut off.
-
-        Args:
-            watcher: Receives everything from now on.
-        """
-        self._watcher = watcher
+    def start(self, recorder: Recorder) -> None:
+        """Makes up for what a kill cut off; `recorder` receives everything from now on."""
+        self._recorder = recorder
         for trial in self.trials.values():
             if trial.outcome is Outcome.RUNNING and trial.key in self._undecided:
                 self._act(trial, self._undecided[trial.key])
@@ -167,12 +138,12 @@ class Director:
             trial = self._queue.pop(0)
             trial.outcome, trial.message = Outcome.RUNNING, ""
         else:
-            open_ = [g for g in self.plan.groups if self._asked[g.name] < g.trials]
+            open_ = [g for g in self._plan.groups if self._asked[g.name] < g.trials]
             if not open_:
                 return None
             group = min(open_, key=lambda group: self._asked[group.name])
             trial = self._ask(group)
-        self._watcher.begun(trial)
+        self._recorder.begun(trial)
         return trial
 
     def _ask(self, group: Group) -> SearchTrial:
@@ -182,7 +153,7 @@ class Director:
         return self._begin(group, number, chosen)
 
     def _begin(self, group: Group, number: int, chosen: Mapping[str, Scalar]) -> SearchTrial:
-        trial = search_trial(self.plan.study, group, number, chosen)
+        trial = search_trial(self._plan.study, group, number, chosen)
         found = SearchTrial(trial=trial, group=group, number=number, chosen=chosen)
         self.trials[found.key] = found
         self._asked[group.name] = max(self._asked[group.name], number + 1)
@@ -197,13 +168,13 @@ class Director:
         if result.data and not trial.data:
             self._journal.write("data", key=key, record=result.data)
             trial.data = result.data
-            self._watcher.prepared(trial)
+            self._recorder.prepared(trial)
         for epoch, metrics in result.reports:
             if trial.outcome is not Outcome.RUNNING or epoch <= trial.last_epoch:
                 continue
             self._journal.write("report", key=key, epoch=epoch, metrics=metrics)
             decision = self._report(trial, epoch, metrics)
-            self._watcher.reported(trial)
+            self._recorder.reported(trial)
             self._act(trial, decision)
         if result.outcome is not None and trial.outcome is Outcome.RUNNING:
             self.end(key, result.outcome, result.message, result.diagnostics)
@@ -224,19 +195,15 @@ class Director:
         self._journal.write(
             "end", key=key, outcome=str(outcome), message=message, diagnostics=learned
         )
-        self._end(trial, outcome, message, learned)
+        trial.outcome, trial.message, trial.diagnostics = outcome, message, learned
         self._tell(trial)
-        self._watcher.ended(trial)
+        self._recorder.ended(trial)
 
     def _report(self, trial: SearchTrial, epoch: int, metrics: dict[str, float]) -> Decision:
         trial.reports[epoch] = metrics
-        candidate = Candidate(
-            key=trial.key,
-            number=trial.number,
-            pool=trial.group.pool,
-            epochs=trial.group.epochs,
-        )
-        decision = self._pruner.report(candidate, epoch, trial.last(self.objectives[0][0]))
+        pool, epochs = trial.group.pool, trial.group.epochs
+        candidate = Candidate(key=trial.key, number=trial.number, pool=pool, epochs=epochs)
+        decision = self._pruner.report(candidate, epoch, trial.last(self._first.name))
         if decision.rung is not None:
             trial.rungs[epoch] = decision
         if decision.verdict is Verdict.AUDIT:
@@ -246,30 +213,22 @@ class Director:
     def _act(self, trial: SearchTrial, decision: Decision) -> None:
         epoch = trial.last_epoch
         if decision.verdict is Verdict.PRUNE:
-            self.end(
-                trial.key,
-                Outcome.PRUNED,
-                f"stopped at epoch {epoch}, rung {decision.rung}: place {decision.place} of "
-                f"{decision.among} in '{trial.group.pool}'",
-            )
+            place = f"place {decision.place} of {decision.among} in '{trial.group.pool}'"
+            message = f"stopped at epoch {epoch}, rung {decision.rung}: {place}"
+            self.end(trial.key, Outcome.PRUNED, message)
         elif decision.verdict is Verdict.DIVERGED:
-            name = self.objectives[0][0]
-            self.end(trial.key, Outcome.DIVERGED, f"{name} is not finite at epoch {epoch}")
-
-    def _end(
-        self, trial: SearchTrial, outcome: Outcome, message: str, diagnostics: dict[str, Any]
-    ) -> None:
-        trial.outcome, trial.message, trial.diagnostics = outcome, message, diagnostics
+            message = f"{self._first.name} is not finite at epoch {epoch}"
+            self.end(trial.key, Outcome.DIVERGED, message)
 
     def _tell(self, trial: SearchTrial) -> None:
         if not trial.outcome.is_final:
             return
-        curve = trial.curve(self.objectives[0][0])
+        curve = trial.curve(self._first.name)
         shown = set(trial.group.rungs) | {trial.last_epoch}
         self._suggestions[trial.group.name].tell(
             trial.number,
             trial.outcome,
-            [trial.last(name) for name, _ in self.objectives],
+            [trial.last(name) for name, _ in self._objectives],
             {epoch: value for epoch, value in curve.items() if epoch in shown},
         )
 
@@ -289,6 +248,6 @@ class Director:
                     last[trial.key] = self._report(trial, event["epoch"], event["metrics"])
                 case "end" if event["key"] in self.trials:
                     trial = self.trials[event["key"]]
-                    outcome = Outcome(event["outcome"])
-                    self._end(trial, outcome, event["message"], event["diagnostics"])
+                    trial.outcome = Outcome(event["outcome"])
+                    trial.message, trial.diagnostics = event["message"], event["diagnostics"]
         return last

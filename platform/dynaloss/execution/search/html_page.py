@@ -6,39 +6,25 @@ import base64
 import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import optuna
 from matplotlib.figure import Figure
 
-from dynaloss.execution.search.conclusion import INTERRUPTED, SearchSummary, short
+from dynaloss.execution.search.conclusion import SearchSummary, page_template
 from dynaloss.execution.search.outcome import GroupOutcome
 from dynaloss.execution.search.suggestions import Suggester
 
 
 def write_page(summary: SearchSummary, suggesters: Mapping[str, Suggester], path: Path) -> Path:
-    """Writes the summary and the figures of each group as one self-contained HTML file.
-
-    Args:
-        summary: The result of the search.
-        suggesters: By name of the group.
-        path: File to write.
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dynaloss.execution.search"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["number"] = short
+    """Writes the summary and figures of each group, whose name leads to its suggester."""
     names = [name for name, _ in summary.objectives]
-    page = environment.get_template("search.html.j2").render(
+    page = page_template("search.html.j2").render(
         summary=summary,
         study=summary.plan.study,
         names=names,
-        interrupted=INTERRUPTED,
         overall=_encoded([("Expected best of k trials of a group", _expected(summary))]),
         drawn={
             one.group.name: _encoded(_figures(one, suggesters[one.group.name], names))
@@ -50,7 +36,16 @@ def write_page(summary: SearchSummary, suggesters: Mapping[str, Suggester], path
 
 
 def _encoded(figures: Iterable[tuple[str, Figure]]) -> list[tuple[str, str]]:
-    return [(title, base64.b64encode(_png(figure)).decode()) for title, figure in figures]
+    """The title of each figure, and the figure as a PNG file in base64."""
+    from matplotlib import pyplot
+
+    encoded = []
+    for title, figure in figures:
+        content = io.BytesIO()
+        figure.savefig(content, format="png", bbox_inches="tight")  # parameters have long names
+        encoded.append((title, base64.b64encode(content.getvalue()).decode()))
+        pyplot.close(figure)  # Optuna makes its figures with pyplot, which keeps them
+    return encoded
 
 
 def _figures(
@@ -58,36 +53,31 @@ def _figures(
 ) -> Iterator[tuple[str, Figure]]:
     """Optuna's drawings that make sense for a group."""
     plots, study = optuna.visualization.matplotlib, suggester.optuna_study
-    of_first: dict[str, Any] = {"target": lambda trial: trial.values[0], "target_name": names[0]}
-    drawings: dict[str, Callable[[], Any]] = {}
+    first: dict[str, Any] = {"target": lambda trial: trial.values[0], "target_name": names[0]}
     if one.importances:
-        drawings["Importance of parameters"] = lambda: plots.plot_param_importances(
-            study, evaluator=suggester.evaluator, **of_first
-        )
+        draw = partial(plots.plot_param_importances, evaluator=suggester.evaluator, **first)
+        yield from _drawn("Importance of parameters", draw, study)
     if len(one.importances) > 1:
         # All pairs of many parameters are too small to read.
-        drawings["Contour over the two that matter most"] = lambda: plots.plot_contour(
-            study, params=list(one.importances)[:2], **of_first
-        )
+        draw = partial(plots.plot_contour, params=list(one.importances)[:2], **first)
+        yield from _drawn("Contour over the two that matter most", draw, study)
     if len(names) > 1:
-        drawings["Trade-off"] = lambda: plots.plot_pareto_front(study, target_names=names)
-    for title, draw in drawings.items():
-        figure = _drawn(draw)
-        if figure is not None:
-            yield title, figure
+        draw = partial(plots.plot_pareto_front, target_names=names)
+        yield from _drawn("Trade-off", draw, study)
 
 
-def _drawn(draw: Callable[[], Any]) -> Figure | None:
+def _drawn(
+    title: str, draw: Callable[[optuna.Study], Any], study: optuna.Study
+) -> Iterator[tuple[str, Figure]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its drawings experimental
         try:
-            axes = draw()
+            axes = draw(study)
         except (RuntimeError, ValueError):  # too few trials of a kind
-            return None
+            return
     while not hasattr(axes, "figure"):
         axes = axes[0]
-    figure: Figure = axes.figure
-    return figure
+    yield title, axes.figure
 
 
 def _expected(summary: SearchSummary) -> Figure:
@@ -97,16 +87,6 @@ def _expected(summary: SearchSummary) -> Figure:
         numbers = range(1, len(one.expected_best) + 1)
         axes.plot(numbers, one.expected_best, marker=".", label=one.group.name)
     axes.set_xlabel("trials")
-    axes.set_ylabel(summary.objectives[0][0])
+    axes.set_ylabel(summary.objectives[0].name)
     figure.legend(loc="outside lower center")
     return figure
-
-
-def _png(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", bbox_inches="tight")  # names of parameters are long
-    if hasattr(figure, "number"):  # Optuna makes its figures with pyplot, which keeps them
-        from matplotlib import pyplot
-
-        pyplot.close(figure)
-    return content.getvalue()

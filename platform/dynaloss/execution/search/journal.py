@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from dynaloss.errors import InputError
@@ -26,18 +25,13 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._cut_unfinished_line()
         self._file = path.open("a", encoding="utf-8")
+        self._file.truncate(path.read_bytes().rfind(b"\n") + 1)  # drops an unfinished line
 
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
     def write(self, event: str, **content: Any) -> None:  # noqa: ANN401 - any JSON
@@ -76,15 +70,6 @@ class Journal:
                 "decisions could not be repeated. Give the study another name, or change back; "
                 "`search.trials`, conditions, arms and `confirm` may change"
             )
-
-    def _cut_unfinished_line(self) -> None:
-        if not self.path.exists():
-            return
-        content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            with self.path.open("r+b") as file:
-                file.truncate(whole)
 
 
 def _plain(value: object) -> object:

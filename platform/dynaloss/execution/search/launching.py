@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from dynaloss.config import DataConfig, TrialConfig
-from dynaloss.errors import InputError
 from dynaloss.execution.ablation import launch_ablation
 from dynaloss.execution.backends import Work, open_backend
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.search.conclusion import SearchSummary
-from dynaloss.execution.search.confirmation import BEST, best_study, write_best
+from dynaloss.execution.search.confirmation import write_best
 from dynaloss.execution.search.director import Director
 from dynaloss.execution.search.html_page import write_page
 from dynaloss.execution.search.journal import Journal
@@ -47,12 +46,8 @@ def _planned(study: SearchStudy, sources: Sources) -> SearchPlan:
     plan = make_search_plan(study, sources.digest)
     sources.check(_all_trained(plan))
     by_condition = {group.condition: group.config.data for group in plan.groups}
-    notes = [
-        note
-        for condition, data in by_condition.items()
-        if (note := _equal_images_note(study, condition, data, sources))
-    ]
-    return dataclasses.replace(plan, notes=(*plan.notes, *notes))
+    found = [_equal_images_note(study, *item, sources) for item in by_condition.items()]
+    return replace(plan, notes=(*plan.notes, *filter(None, found)))
 
 
 def _all_trained(plan: SearchPlan) -> Iterator[tuple[TrialConfig, int, int]]:
@@ -66,26 +61,21 @@ def _all_trained(plan: SearchPlan) -> Iterator[tuple[TrialConfig, int, int]]:
             yield from ((config, seed, study.base_seed) for seed in study.confirm.seeds)
 
 
-_CROSSINGS = {
-    "train_test": "of train in test",
-    "train_validation": "of train in validation",
-    "validation_test": "of validation in test",
-}
-
-
 def _equal_images_note(
     study: SearchStudy, condition: str, data: DataConfig, sources: Sources
-) -> str | None:
+) -> str:
+    """A note on images in two roles; empty without any."""
     from dynaloss.data.splits import make_splits
     from dynaloss.learning.streams import Streams
 
     streams = Streams(base_seed=study.base_seed, seed=study.search.trial_seed)
     counts = make_splits(sources.of(data), data, streams).equal_images
-    crossing = [f"{counts[name]} {what}" for name, what in _CROSSINGS.items() if counts[name]]
-    if not crossing:
-        return None
+    crossings = ("train", "test"), ("train", "validation"), ("validation", "test")
+    found = [f"{n} of {a} in {b}" for a, b in crossings if (n := counts[f"{a}_{b}"])]
+    if not found:
+        return ""
     return (
-        f"'{condition}': equal images in two roles: {', '.join(crossing)}; the source repeats "
+        f"'{condition}': equal images in two roles: {', '.join(found)}; the source repeats "
         f"{counts['source']} (data.equal_images: drop keeps them out of training)"
     )
 
@@ -119,21 +109,24 @@ def launch_search(
     with ExitStack() as stack:
         with workspace.locked(study.study), Journal(folder / "journal.jsonl") as journal:
             journal.claim(_frozen(study))
-            launch = _Launch(plan, sources, workspace, console, journal, stack, in_process)
-            summary = launch.run()
-        path = _write_best(summary, folder)
+            summary = _Launch(
+                study, folder, plan, sources, workspace, console, journal, stack, in_process
+            ).run()
+        path = write_best(study, summary.groups, folder)
         confirmed = None
         if path is not None and study.confirm is not None and confirm and not summary.interrupted:
             best = load_study(path)
             confirmed = launch_ablation(best, workspace, console, in_process=in_process)
     seconds = time.monotonic() - started
-    return dataclasses.replace(summary, best=path, confirmed=confirmed, seconds=seconds)
+    return replace(summary, best=path, confirmed=confirmed, seconds=seconds)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Launch:
     """One launch of a search, with what its parts share."""
 
+    study: SearchStudy
+    folder: Path
     plan: SearchPlan
     sources: Sources
     workspace: Workspace
@@ -141,14 +134,6 @@ class _Launch:
     journal: Journal
     stack: ExitStack
     in_process: bool
-
-    @property
-    def study(self) -> SearchStudy:
-        return self.plan.study
-
-    @property
-    def folder(self) -> Path:
-        return self.workspace.folder(self.study.study)
 
     def run(self) -> SearchSummary:
         """Runs the trials that are left, and stores the results."""
@@ -186,16 +171,14 @@ class _Launch:
             director.start(recorder)
             recorder.catch_up(run.trials())
             work = Work(
-                orders=self._orders(director, checkpoints),
+                orders=(
+                    TrialOrder.of(one.trial, checkpoints) for one in iter(director.next, None)
+                ),
                 sources=self.sources.named(group.config.data for group in self.plan.groups),
                 most=len(director.left),
             )
             if work.most:
                 backend.run(work, director)
-
-    def _orders(self, director: Director, checkpoints: Path) -> Iterator[tuple[TrialOrder, str]]:
-        while (live := director.next()) is not None:
-            yield TrialOrder.of(live.trial, checkpoints), live.trial.config.data.source_key
 
     def _summary(self, director: Director, suggesters: Mapping[str, Suggester]) -> SearchSummary:
         trials = tuple(director.trials.values())
@@ -230,17 +213,3 @@ def _frozen(study: SearchStudy) -> Mapping[str, str]:
     frozen = {name: digest_of(part) for name, part in {**parts, "search": search}.items()}
     versions = {"results": RESULTS_VERSION, "keys": KEY_VERSION}
     return {**frozen, **{f"version of the {name}": str(n) for name, n in versions.items()}}
-
-
-def _write_best(summary: SearchSummary, folder: Path) -> Path | None:
-    study = summary.plan.study
-    values = best_study(study, summary.groups)
-    if values is None:
-        return None
-    comment = f"Winners of the search '{study.study}': run with `dynaloss ablate`."
-    path = write_best(values, folder / BEST, comment)
-    try:
-        load_study(path)
-    except InputError as error:  # a bug, not bad input: searches must write readable studies
-        raise RuntimeError(f"the winners make no valid study: {error}") from error
-    return path

@@ -86,8 +86,5 @@ OPTUNA_SAMPLERS.add(
 )
 # Optuna's own grid knows no conditional parameters: the points are put in its queue.
 OPTUNA_SAMPLERS.add(
-    name="grid",
-    description="every combination, once",
-    build=_random,
-    enumerates=True,
+    name="grid", description="every combination, once", build=_random, enumerates=True
 )

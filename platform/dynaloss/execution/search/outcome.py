@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dynaloss.analysis.selection import SELECTION_RULES, SelectionRule
@@ -110,24 +110,18 @@ def group_outcome(
     trials: Iterable[SearchTrial],
     importances: Mapping[str, float] | None = None,
 ) -> GroupOutcome:
-    """Results of a group.
-
-    Args:
-        study: The search.
-        group: The group.
-        trials: Trials of the search, those of other groups included.
-        importances: Of the group's parameters; empty if unknown.
-    """
+    """Results of a group, whose trials are among those of the search."""
     own = sorted((t for t in trials if t.group.name == group.name), key=lambda t: t.number)
     objectives, confirm = study.search.objectives(), study.confirmation
+    first = objectives[0]
     return GroupOutcome(
         group=group,
         trials=tuple(own),
-        winners=tuple(winners(own, objectives[0], confirm.top)),
-        selections=tuple(selections(own, group, objectives[0], confirm.metric)),
-        audit=audit_of(own, group, objectives[0], study.scheduler.reduction_factor),
+        winners=tuple(winners(own, first, confirm.top)),
+        selections=tuple(selections(own, group, first, confirm.metric)),
+        audit=audit_of(own, group, first, study.scheduler.reduction_factor),
         front=tuple(pareto_front(own, objectives)) if len(objectives) > 1 else (),
-        expected_best=tuple(expected_best(own, objectives[0])),
+        expected_best=tuple(expected_best(own, first)),
         importances=importances or {},
     )
 
@@ -136,15 +130,18 @@ def _completed(trials: Iterable[SearchTrial]) -> list[SearchTrial]:
     return [trial for trial in trials if trial.outcome is Outcome.COMPLETED]
 
 
+def _ranked(trials: Iterable[SearchTrial], objective: Objective) -> list[SearchTrial]:
+    """The best first; equal ones as they come."""
+    return sorted(trials, key=lambda trial: -objective.sign * trial.last(objective.name))
+
+
 def winners(trials: Iterable[SearchTrial], objective: Objective, top: int) -> list[SearchTrial]:
     """The best completed trials of a group by the last epoch, audited ones included.
 
     Equal configurations count once: the winners are to differ.
     """
-    name, sign = objective[0], _sign(objective)
-    ranked = sorted(_completed(trials), key=lambda trial: (-sign * trial.last(name), trial.number))
     distinct: dict[tuple[tuple[str, Scalar], ...], SearchTrial] = {}
-    for trial in ranked:
+    for trial in _ranked(sorted(_completed(trials), key=lambda t: t.number), objective):
         distinct.setdefault(tuple(sorted(trial.chosen.items(), key=str)), trial)
     return list(distinct.values())[:top]
 
@@ -154,43 +151,34 @@ def selections(
 ) -> list[Selection]:
     """What each rule would have chosen among the completed trials, the search's own rule first."""
     done = _completed(trials)
-    picks = (
-        _pick(done, rule, group, objective, test)
-        for rule in SELECTION_RULES.values()
-        if rule.chooses == "trial"
-    )
-    found = [one for one in picks if one is not None]
+    found: list[Selection] = []
+    for rule in SELECTION_RULES.values():
+        deciding = _deciding(rule, group, objective, test)
+        if rule.chooses == "trial" and deciding is not None:
+            found += _pick(done, rule, *deciding, test)
     best = max((one.test for one in found), default=math.nan)
     return [replace(one, cost=best - one.test) for one in found]
 
 
 def _pick(
-    trials: Sequence[SearchTrial],
-    rule: SelectionRule,
-    group: Group,
-    objective: Objective,
-    test: str,
-) -> Selection | None:
-    """The best (trial, epoch) by a rule, the earliest of several; without its cost."""
-    deciding = _deciding(rule, group, objective, test)
-    if deciding is None:
-        return None
-    metric, sign, split = deciding
+    trials: Sequence[SearchTrial], rule: SelectionRule, by: Objective, split: str, test: str
+) -> Iterator[Selection]:
+    """The best (trial, epoch) by a rule, the earliest of several, without its cost; if any."""
     points = [
-        (sign * value, -trial.number, -epoch, trial)
+        (by.sign * value, -trial.number, -epoch, trial)
         for trial in trials
-        for epoch, value in rule.candidates(trial.curve(metric).items(), trial.last_epoch)
+        for epoch, value in rule.candidates(trial.curve(by.name).items(), trial.last_epoch)
     ]
     if not points:
-        return None
+        return
     value, _, before, trial = max(points, key=lambda point: point[:3])
     sizes = trial.diagnostics.get("data", {}).get("splits", {})
     used = trial.reports[-before].get("labels/clean_used", 0.0) + sizes.get(split, 0)
-    return Selection(
+    yield Selection(
         rule=rule.name,
         number=trial.number,
         epoch=-before,
-        value=sign * value,
+        value=by.sign * value,
         test=trial.curve(test).get(-before, math.nan),
         cost=math.nan,
         clean_labels=int(used),
@@ -199,51 +187,42 @@ def _pick(
 
 def _deciding(
     rule: SelectionRule, group: Group, objective: Objective, test: str
-) -> tuple[str, float, str] | None:
+) -> tuple[Objective, str] | None:
     """The metric that decides, and the split whose true labels that uses beyond the trial's own.
 
-    The sign is 1 where larger values are better, -1 where smaller ones are. None for noisy
-    validation labels where all are clean.
+    None for noisy validation labels where all are clean.
     """
-    name, sign = objective[0], _sign(objective)
     data = group.config.data
     is_clean = data.validation.labels == "clean" or data.noise.is_off
     match rule.role:
         case "":
-            return test, 1.0, "test"
+            return Objective(test, "max"), "test"
         case "val":
-            return None if is_clean else (name, sign, "")
+            return None if is_clean else (objective, "")
         case "val_clean":
-            return (name, sign, "") if is_clean else (rule.metric(name), sign, "validation")
+            clean = Objective(rule.metric(objective.name), objective.mode)
+            return (objective, "") if is_clean else (clean, "validation")
 
 
 def audit_of(
     trials: Iterable[SearchTrial], group: Group, objective: Objective, reduction_factor: int
 ) -> Audit:
-    """What the audited trials of a group show of its pruning.
+    """What the audited ones of a group's trials show of its pruning.
 
-    Args:
-        trials: All trials of the group.
-        group: The group.
-        objective: What pruning looks at.
-        reduction_factor: The best 1/reduction_factor of the completed trials are the best share.
+    The best 1/reduction_factor of the completed trials are the best share.
     """
-    own, (name, sign) = list(trials), (objective[0], _sign(objective))
+    own = list(trials)
     done = _completed(own)
-    kept = -(-len(done) // reduction_factor)
-    best = sorted(done, key=lambda trial: -sign * trial.last(name))[:kept]
+    best = _ranked(done, objective)[: -(-len(done) // reduction_factor)]
     audited = [trial for trial in done if trial.audited_at is not None]
+    # Of the median rule's many stops, a few are enough.
+    shown = group.rungs if len(group.rungs) < 8 else group.rungs[:: len(group.rungs) // 4]
     return Audit(
         audited=sum(trial.audited_at is not None for trial in own),
         finished=len(audited),
         among_best=sum(trial in best for trial in audited),
-        correlations={rung: _correlation(done, name, rung) for rung in _shown(group.rungs)},
+        correlations={rung: _correlation(done, objective.name, rung) for rung in shown},
     )
-
-
-def _shown(stops: Sequence[int]) -> Sequence[int]:
-    """A few of the median rule's many stops."""
-    return stops if len(stops) < 8 else stops[:: max(1, len(stops) // 4)]
 
 
 def _correlation(done: Sequence[SearchTrial], metric: str, rung: int) -> tuple[float, int]:
@@ -270,9 +249,7 @@ def pareto_front(
     with_values = [(t, [t.last(name) for name, _ in objectives]) for t in _completed(trials)]
     known = [(trial, values) for trial, values in with_values if all(map(math.isfinite, values))]
     study.add_trials([optuna.create_trial(values=values) for _, values in known])
-    front = [known[best.number][0] for best in study.best_trials]
-    name, sign = objectives[0][0], _sign(objectives[0])
-    return sorted(front, key=lambda trial: -sign * trial.last(name))
+    return _ranked((known[best.number][0] for best in study.best_trials), objectives[0])
 
 
 def expected_best(trials: Iterable[SearchTrial], objective: Objective) -> list[float]:
@@ -280,15 +257,11 @@ def expected_best(trials: Iterable[SearchTrial], objective: Objective) -> list[f
 
     A trial counts with its last value, wherever it was stopped.
     """
-    sign = _sign(objective)
-    last = [sign * trial.last(objective[0]) for trial in trials]
+    sign = objective.sign
+    last = [sign * trial.last(objective.name) for trial in trials]
     values = sorted(value for value in last if math.isfinite(value))
     n = len(values)
     return [
         sign * sum(v * (math.comb(i, k - 1) / math.comb(n, k)) for i, v in enumerate(values))
         for k in range(1, n + 1)
     ]
-
-
-def _sign(objective: Objective) -> float:
-    return 1.0 if objective[1] == "max" else -1.0

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import Protocol
 
 from dynaloss.config.families import PRUNERS
@@ -121,18 +122,14 @@ class Pruner:
 
 @dataclass(slots=True)
 class _Halving:
-    """Successive halving: at each rung the best share continues.
+    """Successive halving: at each rung the best 1/reduction_factor continue.
 
     Args:
-        grace_epochs: The first rung.
-        reduction_factor: The best 1/reduction_factor of a rung continue.
-        most: Most rungs to use; None for all.
+        config: The first rung, the factor and the most rungs.
         bracketed: Whether trials are spread over Hyperband's brackets.
     """
 
-    grace_epochs: int
-    reduction_factor: int
-    most: int | None = None
+    config: SchedulerConfig
     bracketed: bool = False
     _results: dict[tuple[str, int, int], list[float]] = field(
         default_factory=lambda: defaultdict(list)
@@ -149,15 +146,15 @@ class _Halving:
         if counts:
             results.append(value)
         # Rounded up, so that the first result at a rung always continues.
-        kept = -(-among // self.reduction_factor)
+        kept = -(-among // self.config.reduction_factor)
         verdict = Verdict.CONTINUE if place <= kept else Verdict.PRUNE
         return Decision(verdict=verdict, rung=epoch, place=place, among=among)
 
     def _stops(self, trial: Candidate) -> tuple[int, Sequence[int]]:
-        stops = rungs(self.grace_epochs, self.reduction_factor, trial.epochs, self.most)
+        stops = _halving_rungs(self.config, trial.epochs)
         if not self.bracketed:
             return 0, stops
-        bracket = bracket_of(trial.number, self.reduction_factor, len(stops))
+        bracket = bracket_of(trial.number, self.config.reduction_factor, len(stops))
         return bracket, stops[bracket:]
 
 
@@ -166,13 +163,10 @@ class _Median:
     """The median rule: stops a trial whose best is below the median of the others' means.
 
     The mean is that of all of a trial's results up to the epoch (Golovin et al., KDD 2017), and
-    fewer than three others stop nothing.
-
-    Args:
-        grace_epochs: First epoch at which a trial may be stopped.
+    fewer than three others, or epochs before the first rung, stop nothing.
     """
 
-    grace_epochs: int
+    config: SchedulerConfig
     _sums: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _means: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -182,13 +176,13 @@ class _Median:
         own.append(value)
         others = self._means[trial.pool, epoch]
         among, place = len(others) + 1, 1 + sum(other > max(own) for other in others)
+        rung = epoch if epoch >= self.config.grace_epochs else None
         verdict = Verdict.CONTINUE
-        if epoch >= self.grace_epochs and len(others) >= _FEWEST_FOR_A_MEDIAN:
+        if rung is not None and len(others) >= _FEWEST_FOR_A_MEDIAN:
             worse = max(own) < statistics.median(others)
             verdict = Verdict.PRUNE if worse else Verdict.CONTINUE
         if counts:
             others.append(sum(own) / len(own))
-        rung = epoch if epoch >= self.grace_epochs else None
         return Decision(verdict=verdict, rung=rung, place=place, among=among)
 
 
@@ -196,18 +190,11 @@ class _Never:
     """Stops nothing."""
 
     def judge(self, trial: Candidate, epoch: int, value: float, *, counts: bool) -> Decision:
-        """Continues."""
         return Decision()
 
 
 def make_pruner(config: SchedulerConfig, *, seed: int, mode: str) -> Pruner:
-    """The pruner of a search, empty.
-
-    Args:
-        config: The scheduler of the study file.
-        seed: Seed of the audit draws.
-        mode: `max` or `min`: which values are better.
-    """
+    """The pruner of a search, empty; `seed` is that of the audit draws, `mode` `max` or `min`."""
     rule = PRUNERS[config.name].build(config)
     return Pruner(rule, config.audit_fraction, seed, sign=1 if mode == "max" else -1)
 
@@ -220,21 +207,21 @@ PRUNERS.add(
     name="asha",
     description="at each rung only the best share continues",
     source="Li et al., MLSys 2020",
-    build=lambda c: _Halving(c.grace_epochs, c.reduction_factor, c.rungs),
+    build=_Halving,
     rungs=_halving_rungs,
 )
 PRUNERS.add(
     name="median",
     description="stops trials below the median of the others",
     source="Golovin et al., KDD 2017",
-    build=lambda c: _Median(c.grace_epochs),
+    build=_Median,
     rungs=lambda c, epochs: list(range(c.grace_epochs, epochs)),
 )
 PRUNERS.add(
     name="hyperband",
     description="asha with several grace periods",
     source="Li et al., JMLR 2018",
-    build=lambda c: _Halving(c.grace_epochs, c.reduction_factor, c.rungs, bracketed=True),
+    build=partial(_Halving, bracketed=True),
     rungs=_halving_rungs,
     has_brackets=True,
 )

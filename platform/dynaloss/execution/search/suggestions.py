@@ -71,31 +71,53 @@ class Suggester:
         self._kind = OPTUNA_SAMPLERS[study.search.sampler]
         self._space = {key: study.space[key] for key in group.parameters}
         self._parallel = parallel
-        self.name = f"{study.study} · {group.name}"
+        name = f"{study.study} · {group.name}"
         self.optuna_study = optuna.create_study(
             storage=storage,
-            study_name=self.name,
+            study_name=name,
             directions=[f"{mode}imize" for _, mode in study.search.objectives()],
             load_if_exists=True,
         )
-        self._study_id = storage.get_study_id_from_name(self.name)
+        self._study_id = storage.get_study_id_from_name(name)
 
     def begin_with(self, parameters: Sequence[Mapping[str, Scalar]]) -> None:
-        """Puts configurations of an earlier search first, where none has been suggested yet."""
-        usable = [self._usable(chosen) for chosen in parameters]
-        for chosen in [it for it in usable if it][: self._group.trials]:
+        """Puts configurations of an earlier search first, as far as the space has their values."""
+        usable = [
+            {key: value for key, value in chosen.items() if self._has(key, value)}
+            for chosen in parameters
+        ]
+        for chosen in [*filter(None, usable)][: self._group.trials]:
             self.optuna_study.enqueue_trial(chosen, skip_if_exists=True)
 
-    def ask(self, number: int) -> dict[str, Scalar]:
-        """The configuration of a trial, new or the same as before.
+    def _has(self, key: str, value: Scalar) -> bool:
+        """Whether the value can be suggested."""
+        if key not in self._space:
+            return False
+        known = {key: _optuna_distribution(self._space[key].distribution())}
+        try:
+            optuna.create_trial(value=0.0, params={key: value}, distributions=known)
+        except (ValueError, TypeError):
+            return False
+        return True
 
-        Args:
-            number: Position in the group, from 0; each is asked for in order.
+    def ask(self, number: int) -> dict[str, Scalar]:
+        """The configuration of the trial with that number, new or the same as before.
+
+        Each number, from 0, is asked for in order.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # experimental samplers warn at every use
-            self.optuna_study.sampler = self._sampler(number)
+            self._renew_sampler(number)
             return self._choose(self._trial(number))
+
+    def _renew_sampler(self, number: int) -> None:
+        seed, name = self._search.seed, self._group.name
+        self.optuna_study.sampler = self._kind.build(
+            self._search,
+            seed=_seed(seed, name, number),
+            group_seed=_seed(seed, name, -1),
+            parallel=self._parallel,
+        )
 
     def _choose(self, trial: optuna.trial.Trial) -> dict[str, Scalar]:
         """The trial's value of every parameter that exists, each given those before it."""
@@ -128,9 +150,8 @@ class Suggester:
                 self._storage.set_trial_intermediate_value(trial_id, epoch, finite[epoch])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.optuna_study.sampler = self._sampler(number)
-            complete = outcome is Outcome.COMPLETED and all(map(math.isfinite, values))
-            if complete:
+            self._renew_sampler(number)
+            if outcome is Outcome.COMPLETED and all(map(math.isfinite, values)):
                 self.optuna_study.tell(number, list(values))
             else:
                 self.optuna_study.tell(number, state=TrialState.PRUNED)
@@ -169,33 +190,12 @@ class Suggester:
     def _trial_id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
 
-    def _usable(self, chosen: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        return {
-            key: value
-            for key, value in chosen.items()
-            if key in self._space and _holds(self._space[key].distribution(), key, value)
-        }
-
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        seed, name = self._search.seed, self._group.name
-        sampler: optuna.samplers.BaseSampler = self._kind.build(
-            self._search,
-            seed=_seed(seed, name, number),
-            group_seed=_seed(seed, name, -1),
-            parallel=self._parallel,
-        )
-        return sampler
-
 
 def earlier_best(folder: Path, group: Group) -> list[dict[str, Scalar]]:
-    """Best configurations of an earlier search: of the same group, or else of all.
-
-    Args:
-        folder: Folder of the earlier search, called like it.
-        group: The group to find them for.
+    """Best configurations of the earlier search in a folder: of the same group, or else of all.
 
     Raises:
-        InputError: If the storage holds no such search.
+        InputError: If there is no such search.
     """
     if not (folder / _FILE).is_file():
         raise InputError(
@@ -251,29 +251,15 @@ def _suggest(trial: optuna.trial.Trial, key: str, known: Distribution) -> Scalar
     return chosen
 
 
-def _holds(known: Distribution, key: str, value: Scalar) -> bool:
-    """Whether the value can be suggested."""
-    distributions = {key: _optuna_distribution(known)}
-    try:
-        optuna.create_trial(value=0.0, params={key: value}, distributions=distributions)
-    except (ValueError, TypeError):
-        return False
-    return True
-
-
 def _optuna_distribution(known: Distribution) -> BaseDistribution:
     if known.kind == "choice":
         return CategoricalDistribution(known.choices)
+    points: Any = known.points()
+    high = float(points[-1]) if points else known.high  # what steps from `low` reach
     if known.kind == "whole":
         step = 1 if known.log else int(known.step or 1)
-        return IntDistribution(int(known.low), int(_top(known)), log=known.log, step=step)
-    return FloatDistribution(known.low, _top(known), log=known.log, step=known.step)
-
-
-def _top(known: Distribution) -> float:
-    """The highest value that steps from `low` reach."""
-    points: Any = known.points()
-    return float(points[-1]) if points else known.high
+        return IntDistribution(int(known.low), int(high), log=known.log, step=step)
+    return FloatDistribution(known.low, high, log=known.log, step=known.step)
 
 
 def _seed(seed: int, group: str, number: int) -> int:

@@ -12,7 +12,7 @@ from dynaloss.studies.plan import Trial
 
 
 def write_artifacts(trial: Trial, diagnostics: Mapping[str, Any], folder: Path) -> None:
-    """Writes the resolved configuration, the diagnostics and a figure of each that has one.
+    """Writes the configuration that gave the key, the diagnostics and their figures.
 
     Args:
         trial: The trial.
@@ -21,7 +21,13 @@ def write_artifacts(trial: Trial, diagnostics: Mapping[str, Any], folder: Path) 
     """
     from dynaloss.analysis.figures import save_figure, trial_figures
 
-    for name, content in {"config": _config(trial), **diagnostics}.items():
+    config = {
+        "key": trial.key,
+        "seed": trial.seed,
+        "base_seed": trial.base_seed,
+        "trial": effective_config(trial.config),
+    }
+    for name, content in {"config": config, **diagnostics}.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     for name, figure in trial_figures(diagnostics).items():
         save_figure(figure, folder / f"{name}.png")
@@ -30,13 +36,3 @@ def write_artifacts(trial: Trial, diagnostics: Mapping[str, Any], folder: Path) 
 def mib_in(folder: Path) -> float:
     """Size of the files in a folder, in MiB."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
-
-
-def _config(trial: Trial) -> dict[str, Any]:
-    """The resolved configuration of a trial, with what else its key is made of."""
-    return {
-        "key": trial.key,
-        "seed": trial.seed,
-        "base_seed": trial.base_seed,
-        "trial": effective_config(trial.config),
-    }

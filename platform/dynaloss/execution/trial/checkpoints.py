@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,9 +32,9 @@ class CheckpointFile:
     @staticmethod
     def size_of(state: Mapping[str, Any]) -> int:
         """Bytes of the file that `write` would make."""
-        counter = _Counter()
-        torch.save(dict(state), counter)  # type: ignore[arg-type] # only `write` is called
-        return counter.count
+        content = io.BytesIO()
+        torch.save(dict(state), content)
+        return content.tell()
 
     def read(self) -> dict[str, Any] | None:
         """Returns the state, or None where there is no checkpoint."""
@@ -45,19 +45,4 @@ class CheckpointFile:
 
     def remove(self) -> None:
         """Removes the file, if there is one."""
-        with contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
-
-
-class _Counter:
-    """A file that keeps nothing but the number of bytes written to it."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def write(self, content: bytes) -> int:
-        self.count += len(content)
-        return len(content)
-
-    def flush(self) -> None:
-        """There is nothing to flush."""
+        self.path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dynaloss.config.trial import TrialConfig
 from dynaloss.execution.trial.assembly import AssembledTrial, assemble_trial, trial_device
 from dynaloss.execution.trial.checkpoints import CheckpointFile
-from dynaloss.execution.trial.memory import keep_freed_memory, peak_mib, reset_peak
+from dynaloss.execution.trial.process import keep_freed_memory, peak_mib, reset_peak
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class TrialOrder:
     Attributes:
         key: Key of the trial.
         config: The resolved configuration, as plain values.
+        source: Name of its data source; see `DataConfig.source_key`.
         seed: Trial seed.
         base_seed: Study seed.
         checkpoints: Folder of the study's checkpoints.
@@ -37,6 +38,7 @@ class TrialOrder:
 
     key: str
     config: dict[str, Any]
+    source: str
     seed: int
     base_seed: int
     checkpoints: str
@@ -48,6 +50,7 @@ class TrialOrder:
         return cls(
             key=trial.key,
             config=trial.config.model_dump(),
+            source=trial.config.data.source_key,
             seed=trial.seed,
             base_seed=trial.base_seed,
             checkpoints=str(checkpoints),

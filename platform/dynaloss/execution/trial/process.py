@@ -1,4 +1,4 @@
-"""Memory of a trial's process: its peak, and keeping what is freed."""
+"""The process of a trial: its threads, its peak of memory, and keeping what is freed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,34 @@ import ctypes
 import platform
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from dynaloss.config.trial import ResourcesConfig
 from dynaloss.lazy import torch
 
 # Parameters of glibc's mallopt(3), and their largest values.
 _M_TRIM_THRESHOLD, _LARGEST_TRIM_THRESHOLD = -1, 2**31 - 1
 _M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD = -3, 32 * 2**20
+
+
+def num_threads(cpu: float) -> int:
+    """Number of threads of a trial with that many cores; at least one.
+
+    Every backend uses it: with other threads, sums may be rounded differently.
+    """
+    return max(1, int(cpu))
+
+
+@contextlib.contextmanager
+def trial_threads(resources: ResourcesConfig) -> Iterator[None]:
+    """Sets the number of threads of a trial within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads(resources.cpu))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> None:
