@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dynaloss.config.search import Objective
+from dynaloss.execution.search.conclusion import SearchSummary
 from dynaloss.execution.search.confirmation import best_study
 from dynaloss.execution.search.director import SearchTrial
 from dynaloss.execution.search.outcome import (
@@ -223,3 +224,31 @@ def test_the_expected_best_is_the_mean_over_all_draws(group: Group) -> None:
     for k, expected in enumerate(expected_best(trials, VAL), start=1):
         draws = [max(drawn) for drawn in itertools.combinations(values, k)]
         assert expected == pytest.approx(statistics.fmean(draws))
+
+
+def test_the_summary_shows_winners_rules_audit_trade_offs_and_failures() -> None:
+    values = STUDY.model_dump(exclude_unset=True)
+    values["search"] = {"metrics": [{"val/accuracy": "max"}, {"time/trial_seconds": "min"}]}
+    plan = make_search_plan(SearchStudy.model_validate(values), {"digits": "d"})
+    group = plan.groups[0]
+    trials = [
+        trial(group, 0, [0.1, 0.2, 0.3]),
+        trial(group, 1, [0.3, 0.2, 0.4], audited_at=1),
+        trial(group, 2, [0.2, 0.1, 0.35], [0.4, 0.5, 0.6], seconds=0.5),
+        trial(group, 3, [0.2]),
+    ]
+    trials[3].outcome, trials[3].message = Outcome.FAILED, "Traceback\nOSError: <disk> full\n"
+    outcome = group_outcome(plan.study, group, trials, {"meta.lr": 0.75, "optimizer.lr": 0.25})
+    summary = SearchSummary(plan=plan, trials=tuple(trials), groups=(outcome,), seconds=65.0)
+    lines = summary.as_text().splitlines()
+    assert lines[0] == "search s: 3 of 16 trials completed in 1:05"
+    assert f"{group.name}: 3 of 16 completed, 1 failed; 10 of 48 epochs" in lines
+    assert "  winner #1 (audited): val/accuracy 0.4000 with meta.lr=0.02" in lines
+    oracle = next(line for line in lines if "oracle" in line)
+    assert oracle.split()[-6:] == ["#2", "epoch", "3", "0.6000", "costs", "0.0000"]
+    assert "(n = 1)" in next(line for line in lines if line.startswith("  audit: 1 of 1"))
+    assert "  rank correlation with the end: epoch 1: +1.00 (n = 3)" in lines
+    assert "    #2: val/accuracy 0.35, time/trial_seconds 1.5" in lines
+    assert "  importance: meta.lr 0.75, optimizer.lr 0.25" in lines
+    assert lines[-1] == f"failed: {group.name} · #3: OSError: <disk> full"
+    assert summary.exit_status == 1

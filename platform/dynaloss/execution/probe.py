@@ -15,7 +15,7 @@ from dynaloss.analysis.forecast import TrialCost, curves_mib
 from dynaloss.config.trial import ResourcesConfig, TrialConfig
 from dynaloss.errors import DynalossError
 from dynaloss.execution.backends.contract import sigterm_as_sigint
-from dynaloss.execution.trial.artifacts import mib_in, write_artifacts
+from dynaloss.execution.recording import mib_in, write_artifacts
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.process import trial_threads
 from dynaloss.execution.trial.runner import TrialOrder, TrialRunner

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynaloss.execution.progress import Progress
-from dynaloss.execution.trial.artifacts import mib_in, write_artifacts
 from dynaloss.execution.trial.checkpoints import CheckpointFile
 from dynaloss.execution.trial.live import LiveTrial
-from dynaloss.studies.identity import flatten
+from dynaloss.studies.identity import effective_config, flatten
+from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
@@ -126,3 +127,30 @@ class Recorder:
         self._run.end_trial(live.key, live.outcome, live.message)
         if live.outcome.is_final:
             CheckpointFile(self._checkpoints, live.key).remove()
+
+
+def write_artifacts(trial: Trial, diagnostics: Mapping[str, Any], folder: Path) -> None:
+    """Writes the configuration that gave the key, the diagnostics and their figures.
+
+    Args:
+        trial: The trial.
+        diagnostics: What it learned, by artifact name; empty where it did not end well.
+        folder: Where to; exists.
+    """
+    from dynaloss.analysis.figures import save_figure, trial_figures
+
+    config = {
+        "key": trial.key,
+        "seed": trial.seed,
+        "base_seed": trial.base_seed,
+        "trial": effective_config(trial.config),
+    }
+    for name, content in {"config": config, **diagnostics}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    for name, figure in trial_figures(diagnostics).items():
+        save_figure(figure, folder / f"{name}.png")
+
+
+def mib_in(folder: Path) -> float:
+    """Size of the files in a folder, in MiB."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20

@@ -36,13 +36,12 @@ if TYPE_CHECKING:
     from dynaloss.tracking import StudyRun, Workspace
 
 
-def plan_search(study: SearchStudy) -> SearchPlan:
-    """Plans a search; loads its data sources, since their content is part of a trial's key."""
-    return _planned(study, Sources())
+def plan_search(study: SearchStudy, sources: Sources | None = None) -> SearchPlan:
+    """Plans a search; loads its data sources, since their content is part of a trial's key.
 
-
-def _planned(study: SearchStudy, sources: Sources) -> SearchPlan:
-    """The plan, with a note on each condition whose roles share images of equal content."""
+    Notes name the conditions whose roles share images of equal content.
+    """
+    sources = sources or Sources()
     plan = make_search_plan(study, sources.digest)
     sources.check(_all_trained(plan))
     by_condition = {group.condition: group.config.data for group in plan.groups}
@@ -103,7 +102,7 @@ def launch_search(
     """
     started = time.monotonic()
     sources = Sources()
-    plan = _planned(study, sources)
+    plan = plan_search(study, sources)
     folder = workspace.folder(study.study)
     # Ray, once started, serves the confirmation too.
     with ExitStack() as stack:

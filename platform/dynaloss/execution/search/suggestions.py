@@ -136,7 +136,7 @@ class Suggester:
             number: Position in the group.
             outcome: How the trial ended.
             values: The objectives at the end.
-            curve: First objective by epoch, stored beside it where it is the only one.
+            curve: First objective by epoch, stored where it is the only one.
         """
         trial_id = self._trial_id(number)
         known = self._storage.get_trial(trial_id)
