@@ -210,14 +210,14 @@ def _cases(folder: Path) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
     cases |= {f"loss {name}": {"loss.name": name} for name in LOSSES if name != "dynamic"}
     cases |= {
-        f"sampler {kind}": {"sampler.kind": kind, "sampler.random_ratio": 0.8}
-        for kind in SAMPLERS
-        if kind not in ("hierarchical", "clean")
+        f"sampler {name}": {"sampler.kind": name, "sampler.random_ratio": 0.8}
+        for name, kind in SAMPLERS.items()
+        if name != "hierarchical" and "path" not in kind.uses
     }
     cases |= {
-        f"noise {kind}": {"loss.name": "cross_entropy", "data.noise.kind": kind}
-        for kind in NOISES
-        if kind not in ("symmetric", "file")
+        f"noise {name}": {"loss.name": "cross_entropy", "data.noise.kind": name}
+        for name, kind in NOISES.items()
+        if name != "symmetric" and "path" not in kind.uses
     }
     cases |= {
         f"augment {name}": {**files, "loss.name": "cross_entropy", "data.views.augment": name}

@@ -63,6 +63,12 @@ def test_every_kind_is_described_in_one_line(family: str) -> None:
         assert "\n" not in kind.description
 
 
+@pytest.mark.parametrize("family", ["LOSSES", "SAMPLERS", "NOISES"])
+def test_every_setting_of_a_kind_has_a_default(family: str) -> None:
+    for kind in _EVERY[family].values():
+        assert not [n for n, field in kind.settings.model_fields.items() if field.is_required()]
+
+
 @pytest.mark.parametrize("family", ["LOSSES", "NOISES", "AUGMENTATIONS", "COMPONENTS"])
 def test_methods_name_their_source(family: str) -> None:
     missing = {name for name, kind in _EVERY[family].items() if not kind.source}

@@ -38,7 +38,7 @@ class SettingsKind(Kind):
     """A kind whose settings form a group of their own in a study file.
 
     Attributes:
-        settings: Class of the group.
+        settings: Class of the group. Every setting has a default: a name alone chooses a kind.
     """
 
     settings: type[Settings]
