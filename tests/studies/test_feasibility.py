@@ -10,6 +10,8 @@ from dynaloss.errors import InputError
 from dynaloss.studies.loading import load_any, load_search, load_study
 from dynaloss.studies.plan import conditions_of
 from dynaloss.studies.reading.bundled import find_study
+from dynaloss.studies.reading.problems import listed
+from dynaloss.studies.search.objectives import VALIDATION_METRICS
 from dynaloss.studies.study import SearchStudy
 
 WriteStudy = Callable[[str], Path]
@@ -158,7 +160,8 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
         pytest.param(
             "search: {metrics: [{time/trial_seconds: min}]}",
             "1: [search.metrics] must be a validation metric, as pruning and "
-            "winners go by it, but got 'time/trial_seconds'",
+            "winners go by it, but got 'time/trial_seconds'; "
+            f"known: {listed(VALIDATION_METRICS)}",
             id="cost first",
         ),
         pytest.param(
@@ -187,7 +190,7 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
             "search: {metric: val_clean/accuracy}",
             "1: [search.metric] must be measured by the labels that validation has; to select by "
             "clean ones set data.validation.labels to clean, which counts them as used, and use "
-            "`val/...`, but got 'val_clean/accuracy'",
+            "`val/...`, but got 'val_clean/accuracy'; did you mean 'val/accuracy'?",
             id="clean labels unasked",
         ),
         pytest.param(

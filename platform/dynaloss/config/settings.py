@@ -55,13 +55,9 @@ def one_of(names: Collection[str]) -> Callable[[str], str]:
 
 
 def broken_name(value: str, signs: str = "_.-") -> str | None:
-    """The rule that `value` breaks as a name, or None.
+    """The rule that a name of letters, digits and `signs` breaks, or None.
 
     Names that pass stay whole as folder names, in tags and on the command line.
-
-    Args:
-        value: The name.
-        signs: What it may contain beside letters and digits.
     """
     if len(value) > _LONGEST_NAME:
         return f"must have at most {_LONGEST_NAME} characters"
@@ -84,7 +80,7 @@ def name_of(signs: str = "_.-") -> Callable[[str], str]:
 
 def is_single(value: object) -> bool:
     """Whether `value` is one value rather than a list or a mapping."""
-    return value is None or isinstance(value, bool | int | float | str)
+    return isinstance(value, Scalar)
 
 
 def _single_value(value: object) -> object:
@@ -138,10 +134,22 @@ def is_path(field: FieldInfo) -> bool:
     return any(isinstance(m, AfterValidator) and m.func is _absolute for m in field.metadata)
 
 
-def mapping_at(values: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The mapping that plain values, well-formed or not, hold at `key`; empty without one."""
-    found = values.get(key)
+def mapping_at(values: Mapping[str, Any], *path: str) -> dict[str, Any]:
+    """The mapping that plain values, well-formed or not, hold at a path; empty without one."""
+    found = _at(values, path)
     return found if isinstance(found, dict) else {}
+
+
+def list_at(values: Mapping[str, Any], *path: str) -> list[Any]:
+    """The list that plain values, well-formed or not, hold at a path; empty without one."""
+    found = _at(values, path)
+    return found if isinstance(found, list) else []
+
+
+def _at(values: object, path: Iterable[str]) -> object:
+    for key in path:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
 
 
 def combinations(choices: Mapping[str, Iterable[_T]]) -> Iterator[dict[str, _T]]:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from dynaloss.config.ablation import AblationConfig, Resolution, baseline_losses
 from dynaloss.config.families import DESIGNS, LOSSES
-from dynaloss.config.settings import Scalar, is_single, mapping_at, show
+from dynaloss.config.settings import Scalar, is_single, list_at, mapping_at, show
 from dynaloss.studies.components import COMPONENTS, ComponentKind
 from dynaloss.studies.overrides import Overrides, key_problem
 from dynaloss.studies.reading.document import KeyPath
@@ -84,14 +84,7 @@ def design_arms(
     *,
     resolution: int,
 ) -> dict[str, Overrides]:
-    """Arms of a design by name, in the design's order.
-
-    Args:
-        design: Name in `DESIGNS`.
-        components: Distinct names in `known`.
-        known: Components by name.
-        resolution: Of the fractional design.
-    """
+    """Arms of a design of distinct components by name, in the design's order."""
     subsets = DESIGNS[design].subsets(components, resolution)
     return {
         arm_name(on, components): {
@@ -115,56 +108,52 @@ def arm_name(on: Sequence[str], components: Sequence[str]) -> str:
 
 def known_components(values: Mapping[str, Any]) -> dict[str, ComponentKind]:
     """The built-in components, then those that the study declares, by name."""
-    declared = mapping_at(values, "components")
     found: dict[str, ComponentKind] = dict(COMPONENTS)
-    for name in declared:
-        on, off = (settings_at(mapping_at(declared, name), side) for side in ("on", "off"))
+    for name in mapping_at(values, "components"):
+        on, off = (settings_at(values, "components", name, side) for side in ("on", "off"))
         found[name] = ComponentKind(name=name, description="the study's own", on=on, off=off)
     return found
 
 
 def levels_in(values: Mapping[str, Any]) -> Iterator[tuple[str, str, Choice]]:
     """Every level of one setting: name of its arm such as `ranks-10`, dotted key, and level."""
-    for factor, levels in mapping_at(mapping_at(values, "ablation"), "one_factor").items():
-        if key_problem(factor) is None and isinstance(levels, list):
-            for i, level in enumerate(levels):
-                if is_single(level):
-                    arm = f"{factor.rpartition('.')[2]}-{_as_name(level)}"
-                    yield arm, factor, Choice(level, ("ablation", "one_factor", factor, i))
+    for factor in mapping_at(values, "ablation", "one_factor"):
+        path = ("ablation", "one_factor", factor)
+        for i, level in enumerate(list_at(values, *path)):
+            if is_single(level) and key_problem(factor) is None:
+                text = level if isinstance(level, str) else show(level)
+                text = re.sub(r"[^A-Za-z0-9_.+-]", "_", text)
+                yield f"{factor.rpartition('.')[2]}-{text}", factor, Choice(level, (*path, i))
 
 
 def _baseline_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
     """One arm per loss, with its name and with every setting of that loss at its default."""
-    given = mapping_at(values, "ablation").get("baselines")
     known = baseline_losses()
     return {
         loss: {
             f"loss.{name}": Choice(value, ("ablation", "baselines", i))
             for name, value in LOSSES[loss].settings.model_validate({}).model_dump().items()
         }
-        for i, loss in enumerate(given if isinstance(given, list) else ())
+        for i, loss in enumerate(list_at(values, "ablation", "baselines"))
         if loss in known
     }
 
 
 def _written_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
-    arms = mapping_at(values, "arms")
     return {
-        arm: {key: Choice(v, ("arms", arm, key)) for key, v in settings_at(arms, arm).items()}
-        for arm in arms
+        arm: {
+            key: Choice(value, ("arms", arm, key))
+            for key, value in settings_at(values, "arms", arm).items()
+        }
+        for arm in mapping_at(values, "arms")
     }
 
 
-def settings_at(values: Mapping[str, Any], name: str) -> Overrides:
-    """The well-formed ones of the settings that plain values hold at `name`."""
-    given = mapping_at(values, name)
+def settings_at(values: Mapping[str, Any], *path: str) -> Overrides:
+    """The well-formed ones of the settings that plain values hold at a path."""
+    given = mapping_at(values, *path)
     return {k: v for k, v in given.items() if key_problem(k) is None and is_single(v)}
 
 
 def _all_in(names: Sequence[object], known: Mapping[str, object]) -> bool:
     return all(isinstance(name, str) and name in known for name in names)
-
-
-def _as_name(level: Scalar) -> str:
-    text = level if isinstance(level, str) else show(level)
-    return re.sub(r"[^A-Za-z0-9_.+-]", "_", text)

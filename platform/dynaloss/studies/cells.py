@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dynaloss.config.settings import combinations, is_single, mapping_at
+from dynaloss.config.settings import combinations, is_single, list_at, mapping_at
 from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import InputError
 from dynaloss.studies.arms import Choice, Choices, arms_in, settings_at, values_of
@@ -45,11 +45,7 @@ class Cell:
 
 
 def cells_in(values: Mapping[str, Any]) -> Iterator[Cell]:
-    """The cells of a study by condition, each condition by itself first, then with every arm.
-
-    Args:
-        values: A study as plain values, well-formed or not.
-    """
+    """The cells of plain values by condition: each by itself first, then with every arm."""
     trial = mapping_at(values, "trial")
     inherent = frozenset(validated(TrialConfig, trial)[1])
     arms = arms_in(values)
@@ -80,20 +76,17 @@ def _cell(
 
 def _condition_grid(values: Mapping[str, Any]) -> Iterator[Choices]:
     """Every combination of the values of the varied keys, the last key fastest."""
-    conditions = {
-        key: [Choice(v, ("conditions", key, i)) for i, v in enumerate(given) if is_single(v)]
-        for key, given in mapping_at(values, "conditions").items()
-        if isinstance(given, list) and key_problem(key) is None
-    }
-    return combinations({key: choices for key, choices in conditions.items() if choices})
+    choices: dict[str, list[Choice]] = {}
+    for key in mapping_at(values, "conditions"):
+        for i, value in enumerate(list_at(values, "conditions", key)):
+            if is_single(value) and key_problem(key) is None:
+                choices.setdefault(key, []).append(Choice(value, ("conditions", key, i)))
+    return combinations(choices)
 
 
 def tuned_entries(values: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The well-formed entries of `tuned`, each with its position."""
-    entries = values.get("tuned")
-    for i, entry in enumerate(entries if isinstance(entries, list) else ()):
-        if isinstance(entry, dict):
-            yield i, entry
+    return ((i, e) for i, e in enumerate(list_at(values, "tuned")) if isinstance(e, dict))
 
 
 def _tuned(values: Mapping[str, Any], arm: str, condition: Overrides) -> Choices:

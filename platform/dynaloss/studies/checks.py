@@ -7,9 +7,10 @@ so that one look at the file shows every problem.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
-from dynaloss.config.settings import Scalar, broken_name, is_single, mapping_at, repeated
+from dynaloss.config.settings import Scalar, broken_name, is_single, list_at, mapping_at, repeated
 from dynaloss.studies.arms import (
     arms_in,
     component_arms,
@@ -25,12 +26,7 @@ from dynaloss.studies.reading.problems import Problem, but_got, listed, not_one_
 
 
 def check_across(values: Mapping[str, Any], cells: Iterable[Cell]) -> list[Problem]:
-    """Every rule between the parts of a study that `values` breaks, each once.
-
-    Args:
-        values: A study file as plain values, well-formed or not.
-        cells: Its cells.
-    """
+    """Every rule between the parts of a study that `values` breaks, each once."""
     problems = [
         *_unknown_keys(values),
         *_repeated_values(values),
@@ -48,17 +44,10 @@ def check_across(values: Mapping[str, Any], cells: Iterable[Cell]) -> list[Probl
 
 
 def _unknown_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
-    places: list[KeyPath] = [("conditions", key) for key in mapping_at(values, "conditions")]
-    arms, declared = mapping_at(values, "arms"), mapping_at(values, "components")
-    places += [("arms", arm, key) for arm in arms for key in mapping_at(arms, arm)]
-    levels = mapping_at(mapping_at(values, "ablation"), "one_factor")
-    places += [("ablation", "one_factor", key) for key in levels]
-    places += [
-        ("components", name, side, key)
-        for name in declared
-        for side in ("on", "off")
-        for key in mapping_at(mapping_at(declared, name), side)
-    ]
+    groups: list[tuple[str, ...]] = [("conditions",), ("ablation", "one_factor")]
+    groups += [("arms", arm) for arm in mapping_at(values, "arms")]
+    groups += product(("components",), mapping_at(values, "components"), ("on", "off"))
+    places: list[KeyPath] = [(*path, key) for path in groups for key in mapping_at(values, *path)]
     places += [
         ("tuned", i, "settings", key)
         for i, entry in tuned_entries(values)
@@ -70,13 +59,10 @@ def _unknown_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _repeated_values(values: Mapping[str, Any]) -> Iterator[Problem]:
-    conditions, ablation = mapping_at(values, "conditions"), mapping_at(values, "ablation")
-    lists: dict[KeyPath, Any] = {("conditions", key): given for key, given in conditions.items()}
-    lists |= {("seeds",): values.get("seeds")}
-    lists |= {("ablation", name): ablation.get(name) for name in ("components", "baselines")}
-    for path, given in lists.items():
-        again = repeated(filter(is_single, given)) if isinstance(given, list) else []
-        if again:
+    paths: list[tuple[str, ...]] = [("conditions", k) for k in mapping_at(values, "conditions")]
+    paths += [("seeds",), ("ablation", "components"), ("ablation", "baselines")]
+    for path in paths:
+        if again := repeated(filter(is_single, list_at(values, *path))):
             yield Problem(path, repeats(again[0]))
 
 
@@ -101,12 +87,11 @@ def _duplicate_arms(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _declared_components(values: Mapping[str, Any]) -> Iterator[Problem]:
-    declared = mapping_at(values, "components")
-    for name in declared:
+    for name in mapping_at(values, "components"):
         path = ("components", name)
         if name in COMPONENTS:
             yield Problem(path, "is built in: give it another name")
-        on, off = ({*mapping_at(mapping_at(declared, name), side)} for side in ("on", "off"))
+        on, off = ({*mapping_at(values, *path, side)} for side in ("on", "off"))
         if on != off:
             rule = "must set the same keys on and off, but only one sets"
             yield Problem(path, f"{rule} {listed(sorted(on ^ off))}")
@@ -114,18 +99,15 @@ def _declared_components(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _unknown_components(values: Mapping[str, Any]) -> Iterator[Problem]:
     known = known_components(values)
-    components = mapping_at(values, "ablation").get("components")
-    for index, name in enumerate(components if isinstance(components, list) else ()):
+    for index, name in enumerate(list_at(values, "ablation", "components")):
         if isinstance(name, str) and name not in known:
             yield Problem(("ablation", "components", index), not_one_of(known, name))
 
 
 def _empty_design(values: Mapping[str, Any]) -> Iterator[Problem]:
     ablation = values.get("ablation")
-    if not isinstance(ablation, dict):
-        return
-    arms = [ablation.get(name) for name in ("components", "one_factor", "baselines")]
-    if not (any(arms) or values.get("arms")):
+    parts = ("components", "one_factor", "baselines")
+    if isinstance(ablation, dict) and not (any(map(ablation.get, parts)) or values.get("arms")):
         known = listed(known_components(values))
         text = f"must hold at least one of {known}, as no arms are written out"
         yield Problem(("ablation", "components"), text)
@@ -149,13 +131,12 @@ def _set_twice(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _tuned(values: Mapping[str, Any]) -> Iterator[Problem]:
-    arms, conditions = arms_in(values), mapping_at(values, "conditions")
+    arms = arms_in(values)
     for i, entry in tuned_entries(values):
         arm = entry.get("arm")
         if isinstance(arm, str) and arm not in arms:
             yield Problem(("tuned", i, "arm"), not_one_of(arms, arm, "the arms"))
         for key, value in mapping_at(entry, "condition").items():
-            given = conditions.get(key)
-            if is_single(value) and value not in (given if isinstance(given, list) else ()):
+            if is_single(value) and value not in list_at(values, "conditions", key):
                 text = but_got("must be one of the values of the conditions", value)
                 yield Problem(("tuned", i, "condition", key), text)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 from dynaloss.errors import InputError
-from dynaloss.studies.cells import Cell, cells_in
+from dynaloss.studies.cells import cells_in
 from dynaloss.studies.checks import check_across
 from dynaloss.studies.reading.bundled import find_study
 from dynaloss.studies.reading.document import Document, read_document
-from dynaloss.studies.reading.problems import Problem, placed, validated
+from dynaloss.studies.reading.problems import placed, validated
 from dynaloss.studies.search.arm_tuning import tuning_problems
 from dynaloss.studies.search.feasibility import check_search
 from dynaloss.studies.study import AblationStudy, SearchStudy, Study
 
 _Study = TypeVar("_Study", bound=Study)
-_Check = Callable[[Mapping[str, Any], Sequence[Cell]], list[Problem]]
-
-
-def _kind_of(values: Mapping[str, Any]) -> Literal["search", "ablation"]:
-    """Kind of the study in a file: only that of a search has a space, and how to search it."""
-    return "search" if {"space", "search"} & values.keys() else "ablation"
 
 
 def load_any(source: str | Path) -> AblationStudy | SearchStudy:
@@ -32,9 +25,7 @@ def load_any(source: str | Path) -> AblationStudy | SearchStudy:
         InputError: If there is no such study, or with every problem that its file has.
     """
     document = read_document(find_study(source))
-    if _kind_of(document.values) == "search":
-        return _loaded(document, SearchStudy, check_search)
-    return _loaded(document, AblationStudy, lambda values, _: tuning_problems(values))
+    return _loaded(document, SearchStudy if _is_search(document) else AblationStudy)
 
 
 def load_study(source: str | Path) -> AblationStudy:
@@ -44,9 +35,9 @@ def load_study(source: str | Path) -> AblationStudy:
         InputError: If there is no such study, or with every problem that its file has.
     """
     document = read_document(find_study(source))
-    if _kind_of(document.values) == "search":
+    if _is_search(document):
         raise InputError(f"{document.path}: is a search; run it with `dynaloss search`")
-    return _loaded(document, AblationStudy, lambda values, _: tuning_problems(values))
+    return _loaded(document, AblationStudy)
 
 
 def load_search(source: str | Path) -> SearchStudy:
@@ -56,18 +47,23 @@ def load_search(source: str | Path) -> SearchStudy:
         InputError: If there is no such study, or with every problem that its file has.
     """
     document = read_document(find_study(source, "search_spaces"))
-    if _kind_of(document.values) == "ablation":
+    if not _is_search(document):
         raise InputError(
             f"{document.path}: is an ablation, as it has no `space`; run it with `dynaloss ablate`"
         )
-    return _loaded(document, SearchStudy, check_search)
+    return _loaded(document, SearchStudy)
 
 
-def _loaded(document: Document, model: type[_Study], check: _Check) -> _Study:
+def _is_search(document: Document) -> bool:
+    return bool({"space", "search"} & document.values.keys())
+
+
+def _loaded(document: Document, model: type[_Study]) -> _Study:
     values = document.values
     study, problems = validated(model, values)
     cells = list(cells_in(values))
-    problems += [*check_across(values, cells), *check(values, cells)]
+    problems += check_across(values, cells)
+    problems += check_search(values, cells) if _is_search(document) else tuning_problems(values)
     if study is None or problems:
         raise InputError(placed(problems, document))
     return study

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -119,21 +119,21 @@ class Plan:
 
 
 def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
-    """Trials of `study`; those that would compute the same are merged and noted.
-
-    Args:
-        study: A study that was loaded, hence checked.
-        data_digests: Digest of the content of each data source.
-    """
+    """Trials of a loaded `study`; those that would compute the same are merged and noted."""
     cells = list(_trials(study, data_digests))
     first: dict[str, Trial] = {}
-    for cell in cells:
-        first.setdefault(cell.key, cell)
     same_as = _equal_arms(cells)
-    equal = [(cell, first[cell.key]) for cell in cells if cell is not first[cell.key]]
     notes = [f"arm '{arm}' equals arm '{other}', and runs once" for arm, other in same_as.items()]
-    notes += [_note(*pair) for pair in equal if pair[0].arm not in same_as]
-    repeats = [_repeat(cell) for cell, trial in equal if _place(cell) != _place(trial)]
+    repeats = []
+    for cell in cells:
+        trial = first.setdefault(cell.key, cell)
+        own, other = (f"{t.arm} · {t.condition}" for t in (cell, trial))
+        if trial is not cell and cell.arm not in same_as:
+            what = "a further condition" if own == other else f"'{own}'"
+            notes.append(f"{what} equals '{other}', and runs once")
+        if own != other:
+            place = {"condition": cell.condition, "arm": cell.arm, "seed": cell.seed}
+            repeats.append(Repeat(**place, key=cell.key))
     return Plan(
         study=study.study,
         trials=tuple(first.values()),
@@ -152,17 +152,19 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
     return {"study": plan.study, "hash": plan.hash, "trials": trials}
 
 
-def condition_label(config: TrialConfig, varied_keys: Iterable[str]) -> str:
+def condition_label(config: TrialConfig, varied_keys: Collection[str]) -> str:
     """Label of the data bias of `config`, such as `symmetric 0.4 · IR 10`.
 
     The source comes first, and only where it is varied; other varied keys follow by name.
     """
-    varied, data = list(varied_keys), config.data
-    parts = [data.source] if "data.source" in varied else []
+    data = config.data
+    parts = [data.source] if "data.source" in varied_keys else []
     parts += [data.noise.label, data.imbalance_label]
-    for key in varied:
+    for key in varied_keys:
         if key not in _IN_EVERY_LABEL:
-            parts.append(f"{_short_key(key)}={_bare(value_at(config, key))}")
+            value = value_at(config, key)
+            text = value if isinstance(value, str) else show(value)
+            parts.append(f"{_short_key(key)}={text}")
     return " · ".join(parts)
 
 
@@ -189,15 +191,15 @@ def _trials(study: AblationStudy, data_digests: DataDigests) -> Iterator[Trial]:
     for condition in conditions_of(study):
         configs = condition.configs
         digests = {arm: digest_of_data(data_digests, configs[arm].data) for arm in configs}
-        for seed, arm in product(study.seeds, configs):
+        for seed, (arm, config) in product(study.seeds, configs.items()):
             yield Trial(
-                key=trial_key(configs[arm], seed, study.base_seed, digests[arm]),
+                key=trial_key(config, seed, study.base_seed, digests[arm]),
                 condition=condition.label,
                 condition_values=condition.values,
                 arm=arm,
                 seed=seed,
                 base_seed=study.base_seed,
-                config=configs[arm],
+                config=config,
             )
 
 
@@ -211,27 +213,9 @@ def _equal_arms(cells: Iterable[Trial]) -> dict[str, str]:
     return {arm: other for arm, other in same_as.items() if arm != other}
 
 
-def _note(cell: Trial, trial: Trial) -> str:
-    own, other = _place(cell), _place(trial)
-    name = "a further condition" if own == other else f"'{own}'"
-    return f"{name} equals '{other}', and runs once"
-
-
-def _place(cell: Trial) -> str:
-    return f"{cell.arm} · {cell.condition}"
-
-
-def _repeat(cell: Trial) -> Repeat:
-    return Repeat(condition=cell.condition, arm=cell.arm, seed=cell.seed, key=cell.key)
-
-
 def _short_key(key: str) -> str:
     """Shortest end of a dotted key that no other setting shares, such as `ranks`, `meta.lr`."""
     parts = key.split(".")
     ends = [".".join(parts[i:]) for i in reversed(range(len(parts)))]
-    others = [f".{other}" for other in setting_keys() if other != key]
-    return next(end for end in ends if not any(other.endswith(f".{end}") for other in others))
-
-
-def _bare(value: object) -> str:
-    return value if isinstance(value, str) else show(value)
+    keys = [f".{key}" for key in setting_keys()]
+    return next(end for end in ends if sum(key.endswith(f".{end}") for key in keys) == 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,31 +85,28 @@ class SearchPlan:
 
 
 def make_search_plan(study: SearchStudy, data_digests: DataDigests) -> SearchPlan:
-    """Groups of `study`, in order; conditions that are equal in effect have one group an arm.
-
-    Args:
-        study: A search that was loaded, hence checked.
-        data_digests: Digest of the content of each data source.
-    """
-    distinct: dict[str, Condition] = {}
-    for condition in conditions_of(study):
-        distinct.setdefault(condition.label, condition)
-    groups = []
-    for condition in distinct.values():
-        for arm, config in condition.configs.items():
-            digest = digest_of_data(data_digests, config.data)
-            groups.append(_group(study, config, condition, arm, digest))
-    return SearchPlan(study=study, groups=tuple(groups), notes=tuple(_notes(study, groups)))
+    """Groups of a loaded search; conditions that are equal in effect have one group an arm."""
+    conditions = conditions_of(study)
+    distinct = {
+        condition.label: condition for condition in reversed(conditions)
+    }  # the first stays
+    counts = Counter(condition.label for condition in conditions)
+    groups = tuple(
+        _group(study, distinct[label], arm, digest_of_data(data_digests, config.data))
+        for label in counts
+        for arm, config in distinct[label].configs.items()
+    )
+    return SearchPlan(study=study, groups=groups, notes=tuple(_notes(study, groups, counts)))
 
 
 def search_trial(
     study: SearchStudy, group: Group, number: int, chosen: Mapping[str, Scalar]
 ) -> Trial:
-    """The trial of a suggestion; equal suggestions are trials of their own.
+    """The trial of a suggestion for a group; equal suggestions are trials of their own.
 
     Args:
         study: The search.
-        group: The group that the suggestion is for.
+        group: One of its groups.
         number: Position of the trial in the group, from 0.
         chosen: Suggested value by dotted key.
     """
@@ -162,11 +159,9 @@ def stored_search_plan(plan: SearchPlan) -> StoredPlan:
     )
 
 
-def _group(
-    study: SearchStudy, config: TrialConfig, condition: Condition, arm: str, digest: str
-) -> Group:
-    scheduler, label = study.scheduler, condition.label
-    trials = study.search.trials
+def _group(study: SearchStudy, condition: Condition, arm: str, digest: str) -> Group:
+    scheduler, trials = study.scheduler, study.search.trials
+    label, config = condition.label, condition.configs[arm]
     if OPTUNA_SAMPLERS[study.search.sampler].enumerates:
         trials = min(trials, sum(1 for _ in grid_points(study.space, config)))
     pool = [label] * ("condition" in scheduler.group_by) + [arm] * ("arm" in scheduler.group_by)
@@ -189,28 +184,26 @@ def _possible(study: SearchStudy, config: TrialConfig) -> list[str]:
     found: list[str] = []
     for key, parameter in study.space.items():
         outer = {k: v for k, v in parameter.when.items() if k not in study.space}
-        inner = set(parameter.when) - set(outer)
         alone = parameter.model_copy(update={"when": outer})
-        if inner <= set(found) and is_active(alone, config, {}):
+        if parameter.when.keys() - outer <= {*found} and is_active(alone, config, {}):
             found.append(key)
     return found
 
 
-def _notes(study: SearchStudy, groups: list[Group]) -> list[str]:
-    counts = Counter(condition.label for condition in conditions_of(study))
-    equal = {label: count for label, count in counts.items() if count > 1}
-    notes = [f"'{label}' is {count} conditions, searched as one" for label, count in equal.items()]
+def _notes(
+    study: SearchStudy, groups: Sequence[Group], counts: Mapping[str, int]
+) -> Iterator[str]:
+    for label, count in counts.items():
+        if count > 1:
+            yield f"'{label}' is {count} conditions, searched as one"
     for group in groups:
         if not group.parameters:
-            notes.append(f"'{group.name}' has no parameter to search: its trials are equal")
+            yield f"'{group.name}' has no parameter to search: its trials are equal"
         if group.trials < study.search.trials:
-            notes.append(f"'{group.name}' has {group.trials} combinations, and runs each once")
-    if PRUNERS[study.scheduler.name].has_brackets:
+            yield f"'{group.name}' has {group.trials} combinations, and runs each once"
+    name, grace = study.scheduler.name, study.scheduler.grace_epochs
+    if PRUNERS[name].has_brackets:
         most = 1 + max(len(group.rungs) for group in groups)
-        grace = study.scheduler.grace_epochs
-        notes.append(
-            f"{study.scheduler.name}: {most} brackets, from {grace} epochs of grace to no rung"
-        )
+        yield f"{name}: {most} brackets, from {grace} epochs of grace to no rung"
     if len({group.pool for group in groups}) < len(groups):
-        notes.append("trials of several conditions or arms compete: hard ones may lose them all")
-    return notes
+        yield "trials of several conditions or arms compete: hard ones may lose them all"

@@ -12,11 +12,8 @@ def rungs(
 
     Whole numbers throughout: a floating logarithm loses the rung at 243 of 3, 9, 27, 81, 243.
 
-    Args:
-        grace_epochs: The first rung.
-        reduction_factor: Each rung is this many times the one before.
-        epochs: Length of a trial.
-        most: Number of rungs to stop at; None for all that fit.
+    The first is at `grace_epochs`, each other at `reduction_factor` times the one before; there
+    are `most` of them, or as many as fit.
     """
     found: list[int] = []
     epoch = grace_epochs
