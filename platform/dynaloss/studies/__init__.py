@@ -3,35 +3,18 @@
 from dynaloss.config.trial import ResourcesConfig
 from dynaloss.studies.arms import arm_name, design_arms
 from dynaloss.studies.components import COMPONENTS
-from dynaloss.studies.identity import RESULTS_VERSION, effective_config, flatten, trial_key
+from dynaloss.studies.identity import effective_config, flatten, trial_key
 from dynaloss.studies.loading import load_any, load_search, load_study
-from dynaloss.studies.overrides import Overrides, override, setting_keys
-from dynaloss.studies.plan import (
-    Condition,
-    DataDigests,
-    Plan,
-    Trial,
-    condition_label,
-    make_plan,
-    plan_as_json,
-)
+from dynaloss.studies.overrides import override, setting_keys
+from dynaloss.studies.plan import condition_label, make_plan, plan_as_json
 from dynaloss.studies.reading.bundled import bundled_studies, find_study
 from dynaloss.studies.study import AblationStudy, SearchStudy
-from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 __all__ = [
     "COMPONENTS",
-    "RESULTS_VERSION",
     "AblationStudy",
-    "Condition",
-    "DataDigests",
-    "Outcome",
-    "Overrides",
-    "Plan",
     "ResourcesConfig",
     "SearchStudy",
-    "Trial",
-    "TrialRecord",
     "arm_name",
     "bundled_studies",
     "condition_label",

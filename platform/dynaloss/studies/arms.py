@@ -57,17 +57,13 @@ def designed_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
 
 def component_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
     """Arms that the components make; none where the design is malformed."""
-    ablation, defaults = mapping_at(values, "ablation"), AblationConfig()
-    components = ablation.get("components")
-    designs = ablation.get("design", [*defaults.design])
+    ablation = {**AblationConfig().model_dump(), **mapping_at(values, "ablation")}
+    components, designs = list_at(ablation, "components"), ablation["design"]
     designs = [designs] if isinstance(designs, str) else designs
-    resolution = ablation.get("resolution", defaults.resolution)
-    known = known_components(values)
-    if not (isinstance(components, list) and components and isinstance(designs, list)):
+    resolution, known = ablation["resolution"], known_components(values)
+    if not isinstance(designs, list | tuple) or resolution not in get_args(Resolution):
         return {}
-    if not (_all_in(components, known) and _all_in(designs, DESIGNS)):
-        return {}
-    if resolution not in get_args(Resolution):
+    if not (components and _all_in(components, known) and _all_in(designs, DESIGNS)):
         return {}
     distinct = list(dict.fromkeys(components))
     return {

@@ -86,13 +86,7 @@ class Fraction:
 
 
 def fraction_of(components: Sequence[str], resolution: int) -> Fraction:
-    """The smallest regular fraction of at least the resolution; the full factorial if none is.
-
-    Args:
-        components: Distinct names.
-        resolution: 3: main effects are apart from each other. 4: and from two-factor
-            interactions. 5: and two-factor interactions are apart from each other.
-    """
+    """The smallest regular fraction of at least the resolution; the full factorial if none is."""
     names = tuple(components)
     for size in range(2, len(names)):
         found = _generators(names[:size], names[size:], {}, resolution)
@@ -127,20 +121,16 @@ def _leave_one_out(components: Sequence[str], _: int) -> list[_Subset]:
     return [everything, *(tuple(n for n in everything if n != out) for out in everything)]
 
 
-def _only_one(components: Sequence[str], _: int) -> list[_Subset]:
-    return [(), *((name,) for name in components)]
-
-
-def _fractional(components: Sequence[str], resolution: int) -> list[_Subset]:
-    return fraction_of(components, resolution).subsets()
-
-
 DESIGNS.add(name="factorial", description="every combination", subsets=_factorial)
 DESIGNS.add(name="leave_one_out", description="all, and all but each one", subsets=_leave_one_out)
-DESIGNS.add(name="only_one", description="none, and each one alone", subsets=_only_one)
+DESIGNS.add(
+    name="only_one",
+    description="none, and each one alone",
+    subsets=lambda components, _: [(), *((name,) for name in components)],
+)
 DESIGNS.add(
     name="fractional",
     description="the smallest regular fraction of the factorial that has the resolution",
     source="Box, Hunter, The 2^(k-p) Fractional Factorial Designs, Technometrics 3(3), 1961",
-    subsets=_fractional,
+    subsets=lambda components, resolution: fraction_of(components, resolution).subsets(),
 )

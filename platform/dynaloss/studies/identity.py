@@ -28,13 +28,7 @@ def trial_key(config: TrialConfig, seed: int, base_seed: int, data_digest: str) 
     """Key of a trial, 16 hexadecimal digits; resources, paths and names have no influence.
 
     A setting enters it only where it has an effect and differs from its default, so that a new
-    setting changes no key.
-
-    Args:
-        config: Settings of the trial, its arm and condition applied.
-        seed: Trial seed.
-        base_seed: Study seed, the second part of every random stream.
-        data_digest: Digest of the content of the data source.
+    setting changes no key. The data source enters by the digest of its content.
     """
     return digest_of(
         {

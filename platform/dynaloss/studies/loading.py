@@ -25,7 +25,9 @@ def load_any(source: str | Path) -> AblationStudy | SearchStudy:
         InputError: If there is no such study, or with every problem that its file has.
     """
     document = read_document(find_study(source))
-    return _loaded(document, SearchStudy if _is_search(document) else AblationStudy)
+    if _is_search(document):
+        return _loaded(document, SearchStudy)
+    return _loaded(document, AblationStudy)
 
 
 def load_study(source: str | Path) -> AblationStudy:

@@ -132,8 +132,8 @@ def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
             what = "a further condition" if own == other else f"'{own}'"
             notes.append(f"{what} equals '{other}', and runs once")
         if own != other:
-            place = {"condition": cell.condition, "arm": cell.arm, "seed": cell.seed}
-            repeats.append(Repeat(**place, key=cell.key))
+            names = ("condition", "arm", "seed", "key")
+            repeats.append(Repeat(**{name: getattr(cell, name) for name in names}))
     return Plan(
         study=study.study,
         trials=tuple(first.values()),

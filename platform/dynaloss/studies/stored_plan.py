@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -62,11 +62,7 @@ class StoredPlan(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
     def amending(self, earlier: StoredPlan) -> StoredPlan:
-        """The plan with every deviation from the plans stored before it.
-
-        Args:
-            earlier: What is stored of the study so far; `StoredPlan()` before its first launch.
-        """
+        """The plan with every deviation from the earlier ones, of which `StoredPlan()` is none."""
         is_first = earlier == StoredPlan()
         first = self.hash if is_first else earlier.first_hash or earlier.hash
         changes = (*earlier.deviations, *self.deviations_from(earlier))
@@ -76,16 +72,9 @@ class StoredPlan(BaseModel):
         """Differences from the plan stored before, one sentence each; none from no plan at all."""
         if earlier == StoredPlan() or earlier.hash == self.hash:
             return ()
-        found = [
-            *_changed_values(earlier, self, "metric"),
-            *_changed_values(earlier, self, "baseline"),
-            *_changed_lists(earlier, self, "seeds"),
-            *_changed_lists(earlier, self, "arms"),
-            *_changed_lists(earlier, self, "conditions"),
-            *_changed_settings(earlier, self),
-        ]
+        found = list(_changes(earlier, self)) or [_other_change(earlier, self)]
         change = f"plan {earlier.hash or 'unknown'} became {self.hash}"
-        return tuple(f"{change}: {text}." for text in found or [_other_change(earlier, self)])
+        return tuple(f"{change}: {text}." for text in found)
 
 
 def stored_plan(plan: Plan) -> StoredPlan:
@@ -112,9 +101,7 @@ def stored_plan(plan: Plan) -> StoredPlan:
 def note_on_earlier_keys(plan: StoredPlan, versions: Mapping[str, int]) -> str | None:
     """Note on the trials of a stored plan whose keys an earlier version has made; None for none.
 
-    Args:
-        plan: The plan of the launch before.
-        versions: Version of the key of each stored trial, by key.
+    `versions` holds the version of the key of each stored trial, by key.
     """
     count = sum(versions.get(key, KEY_VERSION) < KEY_VERSION for key in plan.keys or ())
     if not count:
@@ -132,34 +119,33 @@ def _other_change(old: StoredPlan, new: StoredPlan) -> str:
     return f"{gone} trials have other settings, data or code" if gone else "the order changed"
 
 
-def _changed_values(old: StoredPlan, new: StoredPlan, name: str) -> list[str]:
-    before, after = getattr(old, name), getattr(new, name)
-    if name not in old.model_fields_set or before == after:
-        return []
-    return [f"{name} '{before}' became '{after}'"]
-
-
-def _changed_lists(old: StoredPlan, new: StoredPlan, name: str) -> list[str]:
-    if name not in old.model_fields_set:
-        return []
-    before, after = getattr(old, name), getattr(new, name)
-    added = [value for value in after if value not in before]
-    dropped = [value for value in before if value not in after]
-    texts = [("added", added), ("dropped", dropped)]
-    return [f"{name} {verb}: {_named(values)}" for verb, values in texts if values]
-
-
-def _changed_settings(old: StoredPlan, new: StoredPlan) -> list[str]:
-    """Cells whose trial has another key than before: settings, data or results version changed."""
+def _changes(old: StoredPlan, new: StoredPlan) -> Iterator[str]:
+    """Differences in what the older plan has recorded."""
+    for name in ("metric", "baseline", "seeds", "arms", "conditions"):
+        before, after = getattr(old, name), getattr(new, name)
+        if name not in old.model_fields_set or before == after:
+            continue
+        if not isinstance(after, tuple):
+            yield f"{name} '{before}' became '{after}'"
+            continue
+        if added := [value for value in after if value not in before]:
+            yield f"{name} added: {_named(added)}"
+        if dropped := [value for value in before if value not in after]:
+            yield f"{name} dropped: {_named(dropped)}"
     if old.key_version != new.key_version:
-        return ["keys are made in another way, so that all trials are run again"]
+        yield "keys are made in another way, so that all trials are run again"
+    elif cells := _changed_cells(old, new):
+        what = f"settings, data or code of the results changed in {len(cells)} cells"
+        yield f"{what}: {_named(cells)}"
+
+
+def _changed_cells(old: StoredPlan, new: StoredPlan) -> list[str]:
+    """Cells whose trial has another key than before."""
     before, after = (dict(zip(p.cells, p.keys or (), strict=False)) for p in (old, new))
-    changed = [cell for cell in after if cell in before and before[cell] != after[cell]]
-    if not changed:
-        return []
-    cells = [f"{arm} · {condition} · seed {seed}" for condition, arm, seed in changed]
     return [
-        f"settings, data or code of the results changed in {len(cells)} cells: {_named(cells)}"
+        f"{arm} · {condition} · seed {seed}"
+        for (condition, arm, seed), key in after.items()
+        if before.get((condition, arm, seed), key) != key
     ]
 
 

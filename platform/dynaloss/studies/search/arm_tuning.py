@@ -17,22 +17,14 @@ _OWN = ("space", "search", "scheduler")
 
 
 def tuning_search(study: AblationStudy) -> SearchStudy:
-    """The search of a study whose `ablation.tuning` is `per_arm`: one group per condition and arm.
-
-    Args:
-        study: A study that was loaded, hence checked.
-    """
+    """The search of a loaded study tuned per arm: one group per condition and arm."""
     trial = study.trial.model_dump(mode="json", exclude_unset=True)
     values = study.model_dump(mode="json") | {"trial": trial}
     return SearchStudy.model_validate(_search_values(values))
 
 
 def tuning_problems(values: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with the search of each arm, at the places of the ablation's own file.
-
-    Args:
-        values: An ablation's file as plain values, well-formed or not.
-    """
+    """What is wrong with the search of each arm, at the places of the ablation's own file."""
     if mapping_at(values, "ablation").get("tuning") != "per_arm":
         return []
     if values.get("tuning") is None:
@@ -49,12 +41,7 @@ def tuning_problems(values: Mapping[str, Any]) -> list[Problem]:
 
 
 def with_tuned(study: AblationStudy, entries: Iterable[Mapping[str, Any]]) -> AblationStudy:
-    """The study with what its search has found; settings that it gives itself still count.
-
-    Args:
-        study: The study.
-        entries: As `tuned` of a study file holds them.
-    """
+    """The study with further entries of `tuned` from its search; its own ones still count."""
     found = tuple(TunedConfig.model_validate(entry) for entry in entries)
     return study.model_copy(update={"tuned": (*found, *study.tuned)})
 

@@ -57,7 +57,9 @@ def _names_of_winners(values: Mapping[str, Any]) -> Iterator[Problem]:
         mapping_at(values, "arms"),
         validated(ConfirmConfig, mapping_at(values, "confirm")),
     )
-    for arm in arms if confirm else ():
+    if confirm is None:
+        return
+    for arm in arms:
         made = {winner_arm(arm, place) for place in range(2, confirm.top + 1)}
         made |= {untuned_arm(arm)} if confirm.untuned else set()
         for name in sorted(made & arms.keys()):

@@ -87,14 +87,12 @@ class SearchPlan:
 def make_search_plan(study: SearchStudy, data_digests: DataDigests) -> SearchPlan:
     """Groups of a loaded search; conditions that are equal in effect have one group an arm."""
     conditions = conditions_of(study)
-    distinct = {
-        condition.label: condition for condition in reversed(conditions)
-    }  # the first stays
+    first = {condition.label: condition for condition in reversed(conditions)}
     counts = Counter(condition.label for condition in conditions)
     groups = tuple(
-        _group(study, distinct[label], arm, digest_of_data(data_digests, config.data))
+        _group(study, first[label], arm, digest_of_data(data_digests, config.data))
         for label in counts
-        for arm, config in distinct[label].configs.items()
+        for arm, config in first[label].configs.items()
     )
     return SearchPlan(study=study, groups=groups, notes=tuple(_notes(study, groups, counts)))
 
