@@ -1,4 +1,4 @@
-"""The balanced softmax: each exponential is multiplied by the size of its class."""
+"""The balanced softmax."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pydantic import Field
 
 from dynaloss.config.families import LOSSES
 from dynaloss.config.trial import LossConfig
-from dynaloss.learning.losses._interfaces import TrainingFacts
-from dynaloss.learning.losses.logit_adjustment import LogitAdjustment, LogitAdjustmentConfig
+from dynaloss.lazy import F, Tensor
+from dynaloss.learning.losses._interfaces import TrainingFacts, TrainingLoss
+from dynaloss.learning.losses.logit_adjustment import log_frequencies
 
 
 class BalancedSoftmaxConfig(LossConfig):
@@ -22,9 +23,20 @@ class BalancedSoftmaxConfig(LossConfig):
     accepts_soft_targets: ClassVar[bool] = True  # the logits are shifted by constants only
 
 
-def _build(_: BalancedSoftmaxConfig, facts: TrainingFacts) -> LogitAdjustment:
-    """Equation 3 of the source, which logit adjustment with tau = 1 equals; no meta sampler."""
-    return LogitAdjustment(LogitAdjustmentConfig(tau=1), facts)
+class BalancedSoftmax(TrainingLoss[BalancedSoftmaxConfig]):
+    """Cross-entropy of the softmax with each exponential multiplied by its class's size.
+
+    Equation 3 of the source; equals `LogitAdjustment` with tau = 1. Without the meta sampler of
+    that paper.
+    """
+
+    def __init__(self, settings: BalancedSoftmaxConfig, facts: TrainingFacts) -> None:
+        super().__init__(settings, facts)
+        self.shift = log_frequencies(facts.class_counts, 1.0)
+
+    def __call__(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
+        """See `TrainingLoss`."""
+        return F.cross_entropy(logits + self.shift.to(logits.dtype), labels)
 
 
 LOSSES.add(
@@ -33,5 +45,5 @@ LOSSES.add(
     source="Ren, Yu, Sheng, Ma, Zhao, Yi, Li, Balanced Meta-Softmax for Long-Tailed Visual "
     "Recognition, NeurIPS 2020",
     settings=BalancedSoftmaxConfig,
-    build=_build,
+    build=BalancedSoftmax,
 )

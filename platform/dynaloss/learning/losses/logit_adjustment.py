@@ -36,12 +36,17 @@ class LogitAdjustment(TrainingLoss[LogitAdjustmentConfig]):
 
     def __init__(self, settings: LogitAdjustmentConfig, facts: TrainingFacts) -> None:
         super().__init__(settings, facts)
-        counts = facts.class_counts.double()
-        self.shift = (settings.tau * torch.log(counts / counts.sum())).float()
+        self.shift = log_frequencies(facts.class_counts, settings.tau)
 
     def __call__(self, logits: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
         """See `TrainingLoss`."""
         return F.cross_entropy(logits + self.shift.to(logits.dtype), labels)
+
+
+def log_frequencies(class_counts: Tensor, tau: float) -> Tensor:
+    """Tau x log class frequency of each class, shape (C,)."""
+    counts = class_counts.double()
+    return (tau * torch.log(counts / counts.sum())).float()
 
 
 LOSSES.add(
