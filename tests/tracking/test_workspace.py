@@ -42,6 +42,7 @@ def test_relative_sqlite_path_is_made_absolute(
     uri = Workspace(tmp_path, "sqlite:///a/b.db?timeout=9").store_uri
     assert uri == f"sqlite:///{tmp_path}/a/b.db?timeout=9"
     assert sqlite_path(uri) == tmp_path / "a" / "b.db"
+    assert Workspace(tmp_path, "sqlite:///./s").store_uri == f"sqlite:///{tmp_path}/s"
 
 
 @pytest.mark.parametrize(

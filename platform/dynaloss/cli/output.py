@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 from rich.console import Console
@@ -17,9 +17,9 @@ def terminal() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table of texts."""
-    print_table(text_table("", header, rows))
+def print_columns(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a table of plain values."""
+    print_table(text_table("", header, [[*map(str, row)] for row in rows]))
 
 
 def print_table(table: Table) -> None:

@@ -58,7 +58,7 @@ def show_plan(
         return
     print_columns(
         ("key", "condition", "arm", "seed"),
-        [(trial.key, trial.condition, trial.arm, str(trial.seed)) for trial in plan.trials],
+        [(trial.key, trial.condition, trial.arm, trial.seed) for trial in plan.trials],
     )
     _print_counts(known)
     source = "a probe of every size, alone" if probe else "the recorded epochs of earlier trials"

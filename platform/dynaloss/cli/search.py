@@ -88,9 +88,7 @@ def _print_plan(plan: SearchPlan, format_: str) -> None:
     for group in plan.groups:
         stops = ", ".join(map(str, group.rungs)) if len(group.rungs) < 8 else "every epoch"
         parameters = "\n".join(group.parameters)
-        rows.append(
-            (group.name, str(group.trials), str(group.epochs), stops or "none", parameters)
-        )
+        rows.append((group.name, group.trials, group.epochs, stops or "none", parameters))
     print_columns(("group", "trials", "epochs", "rungs (epochs)", "parameters"), rows)
     study = plan.study
     objectives = ", ".join(f"{name} ({mode})" for name, mode in study.search.objectives())

@@ -9,11 +9,6 @@ from typing import Final
 _SQLITE: Final = "sqlite:///"
 
 
-def sqlite_uri(path: Path, query: str = "") -> str:
-    """The URI of a SQLite file, made absolute."""
-    return f"{_SQLITE}{path.absolute()}{query}"
-
-
 def is_server(tracking_uri: str) -> bool:
     """Whether the URI is that of a tracking server, reached over HTTP."""
     return tracking_uri.startswith(("http://", "https://", "databricks"))

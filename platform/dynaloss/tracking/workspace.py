@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dynaloss.errors import InputError
-from dynaloss.tracking.addresses import is_sql, sqlite_path, sqlite_uri
+from dynaloss.tracking.addresses import is_sql, sqlite_path
 from dynaloss.tracking.store import Store
 
 
@@ -41,11 +41,11 @@ class Workspace:
         A relative SQLite path is made absolute, so that the interface and the workers, which may
         run in other folders, open the same file.
         """
-        uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-        if not uri:
-            return sqlite_uri(self.storage / "mlflow.db")
+        default = f"sqlite:///{self.storage / 'mlflow.db'}"
+        uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default
         path = sqlite_path(uri)
-        return uri if path is None else sqlite_uri(path, "".join(uri.partition("?")[1:]))
+        _, mark, query = uri.partition("?")
+        return uri if path is None else f"sqlite:///{path.absolute()}{mark}{query}"
 
     @property
     def artifact_root(self) -> str | None:
