@@ -15,8 +15,8 @@ from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Store, StoreError, StudyRun
-from dynaloss.tracking.addresses import sqlite_path
 from dynaloss.tracking.bulk_reading import read_history, read_runs, search_runs
+from dynaloss.tracking.client import sqlite_path
 from dynaloss.tracking.internals import sql_reader
 from dynaloss.tracking.schema import Tag, outcome_of
 

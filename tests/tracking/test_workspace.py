@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dynaloss.tracking import Workspace
-from dynaloss.tracking.addresses import redacted, sqlite_path
+from dynaloss.tracking.client import redacted, sqlite_path
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from itertools import filterfalse
 from typing import Any
 
@@ -51,10 +52,11 @@ def show_plan(
         "note": (*plan.notes, *filter(None, [note])),
         "deviation": stored_plan(plan).deviations_from(earlier),
     }
+    cost = _cost(known, study.resources)
     if format_ == "json":
-        further = _as_json(known, study.resources)
-        further |= {f"{kind}s": texts for kind, texts in remarks.items()}
-        print_json(plan_as_json(plan) | further)
+        content = plan_as_json(plan) | {"done": known.done, "remaining": known.remaining}
+        content |= {"cost": cost, "detectable": known.detectable}
+        print_json(content | {f"{kind}s": texts for kind, texts in remarks.items()})
         return
     print_columns(
         ("key", "condition", "arm", "seed"),
@@ -65,7 +67,7 @@ def show_plan(
     lines = [
         f"study {plan.study}, plan {plan.hash}: {len(plan.trials)} trials, "
         f"{known.done} done, {known.remaining} remaining (cells: done/planned)",
-        *_costs(known, study.resources, source),
+        *_cost_lines(known, cost, source),
         _power(plan, known),
         *(f"{kind}: {text}" for kind, texts in remarks.items() for text in texts),
     ]
@@ -81,20 +83,20 @@ def _earlier(study: str, workspace: Workspace) -> tuple[list[TrialRecord], Store
     return [], StoredPlan()
 
 
-def _as_json(known: Forecast, resources: ResourcesConfig) -> dict[str, Any]:
-    cost: dict[str, Any] | None = None
-    if known.costs is not None:
-        slots = trials_at_once(resources)
-        largest = asdict(_largest(known.costs))
-        cost = {
-            "hours": _hours(known, resources),
-            "unit": _unit(resources),
-            "wall_seconds": known.wall_seconds(slots),
-            "trials_at_once": slots,
-            **{name: None if math.isnan(value) else value for name, value in largest.items()},
-        }
-    counts = {"done": known.done, "remaining": known.remaining}
-    return counts | {"cost": cost, "detectable": known.detectable}
+def _cost(known: Forecast, resources: ResourcesConfig) -> dict[str, Any] | None:
+    """Cost of the trials left, and the largest of each quantity of one; None where unknown."""
+    if known.costs is None:
+        return None
+    cost = {
+        "hours": (known.seconds or 0.0) / 3600 * (resources.gpu or resources.cpu),
+        "unit": "GPU" if resources.gpu else "CPU",
+        "wall_seconds": known.wall_seconds(trials_at_once(resources)),
+        "trials_at_once": trials_at_once(resources),
+    }
+    for name in (field.name for field in fields(TrialCost)):
+        values = filterfalse(math.isnan, (getattr(cost, name) for cost in known.costs))
+        cost[name] = max(values, default=None)
+    return cost
 
 
 def _print_counts(known: Forecast) -> None:
@@ -109,60 +111,41 @@ def _print_counts(known: Forecast) -> None:
     print_columns((corner, *columns), texts)
 
 
-def _costs(known: Forecast, resources: ResourcesConfig, source: str) -> list[str]:
+def _cost_lines(known: Forecast, cost: Mapping[str, Any] | None, source: str) -> list[str]:
     if not known.remaining:
         return ["cost: none, every trial is finished"]
-    if known.costs is None:
+    if cost is None or known.costs is None:
         return [
             "cost: unknown, since no earlier trial of this study has recorded its time; "
             "`--probe` measures it"
         ]
-    slots = min(trials_at_once(resources), known.remaining)
+    slots = min(cost["trials_at_once"], known.remaining)
     guess = f"; {known.guessed} trials by the mean of other arms" if known.guessed else ""
+    stored = sum(filterfalse(math.isnan, (trial.stored_mib for trial in known.costs)))
     return [
-        f"cost: {_hours(known, resources):.2g} {_unit(resources)} hours, "
-        f"about {clock(known.wall_seconds(slots) or 0.0)} with {slots} at a time on this machine "
-        f"(from {source}{guess})",
-        _memory(_largest(known.costs), resources, slots),
-        _disk(known.costs, slots),
+        f"cost: {cost['hours']:.2g} {cost['unit']} hours, about {clock(cost['wall_seconds'])} "
+        f"with {slots} at a time on this machine (from {source}{guess})",
+        _memory(cost, slots),
+        _disk(cost, slots, stored),
     ]
 
 
-def _hours(known: Forecast, resources: ResourcesConfig) -> float:
-    return (known.seconds or 0.0) / 3600 * (resources.gpu or resources.cpu)
-
-
-def _unit(resources: ResourcesConfig) -> str:
-    return "GPU" if resources.gpu else "CPU"
-
-
-def _largest(costs: tuple[TrialCost, ...]) -> TrialCost:
-    """The largest of each quantity over the trials; NaN where it is unknown for all."""
-    largest = {}
-    for name in (field.name for field in fields(TrialCost)):
-        known = filterfalse(math.isnan, (getattr(cost, name) for cost in costs))
-        largest[name] = max(known, default=math.nan)
-    return TrialCost(**largest)
-
-
-def _memory(largest: TrialCost, resources: ResourcesConfig, slots: int) -> str:
-    if math.isnan(largest.peak_mib):
+def _memory(cost: Mapping[str, Any], slots: int) -> str:
+    if cost["peak_mib"] is None:
         return "memory: unknown"
-    of = "of the GPU" if resources.gpu else "of the process, libraries included"
-    total = f", {_size(slots * largest.peak_mib)} with {slots} at a time" if slots > 1 else ""
-    return f"memory: at most {_size(largest.peak_mib)} a trial ({of}){total}"
+    of = "of the GPU" if cost["unit"] == "GPU" else "of the process, libraries included"
+    total = f", {_size(slots * cost['peak_mib'])} with {slots} at a time" if slots > 1 else ""
+    return f"memory: at most {_size(cost['peak_mib'])} a trial ({of}){total}"
 
 
-def _disk(costs: tuple[TrialCost, ...], slots: int) -> str:
+def _disk(cost: Mapping[str, Any], slots: int, stored: float) -> str:
     """Disk space of results and checkpoints; a new checkpoint is complete before the old goes."""
-    largest = _largest(costs)
-    if math.isnan(largest.stored_mib) or math.isnan(largest.checkpoint_mib):
+    checkpoint = cost["checkpoint_mib"]
+    if cost["stored_mib"] is None or checkpoint is None:
         return "disk: unknown"
-    stored = sum(filterfalse(math.isnan, (cost.stored_mib for cost in costs)))
-    while_running = 2 * slots * largest.checkpoint_mib
     return (
-        f"disk: {_size(stored)} of results; {_size(while_running)} of checkpoints while running "
-        f"({_size(largest.checkpoint_mib)} a trial, twice while it is replaced)"
+        f"disk: {_size(stored)} of results; {_size(2 * slots * checkpoint)} of checkpoints while "
+        f"running ({_size(checkpoint)} a trial, twice while it is replaced)"
     )
 
 

@@ -1,17 +1,21 @@
-"""The connection to MLflow: silent, retries a busy store, one clear error for a broken one."""
+"""The connection to MLflow: silent, retries a busy store, one clear error for a broken one.
+
+And what the address of a store is, and how it is shown.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.tracking import internals
-from dynaloss.tracking.addresses import is_server, is_sql, redacted, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,7 +83,7 @@ class Client:
     @cached_property
     def reader(self) -> internals.SqlReader | None:
         """Direct access to the tables of an SQL store; None for any other store."""
-        return internals.sql_reader(self.tracking_uri)
+        return internals.sql_reader(self.tracking_uri) if is_sql(self.tracking_uri) else None
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return partial(self.attempt, name, getattr(self.raw, name))
@@ -181,3 +185,31 @@ def _gist(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     line = redacted(lines[0].strip())
     return line if line.endswith(".") else f"{line}."
+
+
+def is_server(tracking_uri: str) -> bool:
+    """Whether the URI is that of a tracking server, reached over HTTP."""
+    return tracking_uri.startswith(("http://", "https://", "databricks"))
+
+
+def is_sql(tracking_uri: str) -> bool:
+    """Whether the URI is that of an SQL database, reached directly."""
+    scheme, separator, _ = tracking_uri.partition("://")
+    return bool(separator) and scheme != "file" and not is_server(tracking_uri)
+
+
+def sqlite_path(tracking_uri: str) -> Path | None:
+    """The file of a SQLite store; None for every other store and for one in memory."""
+    if not tracking_uri.startswith("sqlite:///"):
+        return None
+    name = tracking_uri.removeprefix("sqlite:///").partition("?")[0]
+    return Path(name) if name and name != ":memory:" else None
+
+
+def redacted(text: str) -> str:
+    """The text without the user names, passwords and tokens of the addresses it may hold.
+
+    A password may hold any character: all up to the last `@` of the line goes.
+    """
+    bare = re.sub(r"(://|https?:)(?!/).*@", r"\1***@", text)
+    return re.sub(r"(?i)([?&]\w*(?:password|passwd|pwd|token|secret)=)[^&\s]+", r"\1***", bare)

@@ -13,8 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from dynaloss.errors import DynalossError, InputError
-from dynaloss.tracking.addresses import is_server, redacted
-from dynaloss.tracking.client import Client, prepare_environment
+from dynaloss.tracking.client import Client, is_server, prepare_environment, redacted
 
 _HOST: Final = "127.0.0.1"  # MLflow's server has no log-in: never open it to the network
 _STOP_SECONDS: Final = 10.0

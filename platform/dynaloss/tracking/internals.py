@@ -12,7 +12,6 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from dynaloss.tracking.addresses import is_sql
 from dynaloss.tracking.schema import NO_TAGS
 
 if TYPE_CHECKING:
@@ -72,8 +71,6 @@ def sql_reader(tracking_uri: str) -> SqlReader | None:
     None also for a database that cannot be opened or has other tables: MLflow's own message for
     these is the better one.
     """
-    if not is_sql(tracking_uri):
-        return None
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool

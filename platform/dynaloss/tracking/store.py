@@ -16,9 +16,8 @@ from urllib.request import url2pathname
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
-from dynaloss.tracking.addresses import redacted
 from dynaloss.tracking.bulk_reading import StoredRun, concurrently, read_history, read_trials
-from dynaloss.tracking.client import Client, StoreError
+from dynaloss.tracking.client import Client, StoreError, redacted
 from dynaloss.tracking.run_writing import find_run
 from dynaloss.tracking.schema import MAX_NAME, MAX_PAGE, Tag, key_version_of, outcome_of
 from dynaloss.tracking.study_run import StudyRun

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dynaloss.errors import InputError
-from dynaloss.tracking.addresses import is_sql, sqlite_path
+from dynaloss.tracking.client import is_sql, sqlite_path
 from dynaloss.tracking.store import Store
 
 
