@@ -47,21 +47,18 @@ class LaunchSummary:
     seconds: float
     deviations: tuple[str, ...] = ()
 
-    def count(self, outcome: Outcome) -> int:
-        """Number of this launch's trials with that outcome."""
-        return sum(ending.outcome is outcome for ending in self.endings.values())
-
     @property
     def interrupted(self) -> bool:
         """Whether trials are left for the next launch."""
-        return self.count(Outcome.INTERRUPTED) > 0
+        return any(ending.outcome is Outcome.INTERRUPTED for ending in self.endings.values())
 
     @property
     def exit_status(self) -> int:
         """0 if all is done, 1 if a trial failed or diverged, 130 after an interruption."""
         if self.interrupted:
             return 130
-        return 1 if self.count(Outcome.FAILED) or self.count(Outcome.DIVERGED) else 0
+        outcomes = {ending.outcome for ending in self.endings.values()}
+        return 1 if outcomes & {Outcome.FAILED, Outcome.DIVERGED} else 0
 
 
 def plan_study(study: AblationStudy) -> Plan:
