@@ -125,10 +125,12 @@ def run_query(
     found = dict(_compared_study(reader, known, source, plans or {}) for source in query.studies)
     own = next(iter(found.values())).metric
     metrics = tuple(dict.fromkeys(query.metrics or (own,)))
-    records = {
-        name: _planned(_read(reader, name, query, metrics), plan, note)
-        for name, plan in found.items()
-    }
+    records = {}
+    for name, plan in found.items():
+        every = _read(reader, name, query, metrics)
+        records[name] = planned(every, plan)
+        if others := {r.key for r in every} - {r.key for r in records[name]}:
+            note(f"without {counted(len(others), 'trial')} of earlier plans")
     joined, warnings = join_studies(records, force=query.force)
     chosen = pivot(select(joined, query.where), query.rows, query.columns)
     return Result(
@@ -194,15 +196,6 @@ def _compare(
 def _planned_values(plans: Mapping[str, StoredPlan], name: str) -> list[Any]:
     """What the stored plans list under a name, such as `arms`: each value once, in order."""
     return list(dict.fromkeys(value for plan in plans.values() for value in getattr(plan, name)))
-
-
-def _planned(
-    records: list[TrialRecord], plan: StoredPlan, note: Callable[[str], object]
-) -> list[TrialRecord]:
-    left = planned(records, plan)
-    if others := {record.key for record in records} - {record.key for record in left}:
-        note(f"without {counted(len(others), 'trial')} of earlier plans")
-    return left
 
 
 def _compared_study(

@@ -91,13 +91,15 @@ def _details(comparison: Comparison) -> Table:
             for seed, value in cell.seeds.items()
         )
         texts = (
+            cell.condition,
+            cell.arm,
+            f"{cell.n} of {cell.planned}",
             mean_text(comparison, cell),
             cell.ci95 and metric_names.format_interval(metric, cell.ci95, exact=exact),
             difference_text(comparison, cell),
             ", ".join(seeds),
         )
-        n = f"{cell.n} of {cell.planned}"
-        rows.append((cell.condition, cell.arm, n, *(text or EMPTY for text in texts)))
+        rows.append([text or EMPTY for text in texts])
     return text_table("Every seed", header, rows)
 
 

@@ -40,14 +40,13 @@ def difference_tables(one: TrialRecord, other: TrialRecord) -> list[Table]:
 
 
 def _differing(title: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Table:
-    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    rows = [(name, *(_value(side, name) for side in (one, other))) for name in sorted(names)]
+    rows = []
+    for name in sorted({**one, **other}):
+        values = one.get(name, EMPTY), other.get(name, EMPTY)
+        if one.get(name) != other.get(name):
+            texts = (v if isinstance(v, str) else shortened(str(v), 80) for v in values)
+            rows.append((name, *texts))
     return text_table(title, ("name", "first", "second"), rows)
-
-
-def _value(side: Mapping[str, Any], name: str) -> str:
-    value = side.get(name, EMPTY)
-    return value if isinstance(value, str) else shortened(str(value), 80)
 
 
 def _metrics_differing(one: Mapping[str, float], other: Mapping[str, float]) -> Table:
@@ -127,12 +126,11 @@ def _confusion(diagnostics: Diagnostics) -> Iterator[Table]:
     else:
         title = "Confusion on the test set, % of the true class"
         header = ["true \\ predicted", *names]
-    rows = [(name, *map(_percent, row)) for name, row in zip(names, shares, strict=True)]
+    rows = [
+        (name, *("." if share < 0.5 else _number(share, ".0f") for share in row))
+        for name, row in zip(names, shares, strict=True)
+    ]
     yield text_table(title, header, rows)
-
-
-def _percent(share: float) -> str:
-    return "." if share < 0.5 else _number(share, ".0f")
 
 
 def _number(value: float, form: str) -> str:
