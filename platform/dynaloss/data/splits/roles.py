@@ -13,7 +13,7 @@ from dynaloss.config.data import DataConfig
 from dynaloss.config.families import IMBALANCES, NOISES
 from dynaloss.data.arrays import Bools, Ints
 from dynaloss.data.bias.imbalance import take_per_class
-from dynaloss.data.bias.noise import check_noise, observed_labels
+from dynaloss.data.bias.noise import observed_labels
 from dynaloss.data.bias.transitions import realised_transition_matrix
 from dynaloss.data.sources.source import Images, Source
 from dynaloss.errors import InputError
@@ -155,8 +155,10 @@ def check_bias(source: Source, config: DataConfig, streams: Streams) -> None:
         InputError: As of `make_splits`, or if a class map, a label file or images in files do
             not fit the noise.
     """
-    check_noise(config.noise, source)
-    if NOISES[config.noise.kind].is_costly:
+    kind = NOISES[config.noise.kind]
+    if kind.check is not None:
+        kind.check(config.noise, source)
+    if kind.is_costly:
         _long_tail(source, config, streams)
     else:
         make_splits(source, config, streams)

@@ -18,6 +18,10 @@ class MetadataSampler:
 
     The clean set are the positions in the training set, int64, distinct, that a file names where
     the settings name one; otherwise None. The random stream is on the device of the labels (N,).
+
+    Attributes:
+        has_true_labels: Whether metadata have their true labels.
+        num_clean_labels: How many clean labels the metadata use.
     """
 
     def __init__(
@@ -34,18 +38,11 @@ class MetadataSampler:
         self._labels = observed_labels
         self._generator = generator
         self._clean_set = None if clean_set is None else clean_set.sort().values
+        self.has_true_labels = self._kind.has_true_labels
+        num_given = 0 if clean_set is None else len(clean_set)
+        self.num_clean_labels = num_given if self.has_true_labels else 0
         self._drawn: Tensor | None = None
         self._drawn_at = -1
-
-    @property
-    def has_true_labels(self) -> bool:
-        """Whether metadata have their true labels."""
-        return self._kind.has_true_labels
-
-    @property
-    def num_clean_labels(self) -> int:
-        """How many clean labels the metadata use."""
-        return len(self._clean_set) if self._clean_set is not None and self.has_true_labels else 0
 
     def metadata(self, epoch: int, losses: Tensor) -> Tensor:
         """Returns the metadata of an epoch, counted from 0: ascending positions, int64.

@@ -6,18 +6,18 @@ import math
 
 from torch import Tensor, nn
 
+_NUM_UNITS = 128
+
 
 class MLP(nn.Sequential):
-    """Two hidden layers of `width` units with batch norm; images are (channels, height, width)."""
+    """Two hidden layers of 128 units with batch norm; images are (channels, height, width)."""
 
-    def __init__(
-        self, *, input_shape: tuple[int, int, int], num_classes: int, width: int = 128
-    ) -> None:
+    def __init__(self, *, input_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__(
             nn.Flatten(),
-            *_dense(math.prod(input_shape), width),
-            *_dense(width, width),
-            nn.Linear(width, num_classes),
+            *_dense(math.prod(input_shape), _NUM_UNITS),
+            *_dense(_NUM_UNITS, _NUM_UNITS),
+            nn.Linear(_NUM_UNITS, num_classes),
         )
 
 
@@ -25,19 +25,17 @@ class SmallCNN(nn.Module):
     """Three convolutions with batch norm, then global average pooling.
 
     Images have a shape (channels, height, width) with sides of at least 4; the first convolution
-    has `width` channels, the others have twice as many.
+    has 16 channels, the others have twice as many.
     """
 
-    def __init__(
-        self, *, input_shape: tuple[int, int, int], num_classes: int, width: int = 16
-    ) -> None:
+    def __init__(self, *, input_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            *_convolution(input_shape[0], width),
-            *_convolution(width, 2 * width, stride=2),
-            *_convolution(2 * width, 2 * width),
+            *_convolution(input_shape[0], 16),
+            *_convolution(16, 32, stride=2),
+            *_convolution(32, 32),
         )
-        self.head = nn.Linear(2 * width, num_classes)
+        self.head = nn.Linear(32, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the logits (N, C) of images (N, channels, height, width)."""

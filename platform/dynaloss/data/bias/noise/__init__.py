@@ -12,18 +12,7 @@ from dynaloss.data.sources.source import Source
 if TYPE_CHECKING:
     from dynaloss.learning.streams import Streams
 
-__all__ = ["check_noise", "observed_labels"]
-
-
-def check_noise(noise: NoiseConfig, source: Source) -> None:
-    """Refuses noise that cannot be put on `source`, whatever the seed.
-
-    Raises:
-        InputError: If the label file or the class map does not fit, or images are not in memory.
-    """
-    check = NOISES[noise.kind].check
-    if check is not None:
-        check(noise, source)
+__all__ = ["observed_labels"]
 
 
 def observed_labels(noise: NoiseConfig, source: Source, rows: Ints, streams: Streams) -> Ints:
