@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "platform/dynaloss"
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -39,13 +40,36 @@ def test_platform_is_the_standard_librarys_from_the_root() -> None:
     assert Path(_run_python(code)).parent == Path(sysconfig.get_path("stdlib"))
 
 
+def test_no_two_modules_look_alike() -> None:
+    """Of equal names, or of names that differ by an `s`.
+
+    But for the commands and the settings, which share the name of what they run or set.
+    """
+    names: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE).with_suffix("")
+        if path.stem not in ("__init__", "__main__") and place.parts[0] not in ("cli", "config"):
+            names.setdefault(path.stem.strip("_").removesuffix("s"), []).append(place.as_posix())
+    assert [places for places in names.values() if len(places) > 1] == []
+
+
+def test_only_faces_list_what_they_offer() -> None:
+    """Elsewhere a leading underscore marks what is private."""
+    faces = {"__init__.py", "errors.py", "lazy.py"}
+    listing = [path for path in PACKAGE.rglob("*.py") if "\n__all__ = " in path.read_text()]
+    assert {path.name for path in listing} <= faces
+
+
 @pytest.mark.parametrize(
     ("packages", "forbidden"),
     [
         (["dynaloss.learning", "dynaloss.data"], ["ray", "mlflow", "optuna"]),
-        (["dynaloss.analysis"], ["torch", "torchvision", "ray", "mlflow"]),
+        (
+            ["dynaloss.config", "dynaloss.studies", "dynaloss.analysis"],
+            ["torch", "torchvision", "ray", "mlflow", "optuna"],
+        ),
     ],
-    ids=["learning and data", "analysis"],
+    ids=["learning and data", "config, studies and analysis"],
 )
 def test_loads_without(packages: list[str], forbidden: list[str]) -> None:
     assert _run_python(IMPORT_ALL.format(packages=packages, forbidden=forbidden)) == ""

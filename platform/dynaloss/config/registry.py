@@ -15,8 +15,6 @@ from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, c
 
 from dynaloss.config.settings import Settings, models_in
 
-__all__ = ["Kind", "OneOf", "Registry", "SettingsKind", "groups_of", "one_of_in"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
