@@ -10,7 +10,7 @@ import pytest
 
 from dynaloss.errors import InputError
 from dynaloss.tracking import Store, StoreError, Workspace, serve_ui
-from dynaloss.tracking.interface import _command
+from dynaloss.tracking.ui_server import _command
 
 
 def test_file_that_is_no_database_gives_one_clear_error(tmp_path: Path) -> None:
