@@ -113,18 +113,18 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
         ),
         pytest.param(
             "conditions: {meta.lr: [1, 2]}\nspace: {meta.lr: {uniform: [1, 2]}}",
-            "2: [space.meta.lr] is also varied by the conditions: keep it in one",
+            "2: [space.meta.lr] is also varied in `conditions`: keep it in one of the two",
             id="space and condition",
         ),
         pytest.param(
             "arms: {a: {meta.lr: 1}}\nspace: {meta.lr: {uniform: [1, 2]}}",
-            "2: [space.meta.lr] is also set by the arm 'a': only space or arms may set it",
+            "2: [space.meta.lr] is also set by the arm 'a': keep it in one of the two",
             id="space and arm",
         ),
         pytest.param(
             "space: {data.noise.rate: {uniform: [0.1, 0.2]}}",
-            "1: [space.data.noise.rate] is part of the data: what is compared would differ; "
-            "vary it by conditions",
+            "1: [space.data.noise.rate] changes the data, so that trials are not "
+            "comparable: vary it in `conditions`",
             id="data in the space",
         ),
         pytest.param(
@@ -159,8 +159,8 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
         ),
         pytest.param(
             "search: {metrics: [{time/trial_seconds: min}]}",
-            "1: [search.metrics] must be a validation metric, as pruning and "
-            "winners go by it, but got 'time/trial_seconds'; "
+            "1: [search.metrics] must be a validation metric, as it decides "
+            "on pruning and winners, but got 'time/trial_seconds'; "
             f"known: {listed(VALIDATION_METRICS)}",
             id="cost first",
         ),
@@ -183,19 +183,19 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
         ),
         pytest.param(
             "search: {sampler: grid}",
-            "4: [space.meta.lr] needs a `step` or a `choice`, as a grid counts it",
+            "4: [space.meta.lr] needs a `step` or a `choice`, as grid enumerates all values",
             id="grid without steps",
         ),
         pytest.param(
             "search: {metric: val_clean/accuracy}",
-            "1: [search.metric] must be measured by the labels that validation has; to select by "
-            "clean ones set data.validation.labels to clean, which counts them as used, and use "
-            "`val/...`, but got 'val_clean/accuracy'; did you mean 'val/accuracy'?",
+            "1: [search.metric] must use the labels of the validation split; to select by "
+            "clean labels, set data.validation.labels to clean, which counts them as used, and "
+            "use `val/...`, but got 'val_clean/accuracy'; did you mean 'val/accuracy'?",
             id="clean labels unasked",
         ),
         pytest.param(
             "search: {sampler: cmaes}",
-            "1: [search.sampler] cmaes needs 2 parameters at least, but the arm 'full' has 1; "
+            "1: [search.sampler] cmaes needs at least 2 parameters, but the arm 'full' has 1; "
             "use 'tpe'",
             id="cmaes in one dimension",
         ),
@@ -215,14 +215,14 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
         pytest.param(
             "space:\n  meta.lr: {uniform: [0.1, 1]}\narms:\n  a: {}\n  a-2: {meta.every: 2}\n"
             "confirm: {top: 2}",
-            "5: [arms.a-2] is what the confirmation makes of the arm 'a': give it another name",
+            "5: [arms.a-2] is the name of a retrained 'a' in the confirmation: rename it",
             id="an arm called like a second winner",
         ),
         pytest.param(
             "space:\n  meta.lr: {uniform: [0.1, 1]}\narms:\n  full: {}\n  untuned: "
             "{meta.every: 2}\nconfirm: {untuned: true}",
-            "5: [arms.untuned] is what the confirmation makes of the arm 'full': "
-            "give it another name",
+            "5: [arms.untuned] is the name of a retrained 'full' in the confirmation: "
+            "rename it",
             id="an arm called like an untuned one",
         ),
     ],

@@ -111,7 +111,7 @@ def test_conditions_that_are_equal_run_once(load_text: LoadText) -> None:
     plan = make_plan(study, _DIGESTS)
     labels = [trial.condition for trial in plan.trials]
     assert labels == ["no noise · IR 1", "symmetric 0.2 · IR 1", "symmetric 0.4 · IR 1"]
-    assert plan.notes == ("a further condition equals 'full · no noise · IR 1', and runs once",)
+    assert plan.notes == ("another condition equals 'full · no noise · IR 1', and runs once",)
 
 
 def test_the_digest_of_the_data_enters_the_keys() -> None:

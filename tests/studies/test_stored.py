@@ -108,4 +108,4 @@ def test_keys_made_in_another_way_are_one_deviation(load_text: LoadText) -> None
     values = new.as_json() | {"hash": "abc", "keys": ["a", "b", "c", "d"]}
     del values["key_version"]
     (found,) = new.deviations_from(StoredPlan.model_validate(values))
-    assert found.endswith("keys are made in another way, so that all trials are run again.")
+    assert found.endswith("the format of the keys changed, so that all trials run again.")

@@ -71,7 +71,7 @@ def test_a_baseline_and_an_arm_of_one_name_are_refused(problems_of: ProblemsOf) 
     (problem,) = problems_of(
         "ablation: {components: [margin], baselines: [gce]}\narms: {gce: {loss.name: gce}}\n"
     )
-    assert problem == "2: [arms.gce] is also an arm of the design: give it another name"
+    assert problem == "2: [arms.gce] is also an arm of the design: rename it"
 
 
 def test_without_a_none_arm_the_first_one_is_the_baseline(load_text: LoadText) -> None:
@@ -153,20 +153,20 @@ def test_all_problems_of_a_file_are_reported_at_once(write_study: WriteStudy) ->
         ),
         pytest.param(
             "ablation: {baseline: none}",
-            [f"1: [ablation.components] must hold at least one of {listed(COMPONENTS)}, "
-             "as no arms are written out",
+            [f"1: [ablation.components] must name at least one of {listed(COMPONENTS)}, "
+             "as the study lists no arms",
              "1: [ablation.baseline] must be one of the arms 'full', but got 'none'"],
             id="nothing to ablate",
         ),
         pytest.param(
             "ablation: {components: [margin]}\narms: {none: {}}",
-            ["2: [arms.none] is also an arm of the design: give it another name"],
+            ["2: [arms.none] is also an arm of the design: rename it"],
             id="arm of the design",
         ),
         pytest.param(
             "conditions: {meta.lr: [1, 2]}\narms: {a: {}, b: {meta.lr: 3}}",
             ["1: [conditions.meta.lr] is also set by the arm 'b': "
-             "only conditions or arms may set it"],
+             "keep it in one of the two"],
             id="set by arm and condition",
         ),
         pytest.param(
@@ -264,10 +264,11 @@ def test_levels_of_one_setting_are_arms(load_text: LoadText) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("components: {margin: {on: {}, off: {}}}", "[components.margin] is built in"),
+        ("components: {margin: {on: {}, off: {}}}", "[components.margin] is the name of a built-in"),
         (
             "components: {a: {on: {meta.lr: 1.0}, off: {}}}",
-            "[components.a] must set the same keys on and off, but only one sets 'meta.lr'",
+            "[components.a] must set the same keys in `on` and `off`, but only one of them sets "
+            "'meta.lr'",
         ),
         ("components: {a: {on: {meta.rl: 1.0}, off: {meta.rl: 2.0}}}", "did you mean 'meta.lr'?"),
         (

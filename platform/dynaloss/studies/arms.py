@@ -46,8 +46,8 @@ def arms_in(values: Mapping[str, Any]) -> dict[str, Choices]:
 
 def designed_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
     """Arms of the components, of the levels, then of the baseline losses."""
-    levels = {arm: {factor: choice} for arm, factor, choice in levels_in(values)}
-    arms = {**component_arms(values), **levels}
+    arms = component_arms(values)
+    arms |= {arm: {factor: choice} for arm, factor, choice in levels_in(values)}
     baselines = _baseline_arms(values)
     # Losses without a design are compared with the trial as it is.
     if baselines and not (arms or values.get("arms")):

@@ -77,12 +77,12 @@ def _duplicate_arms(values: Mapping[str, Any]) -> Iterator[Problem]:
     designed = designed_arms(values)
     for name in mapping_at(values, "arms"):
         if name in designed:
-            yield Problem(("arms", name), "is also an arm of the design: give it another name")
+            yield Problem(("arms", name), "is also an arm of the design: rename it")
     first: dict[str, tuple[str, Scalar]] = {}
     for arm, factor, choice in levels_in(values):
         level = (factor, choice.value)
         if first.setdefault(arm, level) != level:
-            text = f"makes an arm '{arm}', as another level does: write these arms out"
+            text = f"makes an arm '{arm}', as another level does: list these arms under `arms`"
             yield Problem(choice.path, text)
 
 
@@ -90,10 +90,10 @@ def _declared_components(values: Mapping[str, Any]) -> Iterator[Problem]:
     for name in mapping_at(values, "components"):
         path = ("components", name)
         if name in COMPONENTS:
-            yield Problem(path, "is built in: give it another name")
+            yield Problem(path, "is the name of a built-in component: rename it")
         on, off = ({*mapping_at(values, *path, side)} for side in ("on", "off"))
         if on != off:
-            rule = "must set the same keys on and off, but only one sets"
+            rule = "must set the same keys in `on` and `off`, but only one of them sets"
             yield Problem(path, f"{rule} {listed(sorted(on ^ off))}")
 
 
@@ -109,7 +109,7 @@ def _empty_design(values: Mapping[str, Any]) -> Iterator[Problem]:
     parts = ("components", "one_factor", "baselines")
     if isinstance(ablation, dict) and not (any(map(ablation.get, parts)) or values.get("arms")):
         known = listed(known_components(values))
-        text = f"must hold at least one of {known}, as no arms are written out"
+        text = f"must name at least one of {known}, as the study lists no arms"
         yield Problem(("ablation", "components"), text)
 
 
@@ -126,7 +126,7 @@ def _set_twice(values: Mapping[str, Any]) -> Iterator[Problem]:
     for key in mapping_at(values, "conditions"):
         arm = next((name for name, choices in arms.items() if key in choices), None)
         if arm is not None:
-            text = f"is also set by the arm '{arm}': only conditions or arms may set it"
+            text = f"is also set by the arm '{arm}': keep it in one of the two"
             yield Problem(("conditions", key), text)
 
 

@@ -72,13 +72,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeat:
-    """A cell that computes the same as an earlier trial, such as an arm that ignores a condition.
+    """A cell that computes the same as an earlier trial, whose key it shares.
 
-    Attributes:
-        condition: Label of the condition of the cell.
-        arm: Name of the arm of the cell.
-        seed: Trial seed.
-        key: Key of the trial whose result is the cell's.
+    For example, an arm that ignores what a condition changes.
     """
 
     condition: str
@@ -129,7 +125,7 @@ def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
         trial = first.setdefault(cell.key, cell)
         own, other = (f"{t.arm} · {t.condition}" for t in (cell, trial))
         if trial is not cell and cell.arm not in same_as:
-            what = "a further condition" if own == other else f"'{own}'"
+            what = "another condition" if own == other else f"'{own}'"
             notes.append(f"{what} equals '{other}', and runs once")
         if own != other:
             names = ("condition", "arm", "seed", "key")

@@ -133,7 +133,7 @@ def _changes(old: StoredPlan, new: StoredPlan) -> Iterator[str]:
         if dropped := [value for value in before if value not in after]:
             yield f"{name} dropped: {_named(dropped)}"
     if old.key_version != new.key_version:
-        yield "keys are made in another way, so that all trials are run again"
+        yield "the format of the keys changed, so that all trials run again"
     elif cells := _changed_cells(old, new):
         what = f"settings, data or code of the results changed in {len(cells)} cells"
         yield f"{what}: {_named(cells)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -84,17 +85,12 @@ class AblationStudy(Study):
         chosen = self.ablation.baseline if self.ablation else None
         return chosen or ("none" if "none" in arms else next(iter(arms)))
 
-    def design_notes(self) -> tuple[str, ...]:
+    def design_notes(self) -> Iterator[str]:
         """What to know of the design before it runs, such as its aliasing."""
-        notes: list[str] = []
         if self.ablation is not None and "fractional" in self.ablation.design:
-            fraction = fraction_of(self.ablation.components, self.ablation.resolution)
-            notes.append(fraction.describe())
+            yield fraction_of(self.ablation.components, self.ablation.resolution).describe()
         if self.is_tuned_per_arm and not self.tuned:
-            notes.append(
-                "each arm is searched first; until then the keys are those of untuned settings"
-            )
-        return tuple(notes)
+            yield "each arm is searched first; until then the keys are those of untuned settings"
 
 
 class SearchStudy(Study):

@@ -63,7 +63,7 @@ def _names_of_winners(values: Mapping[str, Any]) -> Iterator[Problem]:
         made = {winner_arm(arm, place) for place in range(2, confirm.top + 1)}
         made |= {untuned_arm(arm)} if confirm.untuned else set()
         for name in sorted(made & arms.keys()):
-            text = f"is what the confirmation makes of the arm '{arm}': give it another name"
+            text = f"is the name of a retrained '{arm}' in the confirmation: rename it"
             yield Problem(("arms", name), text)
 
 
@@ -78,14 +78,14 @@ def _space_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
 def _reserved(values: Mapping[str, Any], key: str) -> str | None:
     """Why another part of the study must set a key, or None."""
     if key in mapping_at(values, "conditions"):
-        return "is also varied by the conditions: keep it in one"
+        return "is also varied in `conditions`: keep it in one of the two"
     for arm in mapping_at(values, "arms"):
         if key in mapping_at(values, "arms", arm):
-            return f"is also set by the arm '{arm}': only space or arms may set it"
+            return f"is also set by the arm '{arm}': keep it in one of the two"
     if key.startswith("data."):
-        return "is part of the data: what is compared would differ; vary it by conditions"
+        return "changes the data, so that trials are not comparable: vary it in `conditions`"
     if key == "schedule.epochs":
-        return "is what rungs are counted in: vary it by conditions"
+        return "is the unit of the rungs: vary it in `conditions`"
     return None
 
 
@@ -179,17 +179,17 @@ def _sampler(
     if sampler.enumerates:
         for key, parameter in space.items():
             if parameter.distribution().points() is None:
-                text = f"needs a `step` or a `choice`, as a {name} counts it"
+                text = f"needs a `step` or a `choice`, as {name} enumerates all values"
                 yield Problem(("space", key), text)
     if not sampler.is_multi_objective and len(search.metrics) > 1:
-        yield Problem(("search", "sampler"), f"{name} has one objective only; use 'nsgaii'")
+        yield Problem(("search", "sampler"), f"{name} supports a single objective; use 'nsgaii'")
     if not sampler.takes_any_space:
         yield from _fixed_numeric(name, space)
     for arm, config in trials if sampler.least_parameters else ():
         count = sum(is_active(parameter, config, {}) for parameter in space.values())
         if count < sampler.least_parameters:
             text = (
-                f"{name} needs {sampler.least_parameters} parameters at least, but the arm "
+                f"{name} needs at least {sampler.least_parameters} parameters, but the arm "
                 f"'{arm}' has {count}; use 'tpe'"
             )
             yield Problem(("search", "sampler"), text)

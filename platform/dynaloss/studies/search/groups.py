@@ -54,13 +54,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """What a search runs.
-
-    Attributes:
-        study: The search.
-        groups: Every condition and arm, conditions first.
-        notes: What is worth knowing before it runs, one sentence each.
-    """
+    """What a search runs: its groups by condition, and notes on them, one sentence each."""
 
     study: SearchStudy
     groups: tuple[Group, ...]
@@ -202,6 +196,6 @@ def _notes(
     name, grace = study.scheduler.name, study.scheduler.grace_epochs
     if PRUNERS[name].has_brackets:
         most = 1 + max(len(group.rungs) for group in groups)
-        yield f"{name}: {most} brackets, from {grace} epochs of grace to no rung"
+        yield f"{name}: {most} brackets, from a grace period of {grace} epochs to no pruning"
     if len({group.pool for group in groups}) < len(groups):
-        yield "trials of several conditions or arms compete: hard ones may lose them all"
+        yield "different conditions or arms compete: all trials of a hard one may be pruned"

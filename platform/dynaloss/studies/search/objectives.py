@@ -22,14 +22,14 @@ _REFUSALS = (
     ),
     (
         ("val_clean/",),
-        "must be measured by the labels that validation has; to select by clean ones set "
+        "must use the labels of the validation split; to select by clean labels, set "
         "data.validation.labels to clean, which counts them as used, and use `val/...`",
     ),
     (
         ("train/", "corrector/", "sampler/"),
         "must be measured on validation: this is measured on the training set or from true labels",
     ),
-    (COST_METRICS, "must be a validation metric, as pruning and winners go by it"),
+    (COST_METRICS, "must be a validation metric, as it decides on pruning and winners"),
     (("",), "must be a metric that every trial reports"),
 )
 """Why a metric of each beginning may not be optimised; the first that fits counts."""
