@@ -264,7 +264,7 @@ def test_levels_of_one_setting_are_arms(load_text: LoadText) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("components: {margin: {on: {}, off: {}}}", "[components.margin] is the name of a built-in"),
+        ("components: {margin: {on: {}, off: {}}}", "is the name of a built-in component"),
         (
             "components: {a: {on: {meta.lr: 1.0}, off: {}}}",
             "[components.a] must set the same keys in `on` and `off`, but only one of them sets "

@@ -37,10 +37,7 @@ def values_of(choices: Choices) -> dict[str, Scalar]:
 
 
 def arms_in(values: Mapping[str, Any]) -> dict[str, Choices]:
-    """The arms of a study by name: those of its design, then those written out.
-
-    Without any, the trial is the only arm, `full`.
-    """
+    """The arms of a study by name, `full` without any: of its design, then those written out."""
     return {**designed_arms(values), **_written_arms(values)} or {"full": {}}
 
 

@@ -98,16 +98,12 @@ def _with_contents(values: Mapping[str, Any], settings: Settings) -> dict[str, A
         if isinstance(value, Mapping):
             found[name] = _with_contents(value, getattr(settings, name))
         elif value is not None and is_path(type(settings).model_fields[name]):
-            found[name] = _content(value)
+            try:
+                found[name] = file_digest(value)[:16]
+            except OSError:
+                # The trial will report it; a plan can be shown before its files are there.
+                found[name] = f"missing: {value}"
     return found
-
-
-def _content(path: str) -> str:
-    try:
-        return file_digest(path)[:16]
-    except OSError:
-        # The trial will report it; a study can be looked at before its files are there.
-        return f"missing: {path}"
 
 
 def _non_default(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]:

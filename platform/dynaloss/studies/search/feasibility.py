@@ -6,10 +6,10 @@ still checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
+from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS, OptunaSamplerKind
 from dynaloss.config.parameters import ParameterConfig
 from dynaloss.config.search import (
     ConfirmConfig,
@@ -176,15 +176,11 @@ def _sampler(
     if search is None:
         return
     name, sampler = search.sampler, OPTUNA_SAMPLERS[search.sampler]
-    if sampler.enumerates:
-        for key, parameter in space.items():
-            if parameter.distribution().points() is None:
-                text = f"needs a `step` or a `choice`, as {name} enumerates all values"
-                yield Problem(("space", key), text)
+    for key, parameter in space.items():
+        if text := _unsearchable(sampler, parameter, space):
+            yield Problem(("space", key), text)
     if not sampler.is_multi_objective and len(search.metrics) > 1:
         yield Problem(("search", "sampler"), f"{name} supports a single objective; use 'nsgaii'")
-    if not sampler.takes_any_space:
-        yield from _fixed_numeric(name, space)
     for arm, config in trials if sampler.least_parameters else ():
         count = sum(is_active(parameter, config, {}) for parameter in space.values())
         if count < sampler.least_parameters:
@@ -195,14 +191,19 @@ def _sampler(
             yield Problem(("search", "sampler"), text)
 
 
-def _fixed_numeric(name: str, space: Mapping[str, ParameterConfig]) -> Iterator[Problem]:
-    """What a sampler cannot search that moves points in a space of fixed dimensions."""
-    for key, parameter in space.items():
-        if parameter.choice is not None:
-            yield Problem(("space", key), f"is a choice, which {name} cannot search; use 'tpe'")
-        elif set(parameter.when) & set(space):
-            text = f"depends on another parameter, which {name} cannot search; use 'tpe'"
-            yield Problem(("space", key), text)
+def _unsearchable(
+    sampler: OptunaSamplerKind, parameter: ParameterConfig, space: Collection[str]
+) -> str | None:
+    """Why a sampler cannot search a parameter, or None where it can."""
+    if sampler.enumerates and parameter.distribution().points() is None:
+        return f"needs a `step` or a `choice`, as {sampler.name} enumerates all values"
+    if sampler.takes_any_space:
+        return None
+    if parameter.choice is not None:
+        return f"is a choice, which {sampler.name} cannot search; use 'tpe'"
+    if {*parameter.when} & {*space}:
+        return f"depends on another parameter, which {sampler.name} cannot search; use 'tpe'"
+    return None
 
 
 def _parameters(values: Mapping[str, Any]) -> dict[str, ParameterConfig]:

@@ -94,13 +94,9 @@ def make_search_plan(study: SearchStudy, data_digests: DataDigests) -> SearchPla
 def search_trial(
     study: SearchStudy, group: Group, number: int, chosen: Mapping[str, Scalar]
 ) -> Trial:
-    """The trial of a suggestion for a group; equal suggestions are trials of their own.
+    """The trial of suggested values, at a position in its group that is counted from 0.
 
-    Args:
-        study: The search.
-        group: One of its groups.
-        number: Position of the trial in the group, from 0.
-        chosen: Suggested value by dotted key.
+    Equal suggestions are trials of their own.
     """
     config = override(group.config, chosen)
     content = trial_key(config, study.search.trial_seed, study.base_seed, group.data_digest)
