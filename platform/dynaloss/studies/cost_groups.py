@@ -26,8 +26,7 @@ _COSTS_NOTHING = (
 def cost_group(config: TrialConfig) -> str:
     """Text that two trials share if their epochs cost about the same time and memory.
 
-    Groups differ in source, size of the training set, views, classifier, batch size and, where the
-    loss is learned, in its parts. All losses that are not learned cost the same.
+    All losses that are not learned cost the same.
     """
     ignored = _COSTS_NOTHING if config.loss.is_learned else (*_COSTS_NOTHING, "loss.")
     values = flatten(config).items()

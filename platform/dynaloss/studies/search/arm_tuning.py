@@ -42,15 +42,14 @@ def tuning_problems(values: Mapping[str, Any]) -> list[Problem]:
 
 def with_tuned(study: AblationStudy, entries: Iterable[Mapping[str, Any]]) -> AblationStudy:
     """The study with further entries of `tuned` from its search; its own ones still count."""
-    found = tuple(TunedConfig.model_validate(entry) for entry in entries)
+    found = map(TunedConfig.model_validate, entries)
     return study.model_copy(update={"tuned": (*found, *study.tuned)})
 
 
 def _search_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """The search of a study's arms; both as plain values, well-formed or not."""
     tuning, trial = mapping_at(values, "tuning"), mapping_at(values, "trial")
-    data = mapping_at(trial, "data")
-    validation = mapping_at(data, "validation")
+    data, validation = mapping_at(trial, "data"), mapping_at(trial, "data", "validation")
     if not validation.get("fraction"):
         known = validated(TuningConfig, tuning)[0] or TuningConfig(space={})
         held_out = {**validation, "fraction": known.validation_fraction}

@@ -123,10 +123,8 @@ def _refused(
     if problem.text.startswith("is not a setting of"):
         text = f"leads to {problem.key}, which {problem.text} in the arm '{arm}': add `when`"
         return Problem(("space", key), text)
-    if problem.key == key:
-        return Problem(("space", key, *place), problem.text)
     text = f"with {show(value)} leads to {problem.key}, which {problem.text}"
-    return Problem(("space", key, *place), text)
+    return Problem(("space", key, *place), problem.text if problem.key == key else text)
 
 
 def _objectives(values: Mapping[str, Any]) -> Iterator[Problem]:
