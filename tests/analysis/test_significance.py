@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -19,6 +19,7 @@ def test_sign_flip_of_a_hand_counted_example() -> None:
     assert sign_flip_p([-1.0, 2.0, 4.0]) == 4 / 8
 
 
+@example([0, 0, 0, 0, 0, -1, -3, 4])
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=8))
 def test_sign_flip_counts_every_pattern(values: list[int]) -> None:
     sums = [

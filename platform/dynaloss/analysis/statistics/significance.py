@@ -24,9 +24,12 @@ def sign_flip_p(differences: Sequence[float]) -> float:
         return 1.0 if differences else math.nan
     from scipy.stats import permutation_test  # takes a second to import
 
+    values = np.asarray(differences, dtype=np.float64)
+    largest = float(np.abs(values).max()) or 1.0
     test = permutation_test(
-        (np.asarray(differences, dtype=np.float64),),
-        np.mean,
+        (values / largest,),
+        # Rounded, as equal sums in another order differ in their last bits: such are ties.
+        lambda signed, axis: np.mean(signed, axis=axis).round(12),
         permutation_type="samples",
         vectorized=True,
         n_resamples=2**LARGEST_EXACT,
