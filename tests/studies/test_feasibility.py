@@ -255,6 +255,13 @@ def test_all_problems_are_reported_at_once(write_study: WriteStudy) -> None:
     assert lines == [1, 4, 5, 5, 6, 6]
 
 
+def test_unknown_keys_hide_no_other_problem(load_text: Callable[[str], SearchStudy]) -> None:
+    with pytest.raises(InputError) as caught:
+        load_text("scheduler: {grace_epochs: 10, graze: 1}")
+    keys = {problem.partition("[")[2].partition("]")[0] for problem in caught.value.problems}
+    assert keys == {"scheduler.grace_epochs", "scheduler.graze"}
+
+
 def test_searches_and_ablations_are_distinguished(load_text: Callable[[str], SearchStudy]) -> None:
     assert isinstance(load_text(""), SearchStudy)
     assert isinstance(load_any("study.yaml"), SearchStudy)

@@ -7,7 +7,7 @@ still checked.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS, OptunaSamplerKind
 from dynaloss.config.parameters import ParameterConfig
@@ -18,7 +18,7 @@ from dynaloss.config.search import (
     untuned_arm,
     winner_arm,
 )
-from dynaloss.config.settings import Scalar, is_single, list_at, mapping_at, show
+from dynaloss.config.settings import Scalar, Settings, is_single, list_at, mapping_at, show
 from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.cells import Cell
 from dynaloss.studies.overrides import apply_overrides, key_problem
@@ -28,6 +28,7 @@ from dynaloss.studies.search.objectives import VALIDATION_METRICS, refused_objec
 from dynaloss.studies.search.points import is_active
 from dynaloss.studies.search.rungs import rungs
 
+_Settings = TypeVar("_Settings", bound=Settings)
 _Trial = tuple[str, TrialConfig]
 """Name of an arm, and a valid trial of it."""
 
@@ -52,11 +53,14 @@ def check_search(values: Mapping[str, Any], cells: Iterable[Cell]) -> list[Probl
     return list(dict.fromkeys(problems))
 
 
+def _part(values: Mapping[str, Any], name: str, model: type[_Settings]) -> _Settings | None:
+    """The settings of a part of the study, unknown keys left out; None if one is malformed."""
+    given = mapping_at(values, name)
+    return validated(model, {k: v for k, v in given.items() if k in model.model_fields})[0]
+
+
 def _names_of_winners(values: Mapping[str, Any]) -> Iterator[Problem]:
-    arms, (confirm, _) = (
-        mapping_at(values, "arms"),
-        validated(ConfirmConfig, mapping_at(values, "confirm")),
-    )
+    arms, confirm = mapping_at(values, "arms"), _part(values, "confirm", ConfirmConfig)
     if confirm is None:
         return
     for arm in arms:
@@ -153,7 +157,7 @@ def _validation(trials: list[_Trial]) -> Iterator[Problem]:
 
 
 def _rungs(values: Mapping[str, Any], trials: list[_Trial]) -> Iterator[Problem]:
-    scheduler, _ = validated(SchedulerConfig, mapping_at(values, "scheduler"))
+    scheduler = _part(values, "scheduler", SchedulerConfig)
     if scheduler is None or not PRUNERS[scheduler.name].has_rungs:
         return
     grace, most = scheduler.grace_epochs, scheduler.rungs
@@ -170,7 +174,7 @@ def _rungs(values: Mapping[str, Any], trials: list[_Trial]) -> Iterator[Problem]
 def _sampler(
     values: Mapping[str, Any], space: Mapping[str, ParameterConfig], trials: list[_Trial]
 ) -> Iterator[Problem]:
-    search, _ = validated(SearchConfig, mapping_at(values, "search"))
+    search = _part(values, "search", SearchConfig)
     if search is None:
         return
     name, sampler = search.sampler, OPTUNA_SAMPLERS[search.sampler]
