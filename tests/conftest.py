@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-Facts = tuple[str, frozenset[str]]
-_FACT = re.compile(
-    r"'[^']*'|`[^`]*`|[a-z_]+(?:\.[a-z_]+)+|-?\d+(?:\.\d+)?(?:e-?\d+)?|\b(?:null|true|false)\b"
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,20 +12,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.xdist_group("ray"))
-
-
-@pytest.fixture(scope="session")
-def facts_of() -> Callable[[str], Facts]:
-    """Place of a problem, and the names, keys, values and numbers that its sentence holds.
-
-    Messages are compared by these: a sentence can be reworded, but no fact changed or left out.
-    """
-
-    def facts(problem: str) -> Facts:
-        place, bracket, sentence = problem.partition("]")
-        return place + bracket, frozenset(_FACT.findall(sentence))
-
-    return facts
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from dynaloss.config.settings import Settings
 from dynaloss.studies import effective_config, override, trial_key
 from dynaloss.studies.overrides import apply_overrides
 from dynaloss.studies.reading.problems import problems_of
-
-FactsOf = Callable[[str], object]
 
 
 def _key_of(overrides: dict[str, Any]) -> str:
@@ -125,9 +122,9 @@ def test_a_clean_set_counts_by_its_content(tmp_path: Path) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_refused_in_plain_words(facts_of: FactsOf, values: dict[str, Any], problem: str) -> None:
+def test_refused_in_plain_words(values: dict[str, Any], problem: str) -> None:
     found = problems_of(TrialConfig, apply_overrides({}, values))
-    assert [facts_of(str(p)) for p in found] == [facts_of(problem)]
+    assert [str(p) for p in found] == [problem]
 
 
 @pytest.mark.parametrize("name", LOSSES)
