@@ -20,6 +20,7 @@ def test_sign_flip_of_a_hand_counted_example() -> None:
 
 
 @example([0, 0, 0, 0, 0, -1, -3, 4])
+@example([-2, -6, 9, -3, 4, -2])
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=8))
 def test_sign_flip_counts_every_pattern(values: list[int]) -> None:
     sums = [

@@ -97,6 +97,13 @@ def test_a_parameter_exists_only_when_its_condition_holds() -> None:
     assert not is_active(parameter, other, {})
 
 
+def test_true_and_one_are_two_values_of_a_condition() -> None:
+    for wanted, other in ((1, True), (True, 1)):
+        parameter = ParameterConfig.model_validate({"choice": [5], "when": {"meta.every": wanted}})
+        assert is_active(parameter, TrialConfig(), {"meta.every": wanted})
+        assert not is_active(parameter, TrialConfig(), {"meta.every": other})
+
+
 def test_a_grid_counts_each_distinct_combination_once() -> None:
     space = {
         "loss.corrector.enabled": {"choice": [True, False]},

@@ -106,3 +106,11 @@ def test_interface_refuses_a_tracking_server() -> None:
 def unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
+
+
+def test_an_error_that_names_the_address_hides_its_secret(store: Store) -> None:
+    def fail() -> None:
+        raise OSError("no route to http://me:secret@host")
+
+    with pytest.raises(StoreError, match=r"no route to http://\*\*\*@host"):
+        store.client.attempt("search", fail)
