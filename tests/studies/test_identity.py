@@ -272,6 +272,14 @@ def test_the_key_survives_json_and_another_order_of_keys(overrides: dict[str, An
     assert trial_key(again, 0, 0, "data") == trial_key(trial, 0, 0, "data")
 
 
+def test_conditions_differ_in_their_factor_alone() -> None:
+    balanced, imbalanced = (
+        flatten(override(TrialConfig(), {"data.imbalance_factor": factor})) for factor in (1, 10)
+    )
+    differing = dict(balanced.items() ^ imbalanced.items())
+    assert differing.keys() == {"data.imbalance_factor"}
+
+
 def test_flattened_settings_are_the_effective_ones(trial_config: TrialConfig) -> None:
     flat = flatten(trial_config)
     assert all(not isinstance(value, dict) for value in flat.values())

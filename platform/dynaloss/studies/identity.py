@@ -79,6 +79,11 @@ def _effective_data(config: DataConfig) -> dict[str, Any]:
         del data["test_fraction"]
     if not config.is_imbalanced:
         data["imbalance_factor"] = 1.0
+    if (
+        not config.is_imbalanced
+        or config.imbalance == type(config).model_fields["imbalance"].default
+    ):
+        # Else a study over imbalance factors would show its name as one more varied setting.
         del data["imbalance"]
     if not config.validation.fraction:
         del data["validation"]["labels"]
