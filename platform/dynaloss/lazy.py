@@ -1,4 +1,4 @@
-"""torch, and what needs it, imported at first use.
+"""What is slow to import, such as torch, imported at first use.
 
 The settings of a kind and what it computes share one file, and study files are checked without
 torch: such files import it from here. Subclasses of its modules have files of their own.
@@ -8,11 +8,28 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["F", "Late", "Tensor", "torch"]
+__all__ = ["F", "Late", "Tensor", "late_names", "torch"]
+
+
+def late_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's `__getattr__`, which imports each public name from its module at first use.
+
+    Args:
+        package: Dotted name of the package.
+        homes: Dotted name of the module of each public name.
+    """
+
+    def find(name: str) -> Any:  # noqa: ANN401 - as its own
+        if name not in homes:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        return getattr(importlib.import_module(homes[name]), name)
+
+    return find
 
 
 class Late:
