@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import dedent
 
@@ -15,6 +16,10 @@ from dynaloss.studies import AblationStudy, load_study, override
 WriteStudy = Callable[[str], Path]
 LoadText = Callable[[str], AblationStudy]
 ProblemsOf = Callable[[str], list[str]]
+AssertFacts = Callable[[Iterable[str], Iterable[tuple[str, ...]]], None]
+
+# No number, quoted name, bracket or dotted key; an apostrophe may be.
+_WORDING = r"(?:(?!\.\w|(?<!\w)')[^\d`\[\]])*"
 
 
 @pytest.fixture
@@ -54,6 +59,30 @@ def problems_of(load_text: LoadText) -> ProblemsOf:
         return [problem.removeprefix("study.yaml:") for problem in caught.value.problems]
 
     return problems
+
+
+@pytest.fixture(scope="session")
+def assert_facts() -> AssertFacts:
+    """Compares messages by their facts: place, rule with its bounds, value, names, counts.
+
+    A message begins with the first of its facts and holds the others in order, as whole words.
+    What else it holds is wording, which may change; no name or number may be hidden in it.
+    """
+
+    def check(message: str, facts: tuple[str, ...]) -> None:
+        pattern = ""
+        for fact in facts:
+            pattern += (pattern and _WORDING) + rf"(?<!\w){re.escape(fact)}(?!\w)"
+            assert re.match(pattern, message), f"{fact!r} is not the next fact of {message!r}"
+        assert re.fullmatch(pattern + _WORDING, message), f"{facts} are not all of {message!r}"
+
+    def check_all(messages: Iterable[str], expected: Iterable[tuple[str, ...]]) -> None:
+        found, wanted = [*messages], [*expected]
+        assert len(found) == len(wanted), found
+        for message, facts in zip(found, wanted, strict=True):
+            check(message, facts)
+
+    return check_all
 
 
 @pytest.fixture(

@@ -55,21 +55,17 @@ def test_a_folder_does_not_hide_a_bundled_study(
 
 
 def test_a_missing_study_is_named_with_those_that_exist() -> None:
-    message = (
-        r"^nowhere/x.yaml: there is no such file, and no bundled study has this name; "
-        r"bundled studies: .*quickstart"
-    )
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=r"^nowhere/x.yaml: .*no such file.* quickstart"):
         find_study("nowhere/x.yaml")
 
 
 def test_a_slip_in_a_name_brings_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"did you mean 'quickstart'\?$"):
+    with pytest.raises(InputError, match=r"^quikstart: .*no such file.* 'quickstart'"):
         load_study("quikstart")
 
 
 def test_a_folder_is_not_a_study(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder, not a study file"):
+    with pytest.raises(InputError, match=r": .*a folder"):
         find_study(tmp_path)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from dynaloss.learning.losses.dynamic import DynamicLossConfig
 from dynaloss.studies import setting_keys
 from dynaloss.studies.overrides import apply_overrides
 from dynaloss.studies.reading.problems import listed, problems_of
+
+AssertFacts = Callable[..., None]
 
 
 def test_defaults_are_those_of_the_paper() -> None:
@@ -62,64 +65,63 @@ def test_every_setting_is_described_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "problem"),
+    ("key", "value", "facts"),
     [
-        ("data.imbalance_factor", 0.01, "must be at least 1, but got 0.01; it is n_max / n_min, "
-         "the inverse of what the released code writes: did you mean 100?"),
-        ("data.imbalance_factor", 0, "must be at least 1, but got 0; it is n_max / n_min, "
-         "the inverse of what the released code writes"),
-        ("data.noise.rate", 1.01, "must be at most 1, but got 1.01"),
-        ("data.noise.rate", True, "must be a number, but got true"),
-        ("data.noise.rate", "0.4", "must be a number, but got '0.4'"),
-        ("data.noise.rate", float("nan"), "must be a finite number, but got nan"),
-        ("data.noise.rate", None, "must be a number, but got null"),
-        ("data.noise.kind", "none ", f"must be one of {listed(NOISES)}, but got 'none '; "
-         "did you mean 'none'?"),
-        ("data.noise.map", "9-1", "must be pairs such as '9>1, 3<>5', but got '9-1'"),
-        ("data.root", "", "must be a path, but got ''"),
-        ("data.source", "cifar", f"must be one of {listed(SOURCES)}, but got 'cifar'; "
-         "did you mean 'cifar10'?"),
-        ("data.n_max", 1.0, "must be a whole number, but got 1"),
-        ("data.validation.fraction", 1, "must be less than 1, but got 1"),
-        ("model.name", 32, "must be text, but got 32"),
-        ("model.name", "resnet23", f"must be one of {listed(MODELS)}, "
-         "but got 'resnet23'; did you mean 'resnet32'?"),
-        ("loss.name", "dinamic", f"must be one of {listed(LOSSES)}, but got 'dinamic'; "
-         "did you mean 'dynamic'?"),
-        ("loss.name", 3, f"must be one of {listed(LOSSES)}, but got 3"),
-        ("loss.name", None, f"must be one of {listed(LOSSES)}, but got null"),
-        ("loss.corrector.enabled", 1, "must be true or false, but got 1"),
-        ("loss.corrector.ranks", 1, "must be at least 2, but got 1"),
-        ("sampler.kind", "cleanest", f"must be one of {listed(SAMPLERS)}, "
-         "but got 'cleanest'; did you mean 'clean'?"),
-        ("sampler.every", 0, "must be at least 1, but got 0"),
-        ("sampler.random_ratio", 0, "must be greater than 0, but got 0"),
-        ("meta.every", 0, "must be at least 1, but got 0"),
-        ("meta.batch_size", 0, "must be at least 1, but got 0"),
-        ("schedule.batch_size", 1, "must be at least 2, but got 1"),
-        ("schedule.warmup_epochs", 326, "must be at most schedule.epochs (325), but got 326"),
+        ("data.imbalance_factor", 0.01,
+         ("at least 1", "got 0.01", "n_max / n_min", "inverse", "100")),
+        ("data.imbalance_factor", 0, ("at least 1", "got 0", "n_max / n_min", "inverse")),
+        ("data.noise.rate", 1.01, ("at most 1", "got 1.01")),
+        ("data.noise.rate", True, ("a number", "got true")),
+        ("data.noise.rate", "0.4", ("a number", "got '0.4'")),
+        ("data.noise.rate", float("nan"), ("finite number", "got nan")),
+        ("data.noise.rate", None, ("a number", "got null")),
+        ("data.noise.kind", "none ", (listed(NOISES), "got 'none '", "'none'")),
+        ("data.noise.map", "9-1", ("'9>1, 3<>5'", "got '9-1'")),
+        ("data.root", "", ("a path", "got ''")),
+        ("data.source", "cifar", (listed(SOURCES), "got 'cifar'", "'cifar10'")),
+        ("data.n_max", 1.0, ("whole number", "got 1")),
+        ("data.validation.fraction", 1, ("less than 1", "got 1")),
+        ("model.name", 32, ("text", "got 32")),
+        ("model.name", "resnet23", (listed(MODELS), "got 'resnet23'", "'resnet32'")),
+        ("loss.name", "dinamic", (listed(LOSSES), "got 'dinamic'", "'dynamic'")),
+        ("loss.name", 3, (listed(LOSSES), "got 3")),
+        ("loss.name", None, (listed(LOSSES), "got null")),
+        ("loss.corrector.enabled", 1, ("true or false", "got 1")),
+        ("loss.corrector.ranks", 1, ("at least 2", "got 1")),
+        ("sampler.kind", "cleanest", (listed(SAMPLERS), "got 'cleanest'", "'clean'")),
+        ("sampler.every", 0, ("at least 1", "got 0")),
+        ("sampler.random_ratio", 0, ("greater than 0", "got 0")),
+        ("meta.every", 0, ("at least 1", "got 0")),
+        ("meta.batch_size", 0, ("at least 1", "got 0")),
+        ("schedule.batch_size", 1, ("at least 2", "got 1")),
+        ("schedule.warmup_epochs", 326, ("at most schedule.epochs (325)", "got 326")),
     ],
 )  # fmt: skip
-def test_broken_rules_are_reported_in_plain_words(key: str, value: Any, problem: str) -> None:
+def test_broken_rules_are_reported_in_plain_words(
+    assert_facts: AssertFacts, key: str, value: Any, facts: tuple[str, ...]
+) -> None:
     found = problems_of(TrialConfig, apply_overrides({}, {key: value}))
-    assert [str(p) for p in found] == [f"[{key}] {problem}"]
+    assert_facts(map(str, found), [(f"[{key}]", *facts)])
 
 
-def test_noise_from_a_file_needs_the_file() -> None:
-    found = [str(p) for p in problems_of(TrialConfig, {"data": {"noise": {"kind": "file"}}})]
-    rule = "must be a label file where data.noise.kind is 'file', but got null"
-    assert found == [f"[data.noise.path] {rule}"]
+def test_noise_from_a_file_needs_the_file(assert_facts: AssertFacts) -> None:
+    found = problems_of(TrialConfig, {"data": {"noise": {"kind": "file"}}})
+    facts = ("[data.noise.path]", "label file", "data.noise.kind", "'file'", "got null")
+    assert_facts(map(str, found), [facts])
 
 
-def test_settings_of_another_loss_are_refused() -> None:
+def test_settings_of_another_loss_are_refused(assert_facts: AssertFacts) -> None:
     values = {"loss": {"name": "cross_entropy", "corrector": {"enabled": False}}}
-    found = [str(p) for p in problems_of(TrialConfig, values)]
-    assert found == ["[loss.corrector] is not a setting of 'cross_entropy'"]
+    found = problems_of(TrialConfig, values)
+    assert_facts(map(str, found), [("[loss.corrector]", "not a setting", "'cross_entropy'")])
 
 
-def test_an_unknown_key_without_a_near_one_shows_those_that_exist() -> None:
-    found = [str(p) for p in problems_of(TrialConfig, {"model": {"width": 3}})]
-    assert found == ["[model.width] is not a known key; known: 'name', 'pretrained_path'"]
+def test_an_unknown_key_without_a_near_one_shows_those_that_exist(
+    assert_facts: AssertFacts,
+) -> None:
+    found = problems_of(TrialConfig, {"model": {"width": 3}})
+    facts = ("[model.width]", "not a known key", "'name', 'pretrained_path'")
+    assert_facts(map(str, found), [facts])
 
 
 _odd = st.sampled_from(
@@ -131,7 +133,7 @@ _odd = st.sampled_from(
 @given(st.dictionaries(st.sampled_from(setting_keys()), _odd, min_size=1))
 def test_no_value_meets_an_exception_or_jargon(overrides: dict[str, Any]) -> None:
     for problem in problems_of(TrialConfig, apply_overrides({}, overrides)):
-        assert problem.text.startswith(("must be ", "is not "))
+        assert problem.text[0].islower()
         assert not {"Input", "instance", "url", "kind,"} & set(str(problem).split())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
@@ -18,6 +19,8 @@ from dynaloss.studies.checks import check_across
 from dynaloss.studies.components import COMPONENTS
 from dynaloss.studies.overrides import apply_overrides
 from dynaloss.studies.reading.problems import listed, problems_of
+
+AssertFacts = Callable[..., None]
 
 _NAMED_BY: dict[str, tuple[type[Settings], str]] = {
     "LOSSES": (TrialConfig, "loss.name"),
@@ -48,7 +51,7 @@ def _problems(family: str, name: str) -> list[str]:
     """What is wrong with a name at the setting that names a kind."""
     model, key = _NAMED_BY[family]
     found = problems_of(model, apply_overrides({}, {key: name}))
-    return [problem.text for problem in found if problem.key == key]
+    return [str(problem) for problem in found if problem.key == key]
 
 
 def test_every_family_has_a_setting_that_names_its_kinds() -> None:
@@ -90,11 +93,13 @@ def test_every_registered_name_is_accepted(family: str) -> None:
 
 
 @named_family
-def test_an_unknown_name_is_refused_with_all_names_and_the_nearest(family: str) -> None:
+def test_an_unknown_name_is_refused_with_all_names_and_the_nearest(
+    assert_facts: AssertFacts, family: str
+) -> None:
     longest = max(_EVERY[family], key=len)
-    (text,) = _problems(family, f"{longest}s")
-    assert f"must be one of {listed(_EVERY[family])}" in text
-    assert text.endswith(f"but got '{longest}s'; did you mean '{longest}'?")
+    place = f"[{_NAMED_BY[family][1]}]"
+    facts = (place, listed(_EVERY[family]), f"got '{longest}s'", f"'{longest}'")
+    assert_facts(_problems(family, f"{longest}s"), [facts])
 
 
 @named_family
@@ -109,9 +114,9 @@ def test_settings_accept_what_is_registered_later(
     assert not _problems(family, "other")
 
 
-def test_an_unknown_component_is_refused_with_all_names_and_the_nearest() -> None:
+def test_an_unknown_component_is_refused_with_all_names_and_the_nearest(
+    assert_facts: AssertFacts,
+) -> None:
     values = {"ablation": {"components": ["corrector", "margins"]}}
-    (problem,) = check_across(values, [])
-    assert problem.text == (
-        f"must be one of {listed(known_components({}))}, but got 'margins'; did you mean 'margin'?"
-    )
+    facts = ("[ablation.components]", listed(known_components({})), "got 'margins'", "'margin'")
+    assert_facts(map(str, check_across(values, [])), [facts])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from dynaloss.config.settings import Settings
 from dynaloss.studies import effective_config, override, trial_key
 from dynaloss.studies.overrides import apply_overrides
 from dynaloss.studies.reading.problems import problems_of
+
+AssertFacts = Callable[..., None]
 
 
 def _key_of(overrides: dict[str, Any]) -> str:
@@ -107,24 +110,25 @@ def test_a_clean_set_counts_by_its_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "problem"),
+    ("values", "facts"),
     [
         ({"sampler.kind": "clean"},
-         "[sampler.path] must name a file of indices where sampler.kind is 'clean', but got null"),
+         ("[sampler.path]", "file of indices", "sampler.kind", "'clean'", "got null")),
         ({"model.name": "torchvision/resnet5"},
-         "[model.name] must be the name of a classifier of torchvision, but got "
-         "'torchvision/resnet5'; did you mean 'torchvision/resnet50'?"),
-        ({"loss.name": "gce", "loss.q": 0}, "[loss.q] must be greater than 0, but got 0"),
+         ("[model.name]", "classifier of torchvision", "got 'torchvision/resnet5'",
+          "'torchvision/resnet50'")),
+        ({"loss.name": "gce", "loss.q": 0}, ("[loss.q]", "greater than 0", "got 0")),
         ({"data.views.mixup": 0.2},
-         "[loss] must be 'balanced_softmax', 'cross_entropy' or 'logit_adjustment' where "
-         "data.views.mixup is above 0: 'dynamic' has no target for a mixed image"),
-        ({"data.views.mixup": -1}, "[data.views.mixup] must be at least 0, but got -1"),
+         ("[loss]", "'balanced_softmax', 'cross_entropy' or 'logit_adjustment'",
+          "data.views.mixup", "above 0", "'dynamic'", "no target")),
+        ({"data.views.mixup": -1}, ("[data.views.mixup]", "at least 0", "got -1")),
     ],
     ids=str,
 )  # fmt: skip
-def test_refused_in_plain_words(values: dict[str, Any], problem: str) -> None:
-    found = problems_of(TrialConfig, apply_overrides({}, values))
-    assert [str(p) for p in found] == [problem]
+def test_refused_in_plain_words(
+    assert_facts: AssertFacts, values: dict[str, Any], facts: tuple[str, ...]
+) -> None:
+    assert_facts(map(str, problems_of(TrialConfig, apply_overrides({}, values))), [facts])
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -14,6 +14,7 @@ from dynaloss.errors import InputError
 from dynaloss.studies.reading.document import read_document
 
 WriteStudy = Callable[[str], Path]
+AssertFacts = Callable[..., None]
 
 
 @pytest.mark.parametrize(
@@ -71,40 +72,32 @@ def test_a_path_outside_the_file_has_the_line_of_its_closest_key(write_study: Wr
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "facts"),
     [
-        ("", "study.yaml: the file is empty"),
-        ("# nothing\n", "study.yaml: the file is empty"),
-        ("- 1\n", "study.yaml:1: the top of the file must be a mapping"),
-        ("a: 1\nb: 2\na: 3\n", "study.yaml:3: the key 'a' is given twice"),
-        ("a:\n  1: x\n", "study.yaml:2: a key must be text; quote it: '1'"),
-        ("[a]: x\n", "study.yaml:1: a key must be text"),
-        (
-            "a:\n  <<: {b: 1}\n",
-            "study.yaml:2: merge keys (<<) are not supported: write the settings out",
-        ),
-        (
-            "a: &x 1\nb: *x\n",
-            "study.yaml:2: not valid YAML: aliases (*name) are not supported: write the value out",
-        ),
-        ("a: !!python/name:os.system x\n", "study.yaml:1: the tag "
-         "'tag:yaml.org,2002:python/name:os.system' is not supported"),
-        ("a: !mine {}\n", "study.yaml:1: the tag '!mine' is not supported"),
-        ("a: !!int x\n", "study.yaml:1: 'x' cannot be read as int"),
-        ("a: 1\nb: [1, 2\nc: 3\n", "study.yaml:3: not valid YAML: expected ',' or ']', "
-         "but got ':'"),
-        ("a: 1\n\tb: 2\n", "study.yaml:2: not valid YAML: found character '\\t' that cannot "
-         "start any token"),
-        ("a: 1\nb: \x07\n", "study.yaml:2: not valid YAML: special characters are not allowed"),
-        ("a: 1\n---\nb: 2\n", "study.yaml:2: not valid YAML: but found another document"),
+        ("", ("study.yaml:", "empty")),
+        ("# nothing\n", ("study.yaml:", "empty")),
+        ("- 1\n", ("study.yaml:1:", "top", "a mapping")),
+        ("a: 1\nb: 2\na: 3\n", ("study.yaml:3:", "key 'a'", "twice")),
+        ("a:\n  1: x\n", ("study.yaml:2:", "key", "text", "'1'")),
+        ("[a]: x\n", ("study.yaml:1:", "key", "text")),
+        ("a:\n  <<: {b: 1}\n", ("study.yaml:2:", "merge keys (<<)", "not supported")),
+        ("a: &x 1\nb: *x\n", ("study.yaml:2:", "YAML", "aliases (*name)", "not supported")),
+        ("a: !!python/name:os.system x\n",
+         ("study.yaml:1:", "tag 'tag:yaml.org,2002:python/name:os.system'", "not supported")),
+        ("a: !mine {}\n", ("study.yaml:1:", "tag '!mine'", "not supported")),
+        ("a: !!int x\n", ("study.yaml:1:", "'x'", "int")),
+        ("a: 1\nb: [1, 2\nc: 3\n", ("study.yaml:3:", "YAML", "expected ',' or ']'", "got ':'")),
+        ("a: 1\n\tb: 2\n", ("study.yaml:2:", "YAML", "'\\t'", "cannot")),
+        ("a: 1\nb: \x07\n", ("study.yaml:2:", "YAML", "special characters", "not allowed")),
+        ("a: 1\n---\nb: 2\n", ("study.yaml:2:", "YAML", "another document")),
     ],
 )  # fmt: skip
 def test_what_is_not_strict_yaml_is_refused_in_one_line(
-    write_study: WriteStudy, text: str, message: str
+    write_study: WriteStudy, assert_facts: AssertFacts, text: str, facts: tuple[str, ...]
 ) -> None:
     with pytest.raises(InputError, match=r"^study.yaml") as caught:
         read_document(write_study(text))
-    assert str(caught.value) == message
+    assert_facts(str(caught.value).splitlines(), [facts])
 
 
 def test_all_problems_of_the_values_are_reported_at_once(write_study: WriteStudy) -> None:
@@ -114,19 +107,19 @@ def test_all_problems_of_the_values_are_reported_at_once(write_study: WriteStudy
 
 
 def test_numbers_of_absurd_length_are_refused(write_study: WriteStudy) -> None:
-    with pytest.raises(InputError, match=r"^study.yaml:1: '9{40}' cannot be read as int$"):
+    with pytest.raises(InputError, match=r"^study.yaml:1: .*'9{40}'.* int$"):
         read_document(write_study("a: " + "9" * 5000))
 
 
 def test_absurd_nesting_is_refused(write_study: WriteStudy) -> None:
-    with pytest.raises(InputError, match=r"^study.yaml: the values are nested too deeply$"):
+    with pytest.raises(InputError, match=r"^study.yaml: .*nested.* deep"):
         read_document(write_study("a: " + "[" * 5000 + "]" * 5000))
 
 
 def test_a_file_that_is_not_text_is_refused(write_study: WriteStudy) -> None:
     path = write_study("")
     path.write_bytes(b"a: \xff\xfe")
-    with pytest.raises(InputError, match=r"^study.yaml: the file must be UTF-8 text$"):
+    with pytest.raises(InputError, match=r"^study.yaml: .*UTF-8"):
         read_document(path)
 
 

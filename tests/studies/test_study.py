@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.config.families import SOURCES
+from dynaloss.config.families import LOSSES, SOURCES
 from dynaloss.errors import InputError
 from dynaloss.learning.losses.class_balanced import ClassBalancedConfig
 from dynaloss.learning.losses.focal import FocalConfig
@@ -19,6 +20,7 @@ from dynaloss.studies.reading.problems import listed
 WriteStudy = Callable[[str], Path]
 LoadText = Callable[[str], AblationStudy]
 ProblemsOf = Callable[[str], list[str]]
+AssertFacts = Callable[..., None]
 
 
 def test_the_quickstart_is_read_from_its_file() -> None:
@@ -58,20 +60,23 @@ def test_baselines_follow_a_design_with_their_own_defaults(load_text: LoadText) 
     assert losses["ldam"] == LDAMConfig()
 
 
-def test_a_baseline_is_a_loss_that_there_is(problems_of: ProblemsOf) -> None:
-    (problem,) = problems_of("ablation: {components: [margin], baselines: [ldam, ldan]}\n")
-    assert problem.startswith("1: [ablation.baselines] must be one of ")
-    assert "'balanced_softmax', " in problem
-    assert problem.endswith("but got 'ldan'; did you mean 'ldam'?")
-    (problem,) = problems_of("ablation: {components: [margin], baselines: [dynamic]}\n")
-    assert "but got 'dynamic'" in problem
+def test_a_baseline_is_a_loss_that_there_is(
+    problems_of: ProblemsOf, assert_facts: AssertFacts
+) -> None:
+    known = ("1: [ablation.baselines]", listed(name for name in LOSSES if name != "dynamic"))
+    found = problems_of("ablation: {components: [margin], baselines: [ldam, ldan]}\n")
+    assert_facts(found, [(*known, "got 'ldan'", "'ldam'")])
+    found = problems_of("ablation: {components: [margin], baselines: [dynamic]}\n")
+    assert_facts(found, [(*known, "got 'dynamic'")])
 
 
-def test_a_baseline_and_an_arm_of_one_name_are_refused(problems_of: ProblemsOf) -> None:
-    (problem,) = problems_of(
+def test_a_baseline_and_an_arm_of_one_name_are_refused(
+    problems_of: ProblemsOf, assert_facts: AssertFacts
+) -> None:
+    found = problems_of(
         "ablation: {components: [margin], baselines: [gce]}\narms: {gce: {loss.name: gce}}\n"
     )
-    assert problem == "2: [arms.gce] is also an arm of the design: rename it"
+    assert_facts(found, [("2: [arms.gce]", "also", "arm of the design")])
 
 
 def test_without_a_none_arm_the_first_one_is_the_baseline(load_text: LoadText) -> None:
@@ -86,7 +91,9 @@ def test_a_written_arm_can_be_the_baseline(load_text: LoadText) -> None:
     assert study.baseline == "ce"
 
 
-def test_all_problems_of_a_file_are_reported_at_once(write_study: WriteStudy) -> None:
+def test_all_problems_of_a_file_are_reported_at_once(
+    write_study: WriteStudy, assert_facts: AssertFacts
+) -> None:
     path = write_study("""
         study: my study
         trial:
@@ -111,122 +118,127 @@ def test_all_problems_of_a_file_are_reported_at_once(write_study: WriteStudy) ->
         """)
     with pytest.raises(InputError, match=r"^study.yaml:1: ") as caught:
         load_study(path)
-    name = "must be letters, digits and _ {} only, with a letter, digit or _ first, but got "
-    assert str(caught.value).splitlines() == [
-        f"study.yaml:1: [study] {name.format('. -')}'my study'",
-        f"study.yaml:3: [trial.data.source] must be one of {listed(SOURCES)}, but got 'digit'; "
-        "did you mean 'digits'?",
-        "study.yaml:3: [trial.data.imbalance_factor] must be at least 1, but got 0.1; it is "
-        "n_max / n_min, the inverse of what the released code writes: did you mean 10?",
-        "study.yaml:4: [trial.optimiser] is not a known key; did you mean 'optimizer'?",
-        "study.yaml:6: [trial.loss.corrector.enabled] must be true or false, but got 'yes'",
-        "study.yaml:6: [trial.loss.corrector.ranks] must be at least 2, but got 1",
-        "study.yaml:7: [trial.meta.lr] must be a number, but got '1e-2'",
-        "study.yaml:7: [trial.meta.every] must be at least 1, but got 0",
-        "study.yaml:9: [conditions.data.nois.rate] is not a setting of the trial; "
-        "did you mean 'data.noise.rate'?",
-        "study.yaml:10: [conditions.data.noise.rate] must hold distinct values, but got 0.1 twice",
-        "study.yaml:13: [conditions.data.noise.rate] must be at most 1, but got 2",
-        "study.yaml:14: [conditions.data.imbalance_factor] must be a list, but got 10",
-        "study.yaml:15: [ablation.desing] is not a known key; did you mean 'design'?",
-        "study.yaml:15: [ablation.components] must be one of "
-        f"{listed(COMPONENTS)}, but got 'margins'; did you mean 'margin'?",
-        f"study.yaml:17: [arms.a b] {name.format('. - +')}'a b'",
-        "study.yaml:17: [arms.a b.schedule.batch_size] must be at least 2, but got 0",
-        "study.yaml:18: [seeds] must be at least 0, but got -1",
-        "study.yaml:18: [seeds] must hold distinct values, but got 0 twice",
-        "study.yaml:19: [resources.cpu] must be greater than 0, but got 0",
-        "study.yaml:19: [resources.gpu] must be at least 0, but got -1",
-        "study.yaml:20: [report.metric] must be letters, digits and _ . / - only, "
-        "with a letter, digit or _ first, but got ''",
-    ]
+    lines = [line.removeprefix("study.yaml:") for line in str(caught.value).splitlines()]
+    expected = [
+        ("1: [study]", "letters, digits and _ . - only", "letter, digit or _ first",
+         "got 'my study'"),
+        ("3: [trial.data.source]", listed(SOURCES), "got 'digit'", "'digits'"),
+        ("3: [trial.data.imbalance_factor]", "at least 1", "got 0.1", "n_max / n_min", "inverse",
+         "10"),
+        ("4: [trial.optimiser]", "not a known key", "'optimizer'"),
+        ("6: [trial.loss.corrector.enabled]", "true or false", "got 'yes'"),
+        ("6: [trial.loss.corrector.ranks]", "at least 2", "got 1"),
+        ("7: [trial.meta.lr]", "a number", "got '1e-2'"),
+        ("7: [trial.meta.every]", "at least 1", "got 0"),
+        ("9: [conditions.data.nois.rate]", "not a setting", "trial", "'data.noise.rate'"),
+        ("10: [conditions.data.noise.rate]", "distinct", "got 0.1 twice"),
+        ("13: [conditions.data.noise.rate]", "at most 1", "got 2"),
+        ("14: [conditions.data.imbalance_factor]", "a list", "got 10"),
+        ("15: [ablation.desing]", "not a known key", "'design'"),
+        ("15: [ablation.components]", listed(COMPONENTS), "got 'margins'", "'margin'"),
+        ("17: [arms.a b]", "letters, digits and _ . - + only", "letter, digit or _ first",
+         "got 'a b'"),
+        ("17: [arms.a b.schedule.batch_size]", "at least 2", "got 0"),
+        ("18: [seeds]", "at least 0", "got -1"),
+        ("18: [seeds]", "distinct", "got 0 twice"),
+        ("19: [resources.cpu]", "greater than 0", "got 0"),
+        ("19: [resources.gpu]", "at least 0", "got -1"),
+        ("20: [report.metric]", "letters, digits and _ . / - only", "letter, digit or _ first",
+         "got ''"),
+    ]  # fmt: skip
+    assert_facts(lines, expected)
 
 
 @pytest.mark.parametrize(
-    ("text", "problems"),
+    ("text", "expected"),
     [
         pytest.param(
             "ablation: {components: [corrector, margin], baseline: non}",
-            ["1: [ablation.baseline] must be one of the arms 'none', 'corrector-only', "
-             "'margin-only', 'full', but got 'non'; did you mean 'none'?"],
+            [("1: [ablation.baseline]", "arms 'none', 'corrector-only', 'margin-only', 'full'",
+              "got 'non'", "'none'")],
             id="unknown baseline",
         ),
         pytest.param(
             "ablation: {baseline: none}",
-            [f"1: [ablation.components] must name at least one of {listed(COMPONENTS)}, "
-             "as the study lists no arms",
-             "1: [ablation.baseline] must be one of the arms 'full', but got 'none'"],
+            [("1: [ablation.components]", "at least one", listed(COMPONENTS), "no arms"),
+             ("1: [ablation.baseline]", "arms 'full'", "got 'none'")],
             id="nothing to ablate",
         ),
         pytest.param(
             "ablation: {components: [margin]}\narms: {none: {}}",
-            ["2: [arms.none] is also an arm of the design: rename it"],
+            [("2: [arms.none]", "also", "arm of the design")],
             id="arm of the design",
         ),
         pytest.param(
             "conditions: {meta.lr: [1, 2]}\narms: {a: {}, b: {meta.lr: 3}}",
-            ["1: [conditions.meta.lr] is also set by the arm 'b': "
-             "keep it in one of the two"],
+            [("1: [conditions.meta.lr]", "also", "arm 'b'")],
             id="set by arm and condition",
         ),
         pytest.param(
             "trial: {loss: {name: cross_entropy}}\nablation: {components: [margin]}",
-            ["2: [ablation.components] leads to loss.margin, which is not a setting of "
-             "'cross_entropy'"],
+            [("2: [ablation.components]", "leads to loss.margin", "not a setting",
+              "'cross_entropy'")],
             id="component of another loss",
         ),
         pytest.param(
             "conditions:\n  schedule.epochs:\n  - 50\n  - 1\narms: {a: {}, b: {meta.lr: 1}}",
-            ["4: [conditions.schedule.epochs] leads to schedule.warmup_epochs, which must be at "
-             "most schedule.epochs (1), but got 5"],
+            [("4: [conditions.schedule.epochs]", "leads to schedule.warmup_epochs",
+              "at most schedule.epochs (1)", "got 5")],
             id="rule between two settings, told once for all arms",
         ),
         pytest.param(
             "trial: {schedule: {epochs: 0}}\nconditions: {schedule.batch_size: [8, 1]}",
-            ["1: [trial.schedule.epochs] must be at least 1, but got 0",
-             "2: [conditions.schedule.batch_size] must be at least 2, but got 1"],
+            [("1: [trial.schedule.epochs]", "at least 1", "got 0"),
+             ("2: [conditions.schedule.batch_size]", "at least 2", "got 1")],
             id="trial and condition",
         ),
         pytest.param(
             "trial: {schedule: {epochs: 0}}\nconditions: {schedule.epochs: [0, 9]}",
-            ["1: [trial.schedule.epochs] must be at least 1, but got 0",
-             "2: [conditions.schedule.epochs] must be at least 1, but got 0"],
+            [("1: [trial.schedule.epochs]", "at least 1", "got 0"),
+             ("2: [conditions.schedule.epochs]", "at least 1", "got 0")],
             id="same value in trial and condition",
         ),
         pytest.param(
             "conditions: {meta.lr: [[1], {}]}\narms: {a: 3}",
-            ["1: [conditions.meta.lr] must be a single value, but got a list",
-             "1: [conditions.meta.lr] must be a single value, but got a mapping",
-             "2: [arms.a] must be a mapping, but got 3"],
+            [("1: [conditions.meta.lr]", "single value", "got a list"),
+             ("1: [conditions.meta.lr]", "single value", "got a mapping"),
+             ("2: [arms.a]", "a mapping", "got 3")],
             id="malformed choices",
         ),
         pytest.param(
             "trial:\nconditions:\nseeds: []",
-            ["1: [trial] must be a mapping, but got null",
-             "2: [conditions] must be a mapping, but got null",
-             "3: [seeds] must hold at least one value, but is empty"],
+            [("1: [trial]", "a mapping", "got null"),
+             ("2: [conditions]", "a mapping", "got null"),
+             ("3: [seeds]", "at least one value", "empty")],
             id="empty parts",
         ),
     ],
 )  # fmt: skip
-def test_rules_between_the_parts(problems_of: ProblemsOf, text: str, problems: list[str]) -> None:
-    assert problems_of(text) == problems
+def test_rules_between_the_parts(
+    problems_of: ProblemsOf,
+    assert_facts: AssertFacts,
+    text: str,
+    expected: list[tuple[str, ...]],
+) -> None:
+    assert_facts(problems_of(text), expected)
 
 
 def test_what_is_missing_is_named(write_study: WriteStudy) -> None:
-    with pytest.raises(InputError, match=r"^study.yaml:1: \[trial\] is missing\n.*\[seeds\]"):
+    with pytest.raises(
+        InputError, match=r"^study.yaml:1: \[trial\].* missing\n.*:1: \[seeds\].* missing"
+    ):
         load_study(write_study("study: tiny"))
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "-x", "a/b", "a b", "a\\b", "", "a" * 101, "ä"])
 def test_a_study_is_named_like_a_folder(problems_of: ProblemsOf, name: str) -> None:
     (problem,) = problems_of(f"study: '{name}'")
-    assert problem.startswith("1: [study] must ")
+    assert problem.startswith("1: [study] ")
 
 
-def test_true_and_one_are_two_values(problems_of: ProblemsOf) -> None:
-    (problem,) = problems_of("conditions: {meta.every: [1, true]}")
-    assert problem == "1: [conditions.meta.every] must be a whole number, but got true"
+def test_true_and_one_are_two_values(problems_of: ProblemsOf, assert_facts: AssertFacts) -> None:
+    found = problems_of("conditions: {meta.every: [1, true]}")
+    assert_facts(found, [("1: [conditions.meta.every]", "whole number", "got true")])
 
 
 def test_fractional_resources_are_allowed(load_text: LoadText) -> None:
@@ -262,35 +274,49 @@ def test_levels_of_one_setting_are_arms(load_text: LoadText) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("text", "expected"),
     [
-        ("components: {margin: {on: {}, off: {}}}", "is the name of a built-in component"),
+        (
+            "components: {margin: {on: {}, off: {}}}",
+            [("1: [components.margin]", "name", "built-in component")],
+        ),
         (
             "components: {a: {on: {meta.lr: 1.0}, off: {}}}",
-            "[components.a] must set the same keys in `on` and `off`, but only one of them sets "
-            "'meta.lr'",
+            [("1: [components.a]", "same keys", "`on` and `off`", "only one", "'meta.lr'")],
         ),
-        ("components: {a: {on: {meta.rl: 1.0}, off: {meta.rl: 2.0}}}", "did you mean 'meta.lr'?"),
+        (
+            "components: {a: {on: {meta.rl: 1.0}, off: {meta.rl: 2.0}}}",
+            [
+                (f"1: [components.a.{side}.meta.rl]", "not a setting", "trial", "'meta.lr'")
+                for side in ("on", "off")
+            ],
+        ),
         (
             "components: {a: {on: {meta.every: 0}, off: {meta.every: 1}}}\n"
             "ablation: {components: [a]}",
-            "leads to meta.every, which must be at least 1",
+            [("2: [ablation.components]", "leads to meta.every", "at least 1", "got 0")],
         ),
         (
             "ablation: {one_factor: {loss.corrector.ranks: [1, 5]}}",
-            "must be at least 2, but got 1",
+            [("1: [ablation.one_factor.loss.corrector.ranks]", "at least 2", "got 1")],
         ),
-        ("ablation: {one_factor: {loss.rank: [1]}}", "is not a setting of the trial"),
+        (
+            "ablation: {one_factor: {loss.rank: [1]}}",
+            [("1: [ablation.one_factor.loss.rank]", "not a setting", "trial", "'loss.tau'")],
+        ),
         (
             "ablation: {one_factor: {meta.lr: [0.1], optimizer.lr: [0.01, 0.1]}}",
-            "makes an arm 'lr-0.1', as another level does",
+            [("1: [ablation.one_factor.optimizer.lr]", "arm 'lr-0.1'", "another level", "`arms`")],
         ),
     ],
 )
 def test_broken_components_and_levels_are_reported(
-    problems_of: ProblemsOf, text: str, problem: str
+    problems_of: ProblemsOf,
+    assert_facts: AssertFacts,
+    text: str,
+    expected: list[tuple[str, ...]],
 ) -> None:
-    assert any(problem in found for found in problems_of(text)), problems_of(text)
+    assert_facts(problems_of(text), expected)
 
 
 def test_fractional_design_states_its_aliasing(load_text: LoadText) -> None:
@@ -299,13 +325,14 @@ def test_fractional_design_states_its_aliasing(load_text: LoadText) -> None:
     )
     assert len(study.arm_overrides()) == 8
     (note,) = study.design_notes()
-    assert (
-        "resolution IV: 8 of 16 arms, generators sampling = corrector × margin × finetune" in note
-    )
-    assert "corrector × margin = finetune × sampling" in note
+    generators = "generators sampling = corrector × margin × finetune"
+    aliased = "aliased.* corrector × margin = finetune × sampling"
+    assert re.search(f"resolution IV.* 8 of 16 arms.* {generators}.* {aliased}", note), note
 
 
-def test_mixup_in_conditions_names_the_arms_it_does_not_go_with(problems_of: ProblemsOf) -> None:
+def test_mixup_in_conditions_names_the_arms_it_does_not_go_with(
+    problems_of: ProblemsOf, assert_facts: AssertFacts
+) -> None:
     found = problems_of("""
         trial: {loss: {name: cross_entropy}}
         conditions: {data.views.mixup: [0, 0.2]}
@@ -313,9 +340,6 @@ def test_mixup_in_conditions_names_the_arms_it_does_not_go_with(problems_of: Pro
           ce: {loss.label_smoothing: 0.1}
           focal: {loss.name: focal}
         """)
-    assert [text for text in found if "[arms.focal.loss.name]" in text] == [
-        "5: [arms.focal.loss.name] leads to loss, which must be 'balanced_softmax', "
-        "'cross_entropy' or 'logit_adjustment' where data.views.mixup is above 0: 'focal' has "
-        "no target for a mixed image"
-    ]
-    assert len(found) == 1
+    fit = "'balanced_softmax', 'cross_entropy' or 'logit_adjustment'"
+    why = ("data.views.mixup", "above 0", "'focal'", "no target")
+    assert_facts(found, [("5: [arms.focal.loss.name]", "leads to loss", fit, *why)])
