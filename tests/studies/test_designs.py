@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 
 import numpy as np
@@ -48,15 +49,13 @@ def test_the_arm_with_everything_is_always_there() -> None:
 def test_no_fraction_of_two_components() -> None:
     fraction = fraction_of(["a", "b"], 3)
     assert len(fraction.subsets()) == 4
-    assert "all 4 arms run" in fraction.describe()
+    assert "all 4 arms" in fraction.describe()
 
 
 def test_aliasing_of_the_half_of_three() -> None:
-    text = fraction_of(["a", "b", "c"], 3).describe()
-    assert text == (
-        "fractional design of resolution III: 4 of 8 arms, generators c = a × b; "
-        "aliased: a = b × c; b = a × c; c = a × b"
-    )
+    size, _, effects = fraction_of(["a", "b", "c"], 3).describe().partition("aliased: ")
+    assert re.search(r"resolution III\b.* 4 of 8 arms.* generators c = a × b\W*$", size), size
+    assert effects.split("; ") == ["a = b × c", "b = a × c", "c = a × b"]
 
 
 def test_subsets_of_the_half_of_three() -> None:

