@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -137,33 +138,34 @@ def test_rerun_of_the_same_trial_counts_once(record: MakeRecord) -> None:
 
 def test_two_different_trials_of_one_seed_are_refused(record: MakeRecord) -> None:
     trials = [record(key=key, parameters={"meta.lr": key}) for key in ("1e-2", "1e-3")]
-    with pytest.raises(InputError, match=r"two different completed trials of seed 0: `meta\.lr`"):
+    setting = r"`meta\.lr`.*\b1e-2 .*\b1e-3 "
+    facts = rf"`symmetric 0\.4 · IR 1`.*`full`.*two .*completed .*seed 0\b.*{setting}"
+    with pytest.raises(InputError, match=rf"{facts}.*--rows, --cols or --where"):
         compare(trials, METRIC)
 
 
 def test_no_trials() -> None:
-    with pytest.raises(InputError, match="no trials to compare"):
+    with pytest.raises(InputError, match=r"no trials .*run the study"):
         compare([], METRIC)
 
 
 def test_no_completed_trials(record: MakeRecord) -> None:
     trials = [record(outcome=Outcome.RUNNING), record(seed=1, outcome=Outcome.FAILED)]
-    with pytest.raises(InputError, match="no completed trial to compare: 1 running, 1 failed"):
+    with pytest.raises(InputError, match=r"no completed trial.* 1 running, 1 failed"):
         compare(trials, METRIC)
 
 
 def test_unknown_metric_names_the_nearest(record: MakeRecord) -> None:
-    with pytest.raises(InputError, match=r"metric `test/acuracy`; did you mean 'test/accuracy'\?"):
+    with pytest.raises(InputError, match=r"metric `test/acuracy`.*'test/accuracy'"):
         compare([record()], "test/acuracy")
 
 
 def test_unknown_names_are_reported_together_with_what_exists(record: MakeRecord) -> None:
     with pytest.raises(InputError) as caught:
         compare([record("full"), record("none")], "zzz", "qqq")
-    assert caught.value.problems == (
-        "Unknown metric `zzz`; known: 'test/accuracy'.",
-        "Unknown baseline `qqq`; known: 'full', 'none'.",
-    )
+    expected = ("metric `zzz`.* 'test/accuracy'", "baseline `qqq`.* 'full', 'none'")
+    for problem, facts in zip(caught.value.problems, expected, strict=True):
+        assert re.search(rf"{facts}\.$", problem)
 
 
 @given(st.permutations(range(24)))
@@ -208,4 +210,4 @@ def test_pruned_trials_enter_on_demand_with_a_warning(record: MakeRecord) -> Non
     comparison = compare(trials, METRIC, include_pruned=True)
     (cell,) = comparison.cells
     assert (cell.n, cell.mean, cell.incomplete) == (2, 0.75, True)
-    assert comparison.warnings[0].startswith("Pruned trials are included")
+    assert re.search("^Pruned trials .*last value", comparison.warnings[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,9 +34,8 @@ def test_other_data_is_refused_and_the_difference_named(
     trial: Callable[..., TrialRecord],
 ) -> None:
     studies = {"a": [trial("a")], "b": [trial("b", flip_rate=0.4)]}
-    with pytest.raises(
-        InputError, match=r"At C, seed 0, `a` and `b` saw.*flip_rate is 0.3 in one, 0.4"
-    ):
+    facts = r"\bC, seed 0, `a` and `b`.*\bflip_rate .*\b0\.3 .*\b0\.4 .*\n.*--force"
+    with pytest.raises(InputError, match=facts):
         join_studies(studies)
 
 
@@ -43,7 +43,7 @@ def test_force_joins_and_marks(trial: Callable[..., TrialRecord]) -> None:
     studies = {"a": [trial("a")], "b": [trial("b", digest="d2")]}
     records, (warning,) = join_studies(studies, force=True)
     assert len(records) == 2
-    assert warning.startswith("FORCED: the studies did not see the same data.")
+    assert re.search(r"^FORCED: .*\bC, seed 0, `a` and `b`.*\bdigest .*\bd1 .*\bd2 ", warning)
 
 
 def test_every_study_is_compared_with_all_before_it(trial: Callable[..., TrialRecord]) -> None:
@@ -52,26 +52,26 @@ def test_every_study_is_compared_with_all_before_it(trial: Callable[..., TrialRe
         "b": [trial("b", 0), trial("b", 1)],
         "c": [trial("c", 1, digest="d2")],
     }
-    with pytest.raises(InputError, match="At C, seed 1, `b` and `c` saw different data"):
+    with pytest.raises(InputError, match=r"\bC, seed 1, `b` and `c`.*\bdigest .*\bd1 .*\bd2 "):
         join_studies(studies)
     studies["c"] = [trial("c", 1)]
     assert join_studies(studies)[1] == ()
     studies["c"] = [trial("c", 2)]
-    with pytest.raises(InputError, match="`a`, `b` and `c` share no condition and seed"):
+    with pytest.raises(InputError, match=r"`a`, `b` and `c`.*no condition and seed"):
         join_studies(studies)
 
 
 def test_data_that_cannot_be_checked_is_refused(
     trial: Callable[..., TrialRecord], record: MakeRecord
 ) -> None:
-    with pytest.raises(InputError, match="share no condition and seed with known data"):
+    with pytest.raises(InputError, match=r"`a` and `b`.*no condition and seed .*known data"):
         join_studies({"a": [trial("a")], "b": [record()]})
 
 
 def test_many_differences_are_cut(trial: Callable[..., TrialRecord]) -> None:
     left = [trial("a", seed) for seed in range(9)]
     right = [trial("b", seed, digest="d2") for seed in range(9)]
-    with pytest.raises(InputError, match="And 4 more such differences"):
+    with pytest.raises(InputError, match=r"\b4 more\b"):
         join_studies({"a": left, "b": right})
 
 

@@ -57,7 +57,8 @@ def test_tags_and_a_single_column(trials: list[TrialRecord]) -> None:
 
 
 def test_cells_that_mix_settings_are_refused(trials: list[TrialRecord]) -> None:
-    with pytest.raises(InputError, match=r"`data.imbalance_factor` is 1.0 in one.*--rows, --cols"):
+    facts = r"`data\.imbalance_factor`.*\b1\.0 .*\b10\.0 .*--rows, --cols or --where"
+    with pytest.raises(InputError, match=facts):
         compare(pivot(trials, ["arm"], ["noise"]), METRIC)
 
 
@@ -67,16 +68,16 @@ def test_where_compares_numbers_and_allows_several_values(trials: list[TrialReco
 
 
 @pytest.mark.parametrize(
-    ("where", "message"),
+    ("where", "facts"),
     [
-        ("arm", "--where must be key=value, but got `arm`"),
-        ("arm=fulll", "No trial has arm = fulll; recorded: none, full"),
-        ("machin_e=1", "Nothing is recorded under `machin_e`; did you mean 'machine'"),
-        ("data=1", "`data` may mean data.noise.rate, data.imbalance_factor"),
+        ("arm", "--where .*key=value.*got `arm`"),
+        ("arm=fulll", r"No trial .*\barm = fulll\b.* none, full\b"),
+        ("machin_e=1", "`machin_e`.*'machine'"),
+        ("data=1", r"`data`.* data\.noise\.rate, data\.imbalance_factor\b"),
     ],
 )
-def test_bad_demands_are_named(trials: list[TrialRecord], where: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+def test_bad_demands_are_named(trials: list[TrialRecord], where: str, facts: str) -> None:
+    with pytest.raises(InputError, match=facts):
         select(trials, [where])
 
 

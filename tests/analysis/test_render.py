@@ -45,7 +45,7 @@ def test_same_records_give_the_same_text(records: Sequence[TrialRecord], name: s
 
 
 def test_unknown_format_names_the_known_ones(comparison: Comparison) -> None:
-    with pytest.raises(InputError, match="Unknown format `yaml`; known: table, markdown"):
+    with pytest.raises(InputError, match=r"format `yaml`.* table, markdown, latex, csv, json"):
         render(comparison, "yaml")
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,20 +101,20 @@ class TestViews:
         assert {(*cell["seeds"],) for cell in found.values()} == {("0",)}
 
     @pytest.mark.parametrize(
-        ("arguments", "message"),
+        ("arguments", "facts"),
         [
-            (("--where", "rate"), "--where must be key=value, but got `rate`"),
-            (("--where", "rate=9"), "No trial has data.noise.rate = 9; recorded: 0.2, 0.4"),
-            (("--rows", "machin_"), "did you mean 'machine'"),
-            (("--cols", "rate"), "`data.imbalance_factor` is 1.0 in one, 10.0 in the other"),
-            (("--baseline", "nome"), "Unknown baseline `nome`; did you mean 'none'?"),
-            (("--metric", "more/thre"), "Unknown metric `more/thre`; did you mean 'more/"),
+            (("--where", "rate"), "--where .*key=value.*got `rate`"),
+            (("--where", "rate=9"), r"No trial .*\bdata\.noise\.rate = 9\b.* 0\.2, 0\.4\b"),
+            (("--rows", "machin_"), "`machin_`.*'machine'"),
+            (("--cols", "rate"), r"`data\.imbalance_factor`.*\b1\.0 .*\b10\.0 .*--rows, --cols "),
+            (("--baseline", "nome"), "baseline `nome`.*'none'"),
+            (("--metric", "more/thre"), "metric `more/thre`.*'more/"),
         ],
     )
     def test_bad_input_is_named(
-        self, compare: Compare, arguments: tuple[str, ...], message: str
+        self, compare: Compare, arguments: tuple[str, ...], facts: str
     ) -> None:
-        assert message in refused(compare("grid", *arguments))
+        assert re.search(facts, refused(compare("grid", *arguments)))
 
     def test_several_metrics_in_every_format(self, compare: Compare) -> None:
         metrics = ("--metric", "train/loss", "--metric", "test/accuracy", "--metric", "train/loss")
@@ -161,7 +162,7 @@ def test_pruned_trials_count_only_where_asked_for(
     (counted,) = cells(result).values()
     assert (counted["n"], counted["mean"]) == (2, 0.5)
     (warning,) = json.loads(result.stdout)["warnings"]
-    assert warning.startswith("Pruned trials are included")
+    assert re.search("^Pruned trials .*last value", warning)
 
 
 class TestSeveralStudies:
@@ -181,8 +182,8 @@ class TestSeveralStudies:
 
     def test_studies_of_other_data_are_refused_with_the_difference(self, compare: Compare) -> None:
         message = refused(compare("one", "odd", "--rows", "study"))
-        assert "At A, seed 0, `one` and `odd` saw different data: digest is d in one, e" in message
-        assert "Give --force" in message
+        assert re.search(r"\bA, seed 0, `one` and `odd`.*\bdigest .*\bd .*\be ", message)
+        assert "--force" in message
 
     @pytest.mark.parametrize("format_", FORMATS)
     def test_force_joins_and_marks_the_table(self, compare: Compare, format_: str) -> None:
@@ -198,18 +199,17 @@ class TestSeveralStudies:
 class TestOddStudies:
     def test_no_runs(self, compare: Compare, write: Write) -> None:
         write("s")
-        assert "There are no trials to compare" in refused(compare("s"))
+        assert re.search("no trials .*run the study", refused(compare("s")))
 
     def test_nothing_completed(self, compare: Compare, write: Write, trial: Trial) -> None:
         outcomes = (Outcome.FAILED, Outcome.FAILED, Outcome.DIVERGED, Outcome.RUNNING)
         write("s", *(trial("full", i, outcome=outcome) for i, outcome in enumerate(outcomes)))
-        assert "no completed trial to compare: 1 running, 1 diverged, 2 failed" in refused(
-            compare("s")
-        )
+        facts = "`s`.*no completed trial.* 1 running, 1 diverged, 2 failed"
+        assert re.search(facts, refused(compare("s")))
 
     def test_an_unknown_study_lists_the_known_ones(self, compare: Compare, write: Write) -> None:
         write("study")
-        assert "it has 'study'. Did you mean 'study'?" in refused(compare("stuyd"))
+        assert re.search(r"'stuyd'.*'study'.*'study'", refused(compare("stuyd")))
 
     def test_one_seed_is_inconclusive(self, compare: Compare, write: Write, trial: Trial) -> None:
         write("s", trial("none", 0, 0.5), trial("full", 0, 0.9))
@@ -278,9 +278,8 @@ class TestSearches:
 
     @pytest.mark.usefixtures("search")
     def test_refused_before_its_winners_are_trained(self, compare: Compare) -> None:
-        message = refused(compare("hunt"))
-        assert "`hunt` is a search whose winners have not been trained again yet" in message
-        assert "dynaloss search hunt" in message
+        facts = "`hunt`.*search .*winners .*not .*trained.*`dynaloss search hunt` "
+        assert re.search(facts, refused(compare("hunt")))
 
     @pytest.mark.usefixtures("search")
     @pytest.mark.parametrize("source", ["hunt", "hunt-best", "hunt.yaml"])

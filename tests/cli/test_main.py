@@ -81,13 +81,13 @@ def test_probe_prints_the_cost_and_records_nothing(run: Run, tmp_path: Path) -> 
 def test_plan_reports_an_unreachable_store(run: Run) -> None:
     result = run("ablate", "quickstart", "--plan", "--tracking-uri", "http://127.0.0.1:1")
     assert result.exit_code == 2
-    assert "The tracking store http://127.0.0.1:1 cannot be opened" in result.stderr
+    assert re.search(r"store http://127\.0\.0\.1:1 .*opened", result.stderr)
 
 
 def test_options_of_a_plan_require_it(run: Run) -> None:
     result = run("ablate", "quickstart", "--probe")
     assert result.exit_code == 2
-    assert "require `--plan`" in result.stderr
+    assert re.search("`--probe` and `--spread`.*`--plan`", result.stderr)
 
 
 def test_every_problem_of_a_study_file_is_printed_without_traceback(
@@ -102,31 +102,32 @@ def test_every_problem_of_a_study_file_is_printed_without_traceback(
     )
     result = run("ablate", "bad.yaml")
     assert result.exit_code == 2
-    lines = result.stderr.splitlines()
-    assert len(lines) == 3
-    assert "bad.yaml:3" in lines[0]
-    assert "n_max / n_min" in lines[0]
-    assert "did you mean 'optimizer'" in lines[1]
-    assert "bad.yaml:5" in lines[2]
+    expected = (
+        r"bad\.yaml:3: \[trial\.data\.imbalance_factor\].*at least 1\b.*got 0\.1;.*n_max / n_min",
+        r"bad\.yaml:4: \[trial\.optimiser\].*'optimizer'",
+        r"bad\.yaml:5: \[seeds\].*got 0 twice",
+    )
+    for line, facts in zip(result.stderr.splitlines(), expected, strict=True):
+        assert re.search(facts, line)
 
 
 def test_unknown_study_names_the_nearest(run: Run) -> None:
     result = run("ablate", "quikstart")
     assert result.exit_code == 2
-    assert "did you mean 'quickstart'?" in result.stderr
+    assert re.search("quikstart.*'quickstart'", result.stderr)
 
 
 def test_compare_reports_a_missing_store(run: Run, tmp_path: Path) -> None:
     result = run("compare", "quickstart")
     assert result.exit_code == 2
-    assert "no study was run there" in result.stderr
+    assert re.search(r"no tracking store at .*/mlflow\.db ", result.stderr)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_arm_names_the_arms(run: Run) -> None:
     result = run("train", "quickstart", "--arm", "ful")
     assert result.exit_code == 2
-    assert "none, corrector-only, margin-only, full" in result.stderr
+    assert re.search("--arm .* none, corrector-only, margin-only, full.*got 'ful'", result.stderr)
 
 
 def test_list_shows_every_kind_of_every_family(run: Run) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
@@ -128,18 +129,19 @@ def test_equal_images_across_roles_are_counted(settings: SourceSettings) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "problem"),
+    ("name", "changes", "facts"),
     [
-        ("parquet", {"test": "train.parquet"}, "must be another file than data.train"),
-        ("image_folder", {"train": "train", "test": "train"}, "share no file .* shares 6, such"),
-        ("image_list", {"test": "train.txt"}, "share no file .* such as 'images/train-0.png'"),
+        ("parquet", {"test": "train.parquet"}, r"got '.*/train\.parquet'"),
+        ("image_folder", {"train": "train", "test": "train"}, r" 6, .*'train/cat/0\.png'"),
+        ("image_list", {"test": "train.txt"}, r" 6, .*'images/train-0\.png'"),
     ],
 )
 def test_a_sample_in_train_and_test_is_refused(
-    name: str, changes: dict[str, str], problem: str, tmp_path: Path
+    name: str, changes: dict[str, str], facts: str, tmp_path: Path
 ) -> None:
     LAYOUTS[name](tmp_path)
-    with pytest.raises(InputError, match=problem):
+    rule = r"^\[data\.test\].*(another|no) file .*data\.train\b"
+    with pytest.raises(InputError, match=rf"{rule}.*{facts}"):
         load_source(_settings(name, tmp_path, **changes))
 
 
@@ -178,8 +180,9 @@ def test_error_for_missing_data_names_what_to_fetch(
     nowhere = _settings(settings.source, tmp_path / "nowhere")
     status = source_status(nowhere)
     assert status.digest == f"missing:{settings.source}"
-    assert f"'{tmp_path / 'nowhere'}' does not exist; fetch " in str(status.missing)
-    with pytest.raises(DataNotFound, match="data not found"):
+    facts = rf"^\[data\.root\].*'{settings.source}'.* '.*/nowhere'.*not exist.*fetch "
+    assert re.search(facts, str(status.missing))
+    with pytest.raises(DataNotFound, match=facts):
         load_source(nowhere)
 
 
@@ -194,16 +197,14 @@ def test_large_images_stay_in_their_files(name: str, tmp_path: Path) -> None:
 def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
     _parquet(tmp_path)
     (tmp_path / "train.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match=r"train.parquet' cannot be read as parquet"):
+    with pytest.raises(InputError, match=r"/train\.parquet'.*read as parquet\b"):
         load_source(_settings("parquet", tmp_path))
 
 
 def test_a_malformed_line_is_named(tmp_path: Path) -> None:
     _lists(tmp_path)
     (tmp_path / "train.txt").write_text("0.png 0\n1.png one\n")
-    with pytest.raises(
-        InputError, match=r"train.txt:2: must be `path label`, but got '1.png one'"
-    ):
+    with pytest.raises(InputError, match=r"/train\.txt:2: .*`path label`.*got '1\.png one'"):
         load_source(_settings("image_list", tmp_path))
 
 
@@ -273,13 +274,14 @@ def test_corrupt_file_of_cifar_is_named_and_never_unpickled(
     if content is None:
         content = pickle.dumps(_Intruder(mark))
     (tmp_path / "cifar-10-batches-py" / name).write_bytes(content)
-    with pytest.raises(InputError, match=f"{name}' is corrupt: delete it, then fetch"):
+    facts = rf"^\[data\.root\] '.*/{name}'.*corrupt.*delete .*\[data\.download\] to true"
+    with pytest.raises(InputError, match=facts):
         load_source(settings)
     assert not mark.exists()
 
 
 def test_missing_cifar_names_the_download_setting(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFound, match=r"or set \[data.download\] to true"):
+    with pytest.raises(DataNotFound, match=r"cifar10.*\[data\.download\] to true"):
         load_source(SourceSettings(source="cifar10", root=str(tmp_path)))
 
 
@@ -307,7 +309,7 @@ def test_entry_point_adds_a_source(
 
 def test_entry_point_that_returns_no_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "user_sources", lambda: {"mine": _Entry(3)})
-    with pytest.raises(InputError, match=r"must return a .*Source, but"):
+    with pytest.raises(InputError, match=r"'mine'.*\bdynaloss\.data\.sources\.Source\b.*\bint$"):
         load_source(SourceSettings(source="mine"))
 
 
@@ -316,5 +318,5 @@ def test_no_entry_point_is_installed_here() -> None:
 
 
 def test_ignored_setting_is_refused() -> None:
-    with pytest.raises(InputError, match=r"\[data.image_size\] is not a setting of 'digits'"):
+    with pytest.raises(InputError, match=r"^\[data\.image_size\].*not .*'digits'"):
         load_source(SourceSettings(source="digits", image_size=4))

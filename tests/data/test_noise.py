@@ -74,16 +74,16 @@ def test_map_of_the_user_by_name_and_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("text", "facts"),
     [
-        ("0-1", "must be pairs such as '9>1, 3<>5', but got '0-1'"),
-        ("0>4", "by name or by number from 0 to 3, but got '4'"),
-        ("0>cow", "by name or by number from 0 to 3, but got 'cow'"),
-        ("0>1, 0>2", "maps class 'ant' twice"),
+        ("0-1", "'9>1, 3<>5'.*got '0-1'"),
+        ("0>4", r"name .*number from 0 to 3\b.*got '4'"),
+        ("0>cow", r"name .*number from 0 to 3\b.*got 'cow'"),
+        ("0>1, 0>2", "class 'ant' twice"),
     ],
 )
-def test_a_wrong_map_is_refused(text: str, problem: str) -> None:
-    with pytest.raises(InputError, match=problem):
+def test_a_wrong_map_is_refused(text: str, facts: str) -> None:
+    with pytest.raises(InputError, match=rf"^\[data\.noise\.map\].*{facts}"):
         class_map(text, ["ant", "cat", "dog", "eel"])
 
 

@@ -51,34 +51,37 @@ def _check(*overrides: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "problem"),
+    ("overrides", "facts"),
     [
-        ({"model.name": "torchvision/resnet18"}, "accepts images of 3 channels, but they have 1"),
+        ({"model.name": "torchvision/resnet18"},
+         r"^\[model\.name\] 'torchvision/resnet18'.* 3 channels.*\b1\b"),
         ({**_IMAGES, "model.name": "torchvision/alexnet"},
-         "[model.name] 'torchvision/alexnet' does not accept images of 16 x 16 pixels"),
+         r"^\[model\.name\] 'torchvision/alexnet'.*not accept .* 16 x 16 .* data\.image_size\b"),
         ({**_IMAGES, "model.name": "torchvision/vit_b_16", "data.image_size": 20},
-         "[model.name] 'torchvision/vit_b_16' does not accept images of 20 x 20 pixels"),
-        ({**_DIGITS, "model.pretrained_path": "none.pt"}, "none.pt cannot be read"),
-        ({**_DIGITS, "model.pretrained_path": "other.pt"}, "1 unknown"),
-        ({**_CLEAN, "sampler.path": "none.npy"}, "none.npy: cannot be read as a list of indices"),
-        ({**_CLEAN, "sampler.path": "negative.npy"}, "indices must be in [0, 1797), but got -1"),
+         r"^\[model\.name\] 'torchvision/vit_b_16'.*not accept .* 20 x 20 .* data\.image_size\b"),
+        ({**_DIGITS, "model.pretrained_path": "none.pt"},
+         r"^\[model\.pretrained_path\].*/none\.pt .*read.*No such file"),
+        ({**_DIGITS, "model.pretrained_path": "other.pt"},
+         r"^\[model\.pretrained_path\].*/other\.pt .* 14 .*missing, 1 unknown, 0 .*'1\.weight'"),
+        ({**_CLEAN, "sampler.path": "none.npy"}, r"/none\.npy: .*read .*indices.*No such file"),
+        ({**_CLEAN, "sampler.path": "negative.npy"},
+         r"/negative\.npy: .*in \[0, 1797\).*got -1\b"),
         ({**_CLEAN, "sampler.path": "digits.npy"},
-         "digits.npy: must share no image with the test split of seed 0, but names "),
+         r"/digits\.npy: .*no image .* test split of seed 0\b.* 445 more"),
         ({**_CLEAN_IMAGES, "data.validation.fraction": 0.5},
-         "images.npy: must share no image with the validation split of seed 0, but names "),
+         r"/images\.npy: .*no image .* validation split of seed 0\b.* \d, \d\b"),
         ({**_DIGITS, "data.noise.kind": "asymmetric", "data.noise.map": "9>1",
           "data.noise.rate": 1.0},
-         "must leave every class an observed training label, but leaves none of class '9' (9)"),
+         r"^\[data\.noise\].*observed training label.*class '9' \(9\)"),
     ],
     ids=["channels", "size", "patches", "no-weights", "weights", "no-set", "set", "set-tests",
          "set-validates", "noise"],
 )  # fmt: skip
 @pytest.mark.usefixtures("folder")
-def test_a_problem_is_reported_once(overrides: dict[str, Any], problem: str) -> None:
-    with pytest.raises(InputError) as caught:
+def test_a_problem_is_reported_once(overrides: dict[str, Any], facts: str) -> None:
+    with pytest.raises(InputError, match=facts) as caught:
         _check(overrides, _DIGITS, {**overrides, "optimizer.lr": 0.2})
     assert len(caught.value.problems) == 1
-    assert problem in caught.value.problems[0]
 
 
 @pytest.mark.usefixtures("folder")

@@ -46,7 +46,7 @@ def test_trials_are_validated_without_torch() -> None:
     ids=["class", "module"],
 )
 def test_a_kind_without_an_implementation_fails_at_import(module: str, name: str) -> None:
-    with pytest.raises(ImportError, match=f"`{module}` must define `{name}`"):
+    with pytest.raises(ImportError, match=f"`{module}`.*`{name}`"):
         Late(module, name)
 
 
@@ -111,7 +111,7 @@ def test_every_sampler_trains_an_epoch(kind: str, make_trainer: Callable[..., Tr
 def test_a_clean_set_is_given_where_a_file_names_it(
     settings: SamplerConfig, clean_set: torch.Tensor | None
 ) -> None:
-    with pytest.raises(ValueError, match="`clean_set` must be given"):
+    with pytest.raises(ValueError, match=r"`clean_set`.*`path`"):
         MetadataSampler(
             settings=settings,
             observed_labels=torch.tensor([0, 1]),

@@ -170,24 +170,24 @@ def test_clean_set_is_found_in_the_split(suffix: str, tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("text", "facts"),
     [
-        ("1\n1\n", "1 is named twice"),
-        ("0.5\n", "must be a list of whole numbers"),
-        ("-1\n", r"must be in \[0, 80\), but got -1"),
-        ("3\n80\n", r"must be in \[0, 80\), but got 80"),
-        ("cat\n", "cannot be read"),
-        ("75\n", "none of its 1 images"),
-        ("3\n65\n64\n", "no image with the validation split of seed 2, but names 64, 65 of it"),
+        ("1\n1\n", r"\b1 .*twice"),
+        ("0.5\n", "list of whole numbers"),
+        ("-1\n", r"in \[0, 80\).*got -1\b"),
+        ("3\n80\n", r"in \[0, 80\).*got 80\b"),
+        ("cat\n", "read .*'cat'"),
+        ("75\n", "none .*1 images .*training split"),
+        ("3\n65\n64\n", r"no image .*validation split of seed 2\b.* 64, 65\b"),
         ("3\n66\n67\n68\n69\n70\n71\n",
-         "no image with the test split of seed 2, but names 66, 67, 68, 69, 70 and 1 more of it"),
+         r"no image .*test split of seed 2\b.* 66, 67, 68, 69, 70 and 1 more"),
     ],
 )  # fmt: skip
-def test_a_broken_clean_set_is_refused(text: str, problem: str, tmp_path: Any) -> None:
+def test_a_broken_clean_set_is_refused(text: str, facts: str, tmp_path: Any) -> None:
     path = tmp_path / "clean.csv"
     path.write_text(text)
     rows = {"train": np.arange(64), "validation": np.arange(64, 66), "test": np.arange(66, 72)}
-    with pytest.raises(InputError, match=problem):
+    with pytest.raises(InputError, match=rf"/clean\.csv: .*{facts}"):
         load_clean_set(path, rows, num_images=80, seed=2)
 
 
@@ -248,7 +248,7 @@ def test_a_weight_broken_in_the_last_step_is_a_divergence(
         return value
 
     monkeypatch.setattr(trainer._stepper, "descend", breaking)
-    with pytest.raises(Diverged, match="a weight is not finite in epoch 1, batch 1"):
+    with pytest.raises(Diverged, match=r"weight .*not finite .*epoch 1, batch 1$"):
         _run(trainer)
     assert trainer.has_diverged
 
@@ -258,5 +258,5 @@ def test_a_loss_broken_over_the_metadata_is_a_divergence(
 ) -> None:
     trainer = make_trainer(warmup_epochs=0)
     monkeypatch.setattr(trainer.loss, "finetune_margins", lambda: torch.nan)
-    with pytest.raises(Diverged, match="training loss is not finite in epoch 1, batch 5"):
+    with pytest.raises(Diverged, match=r"training loss .*not finite .*epoch 1, batch 5$"):
         _run(trainer)

@@ -125,7 +125,7 @@ def test_persistent_error_is_raised_on_close(recorder: Recorder) -> None:
 def test_closed_writer_refuses_metrics(recorder: Recorder) -> None:
     writer = MetricWriter(recorder)
     writer.close()
-    with pytest.raises(RuntimeError, match="writer is closed"):
+    with pytest.raises(RuntimeError, match=r"writer .*closed"):
         writer.add("r", 1, {})
 
 

@@ -15,7 +15,7 @@ from dynaloss.tracking.ui_server import _command
 
 def test_file_that_is_no_database_gives_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database " * 100)
-    with pytest.raises(InputError, match=r"mlflow\.db cannot be opened: .*not a database"):
+    with pytest.raises(InputError, match=r"/mlflow\.db .*opened.*not a database"):
         Workspace(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}").open_store()
 
 
@@ -24,7 +24,7 @@ def test_damaged_database_gives_one_clear_error(storage: Path) -> None:
     content = bytearray(database.read_bytes())
     content[4096 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4096)
     database.write_bytes(content)
-    with pytest.raises(InputError, match=r"cannot be opened: .*malformed"):
+    with pytest.raises(InputError, match=r"/mlflow\.db .*opened.*malformed"):
         Workspace(storage).open_store()
 
 
@@ -32,37 +32,36 @@ def test_outdated_database_names_the_upgrade(storage: Path) -> None:
     with sqlite3.connect(storage / "mlflow.db") as database:
         database.execute("update alembic_version set version_num = '451aebb31d03'")
     database.close()
-    with pytest.raises(InputError, match="mlflow db upgrade sqlite:"):
+    with pytest.raises(InputError, match=r"`mlflow db upgrade sqlite:.*/mlflow\.db`"):
         Workspace(storage).open_store()
 
 
 def test_unreachable_server_gives_a_clear_error_in_time(unused_port: int) -> None:
-    start = time.monotonic()
-    with pytest.raises(InputError, match=r"cannot be opened: .*Connection refused"):
-        Store(f"http://127.0.0.1:{unused_port}")
+    start, uri = time.monotonic(), f"http://127.0.0.1:{unused_port}"
+    with pytest.raises(InputError, match=rf"store {uri} .*opened.*Connection refused"):
+        Store(uri)
     assert time.monotonic() - start < 30
 
 
 def test_required_store_is_not_created(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="There is no tracking store at"):
+    with pytest.raises(InputError, match=r"no tracking store at .*/mlflow\.db "):
         Store(f"sqlite:///{tmp_path / 'mlflow.db'}", must_exist=True)
     assert not list(tmp_path.iterdir())
 
 
 def test_folder_that_cannot_be_created_gives_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be opened"):
+    with pytest.raises(InputError, match=r"/file/mlflow\.db .*opened"):
         Store(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}")
 
 
 def test_missing_driver_is_named() -> None:
-    pattern = r"^The tracking store oracle://\*\*\*@host/db cannot be opened: .*Install the driver"
-    with pytest.raises(InputError, match=pattern):
+    with pytest.raises(InputError, match=r"store oracle://\*\*\*@host/db .*opened.* driver"):
         Store("oracle://me:secret@host/db")
 
 
 def test_failed_call_gives_one_line_without_sql(store: Store) -> None:
-    with pytest.raises(StoreError, match=r"failed `get_run`: .*\.$") as caught:
+    with pytest.raises(StoreError, match=r"`get_run`: .*\b0{32}\b.*\.$") as caught:
         store.client.get_run("0" * 32)
     assert "\n" not in str(caught.value)
     assert caught.value.code == "RESOURCE_DOES_NOT_EXIST"
@@ -87,7 +86,8 @@ def test_interface_refuses_a_port_in_use(store: Store) -> None:
     pages: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 is not free"):
+        facts = rf"port {port} of 127\.0\.0\.1 .*not free.*`--port`"
+        with pytest.raises(InputError, match=facts):
             serve_ui(store.tracking_uri, store.artifact_root, port=port, announce=pages.append)
     assert not pages
 
@@ -98,7 +98,7 @@ def test_interface_listens_on_loopback_only() -> None:
 
 
 def test_interface_refuses_a_tracking_server() -> None:
-    with pytest.raises(InputError, match=r"^http://\*\*\*@127\.0\.0\.1:5000 is a server already"):
+    with pytest.raises(InputError, match=r"^http://\*\*\*@127\.0\.0\.1:5000 .* server"):
         serve_ui("http://me:secret@127.0.0.1:5000", announce=print)
 
 

@@ -86,7 +86,7 @@ def test_a_study_on_a_server(
 
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
-    with pytest.raises(InputError, match="Check that the server runs"):
+    with pytest.raises(InputError, match=rf"store {uri} .*opened.*server runs"):
         Store(uri)
 
 

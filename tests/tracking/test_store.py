@@ -78,12 +78,12 @@ def test_diagnostics_omit_missing_and_broken_files(store: Store, recorded: Study
 
 def test_unknown_study_suggests_the_nearest_name(store: Store, recorded: StudyRun) -> None:
     assert store.studies() == ("quickstart",)
-    with pytest.raises(InputError, match=r"it has 'quickstart'\. Did you mean 'quickstart'\?"):
+    with pytest.raises(InputError, match=r"'quikstart'.*'quickstart'.*'quickstart'"):
         store.records("quikstart")
 
 
 def test_empty_store_is_reported(store: Store) -> None:
-    with pytest.raises(InputError, match="it has none yet"):
+    with pytest.raises(InputError, match=r"'quickstart'.*\bnone\b"):
         store.records("quickstart")
 
 
@@ -198,7 +198,7 @@ def test_failed_read_gives_one_line(
     reading = Store(store.tracking_uri, must_exist=True)
     database = sqlite3.connect(sqlite_path(store.tracking_uri))
     database.execute("alter table params rename to away")
-    with pytest.raises(StoreError, match=r"failed `read runs`: .*no such table: params\.$"):
+    with pytest.raises(StoreError, match=r"`read runs`: .*no such table: params\.$"):
         reading.records("quickstart")
     database.execute("alter table away rename to params")
     database.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,12 +168,13 @@ def test_names_may_hold_any_character(store: Store, begin: Begin, name: str) -> 
 
 @pytest.mark.parametrize("key", ["a'b", "", "x y"])
 def test_key_that_cannot_be_searched_is_refused(study: StudyRun, begin: Begin, key: str) -> None:
-    with pytest.raises(ValueError, match="A key must consist of"):
+    facts = rf"letters, digits and `_\.:\+-`.*got {re.escape(repr(key))}"
+    with pytest.raises(ValueError, match=facts):
         begin(study, key)
 
 
 def test_unknown_key_is_refused(study: StudyRun) -> None:
-    with pytest.raises(ValueError, match="`key` must be that of a trial"):
+    with pytest.raises(ValueError, match=r"`key`.*trial .*got 'nope'"):
         study.log_report("nope", 1, {})
 
 
@@ -272,13 +274,14 @@ def test_deleted_experiment_is_refused_with_the_remedy(store: Store) -> None:
     study = store.start_study("quickstart")
     study.finish(Outcome.COMPLETED)
     store.client.delete_experiment(study.experiment_id)
-    with pytest.raises(InputError, match="experiments restore --experiment-id 1"):
+    remedy = "`.*mlflow experiments restore --experiment-id 1`"
+    with pytest.raises(InputError, match=rf"'quickstart'.*deleted .*{remedy}"):
         store.start_study("quickstart")
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 251])
 def test_invalid_study_name_is_refused(store: Store, name: str) -> None:
-    with pytest.raises(InputError, match="must have 1 to 250 characters"):
+    with pytest.raises(InputError, match=rf"\b1 to 250 characters.*got {name!r}"):
         store.start_study(name)
 
 
