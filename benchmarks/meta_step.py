@@ -31,20 +31,16 @@ import torch
 from machine import describe
 from torch.nn import functional as F
 
-from dynaloss.learning.losses import TrainingFacts
-from dynaloss.learning.losses._dynamic_loss import DynamicLoss
-from dynaloss.learning.losses.dynamic import DynamicLossConfig
-from dynaloss.learning.meta.hypergradient import (
+from dynaloss.learning import (
+    DynamicLoss,
     Hypergradient,
     LookAhead,
-    MetaStep,
-    batch_statistics,
+    LookAheadProblem,
     hypergradient,
-    unrolled_hypergradient,
 )
+from dynaloss.learning.meta.hypergradient import batch_statistics, unrolled_hypergradient
 from dynaloss.learning.models.building import build_model
 from dynaloss.learning.models.heads import last_linear
-from dynaloss.learning.streams import Streams
 
 SHAPES = {"small_cnn": (1, 8, 8), "resnet8": (3, 32, 32), "resnet32": (3, 32, 32)}
 CASES = ["small_cnn:128", "small_cnn:512", "resnet32:128", "resnet32:512"]
@@ -67,9 +63,7 @@ class Problem:
         self.ranks = torch.randint(R, (batch,), generator=generator).to(device)
         self.pseudo = F.one_hot(labels(), C).float().to(device)
         self.model = build_model(model, input_shape=shape, num_classes=C, seed=0).to(device)
-        streams = Streams(base_seed=0, seed=0)
-        facts = TrainingFacts(class_counts=torch.ones(C), epochs=1, streams=streams)
-        self.loss = DynamicLoss(DynamicLossConfig(), facts).to(device)
+        self.loss = DynamicLoss(num_classes=C).to(device)
         self.buffers = {n: 0.01 * torch.randn_like(w) for n, w in self.model.named_parameters()}
 
     def inner(self, logits: torch.Tensor) -> torch.Tensor:
@@ -89,18 +83,24 @@ def plain(problem: Problem) -> object:
     return None
 
 
-def exact(problem: Problem, way: Callable[[MetaStep], Hypergradient]) -> object:
+def exact(problem: Problem, way: Callable[[LookAheadProblem], Hypergradient]) -> object:
     """The hypergradient in one of our exact ways."""
-    step = MetaStep(
+    step = LookAheadProblem(
         model=problem.model,
         inputs=problem.inputs,
         inner_loss=problem.inner,
         outer_inputs=problem.outer_inputs,
         outer_loss=problem.outer,
         loss_parameters=list(problem.loss.parameters()),
-        look_ahead=LookAhead(
-            lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, buffers=problem.buffers
-        ),
+        look_ahead=[
+            LookAhead(
+                weights={n: w for n, w in problem.model.named_parameters() if w.requires_grad},
+                lr=LR,
+                momentum=MOMENTUM,
+                weight_decay=WEIGHT_DECAY,
+                buffers=problem.buffers,
+            )
+        ],
     )
     return way(step)
 

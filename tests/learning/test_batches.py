@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import itertools
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, TensorDataset
 
+from dynaloss.errors import InputError
+from dynaloss.learning import endless
 from dynaloss.learning.batches import equal_batches
 
 
@@ -18,3 +23,18 @@ def test_batches_are_few_full_and_of_nearly_equal_size(size: int, batch_size: in
     assert not batches or max(sizes) <= batch_size
     assert not batches or max(sizes) - min(sizes) <= 1
     assert [i for batch in batches for i in batch.tolist()] == indices.tolist()
+
+
+def test_endless_batches_are_in_a_new_order_in_every_pass() -> None:
+    data = TensorDataset(torch.arange(64))
+    generator = torch.Generator().manual_seed(0)
+    batches = endless(DataLoader(data, batch_size=16, shuffle=True, generator=generator))
+    passes = [torch.cat([next(batches)[0] for _ in range(4)]) for _ in range(3)]
+    for one, other in itertools.pairwise(passes):
+        assert torch.equal(one.sort().values, torch.arange(64))
+        assert not torch.equal(one, other)
+
+
+def test_endless_batches_need_one_batch() -> None:
+    with pytest.raises(InputError, match="at least one batch"):
+        next(endless([]))

@@ -16,7 +16,7 @@ from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.losses._dynamic_loss import DynamicLoss
 from dynaloss.learning.meta.hypergradient import (
     LookAhead,
-    MetaStep,
+    LookAheadProblem,
     batch_statistics,
     hypergradient,
     unrolled_hypergradient,
@@ -80,14 +80,22 @@ def test_hypergradient_of_bfloat16_passes_is_near_that_of_float32(
     def gradients(precision: str) -> Tensor:
         model = _small().train()
         classifier = _classifier(model, precision=precision)
-        step = MetaStep(
+        step = LookAheadProblem(
             model=model,
             inputs=_images(),
             inner_loss=inner_loss,
             outer_inputs=_images().flip(3),
             outer_loss=outer_loss,
             loss_parameters=list(loss.parameters()),
-            look_ahead=LookAhead(lr=0.5, momentum=0.9, weight_decay=0.0, buffers={}),
+            look_ahead=[
+                LookAhead(
+                    weights=dict(model.named_parameters()),
+                    lr=0.5,
+                    momentum=0.9,
+                    weight_decay=0.0,
+                    buffers={},
+                )
+            ],
             precision=classifier.precision,
         )
         return torch.cat([gradient.flatten() for gradient in way(step).gradients])

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
+from dynaloss.errors import InputError
+from dynaloss.learning import sample_losses
 from dynaloss.learning.diagnostics import (
     Ranking,
     corrector_metrics,
@@ -16,6 +21,7 @@ from dynaloss.learning.diagnostics import (
 )
 from dynaloss.learning.losses._dynamic_loss import LabelCorrector
 from dynaloss.learning.meta.ranks import rank_bins
+from dynaloss.learning.streams import default_generator_seeded
 from dynaloss.learning.trainer import Trainer
 
 OBSERVED = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -102,3 +108,60 @@ def test_diagnostics_hold_the_parts_that_exist(make_trainer: Callable[..., Train
         "margin": {"confusion", "margins"},
         "full": {"confusion", "margins", "corrector"},
     }
+
+
+def _samples(count: int) -> TensorDataset:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(count, 4, generator=generator)
+    return TensorDataset(images, torch.arange(count) % 3, torch.arange(count))
+
+
+def _network() -> nn.Module:
+    """Dropout and batch norm, the latter frozen."""
+    with default_generator_seeded(0):
+        network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout())
+    network[1].eval()
+    return network
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_losses_of_samples_are_in_the_order_of_their_indices(shuffle: bool) -> None:
+    model, samples = _network(), _samples(10)
+    generator = torch.Generator().manual_seed(2)
+    loader = DataLoader(samples, batch_size=4, shuffle=shuffle, generator=generator)
+    found = sample_losses(model, loader)
+    model.eval()
+    for image, label, index in samples:
+        expected = -model(image[None]).log_softmax(dim=1)[0, label]
+        assert found[index].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert not found.requires_grad
+
+
+def test_losses_of_samples_leave_the_model_as_it_was() -> None:
+    model, loader = _network(), DataLoader(_samples(10), batch_size=4)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    sample_losses(model, loader)
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
+
+
+def test_losses_of_samples_read_the_first_of_several_views() -> None:
+    model, samples = _network(), _samples(10)
+    images, labels, indices = samples.tensors
+    views = TensorDataset(images, images + 1, labels, indices)
+    expected = sample_losses(model, DataLoader(samples, batch_size=4))
+    assert torch.equal(sample_losses(model, DataLoader(views, batch_size=4)), expected)
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        DataLoader(_samples(10), batch_size=4, drop_last=True, shuffle=True),
+        [_samples(4).tensors, _samples(4).tensors],
+        [],
+    ],
+    ids=["incomplete", "repeated", "empty"],
+)
+def test_losses_of_samples_need_each_sample_once(loader: Any) -> None:
+    with pytest.raises(InputError, match="0 to N - 1, each once"):
+        sample_losses(_network(), loader)

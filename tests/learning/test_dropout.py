@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dynaloss.learning.meta.hypergradient import (
     Hypergradient,
     LookAhead,
-    MetaStep,
+    LookAheadProblem,
     hypergradient,
     unrolled_hypergradient,
 )
@@ -111,17 +111,25 @@ def test_look_ahead_and_derivative_see_the_same_mask() -> None:
     inputs, outer = torch.randn(2, 12, 1, 4, 4, generator=generator, dtype=torch.float64)
     labels = torch.randint(3, (12,), generator=generator)
     phi = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    step = MetaStep(
+    step = LookAheadProblem(
         model=model,
         inputs=inputs,
         inner_loss=lambda logits: nn.functional.cross_entropy(logits + phi, labels),
         outer_inputs=outer,
         outer_loss=lambda logits: nn.functional.cross_entropy(logits, labels),
         loss_parameters=[phi],
-        look_ahead=LookAhead(lr=0.3, momentum=0.0, weight_decay=0.0, buffers={}),
+        look_ahead=[
+            LookAhead(
+                weights=dict(model.named_parameters()),
+                lr=0.3,
+                momentum=0.0,
+                weight_decay=0.0,
+                buffers={},
+            )
+        ],
     )
 
-    def gradient(way: Callable[[MetaStep], Hypergradient]) -> Tensor:
+    def gradient(way: Callable[[LookAheadProblem], Hypergradient]) -> Tensor:
         with LayerStream(5, CPU).active():
             return way(step).gradients[0]
 

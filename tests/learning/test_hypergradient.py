@@ -15,7 +15,7 @@ from dynaloss.learning.losses._dynamic_loss import DynamicLoss
 from dynaloss.learning.meta.hypergradient import (
     Hypergradient,
     LookAhead,
-    MetaStep,
+    LookAheadProblem,
     batch_statistics,
     hypergradient,
     unrolled_hypergradient,
@@ -54,17 +54,23 @@ class Problem:
         return F.cross_entropy(logits, self.outer_labels)
 
     @property
-    def step(self) -> MetaStep:
-        return MetaStep(
+    def step(self) -> LookAheadProblem:
+        return LookAheadProblem(
             model=self.model,
             inputs=self.inputs,
             inner_loss=self.inner,
             outer_inputs=self.outer_inputs,
             outer_loss=self.outer,
             loss_parameters=self.phi,
-            look_ahead=LookAhead(
-                lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, buffers=self.buffers
-            ),
+            look_ahead=[
+                LookAhead(
+                    weights={n: w for n, w in self.model.named_parameters() if w.requires_grad},
+                    lr=LR,
+                    momentum=MOMENTUM,
+                    weight_decay=WEIGHT_DECAY,
+                    buffers=self.buffers,
+                )
+            ],
         )
 
     def solve(self) -> Hypergradient:
@@ -182,14 +188,22 @@ def test_equals_the_closed_form_of_a_quadratic_problem(generator: torch.Generato
     phi = normal(7, 1).requires_grad_()
     model = nn.Linear(4, 1, bias=False).double()
     theta = model.weight.detach().T
-    step = MetaStep(
+    step = LookAheadProblem(
         model=model,
         inputs=X,
         inner_loss=lambda logits: 0.5 * (logits - phi).square().sum(),
         outer_inputs=Y,
         outer_loss=lambda logits: 0.5 * (logits - t).square().sum(),
         loss_parameters=[phi],
-        look_ahead=LookAhead(lr=0.1, momentum=0.9, weight_decay=0.2, buffers={"weight": b}),
+        look_ahead=[
+            LookAhead(
+                weights=dict(model.named_parameters()),
+                lr=0.1,
+                momentum=0.9,
+                weight_decay=0.2,
+                buffers={"weight": b},
+            )
+        ],
     )
     found = hypergradient(step)
     ahead = theta - 0.1 * (0.9 * b.T + X.T @ (X @ theta - phi.detach()) + 0.2 * theta)
@@ -223,14 +237,17 @@ def test_leaves_the_model_as_it_was(make_problem: Callable[..., Problem]) -> Non
     assert all(p.grad is not None and p.requires_grad for p in problem.model.parameters())
 
 
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 5e-2), (0.9, 0.0), (0.0, 5e-2)])
+@pytest.mark.parametrize(
+    ("momentum", "weight_decay", "nesterov"),
+    [(0.9, 5e-2, False), (0.9, 0.0, False), (0.0, 5e-2, False), (0.9, 5e-2, True)],
+)
 def test_look_ahead_equals_a_real_step_of_sgd(
-    momentum: float, weight_decay: float, generator: torch.Generator
+    momentum: float, weight_decay: float, nesterov: bool, generator: torch.Generator
 ) -> None:
     """With a fresh optimiser, then with its live momentum buffers."""
     model = _classifier("small_cnn").double()
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=LR, momentum=momentum, weight_decay=weight_decay
+        model.parameters(), lr=LR, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
     )
     for _ in range(3):
         weights = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -242,8 +259,15 @@ def test_look_ahead_equals_a_real_step_of_sgd(
             for i, name in enumerate(weights)
             if momentum and state
         }
-        step = LookAhead(lr=LR, momentum=momentum, weight_decay=weight_decay, buffers=buffers)
-        ahead = step.step(weights, [p.grad for p in model.parameters() if p.grad is not None])
+        step = LookAhead(
+            weights=weights,
+            lr=LR,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            buffers=buffers,
+            nesterov=nesterov,
+        )
+        ahead = step.step({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
         optimizer.step()
         for name, parameter in model.named_parameters():
             torch.testing.assert_close(ahead[name], parameter.detach(), rtol=1e-14, atol=1e-15)

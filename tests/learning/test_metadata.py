@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor
 
 from dynaloss.config import SamplerConfig
 from dynaloss.config.families import SAMPLERS
+from dynaloss.errors import InputError
+from dynaloss.learning import MetadataSampler
 from dynaloss.learning.meta.samplers._candidates import Candidates, samples_per_class
+from dynaloss.learning.streams import Streams
 
 RATIOS = st.integers(1, 10).map(lambda tenths: tenths / 10)
 
@@ -146,3 +150,60 @@ def test_same_seed_same_metadata_other_seed_other() -> None:
     ]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+LABELS = torch.arange(40) % 4
+LOSSES = torch.linspace(1, 0, 40)
+
+
+def test_sampler_draws_hierarchically_by_default_and_leaves_the_rest() -> None:
+    metadata, rest = MetadataSampler(LABELS).draw(0, LOSSES)
+    generator = Streams(base_seed=0, seed=0).torch("metadata")
+    expected = hierarchical_sample(
+        LOSSES, LABELS, random_ratio=0.5, low_loss_ratio=0.5, generator=generator
+    )
+    assert torch.equal(metadata, expected)
+    assert sorted([*metadata.tolist(), *rest.tolist()]) == [*range(40)]
+    assert len(metadata) == 8
+
+
+def test_sampler_keeps_metadata_in_the_training_set_where_asked_to() -> None:
+    _, rest = MetadataSampler(LABELS, keep_in_train=True).draw(0, LOSSES)
+    assert torch.equal(rest, torch.arange(40))
+
+
+def test_sampler_draws_when_it_is_due() -> None:
+    sampler = MetadataSampler(LABELS, every=2)
+    draws = [sampler.draw(epoch, LOSSES)[0].tolist() for epoch in range(5, 9)]
+    assert draws[0] == draws[1]
+    assert draws[1] != draws[2]
+    assert draws[2] == draws[3]
+
+
+def test_sampler_continues_from_its_state() -> None:
+    whole, part, other = (MetadataSampler(LABELS, seed=seed) for seed in (0, 0, 1))
+    expected = [whole.draw(epoch, LOSSES)[0].tolist() for epoch in range(4)]
+    found = [part.draw(epoch, LOSSES)[0].tolist() for epoch in range(2)]
+    other.load_state_dict(part.state_dict())
+    found += [other.draw(epoch, LOSSES)[0].tolist() for epoch in range(2, 4)]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [({"random_ratio": 1.5}, "less than or equal to 1"), ({"kind": "best"}, "hierarchical")],
+    ids=["range", "kind"],
+)
+def test_sampler_refuses_settings_out_of_range(settings: dict[str, Any], fact: str) -> None:
+    with pytest.raises(ValueError, match=fact):
+        MetadataSampler(LABELS, **settings)
+
+
+def test_sampler_needs_a_loss_of_each_sample() -> None:
+    with pytest.raises(InputError, match=r"shape \(40,\).*has \(39,\)"):
+        MetadataSampler(LABELS).draw(0, LOSSES[1:])
+
+
+def test_sampler_leaves_a_sample_to_train_on() -> None:
+    with pytest.raises(InputError, match="leaves no sample to train on"):
+        MetadataSampler(LABELS, random_ratio=1.0, low_loss_ratio=1.0).draw(0, LOSSES)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from dynaloss.config import SamplerConfig, TrialConfig
+from dynaloss.config import TrialConfig
 from dynaloss.config.families import LOSSES, MODELS, SAMPLERS
 from dynaloss.lazy import Late
 from dynaloss.learning.losses import TrainingFacts, TrainingLoss
@@ -103,18 +103,17 @@ def test_every_sampler_trains_an_epoch(kind: str, make_trainer: Callable[..., Tr
 @pytest.mark.parametrize(
     ("settings", "clean_set"),
     [
-        (SamplerConfig(kind="clean", path="set.npy"), None),
-        (SamplerConfig(), torch.tensor([1])),
+        ({"kind": "clean", "path": "set.npy"}, None),
+        ({}, torch.tensor([1])),
     ],
     ids=["missing", "unused"],
 )
 def test_a_clean_set_is_given_where_a_file_names_it(
-    settings: SamplerConfig, clean_set: torch.Tensor | None
+    settings: dict[str, str], clean_set: torch.Tensor | None
 ) -> None:
     with pytest.raises(ValueError, match=r"`clean_set`.*`path`"):
         MetadataSampler(
-            settings=settings,
-            observed_labels=torch.tensor([0, 1]),
+            torch.tensor([0, 1]),
             clean_set=clean_set,
-            generator=torch.Generator(),
+            **settings,
         )

@@ -144,7 +144,9 @@ class OneOf(Generic[_SettingsKind]):
             settings = self.settings_of(name)
             if settings is None:
                 raise PydanticCustomError(
-                    "unknown_kind", "{tag}", {"tag": self.tag, "known": list(self.registry)}
+                    "unknown_kind",
+                    "`{tag}` must be one of {known}",
+                    {"tag": self.tag, "known": list(self.registry)},
                 )
             return settings.model_validate(value)
 

@@ -49,7 +49,7 @@ def one_of(names: Collection[str]) -> Callable[[str], str]:
     def check(value: str) -> str:
         if value in names:
             return value
-        raise PydanticCustomError("choice", "{choices}", {"choices": list(names)})
+        raise PydanticCustomError("choice", "must be one of {choices}", {"choices": list(names)})
 
     return check
 

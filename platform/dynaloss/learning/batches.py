@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from dynaloss.config.trial import TrialConfig
+from dynaloss.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,29 @@ class TrainingBatches:
         generator = self.generators["augmentation"]
         batches = equal_batches(order, batch_size)
         return self.train.batches(batches, weak=weak, strong=True, generator=generator)
+
+
+_Item = TypeVar("_Item")
+
+
+def endless(batches: Iterable[_Item]) -> Iterator[_Item]:
+    """Repeats batches without end; a `DataLoader` that shuffles gives each pass its own order.
+
+    Raises:
+        InputError: If there is no batch.
+
+    >>> from dynaloss.learning import endless
+    >>> batches = endless([1, 2])
+    >>> [next(batches) for _ in range(5)]
+    [1, 2, 1, 2, 1]
+    """
+    is_empty = True
+    while True:
+        for batch in batches:
+            is_empty = False
+            yield batch
+        if is_empty:
+            raise InputError("`batches` must have at least one batch.")
 
 
 def equal_batches(indices: Tensor, batch_size: int) -> list[Tensor]:

@@ -77,6 +77,11 @@ class Classifier(nn.Module):
         return compiled
 
 
+def at_least_float32(logits: Tensor) -> Tensor:
+    """Logits as losses need them, where a classifier gives half precision."""
+    return logits.float() if logits.dtype.itemsize < 4 else logits
+
+
 _NOT_COMPILED = "torch.compile does not work here ({}): training continues without it."
 
 

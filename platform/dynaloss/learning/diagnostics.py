@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dynaloss.errors import InputError
 from dynaloss.learning.batches import Split, equal_batches
+from dynaloss.learning.classifier import at_least_float32
 from dynaloss.learning.losses._dynamic_loss import LabelCorrector, corrected_targets
 from dynaloss.learning.meta.ranks import rank_bins
 from dynaloss.learning.metrics import area_under_curve
@@ -39,6 +42,50 @@ def weak_logits(model: nn.Module, split: Split) -> Tensor:
     model.eval()
     batches = equal_batches(torch.arange(len(split.observed_labels)), _EVALUATION_BATCH_SIZE)
     return torch.cat([model(batch.weak) for batch in split.batches(batches, weak=True)])
+
+
+def sample_losses(model: nn.Module, batches: Iterable[Sequence[Tensor]]) -> Tensor:
+    """Cross-entropy of every sample on its observed label in nats, shape (N,), without gradient.
+
+    The model is evaluated in eval mode, and then is in its former mode.
+
+    Args:
+        model: Classifier; batches are moved to its device.
+        batches: Each begins with the inputs, not augmented, and ends with observed labels and
+            indices, both int64, shape (batch,): a `DataLoader` over all samples, in any order.
+
+    Raises:
+        InputError: If the indices are not 0 to N - 1, each once.
+
+    >>> import torch
+    >>> from dynaloss.learning import sample_losses
+    >>> model = torch.nn.Linear(2, 2, bias=False)
+    >>> _ = torch.nn.init.eye_(model.weight)
+    >>> inputs, labels = torch.tensor([[3.0, 0.0], [2.0, 2.0]]), torch.tensor([0, 1])
+    >>> sample_losses(model, [(inputs, labels, torch.tensor([1, 0]))])
+    tensor([0.6931, 0.0486])
+    """
+    device = next(model.parameters()).device
+    was_training = {module: module.training for module in model.modules()}
+    losses, indices = [], []
+    try:
+        model.eval()
+        with torch.no_grad():
+            for inputs, *_, labels, positions in batches:
+                logits = at_least_float32(model(inputs.to(device)))
+                losses.append(F.cross_entropy(logits, labels.to(device), reduction="none"))
+                indices.append(positions.to(device))
+    finally:
+        for module, mode in was_training.items():
+            module.training = mode
+    places = torch.cat(indices) if indices else torch.empty(0)
+    order = places.argsort()
+    if not losses or not torch.equal(places[order], torch.arange(len(places), device=device)):
+        raise InputError(
+            "`batches` must give the samples of indices 0 to N - 1, each once: do not leave out "
+            "the last batch (`drop_last`), nor draw with replacement."
+        )
+    return torch.cat(losses)[order]
 
 
 def ranking_of(logits: Tensor, labels: Tensor, num_ranks: int) -> Ranking:

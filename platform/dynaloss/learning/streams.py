@@ -26,6 +26,11 @@ class Streams:
     base_seed: int
     seed: int
 
+    @classmethod
+    def of(cls, seed: int | Streams) -> Streams:
+        """The streams of a trial of that seed in a study with the base seed 0."""
+        return seed if isinstance(seed, Streams) else cls(base_seed=0, seed=int(seed))
+
     def derive(self, name: str) -> int:
         """Returns the 63-bit seed of the stream `name`."""
         text = f"{self.base_seed}/{self.seed}/{name}"
@@ -38,6 +43,13 @@ class Streams:
     def torch(self, name: str, device: torch.device | str = "cpu") -> torch.Generator:
         """Returns a new torch generator on `device` at the start of the stream `name`."""
         return torch.Generator(device=device).manual_seed(self.derive(name))
+
+
+def stream(seed: int | torch.Generator, name: str, device: torch.device) -> torch.Generator:
+    """Returns the stream `name` of a seed on `device`, or the generator that is given instead."""
+    if isinstance(seed, torch.Generator):
+        return seed
+    return Streams.of(seed).torch(name, device)
 
 
 def default_states(device: torch.device) -> list[Tensor]:

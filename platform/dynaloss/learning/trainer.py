@@ -18,19 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dynaloss.config.trial import TrialConfig
-from dynaloss.errors import InputError
 from dynaloss.learning.batches import Batch, Split, TrainingBatches
 from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.determinism import check_determinism, deterministic_algorithms
 from dynaloss.learning.diagnostics import Ranking, ranking_of, weak_logits
 from dynaloss.learning.evaluation import Evaluator
 from dynaloss.learning.losses import TrainingLoss
-from dynaloss.learning.losses._dynamic_loss import DynamicLoss, LabelCorrector
 from dynaloss.learning.losses._learned import LearnedLoss
 from dynaloss.learning.meta.metadata import MetadataSampler
 from dynaloss.learning.mixup import Mixup
 from dynaloss.learning.reports import Diverged, EpochReport
-from dynaloss.learning.steps import Stepper, present
+from dynaloss.learning.steps import LossLearner, Stepper, present
 from dynaloss.learning.streams import LayerStream, Streams
 
 _STREAMS = ("augmentation", "batch_order", "metadata", "metadata_order", "pseudo_labels")
@@ -84,17 +82,22 @@ class Trainer:
         self.epoch = 0
         self.has_diverged = False
         self._layers = LayerStream(streams.derive("layers"), device)
-        is_learned = config.loss.is_learned
-        self._learned = loss if isinstance(loss, LearnedLoss) and is_learned else None
         self._plain = loss if isinstance(loss, TrainingLoss) else None
         alpha = config.data.views.mixup
         self._mixup = Mixup(alpha, num_classes, streams) if alpha else None
         self._classifier = Classifier(model, config.schedule, device)
         generators = {name: streams.torch(name, device) for name in _STREAMS}
         self._generators = generators
-        self._stepper = Stepper(self._classifier, loss, config, generators["pseudo_labels"])
+        self._stepper = Stepper(self._classifier, config)
+        self._learner: LossLearner | None = None
+        if isinstance(loss, LearnedLoss) and config.loss.is_learned:
+            optimizer, pseudo_labels = self._stepper.optimizer, generators["pseudo_labels"]
+            self._learner = LossLearner(loss, self._classifier, optimizer, config, pseudo_labels)
         self._sampler = MetadataSampler(
-            config.sampler, train.observed_labels, clean_set, generators["metadata"]
+            train.observed_labels,
+            clean_set=clean_set,
+            seed=generators["metadata"],
+            **dict(config.sampler),
         )
         self._clean_labels = num_clean_labels + self._sampler.num_clean_labels
         is_true = self._sampler.has_true_labels
@@ -137,12 +140,12 @@ class Trainer:
         metrics["labels/clean_used"] = float(self._clean_labels)
         metrics["time/epoch_seconds"] = time.perf_counter() - started
         metrics["time/images_per_second"] = len(self._everything) / training_seconds
-        if self._learned is not None:
+        if self._learner is not None:
             metrics["time/meta_share"] = tally.meta_seconds / training_seconds
         return EpochReport(epoch=self.epoch, metrics=metrics)
 
     def _train_epoch(self, tally: _Tally) -> dict[str, float]:
-        if self._learned is None:
+        if self._learner is None:
             if self._plain is not None:
                 self._plain.start_epoch(self.epoch)
             if self._mixup is not None:
@@ -151,12 +154,12 @@ class Trainer:
             return {}
         ranking = self._ranking()
         if self.epoch < self._config.schedule.warmup_epochs:
-            self._plain_epoch(tally, ranking.ranks)
+            self._warmup_epoch(self._learner, ranking.ranks, tally)
             return self._evaluator.loss_metrics(ranking)
-        metadata = self._sampler.metadata(self.epoch, ranking.losses)
-        self._meta_epoch(self._learned, metadata, ranking.ranks, tally)
+        metadata, rest = self._sampler.draw(self.epoch, ranking.losses)
+        self._meta_epoch(self._learner, metadata, rest, ranking.ranks, tally)
         if self._config.loss.finetunes:
-            self._finetune(self._learned, metadata, tally)
+            self._finetune(self._learner.loss, metadata, tally)
         purity = self._evaluator.metadata_metrics(metadata, self._metadata_labels)
         return self._evaluator.loss_metrics(ranking) | purity
 
@@ -178,19 +181,21 @@ class Trainer:
         self.has_diverged = True
         raise Diverged(self.epoch + 1, batch, what)
 
-    def _plain_epoch(self, tally: _Tally, ranks: Tensor | None = None) -> None:
-        """Trains on the strong view; in warm-up the corrector may be fitted beside it."""
-        corrector = self._corrector_to_fit()
+    def _plain_epoch(self, tally: _Tally) -> None:
+        """Trains on the strong view."""
         self._start_training()
-        for batch in self._batches.of(self._everything, weak=corrector is not None):
-            if corrector is not None and ranks is not None:
-                self._stepper.fit_corrector(corrector, batch, ranks[batch.indices])
+        for batch in self._batches.of(self._everything, weak=False):
             tally.losses.append(self._plain_step(batch))
 
-    def _corrector_to_fit(self) -> LabelCorrector | None:
+    def _warmup_epoch(self, learner: LossLearner, all_ranks: Tensor, tally: _Tally) -> None:
+        """Trains by cross-entropy on the strong view; the loss may be fitted beside it."""
         length = self._config.loss.warm_start_length(self._config.schedule.warmup_epochs)
-        loss = self.loss if self.epoch < length else None
-        return loss.corrector if isinstance(loss, DynamicLoss) else None
+        is_fitted = self.epoch < length
+        self._start_training()
+        for batch in self._batches.of(self._everything, weak=is_fitted):
+            if is_fitted:
+                learner.warm_start(batch, all_ranks[batch.indices])
+            tally.losses.append(self._plain_step(batch))
 
     def _plain_step(self, batch: Batch) -> Tensor:
         images, labels = present(batch.strong), batch.labels
@@ -202,20 +207,26 @@ class Trainer:
         return self._stepper.descend(self._plain(logits, labels, batch.indices))
 
     def _meta_epoch(
-        self, loss: LearnedLoss, metadata: Tensor, all_ranks: Tensor, tally: _Tally
+        self,
+        learner: LossLearner,
+        metadata: Tensor,
+        rest: Tensor,
+        all_ranks: Tensor,
+        tally: _Tally,
     ) -> None:
-        keeps = self._config.sampler.keep_in_train
-        indices = self._everything if keeps else _rest(self._everything, metadata)
+        """Trains loss and classifier on the rest; every so many batches with a meta step."""
         self._start_training()
         metadata_batches = self._batches.endless_metadata(metadata)
-        batches = self._batches.of(indices, weak=loss.look_ahead_view == "weak")
+        batches = self._batches.of(rest, weak=learner.loss.look_ahead_view == "weak")
         for number, batch in enumerate(batches):
-            ranks, logits = all_ranks[batch.indices], None
-            if number % self._config.meta.every == 0:
-                started = time.perf_counter()
-                logits = self._stepper.meta_step(loss, batch, ranks, next(metadata_batches))
+            started, ranks = time.perf_counter(), all_ranks[batch.indices]
+            is_meta_step = number % self._config.meta.every == 0
+            outer = next(metadata_batches) if is_meta_step else None
+            criterion = learner.criterion(batch, ranks, outer)
+            if is_meta_step:
                 tally.meta_seconds += time.perf_counter() - started
-            tally.losses.append(self._stepper.real_step(loss, batch, ranks, logits))
+            logits = self._classifier(present(batch.strong))
+            tally.losses.append(self._stepper.descend(criterion(logits)))
 
     def _finetune(self, loss: LearnedLoss, metadata: Tensor, tally: _Tally) -> None:
         """One pass over the metadata: strong view, their labels, with the margin."""
@@ -248,7 +259,7 @@ class Trainer:
         What does not exist in this trial has no entry.
         """
         with deterministic_algorithms(self._config.schedule.deterministic):
-            return self._evaluator.diagnostics(self._ranking() if self._learned else None)
+            return self._evaluator.diagnostics(self._ranking() if self._learner else None)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns everything that the next epoch depends on; plain values and tensors only.
@@ -280,20 +291,8 @@ class Trainer:
             "model": self.model,
             "optimizer": self._stepper.optimizer,
             "loss": self.loss,
-            "meta_optimizer": self._stepper.meta_optimizer,
             "sampler": self._sampler,
             "layers": self._layers,
             "last": self._evaluator,
+            **({"meta_optimizer": self._learner.meta.optimizer} if self._learner else {}),
         }
-
-
-def _rest(everything: Tensor, metadata: Tensor) -> Tensor:
-    """The training set without the metadata."""
-    keep = torch.ones(len(everything), dtype=torch.bool)
-    keep[metadata.cpu()] = False
-    if not keep.any():
-        raise InputError(
-            "[sampler] leaves no sample to train on: lower one of `random_ratio` and "
-            "`low_loss_ratio`, give a smaller clean set, or set `keep_in_train` to true"
-        )
-    return everything[keep]

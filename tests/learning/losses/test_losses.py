@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from dynaloss.config.families import LOSSES
+from dynaloss.learning import MetaWeightNet
 from dynaloss.learning.losses import TrainingFacts, TrainingLoss
 from dynaloss.learning.losses._interfaces import effective_number_weights
-from dynaloss.learning.losses._weight_net import MetaWeightNet
 from dynaloss.learning.losses.focal import focal_losses
-from dynaloss.learning.losses.meta_weight_net import MetaWeightNetConfig
 from dynaloss.learning.streams import Streams
 
 N, C = 6, 3
@@ -189,8 +188,7 @@ def test_a_class_without_a_sample_has_no_weight_and_no_share() -> None:
 
 
 def _weight_net(hidden_size: int) -> MetaWeightNet:
-    settings = MetaWeightNetConfig(hidden_size=hidden_size)
-    return MetaWeightNet(settings, _facts(torch.tensor(COUNTS))).double()
+    return MetaWeightNet(hidden_size=hidden_size).double()
 
 
 @pytest.mark.parametrize("check", [gradcheck, gradgradcheck])

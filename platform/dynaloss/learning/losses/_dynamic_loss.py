@@ -6,16 +6,18 @@ Symbols: N batch size, C number of classes, R number of ranks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dynaloss.errors import InputError
 from dynaloss.learning.losses._interfaces import TrainingFacts
 from dynaloss.learning.losses._learned import LearnedLoss
 from dynaloss.learning.losses.dynamic import DynamicLossConfig, PseudoLabelKind
-from dynaloss.learning.streams import default_generator_seeded
+from dynaloss.learning.meta.ranks import rank_bins
+from dynaloss.learning.streams import Streams, default_generator_seeded
 
 _EMBEDDING_SIZE = 64
 # Sigmoid of 3.98 is 0.982: every observed label is trusted at the start.
@@ -82,35 +84,87 @@ class MarginGenerator(nn.Module):
 
 
 class DynamicLoss(LearnedLoss):
-    """Both components, each of which may be absent; without both it is cross-entropy.
+    """The Dynamic Loss: label corrector and margin generator, each of which may be absent.
+
+    Source: Jiang et al., arXiv 2211.12506. Without both parts it is cross-entropy. `MetaStep`
+    trains it; `state_dict` holds its parameters.
+
+    Args:
+        num_classes: Number of classes C.
+        seed: Seed of the initial parameters.
+        **settings: As `loss` in a study; what is not given is the paper's. See
+            `DynamicLossConfig`.
 
     Attributes:
         corrector: The label corrector; None trains on observed labels.
         margin: The margin generator; None adds no margin.
+
+    Raises:
+        ValueError: If a setting is unknown or out of its range.
+
+    >>> import torch
+    >>> from dynaloss.learning import DynamicLoss
+    >>> loss = DynamicLoss(num_classes=3, corrector={"ranks": 4, "per_class": False})
+    >>> losses, labels = torch.tensor([0.3, 2.0, 0.1, 0.7]), torch.tensor([0, 0, 2, 0])
+    >>> ranks = loss.ranks(losses, labels)
+    >>> ranks
+    tensor([0, 2, 0, 1])
+    >>> loss.corrector(ranks, labels).shape, loss.margins().shape
+    (torch.Size([4]), torch.Size([3]))
     """
 
     look_ahead_view = "weak"
     corrector: LabelCorrector | None
     margin: MarginGenerator | None
 
-    def __init__(self, settings: DynamicLossConfig, facts: TrainingFacts) -> None:
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        seed: int | Streams = 0,
+        **settings: Any,  # noqa: ANN401 - validated
+    ) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings = DynamicLossConfig.model_validate(settings)
+        self.num_classes = num_classes
         self.corrector, self.margin = None, None
-        corrector, C = settings.corrector, facts.num_classes
+        corrector, streams = self.settings.corrector, Streams.of(seed)
         if corrector.enabled:
-            with default_generator_seeded(facts.streams.derive("corrector")):
+            with default_generator_seeded(streams.derive("corrector")):
                 self.corrector = LabelCorrector(
-                    num_ranks=corrector.ranks, num_classes=C, per_class=corrector.per_class
+                    num_ranks=corrector.ranks,
+                    num_classes=num_classes,
+                    per_class=corrector.per_class,
                 )
-        if settings.margin.enabled:
-            with default_generator_seeded(facts.streams.derive("margin")):
-                self.margin = MarginGenerator(num_classes=C)
+        if self.settings.margin.enabled:
+            with default_generator_seeded(streams.derive("margin")):
+                self.margin = MarginGenerator(num_classes=num_classes)
 
     @property
     def needs_logits(self) -> bool:
         """Whether targets of the real step depend on the classifier: with a corrector."""
         return self.corrector is not None
+
+    def ranks(self, losses: Tensor, labels: Tensor) -> Tensor:
+        """Returns the rank bins of a whole training set; int64 in [0, R), shape (N,).
+
+        Args:
+            losses: Of each sample on its observed label, shape (N,); see `sample_losses`.
+            labels: Observed labels, int64 in [0, C), shape (N,).
+
+        Raises:
+            InputError: If a shape or a label does not hold.
+        """
+        if labels.shape != losses.shape or labels.ndim != 1:
+            raise InputError(
+                "`losses` and `labels` must have one shape (N,), but got "
+                f"{tuple(losses.shape)} and {tuple(labels.shape)}."
+            )
+        lowest, highest = (int(label) for label in labels.aminmax())
+        if lowest < 0 or highest >= self.num_classes:
+            wrong = lowest if lowest < 0 else highest
+            raise InputError(f"`labels` must be in [0, {self.num_classes}), but got {wrong}.")
+        return rank_bins(losses, labels, self.settings.num_ranks)
 
     def margins(self) -> Tensor | float:
         """Returns the margins in nats, shape (C,); 0 without a margin generator."""
@@ -139,6 +193,7 @@ class DynamicLoss(LearnedLoss):
         self, logits: Tensor, labels: Tensor, ranks: Tensor, generator: torch.Generator
     ) -> Tensor:
         """See `LearnedLoss.look_ahead_loss`; pseudo-labels are made of these logits."""
+        self._check(logits, labels)
         loss: Tensor = self(logits, labels, ranks, self._pseudo_labels_of(logits, generator))
         return loss
 
@@ -146,20 +201,45 @@ class DynamicLoss(LearnedLoss):
         self, logits: Tensor | None, labels: Tensor, ranks: Tensor, generator: torch.Generator
     ) -> Callable[[Tensor], Tensor]:
         """See `LearnedLoss.real_loss`: targets and margins by the present parameters."""
+        if logits is not None:
+            self._check(logits, labels)
         with torch.no_grad():
             pseudo_labels = None if logits is None else self._pseudo_labels_of(logits, generator)
             targets = self.targets(labels, ranks, pseudo_labels)
             margins = self.margins()
         return lambda strong: F.cross_entropy(strong + margins, targets)
 
+    def warm_start_loss(self, logits: Tensor, labels: Tensor, ranks: Tensor) -> Tensor:
+        """See `LearnedLoss.warm_start_loss`; fits the corrector."""
+        if self.corrector is None:
+            raise InputError("`loss` has no corrector to fit: set `corrector.enabled`.")
+        self._check(logits, labels)
+        probs = F.softmax(logits, dim=1)
+        observed = probs.gather(1, labels.unsqueeze(1)).squeeze(1)
+        return warm_start_loss(self.corrector(ranks, labels), observed)
+
+    @torch.no_grad()
     def finetune_margins(self) -> Tensor | float:
         """See `LearnedLoss.finetune_margins`."""
         return self.margins() if self.settings.margin.in_finetune else 0.0
+
+    def _check(self, logits: Tensor, labels: Tensor) -> None:
+        expected = (len(labels), self.num_classes)
+        if logits.shape != expected:
+            raise InputError(
+                f"the model's logits must have the shape {expected}, (images, `num_classes`), "
+                f"but have {tuple(logits.shape)}."
+            )
 
     def _pseudo_labels_of(self, logits: Tensor, generator: torch.Generator) -> Tensor | None:
         if self.corrector is None:
             return None
         return make_pseudo_labels(logits, self.settings.corrector.pseudo_labels, generator)
+
+
+def build_dynamic_loss(settings: DynamicLossConfig, facts: TrainingFacts) -> DynamicLoss:
+    """The loss of a trial."""
+    return DynamicLoss(num_classes=facts.num_classes, seed=facts.streams, **dict(settings))
 
 
 def corrected_targets(weights: Tensor, labels: Tensor, pseudo_labels: Tensor) -> Tensor:

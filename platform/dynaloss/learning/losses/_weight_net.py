@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from dynaloss.learning.losses._interfaces import TrainingFacts
 from dynaloss.learning.losses._learned import LearnedLoss
 from dynaloss.learning.losses.meta_weight_net import MetaWeightNetConfig
-from dynaloss.learning.streams import default_generator_seeded
+from dynaloss.learning.streams import Streams, default_generator_seeded
 
 
 class MetaWeightNet(LearnedLoss):
@@ -19,15 +20,32 @@ class MetaWeightNet(LearnedLoss):
 
     Equations 3 to 5 of Shu et al., NeurIPS 2019: an MLP 1-H-1 (ReLU, sigmoid at the end), no
     gradient through its input. Deviations: the schedule, Adam and the metadata are the
-    trainer's, so metadata are sampled from the noisy data unless a clean set is given.
+    trainer's, so metadata are sampled from the noisy data unless a clean set is given. Ranks
+    play no part.
+
+    Args:
+        seed: Seed of the initial parameters.
+        **settings: As `loss` in a study: `hidden_size`.
+
+    >>> import torch
+    >>> from dynaloss.learning import MetaWeightNet
+    >>> net = MetaWeightNet(hidden_size=20, seed=1)
+    >>> net.weights(torch.tensor([0.1, 2.5])).shape
+    torch.Size([2])
     """
 
     look_ahead_view = "strong"
 
-    def __init__(self, settings: MetaWeightNetConfig, facts: TrainingFacts) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int | Streams = 0,
+        **settings: Any,  # noqa: ANN401 - validated
+    ) -> None:
         super().__init__()
-        self.settings, H = settings, settings.hidden_size
-        with default_generator_seeded(facts.streams.derive("meta_weight_net")):
+        self.settings = MetaWeightNetConfig.model_validate(settings)
+        H = self.settings.hidden_size
+        with default_generator_seeded(Streams.of(seed).derive("meta_weight_net")):
             self.layers = nn.Sequential(nn.Linear(1, H), nn.ReLU(), nn.Linear(H, 1), nn.Sigmoid())
 
     def weights(self, losses: Tensor) -> Tensor:
@@ -58,3 +76,8 @@ class MetaWeightNet(LearnedLoss):
             return (weights * losses).mean()
 
         return loss
+
+
+def build_meta_weight_net(settings: MetaWeightNetConfig, facts: TrainingFacts) -> MetaWeightNet:
+    """The loss of a trial."""
+    return MetaWeightNet(seed=facts.streams, **dict(settings))

@@ -85,7 +85,8 @@ class DynamicLossConfig(LossConfig):
     def warm_start_length(self, warmup_epochs: int) -> int:
         """See `LossConfig`."""
         length = self.corrector.warm_start_epochs or warmup_epochs
-        return min(length, warmup_epochs) if self.corrector.warm_start else 0
+        has_warm_start = self.corrector.enabled and self.corrector.warm_start
+        return min(length, warmup_epochs) if has_warm_start else 0
 
     def effective(self, schedule: ScheduleConfig) -> dict[str, Any]:
         """See `LossConfig`; a part that is off counts by `enabled` only."""
@@ -111,5 +112,5 @@ LOSSES.add(
     source="Jiang, Li, Zhang, Wang, Xu, Dynamic Loss For Robust Learning, IEEE TPAMI 45(12), "
     "2023, arXiv 2211.12506 v2",
     settings=DynamicLossConfig,
-    build=Late("dynaloss.learning.losses._dynamic_loss", "DynamicLoss"),
+    build=Late("dynaloss.learning.losses._dynamic_loss", "build_dynamic_loss"),
 )

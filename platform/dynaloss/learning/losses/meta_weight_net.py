@@ -30,5 +30,5 @@ LOSSES.add(
     source="Shu, Xie, Yi, Zhao, Zhou, Xu, Meng, Meta-Weight-Net: Learning an Explicit Mapping "
     "For Sample Weighting, NeurIPS 2019",
     settings=MetaWeightNetConfig,
-    build=Late("dynaloss.learning.losses._weight_net", "MetaWeightNet"),
+    build=Late("dynaloss.learning.losses._weight_net", "build_meta_weight_net"),
 )

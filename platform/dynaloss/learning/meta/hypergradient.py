@@ -24,51 +24,78 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dynaloss.learning.classifier import at_least_float32
 from dynaloss.learning.meta.linearized import LinearizedPass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookAhead:
-    """Settings of the look-ahead step: one step of SGD on a copy of the classifier.
+    """The look-ahead step of some weights: one step of SGD on a copy of them.
 
     Attributes:
+        weights: Weights by name, which share the other settings; only read.
         lr: Current learning rate.
         momentum: Momentum of SGD, in [0, 1).
         weight_decay: Weight decay of SGD, at least 0.
         buffers: Live momentum buffers by parameter name; only read. Empty before the first step.
+        nesterov: Whether the momentum is Nesterov's.
+
+    >>> import torch
+    >>> from dynaloss.learning import LookAhead
+    >>> weights, gradients = {"w": torch.tensor([1.0])}, {"w": torch.tensor([2.0])}
+    >>> momentum = {"w": torch.tensor([10.0])}
+    >>> look_ahead = LookAhead(
+    ...     weights=weights, lr=0.1, momentum=0.9, weight_decay=0.5, buffers=momentum
+    ... )
+    >>> look_ahead.step(gradients)["w"]  # 1 - 0.1 (0.9 x 10 + 2 + 0.5 x 1)
+    tensor([-0.1500])
     """
 
+    weights: Mapping[str, Tensor]
     lr: float
     momentum: float
     weight_decay: float
     buffers: Mapping[str, Tensor]
+    nesterov: bool = False
 
-    def step(
-        self, weights: Mapping[str, Tensor], gradients: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
-        """Returns new weights after one step of SGD; changes nothing in place.
+    @property
+    def step_size(self) -> float:
+        """How far a weight moves against a unit of its gradient."""
+        return self.lr * (1 + self.momentum) if self.nesterov else self.lr
 
-        They carry the graph of `gradients`, where those have one.
+    def step(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the weights after one step of SGD; changes nothing in place.
+
+        They carry the graph of `gradients`, where those have one. A weight without a gradient
+        stays where it is, and is left out.
         """
+        names = [name for name in self.weights if name in gradients]
+        if not names:
+            return {}
         # `_foreach` operations treat all weights in a few kernels, where a loop would launch many.
-        current = [weight.detach() for weight in weights.values()]
-        directions = torch._foreach_add(list(gradients), current, alpha=self.weight_decay)
+        current = [self.weights[name].detach() for name in names]
+        directions = torch._foreach_add(
+            [gradients[name] for name in names], current, alpha=self.weight_decay
+        )
+        momenta = directions
         if self.buffers:
-            momenta = [
+            buffers = [
                 self.buffers[name] if name in self.buffers else torch.zeros_like(weight)
-                for name, weight in zip(weights, current, strict=True)
+                for name, weight in zip(names, current, strict=True)
             ]
-            directions = torch._foreach_add(directions, momenta, alpha=self.momentum)
-        ahead = torch._foreach_add(current, directions, alpha=-self.lr)
-        return dict(zip(weights, ahead, strict=True))
+            momenta = torch._foreach_add(directions, buffers, alpha=self.momentum)
+        if self.nesterov:
+            momenta = torch._foreach_add(directions, momenta, alpha=self.momentum)
+        ahead = torch._foreach_add(current, momenta, alpha=-self.lr)
+        return dict(zip(names, ahead, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetaStep:
+class LookAheadProblem:
     """Input of a hypergradient: one look-ahead step, and the outer loss after it.
 
     Attributes:
-        model: Classifier in train mode.
+        model: Classifier in the mode that it trains in.
         inputs: A training batch in the view that the look-ahead step descends on, first
             dimension N.
         inner_loss: Scalar training loss as a function of the logits (N, C); depends on
@@ -77,8 +104,29 @@ class MetaStep:
         outer_loss: Scalar outer loss as a function of the logits of `outer_inputs`; does not
             depend on `loss_parameters`.
         loss_parameters: phi; leaves that require gradients.
-        look_ahead: Settings and live momentum of the step.
+        look_ahead: The step of each group of weights, which are the model's and require
+            gradients; the weights of no group stay where they are.
         precision: Context of the classifier's forward passes, such as autocast.
+
+    >>> import torch
+    >>> from torch.nn.functional import cross_entropy
+    >>> from dynaloss.learning import LookAhead, LookAheadProblem
+    >>> model, phi = torch.nn.Linear(4, 3), torch.zeros(3, requires_grad=True)
+    >>> weights = dict(model.named_parameters())
+    >>> labels = torch.tensor([0, 1, 2])
+    >>> problem = LookAheadProblem(
+    ...     model=model,
+    ...     inputs=torch.eye(4)[:3],
+    ...     inner_loss=lambda logits: cross_entropy(logits + phi, labels),
+    ...     outer_inputs=torch.eye(4)[1:],
+    ...     outer_loss=lambda logits: cross_entropy(logits, labels),
+    ...     loss_parameters=[phi],
+    ...     look_ahead=[
+    ...         LookAhead(weights=weights, lr=0.1, momentum=0.0, weight_decay=0.0, buffers={})
+    ...     ],
+    ... )
+    >>> sorted(problem.weights())
+    ['bias', 'weight']
     """
 
     model: nn.Module
@@ -87,19 +135,22 @@ class MetaStep:
     outer_inputs: Tensor
     outer_loss: Callable[[Tensor], Tensor]
     loss_parameters: Sequence[Tensor]
-    look_ahead: LookAhead
+    look_ahead: Sequence[LookAhead]
     precision: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def weights(self) -> dict[str, Tensor]:
         """Returns the weights that the look-ahead step moves, by name."""
-        named = self.model.named_parameters()
-        return {name: weight for name, weight in named if weight.requires_grad}
+        return {name: w for group in self.look_ahead for name, w in group.weights.items()}
+
+    def step(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the weights after the look-ahead step, by name; see `LookAhead.step`."""
+        return {n: w for group in self.look_ahead for n, w in group.step(gradients).items()}
 
     def outer_loss_at(self, ahead: Mapping[str, Tensor]) -> Tensor:
         """Returns the outer loss of the classifier with weights `ahead`, with its graph."""
         with self.precision():
             logits = functional_call(self.model, dict(ahead), self.outer_inputs)
-        return self.outer_loss(logits)
+        return self.outer_loss(at_least_float32(logits))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +161,14 @@ class Hypergradient:
         gradients: d outer / d phi, one tensor per loss parameter.
         outer_loss: Outer loss of the looked-ahead classifier, a scalar without gradient.
         logits: Logits of the training batch at the present weights, (N, C), without gradient.
+
+    >>> import torch
+    >>> from dynaloss.learning import Hypergradient
+    >>> outer_loss, logits = torch.tensor(0.7), torch.zeros(2, 3)
+    >>> gradients = (torch.tensor([-0.5]),)
+    >>> result = Hypergradient(gradients=gradients, outer_loss=outer_loss, logits=logits)
+    >>> result.gradients
+    (tensor([-0.5000]),)
     """
 
     gradients: tuple[Tensor, ...]
@@ -135,60 +194,104 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
             module.track_running_stats = True
 
 
-def hypergradient(step: MetaStep) -> Hypergradient:
+def hypergradient(problem: LookAheadProblem) -> Hypergradient:
     """Differentiates the outer loss after one look-ahead step by the loss parameters, exactly.
 
     Source: arXiv 2211.12506, meta-learning step; the forward-mode form is ours and equals the
     fully unrolled gradient. The model's parameters, gradients and buffers stay as they are.
-    The look-ahead step leaves out parameters of the model that do not require a gradient.
-    The directional derivative is computed outside of `MetaStep.precision`.
+    The directional derivative is computed outside of `LookAheadProblem.precision`.
+
+    With one weight w, inputs 1, logits w, inner loss phi * w and outer loss w at w - lr * phi:
+
+    >>> import torch
+    >>> from dynaloss.learning import LookAhead, LookAheadProblem, hypergradient
+    >>> model, phi = torch.nn.Linear(1, 1, bias=False), torch.tensor(3.0, requires_grad=True)
+    >>> weights = dict(model.named_parameters())
+    >>> problem = LookAheadProblem(
+    ...     model=model,
+    ...     inputs=torch.ones(1, 1),
+    ...     inner_loss=lambda logits: (phi * logits).sum(),
+    ...     outer_inputs=torch.ones(1, 1),
+    ...     outer_loss=lambda logits: logits.sum(),
+    ...     loss_parameters=[phi],
+    ...     look_ahead=[
+    ...         LookAhead(weights=weights, lr=0.5, momentum=0.0, weight_decay=0.0, buffers={})
+    ...     ],
+    ... )
+    >>> hypergradient(problem).gradients
+    (tensor(-0.5000),)
     """
-    weights = step.weights()
-    with batch_statistics(step.model):
-        with step.precision():
-            first = LinearizedPass(step.model, step.inputs)
+    weights = problem.weights()
+    with batch_statistics(problem.model):
+        with problem.precision():
+            first = LinearizedPass(problem.model, problem.inputs)
+        logits = at_least_float32(first.logits)
         # A leaf: phi acts on the logits only, so the graph that is differentiated twice ends here.
-        leaf = first.logits.detach().requires_grad_()
-        (logits_gradient,) = torch.autograd.grad(step.inner_loss(leaf), leaf, create_graph=True)
-        gradients = torch.autograd.grad(
-            first.logits, tuple(weights.values()), logits_gradient.detach()
-        )
+        leaf = logits.detach().requires_grad_()
+        (logits_gradient,) = torch.autograd.grad(problem.inner_loss(leaf), leaf, create_graph=True)
+        gradients = _gradients(logits, weights, logits_gradient.detach())
         # Leaves too: the chain through the step is the closed form at the top of this file.
-        ahead = {
-            name: weight.requires_grad_()
-            for name, weight in step.look_ahead.step(weights, gradients).items()
-        }
-        outer = step.outer_loss_at(ahead)
-        direction = torch.autograd.grad(outer, tuple(ahead.values()))
-        derivative = first.derivative(dict(zip(weights, direction, strict=True)))
+        ahead = {name: weight.requires_grad_() for name, weight in problem.step(gradients).items()}
+        outer = problem.outer_loss_at(ahead)
+        direction, step_size = _per_step_size(_gradients(outer, ahead), problem.look_ahead)
+        derivative = first.derivative(direction)
     # < d l / d z (z, phi), J v >: J v is a constant, and only the first factor depends on phi.
     product = (logits_gradient * derivative).sum()
-    by_phi = torch.autograd.grad(product, tuple(step.loss_parameters))
+    by_phi = torch.autograd.grad(product, tuple(problem.loss_parameters))
     return Hypergradient(
-        gradients=tuple(-step.look_ahead.lr * gradient for gradient in by_phi),
+        gradients=tuple(-step_size * gradient for gradient in by_phi),
         outer_loss=outer.detach(),
         logits=leaf.detach(),
     )
 
 
-def unrolled_hypergradient(step: MetaStep) -> Hypergradient:
+def _per_step_size(
+    direction: Mapping[str, Tensor], groups: Sequence[LookAhead]
+) -> tuple[dict[str, Tensor], float]:
+    """Writes direction x step size as another direction x the largest step size of the groups."""
+    largest = max(group.step_size for group in groups)
+    scaled = dict(direction)
+    for group in groups:
+        if group.step_size != largest:
+            for name in group.weights.keys() & scaled.keys():
+                scaled[name] = scaled[name] * (group.step_size / largest)
+    return scaled, largest
+
+
+def unrolled_hypergradient(problem: LookAheadProblem) -> Hypergradient:
     """The same as `hypergradient` by a second graph through the whole network, for comparison.
 
     The textbook form; it needs more memory.
     """
-    weights = step.weights()
-    with batch_statistics(step.model):
-        with step.precision():
-            logits = step.model(step.inputs)
-        gradients = torch.autograd.grad(
-            step.inner_loss(logits), tuple(weights.values()), create_graph=True
-        )
-        outer = step.outer_loss_at(step.look_ahead.step(weights, gradients))
+    with batch_statistics(problem.model):
+        with problem.precision():
+            logits = at_least_float32(problem.model(problem.inputs))
+        inner = problem.inner_loss(logits)
+        ahead = problem.step(_gradients(inner, problem.weights(), create_graph=True))
+        outer = problem.outer_loss_at(ahead)
     return Hypergradient(
-        gradients=torch.autograd.grad(outer, tuple(step.loss_parameters)),
+        gradients=torch.autograd.grad(outer, tuple(problem.loss_parameters)),
         outer_loss=outer.detach(),
         logits=logits.detach(),
     )
+
+
+def _gradients(
+    output: Tensor,
+    weights: Mapping[str, Tensor],
+    output_gradient: Tensor | None = None,
+    *,
+    create_graph: bool = False,
+) -> dict[str, Tensor]:
+    """Gradients by name of the weights that `output` depends on."""
+    found = torch.autograd.grad(
+        output,
+        tuple(weights.values()),
+        output_gradient,
+        create_graph=create_graph,
+        allow_unused=True,
+    )
+    return {name: g for name, g in zip(weights, found, strict=True) if g is not None}
 
 
 HYPERGRADIENTS = {

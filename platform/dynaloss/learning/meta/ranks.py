@@ -26,6 +26,11 @@ def rank_bins(losses: Tensor, labels: Tensor, num_ranks: int) -> Tensor:
 
     Implements bin = floor(position / (n_class + 1) * R) (released code of arXiv 2211.12506).
     Bins are in [0, R), int64, shape (N,); a class with fewer than R samples uses few of them.
+
+    >>> import torch
+    >>> from dynaloss.learning import rank_bins
+    >>> rank_bins(torch.tensor([0.3, 2.0, 0.1, 0.7]), torch.tensor([0, 0, 2, 0]), num_ranks=4)
+    tensor([0, 2, 0, 1])
     """
     _, positions = sort_within_classes(losses, labels)
     class_sizes = torch.bincount(labels)[labels]
