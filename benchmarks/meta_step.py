@@ -31,6 +31,7 @@ import torch
 from machine import describe
 from torch.nn import functional as F
 
+from dynaloss.config import ModelConfig
 from dynaloss.learning import (
     DynamicLoss,
     Hypergradient,
@@ -62,7 +63,9 @@ class Problem:
         self.labels, self.outer_labels = labels().to(device), labels().to(device)
         self.ranks = torch.randint(R, (batch,), generator=generator).to(device)
         self.pseudo = F.one_hot(labels(), C).float().to(device)
-        self.model = build_model(model, input_shape=shape, num_classes=C, seed=0).to(device)
+        self.model = build_model(
+            ModelConfig(name=model), input_shape=shape, num_classes=C, seed=0
+        ).to(device)
         self.loss = DynamicLoss(num_classes=C).to(device)
         self.buffers = {n: 0.01 * torch.randn_like(w) for n, w in self.model.named_parameters()}
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from dynaloss.config import families, outside
+from dynaloss.config.registry import Registry
+from dynaloss.studies.components import COMPONENTS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,3 +29,51 @@ def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage = tmp_path_factory.mktemp("empty")
     Workspace(storage, f"sqlite:///{storage / 'mlflow.db'}").open_store()
     return storage
+
+
+WriteModules = Callable[..., Path]
+
+
+@pytest.fixture
+def write_modules(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WriteModules]:
+    """Writes modules of another package, and declares entry points, for one test.
+
+    Takes the text of each file by path, and entry points by group, each a name and an address;
+    returns the folder, which is importable.
+    """
+    folder = tmp_path_factory.mktemp("modules")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(outside, "_FOLDERS", {})
+    for registry in (*vars(families).values(), COMPONENTS):
+        if isinstance(registry, Registry):
+            monkeypatch.setattr(registry, "_outside", {})
+    before = {*sys.modules}
+
+    def write(
+        files: Mapping[str, str], entries: Mapping[str, Mapping[str, str]] | None = None
+    ) -> Path:
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text), "utf-8")
+        if entries:
+            info = folder / "own_parts-1.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-parts\nVersion: 1\n")
+            lines = (
+                f"[{group}]\n"
+                + "".join(f"{name} = {address}\n" for name, address in named.items())
+                for group, named in entries.items()
+            )
+            (info / "entry_points.txt").write_text("\n".join(lines), "utf-8")
+        outside.installed.cache_clear()
+        return folder
+
+    yield write
+    outside.installed.cache_clear()
+    outside.source_digest.cache_clear()
+    for name in {*sys.modules} - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+            del sys.modules[name]

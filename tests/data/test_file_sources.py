@@ -16,10 +16,10 @@ from PIL import Image
 from pyarrow import parquet as pq
 from torchvision import datasets
 
-from dynaloss.config import plugins
+from dynaloss.config import DataConfig
+from dynaloss.config.families import SOURCES
 from dynaloss.data.sources import (
     DataNotFound,
-    Source,
     SourceSettings,
     load_source,
     source_status,
@@ -288,33 +288,47 @@ def test_missing_cifar_names_the_download_setting(tmp_path: Path) -> None:
 # -- sources of other packages -------------------------------------------------------------
 
 
-class _Entry:
-    name = "mine"
+_LOADERS = """
+    import numpy as np
+    from dynaloss.data.sources import ImageArrays, Source
 
-    def __init__(self, made: object) -> None:
-        self._made = made
+    def load(settings):
+        labels = np.arange(6) % 2
+        return Source(
+            name=settings.source, class_names=("a", "b"),
+            pool=ImageArrays(images=np.zeros((6, 1, 4, 4), np.uint8), labels=labels),
+            test=None, mean=(0.5,), std=(0.5,), crop_padding=0, flip=False,
+        )
 
-    def load(self) -> Callable[[SourceSettings], object]:
-        return lambda settings: self._made
-
-
-def test_entry_point_adds_a_source(
-    make_source: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = make_source(name="mine")
-    monkeypatch.setattr(plugins, "user_sources", lambda: {"mine": _Entry(source)})
-    assert load_source(SourceSettings(source="mine")) is source
-    assert source_status(SourceSettings(source="mine")).digest == source.digest
+    def no_source(settings):
+        return 3
+    """
 
 
-def test_entry_point_that_returns_no_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "user_sources", lambda: {"mine": _Entry(3)})
-    with pytest.raises(InputError, match=r"'mine'.*\bdynaloss\.data\.sources\.Source\b.*\bint$"):
-        load_source(SourceSettings(source="mine"))
+@pytest.fixture
+def own_loaders(write_modules: Callable[..., Path]) -> None:
+    entries = {"mine": "own_loaders:load", "broken": "own_loaders:no_source"}
+    write_modules({"own_loaders.py": _LOADERS}, {"dynaloss.sources": entries})
+
+
+@pytest.mark.usefixtures("own_loaders")
+@pytest.mark.parametrize("name", ["mine", "own_loaders:load"])
+def test_a_function_of_another_package_is_a_source(name: str) -> None:
+    settings = SourceSettings(source=name)
+    source = load_source(settings)
+    assert (source.name, source.num_classes) == (name, 2)
+    assert source_status(settings).digest == source.digest
+    assert not DataConfig(source=name).has_test_split
+
+
+@pytest.mark.usefixtures("own_loaders")
+def test_a_function_that_returns_no_source_is_refused() -> None:
+    with pytest.raises(InputError, match=r"'broken' must load a .*Source, but returned int"):
+        load_source(SourceSettings(source="broken"))
 
 
 def test_no_entry_point_is_installed_here() -> None:
-    assert not plugins.user_sources()
+    assert not SOURCES.installed()
 
 
 def test_ignored_setting_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dynaloss.config import TrialConfig
+from dynaloss.config import ModelConfig, TrialConfig
 from dynaloss.errors import InputError
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.learning.models.building import build_model
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (16, 16), (number, 0, 0)).save(path)
     torch.save({"a": torch.zeros(3)}, "other.pt")
-    model = build_model("mlp", input_shape=(1, 8, 8), num_classes=4, seed=0)
+    model = build_model(ModelConfig(name="mlp"), input_shape=(1, 8, 8), num_classes=4, seed=0)
     torch.save(model.state_dict(), "four-classes.pt")
     np.save("negative.npy", [-1, 3])
     np.save("digits.npy", np.arange(1797))

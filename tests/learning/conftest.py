@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dynaloss.config import (
     MetaConfig,
+    ModelConfig,
     OptimizerConfig,
     SamplerConfig,
     ScheduleConfig,
@@ -155,7 +156,10 @@ def _trainer(
     streams = Streams(base_seed=0, seed=seed)
     train, test = _split(1), _split(2)
     model = model or build_model(
-        "small_cnn", input_shape=INPUT_SHAPE, num_classes=NUM_CLASSES, seed=streams.derive("model")
+        ModelConfig(name="small_cnn"),
+        input_shape=INPUT_SHAPE,
+        num_classes=NUM_CLASSES,
+        seed=streams.derive("model"),
     )
     if clean_set is not None:
         settings["path"] = "named, but not read"

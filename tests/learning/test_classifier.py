@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch._inductor import config as inductor
 from torch.nn import functional as F
 
-from dynaloss.config import ScheduleConfig
+from dynaloss.config import ModelConfig, ScheduleConfig
 from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.losses._dynamic_loss import DynamicLoss
 from dynaloss.learning.meta.hypergradient import (
@@ -33,7 +33,12 @@ def _classifier(model: nn.Module, **settings: Any) -> Classifier:
 
 
 def _small(seed: int = 0) -> nn.Module:
-    return build_model("small_cnn", input_shape=(1, 8, 8), num_classes=3, seed=seed)
+    return build_model(
+        ModelConfig(name="small_cnn"),
+        input_shape=(1, 8, 8),
+        num_classes=3,
+        seed=seed,
+    )
 
 
 def _images(size: int = 16) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dynaloss.config import ModelConfig
 from dynaloss.learning.meta.hypergradient import (
     Hypergradient,
     LookAhead,
@@ -92,7 +93,10 @@ def test_a_network_of_torchvision_with_dropout_continues_bit_for_bit(
 
     def trainer() -> Trainer:
         model = build_model(
-            "torchvision/squeezenet1_1", input_shape=(3, 32, 32), num_classes=3, seed=0
+            ModelConfig(name="torchvision/squeezenet1_1"),
+            input_shape=(3, 32, 32),
+            num_classes=3,
+            seed=0,
         )
         return make_trainer(model=nn.Sequential(_Enlarged(), model), epochs=2)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from dynaloss.config import ModelConfig
 from dynaloss.config.families import MODELS
 from dynaloss.learning.losses._dynamic_loss import DynamicLoss
 from dynaloss.learning.meta.hypergradient import (
@@ -110,7 +111,7 @@ def _classifier(name: str) -> nn.Module:
     with default_generator_seeded(3):
         if name == "resnet8":
             return CifarResNet(depth=8, input_shape=INPUT_SHAPE, num_classes=C)
-        return MODELS[name].build(input_shape=INPUT_SHAPE, num_classes=C)
+        return MODELS[name].build(ModelConfig(name=name), input_shape=INPUT_SHAPE, num_classes=C)
 
 
 def _norm(tensors: tuple[Tensor, ...]) -> Tensor:

@@ -10,6 +10,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
+from dynaloss.config import ModelConfig
 from dynaloss.learning.meta.hypergradient import batch_statistics
 from dynaloss.learning.meta.linearized import LinearizedPass
 from dynaloss.learning.models.building import build_model
@@ -18,7 +19,7 @@ C = 5
 
 
 def _cifar(name: str) -> nn.Module:
-    return build_model(name, input_shape=(3, 16, 16), num_classes=C, seed=0)
+    return build_model(ModelConfig(name=name), input_shape=(3, 16, 16), num_classes=C, seed=0)
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {

@@ -81,7 +81,7 @@ def test_every_setting_is_described_in_words() -> None:
         ("data.source", "cifar", (listed(SOURCES), "got 'cifar'", "'cifar10'")),
         ("data.n_max", 1.0, ("whole number", "got 1")),
         ("data.validation.fraction", 1, ("less than 1", "got 1")),
-        ("model.name", 32, ("text", "got 32")),
+        ("model.name", 32, (listed(MODELS), "got 32")),
         ("model.name", "resnet23", (listed(MODELS), "got 'resnet23'", "'resnet32'")),
         ("loss.name", "dinamic", (listed(LOSSES), "got 'dinamic'", "'dynamic'")),
         ("loss.name", 3, (listed(LOSSES), "got 3")),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from dynaloss.config.registry import Kind
+    from dynaloss.config.registry import Registry
 
 
 @click.command("list")
@@ -25,18 +25,15 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
     """Each family, with the setting that names its kinds, and their descriptions."""
     from dynaloss.analysis.selection import SELECTION_RULES
     from dynaloss.config import families
-    from dynaloss.config.plugins import user_sources
     from dynaloss.studies.components import COMPONENTS
     from dynaloss.studies.reading.bundled import bundled_studies
 
     yield "studies", {name: path.parent.name for name, path in sorted(bundled_studies().items())}
-    installed = {name: f"from {entry.value}" for name, entry in user_sources().items()}
-    yield "data sources (data.source)", _described(families.SOURCES) | installed
+    yield "data sources (data.source)", _described(families.SOURCES)
     yield "imbalances (data.imbalance)", _described(families.IMBALANCES)
     yield "label noise (data.noise.kind)", _described(families.NOISES)
     yield "augmentations (data.views.augment)", _described(families.AUGMENTATIONS)
-    torchvision = {"torchvision/NAME": "any classifier of torchvision, such as resnet50"}
-    yield "models (model.name)", _described(families.MODELS) | torchvision
+    yield "models (model.name)", _described(families.MODELS)
     yield "losses (loss.name)", _described(families.LOSSES)
     yield "metadata samplers (sampler.kind)", _described(families.SAMPLERS)
     yield "components (ablation.components)", _described(COMPONENTS)
@@ -46,9 +43,20 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
     yield "selection rules", _described(SELECTION_RULES)
 
 
-def _described(kinds: Mapping[str, Kind]) -> dict[str, str]:
-    """Description of each kind, with its source on a line of its own."""
-    return {
-        name: f"{kind.description.rstrip('.')}\n{kind.source}".rstrip()
-        for name, kind in kinds.items()
-    }
+def _described(registry: Registry[..., Any]) -> dict[str, str]:
+    """Description of each kind, with its source, or its address, on a line of its own."""
+    from pydantic_core import PydanticCustomError
+
+    texts = {name: _lines(kind.description, kind.source) for name, kind in registry.items()}
+    texts |= {f"{prefix}NAME": text for prefix, text in registry.catalogues().items()}
+    for name, address in registry.installed().items():
+        try:
+            kind = registry.find(name)
+            texts[name] = _lines(kind.description, kind.source, f"from {address}")
+        except PydanticCustomError as error:  # one broken package hides no other
+            texts[name] = _lines(texts.get(name, f"from {address}"), f"unusable: {error}")
+    return texts
+
+
+def _lines(*parts: str) -> str:
+    return "\n".join(part.rstrip(".") for part in parts if part)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from dynaloss.config.families import DESIGNS, LOSSES
+from dynaloss.config.outside import is_address
 from dynaloss.config.settings import (
     Listed,
     Real,
@@ -18,13 +19,20 @@ from dynaloss.config.settings import (
     name_of,
     one_of,
 )
+from dynaloss.config.trial import LOSS
 
 Resolution = Literal[3, 4, 5]
 
 
-def baseline_losses() -> tuple[str, ...]:
-    """Names of the losses for arms beside a design: all but the one that has components."""
-    return tuple(name for name in LOSSES if name != "dynamic")
+def baseline_settings(loss: str) -> type[Settings]:
+    """Class of the settings of a loss beside a design: of any but the one that has components.
+
+    Raises:
+        PydanticCustomError: If there is no such loss.
+    """
+    if not is_address(loss):
+        one_of([name for name in (*LOSSES, *LOSSES.installed()) if name != "dynamic"])(loss)
+    return LOSS.find(loss)
 
 
 _Several = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
@@ -35,7 +43,7 @@ _Designs = Annotated[
     AfterValidator(filled),
     AfterValidator(distinct),
 ]
-_Baseline = Annotated[str, AfterValidator(lambda name: one_of(baseline_losses())(name))]
+_Baseline = Annotated[str, AfterValidator(lambda name: baseline_settings(name) and name)]
 
 
 class ComponentConfig(Settings):

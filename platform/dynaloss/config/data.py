@@ -7,16 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from dynaloss.config import plugins
 from dynaloss.config.families import AUGMENTATIONS, IMBALANCES, NOISES, SOURCES
 from dynaloss.config.registry import OneOf
 from dynaloss.config.settings import PathText, Real, Settings, one_of, rule_error, show
 
 _PAIRS = re.compile(r"[^,<>]+<?>[^,<>]+(,[^,<>]+<?>[^,<>]+)*")
-
-
-def _known_source(name: str) -> str:
-    return one_of([*SOURCES, *plugins.user_sources()])(name)
 
 
 class NoiseConfig(Settings):
@@ -25,7 +20,7 @@ class NoiseConfig(Settings):
     A kind with settings of its own derives its class from this one.
     """
 
-    kind: Annotated[str, AfterValidator(one_of(NOISES))] = Field(
+    kind: Annotated[str, AfterValidator(NOISES.check)] = Field(
         default="symmetric", description="Law of the label noise."
     )
     rate: Real = Field(
@@ -58,7 +53,7 @@ class NoiseConfig(Settings):
         """The noise in words, such as `symmetric 0.4`."""
         has_rate = "rate" in NOISES[self.kind].uses
         amount = show(self.rate) if has_rate else self.key or "labels"
-        return "no noise" if self.is_off else f"{self.kind} {amount}"
+        return "no noise" if self.is_off else f"{NOISES[self.kind].name} {amount}"
 
     @field_validator("map")
     @classmethod
@@ -118,7 +113,7 @@ class ViewsConfig(Settings):
 class SourceSettings(Settings):
     """Which source, and where its files are; what sources are loaded by."""
 
-    source: Annotated[str, AfterValidator(_known_source)] = Field(
+    source: Annotated[str, AfterValidator(SOURCES.check)] = Field(
         default="digits", description="Name of the data source."
     )
     root: PathText = Field(
@@ -155,14 +150,24 @@ class SourceSettings(Settings):
 
     @property
     def source_key(self) -> str:
-        """Text that two settings share if and only if they name the same source and files."""
-        return self.model_dump_json(include=set(SourceSettings.model_fields))
+        """Text that two settings share if and only if they name the same source and files.
+
+        The settings that only some sources have are part of it.
+        """
+        return self.model_dump_json(exclude=set(DataConfig.model_fields) - _OF_THE_SOURCE)
+
+
+_OF_THE_SOURCE = set(SourceSettings.model_fields)
+_NOISE = OneOf(NOISES, tag="kind", default="symmetric", base=NoiseConfig)
 
 
 class DataConfig(SourceSettings):
-    """Source of the data and the bias put on its training part: long tail first, then noise."""
+    """Source of the data and the bias put on its training part: long tail first, then noise.
 
-    noise: Annotated[NoiseConfig, OneOf(NOISES, tag="kind", default="symmetric")] = NoiseConfig()
+    A source with settings of its own derives its class from this one.
+    """
+
+    noise: Annotated[NoiseConfig, _NOISE] = NoiseConfig()
     imbalance: Annotated[str, AfterValidator(one_of(IMBALANCES))] = Field(
         default="exponential", description="How class sizes fall from n_max to n_min."
     )

@@ -1,7 +1,8 @@
 """The families of interchangeable parts that study files name: what makes up a kind, and where.
 
-A new kind is one file in the home of its family. It cannot be known to the settings alone: what
-study files may name, what `dynaloss list` shows and what runs are read from the same registry.
+A new kind is one file in the home of its family, or an object of another package. It cannot be
+known to the settings alone: what study files may name, what `dynaloss list` shows and what runs
+are read from the same registry.
 """
 
 from __future__ import annotations
@@ -88,11 +89,11 @@ class AugmentationKind(Kind):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceKind(Kind):
+class SourceKind(SettingsKind):
     """A data source.
 
     Attributes:
-        load: Reads it whole, given its `SourceSettings`; decodes or downloads where needed.
+        load: Reads it whole, given its settings; decodes or downloads where needed.
         digest: Digest of its content, given the same, without decoding it.
         ignores: Settings of the source that mean nothing to it, and are refused.
         has_test_split: Whether it has a test split of its own.
@@ -105,11 +106,11 @@ class SourceKind(Kind):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelKind(Kind):
+class ModelKind(SettingsKind):
     """A classifier.
 
     Attributes:
-        build: Makes it, given `input_shape` and `num_classes`.
+        build: Makes it, given its settings, and `input_shape` and `num_classes` by name.
     """
 
     build: Callable[..., nn.Module]
@@ -168,12 +169,35 @@ class DesignKind(Kind):
     subsets: Callable[[Sequence[str], int], list[tuple[str, ...]]]
 
 
-LOSSES = Registry("loss", "dynaloss.learning.losses", LossKind)
-SAMPLERS = Registry("metadata sampler", "dynaloss.learning.meta.samplers", SamplerKind)
-MODELS = Registry("model", "dynaloss.learning.models.catalogue", ModelKind)
-NOISES = Registry("label noise", "dynaloss.data.bias.noise", NoiseKind)
+def _source_of(name: str, load: object) -> SourceKind | None:
+    """The data source of a function of its settings that returns a `Source`."""
+    if not callable(load):
+        return None
+    return SourceKind(
+        name=name,
+        description="",
+        load=load,
+        digest=lambda settings: str(load(settings).digest),
+        has_test_split=False,
+    )
+
+
+LOSSES = Registry("loss", "dynaloss.learning.losses", LossKind, group="dynaloss.losses")
+SAMPLERS = Registry(
+    "metadata sampler", "dynaloss.learning.meta.samplers", SamplerKind, group="dynaloss.samplers"
+)
+MODELS = Registry(
+    "model", "dynaloss.learning.models.catalogue", ModelKind, group="dynaloss.models"
+)
+NOISES = Registry("label noise", "dynaloss.data.bias.noise", NoiseKind, group="dynaloss.noises")
 IMBALANCES = Registry("imbalance", "dynaloss.data.bias.imbalance", ImbalanceKind)
-SOURCES = Registry("data source", "dynaloss.data.sources.kinds", SourceKind)
+SOURCES = Registry(
+    "data source",
+    "dynaloss.data.sources.kinds",
+    SourceKind,
+    group="dynaloss.sources",
+    adapt=_source_of,
+)
 AUGMENTATIONS = Registry("augmentation", "dynaloss.data.views.policies", AugmentationKind)
 OPTUNA_SAMPLERS = Registry(
     "Optuna sampler", "dynaloss.execution.search.optuna_samplers", OptunaSamplerKind

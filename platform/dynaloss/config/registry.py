@@ -1,19 +1,28 @@
-"""Families of interchangeable parts: every kind by name, found in the family's own package."""
+"""Families of interchangeable parts: every kind by name, ours and those of other packages."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from threading import RLock
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler, ValidationError, create_model
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
+from pydantic_core import (
+    CoreSchema,
+    InitErrorDetails,
+    PydanticCustomError,
+    PydanticKnownError,
+    core_schema,
+)
 
-from dynaloss.config.settings import Settings, models_in
+from dynaloss.config.outside import imported, installed, is_address, source_digest
+from dynaloss.config.settings import Settings, broken_name, models_in, refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +33,14 @@ class Kind:
         name: Name in a study file.
         description: What it does, in one line.
         source: Paper or code that it follows; empty where there is none.
+        version: Of a kind of another package: changes where it computes something else, and so
+            makes new trials. Empty takes a digest of the package's source instead.
     """
 
     name: str
     description: str
     source: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +48,24 @@ class SettingsKind(Kind):
     """A kind whose settings form a group of their own in a study file.
 
     Attributes:
-        settings: Class of the group. Every setting has a default: a name alone chooses a kind.
+        settings: Class of the group; None for that of the family, without settings of its own.
+            Every setting has a default: a name alone chooses a kind.
     """
 
-    settings: type[Settings]
+    settings: type[Settings] | None = None
 
 
 _Fields = ParamSpec("_Fields")
 _Kind = TypeVar("_Kind", bound=Kind)
 _SettingsKind = TypeVar("_SettingsKind", bound=SettingsKind)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outside(Generic[_Kind]):
+    """A kind of another package, and where it comes from: its address and version or digest."""
+
+    kind: _Kind
+    origin: str
 
 
 class Registry(Mapping[str, _Kind], Generic[_Fields, _Kind]):
@@ -54,17 +75,36 @@ class Registry(Mapping[str, _Kind], Generic[_Fields, _Kind]):
     no leading underscore; each adds its kinds. No such module may import torch, ray, mlflow or
     optuna: study files are checked without them.
 
+    A family with a group has kinds of other packages, too: `find` and `in` know them by the name
+    of their entry point or by their address, `package.module:object`, and import them then.
+    Iteration is over our own.
+
     Args:
         family: What a kind of the family is called, such as `loss`.
         home: Dotted name of the package or module that holds the kinds.
         kind: Class of the kinds.
+        group: Group of the entry points of other packages; None for a family without.
+        adapt: Makes a kind of another object of another package, given the name that it was found
+            by; None where it cannot.
     """
 
-    def __init__(self, family: str, home: str, kind: Callable[_Fields, _Kind]) -> None:
+    def __init__(
+        self,
+        family: str,
+        home: str,
+        kind: Callable[_Fields, _Kind],
+        *,
+        group: str | None = None,
+        adapt: Callable[[str, object], _Kind | None] = lambda name, found: None,
+    ) -> None:
         self.family = family
         self._kind = kind
         self.home = home
+        self._group = group
+        self._adapt = adapt
         self._kinds: dict[str, _Kind] = {}
+        self._catalogues: dict[str, tuple[str, Callable[[str], _Kind]]] = {}
+        self._outside: dict[str, _Outside[_Kind]] = {}
         self._is_loaded = False
         self._lock = RLock()
 
@@ -79,14 +119,104 @@ class Registry(Mapping[str, _Kind], Generic[_Fields, _Kind]):
             raise ValueError(f"`name` must be new in the family {self.family}: '{kind.name}'.")
         self._kinds[kind.name] = kind
 
+    def add_catalogue(self, prefix: str, description: str, find: Callable[[str], _Kind]) -> None:
+        """Registers all names with a prefix; `find` makes the kind of one, or raises as ours."""
+        self._catalogues[prefix] = (description, find)
+
+    def find(self, name: object) -> _Kind:
+        """The kind of a name: ours, of a catalogue, of an entry point or at an address.
+
+        Raises:
+            PydanticCustomError: What is wrong with the name.
+        """
+        kinds, entries = self._loaded(), self.installed()
+        if not isinstance(name, str) or not (name in kinds or self._is_elsewhere(name)):
+            known = [*kinds, *entries]
+            raise PydanticCustomError("choice", "must be one of {choices}", {"choices": known})
+        if name in kinds and name in entries:
+            raise self._clash(entries[name], name)
+        for prefix, (_, find) in self._catalogues.items():
+            if name.startswith(prefix):
+                return find(name)
+        return kinds[name] if name in kinds else self._from_outside(name).kind
+
+    def check(self, name: str) -> str:
+        """Validator of a name; raises as `find`."""
+        self.find(name)
+        return name
+
+    def origin(self, name: str) -> str:
+        """Address of a kind of another package, with its version or a digest; empty for ours."""
+        found = self._outside.get(name)
+        return found.origin if found else ""
+
+    def installed(self) -> dict[str, str]:
+        """Addresses of the kinds that installed packages add, by name; imports none of them."""
+        return installed(self._group) if self._group else {}
+
+    def catalogues(self) -> dict[str, str]:
+        """Description of each catalogue, by its prefix."""
+        self._loaded()
+        return {prefix: description for prefix, (description, _) in self._catalogues.items()}
+
+    def in_use(self) -> list[_Kind]:
+        """Our own kinds, and those of other packages that were found so far."""
+        return [*self.values(), *(found.kind for found in [*self._outside.values()])]
+
     def __getitem__(self, name: str) -> _Kind:
-        return self._loaded()[name]
+        ours = self._loaded().get(name)
+        try:
+            return ours or self.find(name)
+        except PydanticCustomError as error:
+            raise KeyError(name) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._loaded())
 
     def __len__(self) -> int:
         return len(self._loaded())
+
+    def _is_elsewhere(self, name: str) -> bool:
+        is_open = self._group is not None
+        is_ours = name.startswith((*self._catalogues,))
+        return is_ours or (is_open and (is_address(name) or name in self.installed()))
+
+    def _from_outside(self, name: str) -> _Outside[_Kind]:
+        with self._lock:
+            if name not in self._outside:
+                entries = self.installed()
+                address = entries.get(name, name)
+                found = imported(address)
+                kind = self._as_kind(name, address, found)
+                if name in entries and kind.name != name:
+                    raise refusal(
+                        f"is an entry point of '{address}', which is named '{kind.name}': give "
+                        "both one name"
+                    )
+                self._outside[name] = _Outside(kind, _origin(address, kind))
+            return self._outside[name]
+
+    def _as_kind(self, name: str, address: str, found: object) -> _Kind:
+        """What was imported, as a kind whose own name no other kind has."""
+        known = cast("type[_Kind]", self._kind)
+        kind = found if isinstance(found, known) else self._adapt(name, found)
+        if kind is None:
+            what = f"the class `{_dotted(found)}`" if isinstance(found, type) else "another object"
+            if isinstance(found, Kind):
+                what = f"a `{_dotted(type(found))}`"
+            raise refusal(f"'{address}' must be a `{_dotted(known)}`, but is {what}")
+        if isinstance(kind, SettingsKind) and not _are_settings(kind.settings):
+            raise refusal(f"'{address}' must have a subclass of `{_dotted(Settings)}` as settings")
+        if kind is found and (rule := broken_name(kind.name)):
+            raise refusal(f"'{address}' has a name that {rule}: '{kind.name}'")
+        others = [other.kind for other in self._outside.values()]
+        if kind.name in self._kinds or any(o.name == kind.name and o is not kind for o in others):
+            raise self._clash(address, kind.name)
+        return kind
+
+    def _clash(self, address: str, name: str) -> PydanticCustomError:
+        other = f"a built-in {self.family}" if name in self._kinds else f"another {self.family}"
+        return refusal(f"'{address}' is named '{name}', as {other} is: rename it")
 
     def _loaded(self) -> dict[str, _Kind]:
         with self._lock:
@@ -110,25 +240,41 @@ class OneOf(Generic[_SettingsKind]):
         registry: The family.
         tag: Setting that names the kind.
         default: Name of the kind where the tag is not given.
+        base: Class of the settings that all kinds share.
     """
 
     registry: Registry[..., _SettingsKind]
     tag: str
     default: str
+    base: type[Settings]
 
     def settings_of(self, name: object) -> type[Settings] | None:
-        """Class of the settings of a kind; None for an unknown one."""
-        kind = self.registry.get(name) if isinstance(name, str) else None
-        return None if kind is None else kind.settings
+        """Class of the settings of a kind; None where `find` raises."""
+        with suppress(PydanticCustomError):
+            return self.find(name)
+        return None
+
+    def find(self, name: object) -> type[Settings]:
+        """Class of the settings of a kind.
+
+        Raises:
+            PydanticCustomError: If there is no such kind, or it has other settings.
+        """
+        settings = self.registry.find(name).settings or self.base
+        if not self.registry.origin(str(name)):
+            return settings
+        if not issubclass(settings, self.base):
+            raise refusal(f"'{name}' must have a subclass of `{_dotted(self.base)}` as settings")
+        return _named(settings, self.tag, str(name))
 
     def default_settings(self) -> Any:  # noqa: ANN401 - of the class that the field names
         """Settings of the default kind."""
-        return self.registry[self.default].settings.model_validate({})
+        return self.find(self.default).model_validate({})
 
     def all_settings(self) -> tuple[type[Settings], ...]:
-        """The classes of all kinds, the default's first, each once."""
-        kinds = [self.registry[self.default], *self.registry.values()]
-        return tuple(dict.fromkeys(kind.settings for kind in kinds))
+        """The classes of all kinds in use, the default's first, each once."""
+        kinds = [self.registry[self.default], *self.registry.in_use()]
+        return tuple(dict.fromkeys(kind.settings or self.base for kind in kinds))
 
     def __get_pydantic_core_schema__(
         self, source: type[Settings], handler: GetCoreSchemaHandler
@@ -140,17 +286,64 @@ class OneOf(Generic[_SettingsKind]):
                 return value
             if not isinstance(value, dict):
                 raise PydanticKnownError("dict_type")
-            name = value.get(self.tag, self.default)
-            settings = self.settings_of(name)
-            if settings is None:
-                raise PydanticCustomError(
-                    "unknown_kind",
-                    "`{tag}` must be one of {known}",
-                    {"tag": self.tag, "known": list(self.registry)},
-                )
+            try:
+                settings = self.find(value.get(self.tag, self.default))
+            except PydanticCustomError as error:
+                raise self._refusal(value, error) from error
             return settings.model_validate(value)
 
         return core_schema.no_info_plain_validator_function(validate)
+
+    def _refusal(self, value: dict[str, Any], error: PydanticCustomError) -> ValidationError:
+        """What is wrong with the kind, and with the settings that every kind has."""
+        problems = [InitErrorDetails(type=error, loc=(self.tag,), input=value.get(self.tag))]
+        try:
+            self.base.model_validate(value)
+        except ValidationError as shared:
+            for found in shared.errors(include_url=False):
+                is_of_kind = len(found["loc"]) == 1 and found["type"] == "extra_forbidden"
+                if not is_of_kind and found["loc"] != (self.tag,):
+                    rule = PydanticCustomError(found["type"], found["msg"], found.get("ctx"))
+                    problems.append(
+                        InitErrorDetails(type=rule, loc=found["loc"], input=found["input"])
+                    )
+        return ValidationError.from_exception_data(self.base.__name__, problems)
+
+
+@cache
+def _named(settings: type[Settings], tag: str, name: str) -> type[Settings]:
+    """Settings of a kind of another package, whose tag is the name that it was found by."""
+    text = settings.model_fields[tag].description
+    fields: dict[str, Any] = {tag: (str, Field(default=name, description=text))}
+    named = create_model(
+        settings.__name__,
+        __base__=settings,
+        __module__=settings.__module__,
+        **fields,
+    )
+    required = [key for key, field in named.model_fields.items() if field.is_required()]
+    if required:
+        without = ", ".join(f"`{key}`" for key in required)
+        raise refusal(
+            f"'{name}' must have a default for every setting, but has none for {without}"
+        )
+    return named
+
+
+def _origin(address: str, kind: Kind) -> str:
+    """Address with the version of a kind, or with a digest of its source."""
+    version = kind.version or source_digest(address.partition(":")[0])
+    if version is None:
+        raise refusal(f"'{address}' must have a `version`, as it has no source files")
+    return f"{address} {version}"
+
+
+def _are_settings(value: object) -> bool:
+    return value is None or (isinstance(value, type) and issubclass(value, Settings))
+
+
+def _dotted(value: type) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
 
 
 def _import_all(home: str) -> bool:

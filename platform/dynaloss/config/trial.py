@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from dynaloss.config.data import DataConfig
-from dynaloss.config.families import LOSSES, MODELS, SAMPLERS
+from dynaloss.config.families import LOSSES, MODELS, SAMPLERS, SOURCES
 from dynaloss.config.registry import OneOf
-from dynaloss.config.settings import PathText, Real, Settings, one_of, refusal, rule_error
-
-TORCHVISION = "torchvision/"
-
-
-def _known_model(name: str) -> str:
-    if not name.startswith(TORCHVISION):
-        return one_of(MODELS)(name)
-    # By name at run time: study files are read without torch, but for those that ask for it.
-    models = importlib.import_module("torchvision.models")
-    known = [TORCHVISION + model for model in models.list_models(module=models)]
-    if name in known:
-        return name
-    near = difflib.get_close_matches(name, known, n=1)
-    remedy = f"did you mean '{near[0]}'?" if near else "see torchvision.models.list_models()"
-    raise rule_error("must be the name of a classifier of torchvision", remedy)
+from dynaloss.config.settings import PathText, Real, Settings, refusal, rule_error
 
 
 class ModelConfig(Settings):
-    """The classifier."""
+    """The classifier.
 
-    name: Annotated[str, AfterValidator(_known_model)] = Field(
+    A model with settings of its own derives its class from this one.
+    """
+
+    name: Annotated[str, AfterValidator(MODELS.check)] = Field(
         default="resnet32",
         description="Name of the classifier; 'torchvision/resnet50' is one of torchvision's.",
     )
@@ -47,7 +33,7 @@ class SamplerConfig(Settings):
     Every kind accepts all of these settings; a kind with one of its own has a subclass.
     """
 
-    kind: Annotated[str, AfterValidator(one_of(SAMPLERS))] = Field(
+    kind: Annotated[str, AfterValidator(SAMPLERS.check)] = Field(
         default="hierarchical",
         description="How samples are chosen; `dynaloss list` describes every kind.",
     )
@@ -200,17 +186,20 @@ class LossConfig(Settings):
         return self.model_dump()
 
 
-_LOSS = OneOf(LOSSES, tag="name", default="dynamic")
-_SAMPLER = OneOf(SAMPLERS, tag="kind", default="hierarchical")
+_DATA = OneOf(SOURCES, tag="source", default="digits", base=DataConfig)
+_MODEL = OneOf(MODELS, tag="name", default="resnet32", base=ModelConfig)
+_SAMPLER = OneOf(SAMPLERS, tag="kind", default="hierarchical", base=SamplerConfig)
+LOSS = OneOf(LOSSES, tag="name", default="dynamic", base=LossConfig)
+"""The losses, with the class of the settings of each."""
 
 
 class TrialConfig(Settings):
     """Everything that one trial computes from, except for its seed and the data themselves."""
 
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    loss: Annotated[LossConfig, _LOSS] = Field(
-        default_factory=_LOSS.default_settings, validate_default=True
+    data: Annotated[DataConfig, _DATA] = DataConfig()
+    model: Annotated[ModelConfig, _MODEL] = ModelConfig()
+    loss: Annotated[LossConfig, LOSS] = Field(
+        default_factory=LOSS.default_settings, validate_default=True
     )
     sampler: Annotated[SamplerConfig, _SAMPLER] = Field(default_factory=_SAMPLER.default_settings)
     meta: MetaConfig = MetaConfig()
@@ -228,7 +217,7 @@ class TrialConfig(Settings):
         data = info.data.get("data")
         if data is not None and data.views.mixup and not loss.accepts_soft_targets:
             defaults: dict[str, Any] = {
-                name: kind.settings.model_validate({}) for name, kind in LOSSES.items()
+                name: LOSS.find(name).model_validate({}) for name in LOSSES
             }
             fit = [f"'{name}'" for name, given in defaults.items() if given.accepts_soft_targets]
             raise refusal(

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from dynaloss.config.ablation import AblationConfig, Resolution, baseline_losses
+from pydantic_core import PydanticCustomError
+
+from dynaloss.config.ablation import AblationConfig, Resolution, baseline_settings
 from dynaloss.config.families import DESIGNS, LOSSES
-from dynaloss.config.settings import Scalar, is_single, list_at, mapping_at, show
+from dynaloss.config.settings import Scalar, is_single, list_at, mapping_at
 from dynaloss.studies.components import COMPONENTS, ComponentKind
-from dynaloss.studies.overrides import Overrides, key_problem
+from dynaloss.studies.overrides import Overrides, key_problem, shown
 from dynaloss.studies.reading.document import KeyPath
 
 
@@ -62,11 +65,11 @@ def component_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
         return {}
     if not (components and _all_in(components, known) and _all_in(designs, DESIGNS)):
         return {}
-    distinct = list(dict.fromkeys(components))
+    named = {known[name].name: known[name] for name in components}
     return {
         arm: {key: Choice(value, ("ablation", "components")) for key, value in chosen.items()}
         for design in designs
-        for arm, chosen in design_arms(design, distinct, known, resolution=resolution).items()
+        for arm, chosen in design_arms(design, [*named], named, resolution=resolution).items()
     }
 
 
@@ -100,8 +103,10 @@ def arm_name(on: Sequence[str], components: Sequence[str]) -> str:
 
 
 def known_components(values: Mapping[str, Any]) -> dict[str, ComponentKind]:
-    """The built-in components, then those that the study declares, by name."""
+    """The built-in components, those of other packages in use, then the study's own, by name."""
+    switched = filter(is_single, list_at(values, "ablation", "components"))
     found: dict[str, ComponentKind] = dict(COMPONENTS)
+    found |= {name: COMPONENTS[name] for name in map(str, switched) if name in COMPONENTS}
     for name in mapping_at(values, "components"):
         on, off = (settings_at(values, "components", name, side) for side in ("on", "off"))
         found[name] = ComponentKind(name=name, description="the study's own", on=on, off=off)
@@ -114,22 +119,22 @@ def levels_in(values: Mapping[str, Any]) -> Iterator[tuple[str, str, Choice]]:
         path = ("ablation", "one_factor", factor)
         for i, level in enumerate(list_at(values, *path)):
             if is_single(level) and key_problem(factor) is None:
-                text = level if isinstance(level, str) else show(level)
+                text = shown(factor, level)
                 text = re.sub(r"[^A-Za-z0-9_.+-]", "_", text)
                 yield f"{factor.rpartition('.')[2]}-{text}", factor, Choice(level, (*path, i))
 
 
 def _baseline_arms(values: Mapping[str, Any]) -> dict[str, Choices]:
     """One arm per loss, with its name and with every setting of that loss at its default."""
-    known = baseline_losses()
-    return {
-        loss: {
-            f"loss.{name}": Choice(value, ("ablation", "baselines", i))
-            for name, value in LOSSES[loss].settings.model_validate({}).model_dump().items()
-        }
-        for i, loss in enumerate(list_at(values, "ablation", "baselines"))
-        if loss in known
-    }
+    arms: dict[str, Choices] = {}
+    for i, loss in enumerate(list_at(values, "ablation", "baselines")):
+        with suppress(PydanticCustomError):
+            settings = baseline_settings(str(loss)).model_validate({})
+            arms[LOSSES[loss].name] = {
+                f"loss.{name}": Choice(value, ("ablation", "baselines", i))
+                for name, value in settings.model_dump().items()
+            }
+    return arms
 
 
 def _written_arms(values: Mapping[str, Any]) -> dict[str, Choices]:

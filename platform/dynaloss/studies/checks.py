@@ -6,9 +6,11 @@ so that one look at the file shows every problem.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
+
+from pydantic_core import PydanticCustomError
 
 from dynaloss.config.settings import Scalar, broken_name, is_single, list_at, mapping_at, repeated
 from dynaloss.studies.arms import (
@@ -19,8 +21,8 @@ from dynaloss.studies.arms import (
     levels_in,
 )
 from dynaloss.studies.cells import Cell, tuned_entries
-from dynaloss.studies.components import COMPONENTS
-from dynaloss.studies.overrides import key_problem
+from dynaloss.studies.components import COMPONENTS, ComponentKind
+from dynaloss.studies.overrides import import_kinds, key_problem
 from dynaloss.studies.reading.document import KeyPath
 from dynaloss.studies.reading.problems import Problem, but_got, listed, not_one_of, repeats
 
@@ -89,19 +91,48 @@ def _duplicate_arms(values: Mapping[str, Any]) -> Iterator[Problem]:
 def _declared_components(values: Mapping[str, Any]) -> Iterator[Problem]:
     for name in mapping_at(values, "components"):
         path = ("components", name)
-        if name in COMPONENTS:
+        if name in (*COMPONENTS, *COMPONENTS.installed()):
             yield Problem(path, "is the name of a built-in component: rename it")
-        on, off = ({*mapping_at(values, *path, side)} for side in ("on", "off"))
-        if on != off:
-            rule = "must set the same keys in `on` and `off`, but only one of them sets"
-            yield Problem(path, f"{rule} {listed(sorted(on ^ off))}")
+        on, off = (mapping_at(values, *path, side) for side in ("on", "off"))
+        if text := _one_sided(on, off):
+            yield Problem(path, text)
+
+
+def _one_sided(on: Mapping[str, object], off: Mapping[str, object]) -> str | None:
+    """What is wrong with the keys that switch a component, or None."""
+    if different := sorted(on.keys() ^ off.keys()):
+        rule = "must set the same keys in `on` and `off`, but only one of them sets"
+        return f"{rule} {listed(different)}"
+    return None
 
 
 def _unknown_components(values: Mapping[str, Any]) -> Iterator[Problem]:
     known = known_components(values)
     for index, name in enumerate(list_at(values, "ablation", "components")):
+        path = ("ablation", "components", index)
         if isinstance(name, str) and name not in known:
-            yield Problem(("ablation", "components", index), not_one_of(known, name))
+            yield Problem(path, _unknown_component(known, name))
+        elif isinstance(name, str) and COMPONENTS.origin(name):
+            yield from (Problem(path, text) for text in _switch_problems(known[name]))
+
+
+def _unknown_component(known: Collection[str], name: str) -> str:
+    try:
+        COMPONENTS.find(name)
+    except PydanticCustomError as error:
+        if error.type != "choice":
+            return str(error)
+    return not_one_of(dict.fromkeys((*known, *COMPONENTS.installed())), name)
+
+
+def _switch_problems(kind: ComponentKind) -> Iterator[str]:
+    """What is wrong with the keys of a component of another package."""
+    import_kinds((kind.on, kind.off))
+    for key in {**kind.on, **kind.off}:
+        if text := key_problem(key):
+            yield f"has a component '{kind.name}' whose key '{key}' {text}"
+    if text := _one_sided(kind.on, kind.off):
+        yield f"has a component '{kind.name}' that {text}"
 
 
 def _empty_design(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The built-in components of an ablation: what switches each on and off."""
+"""The components of an ablation: what switches each on and off."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ class ComponentKind(Kind):
     off: Overrides
 
 
-COMPONENTS = Registry("component", "dynaloss.studies.components", ComponentKind)
+COMPONENTS = Registry(
+    "component", "dynaloss.studies.components", ComponentKind, group="dynaloss.components"
+)
 
 
 _BUILT_IN: tuple[tuple[str, str, Scalar, Scalar, str], ...] = (

@@ -10,9 +10,10 @@ from typing import Any
 from dynaloss.config.data import DataConfig
 from dynaloss.config.families import NOISES, SAMPLERS
 from dynaloss.config.registry import one_of_in
-from dynaloss.config.settings import Scalar, Settings, is_path
+from dynaloss.config.settings import Scalar, Settings, is_path, mapping_at
 from dynaloss.config.trial import TrialConfig
 from dynaloss.data.digests import file_digest
+from dynaloss.studies.overrides import kind_keys
 
 # Raise this when code in learning/, data/ or config/ changes what a trial computes from equal
 # settings, even in the last bit: results stored under the old number then count as missing. A
@@ -22,6 +23,9 @@ RESULTS_VERSION = 2
 # Raise this when keys are made in another way from equal settings: stored trials then are kept
 # and compared, but cannot be found under their new keys.
 KEY_VERSION = 2
+
+_ORIGIN = "from"
+"""What stands beside the name of a kind of another package; no setting can have this name."""
 
 
 def trial_key(config: TrialConfig, seed: int, base_seed: int, data_digest: str) -> str:
@@ -47,7 +51,8 @@ def effective_config(config: TrialConfig) -> dict[str, Any]:
 
     Configurations that must give the same result, though written differently, give the same
     dictionary: settings of what is switched off are left out, a setting that follows another one
-    by default has that one's value, and a file counts by the digest of its content.
+    by default has that one's value, and a file counts by the digest of its content. A kind of
+    another package has its own name, and beside it, as `from`, its origin.
     """
     values = config.model_dump()
     values["data"] = _effective_data(config.data)
@@ -58,7 +63,17 @@ def effective_config(config: TrialConfig) -> dict[str, Any]:
     else:
         # Warm-up is cross-entropy too: without a loss to learn it never ends.
         del values["sampler"], values["meta"], values["schedule"]["warmup_epochs"]
-    return _with_contents(values, config)
+    return _with_origins(_with_contents(values, config))
+
+
+def origins(config: TrialConfig) -> dict[str, str]:
+    """Origin of each kind of another package that can affect the result, by its dotted key.
+
+    See `Registry.origin`.
+    """
+    values = flatten(config)
+    named = {key: f"{key.rpartition('.')[0]}.{_ORIGIN}" for key in kind_keys()}
+    return {key: str(values[name]) for key, name in named.items() if name in values}
 
 
 def flatten(config: TrialConfig) -> dict[str, Scalar]:
@@ -111,10 +126,22 @@ def _with_contents(values: Mapping[str, Any], settings: Settings) -> dict[str, A
     return found
 
 
+def _with_origins(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with the name of each kind of another package, beside its origin."""
+    for key, mark in kind_keys().items():
+        *groups, tag = key.split(".")
+        group = mapping_at(values, *groups)
+        if origin := mark.registry.origin(group.get(tag, "")):
+            group |= {tag: mark.registry[group[tag]].name, _ORIGIN: origin}
+    return values
+
+
 def _non_default(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """Those of the values of `settings` that differ from the defaults."""
-    found: dict[str, Any] = {}
+    found = {name: value for name, value in values.items() if name == _ORIGIN}
     for name, value in values.items():
+        if name == _ORIGIN:
+            continue
         field = type(settings).model_fields[name]
         if isinstance(value, Mapping):
             inner, mark = _non_default(value, getattr(settings, name)), one_of_in(field)

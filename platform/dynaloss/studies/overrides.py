@@ -10,7 +10,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from dynaloss.config.registry import OneOf, groups_of, one_of_in
-from dynaloss.config.settings import Scalar, Settings
+from dynaloss.config.settings import Scalar, Settings, show
 from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import InputError
 from dynaloss.studies.reading.problems import Problem, did_you_mean, validated
@@ -18,9 +18,13 @@ from dynaloss.studies.reading.problems import Problem, did_you_mean, validated
 Overrides = Mapping[str, Scalar]
 
 
-@cache
 def setting_keys() -> tuple[str, ...]:
-    """Dotted key of every single setting of a trial, of all kinds, in order."""
+    """Dotted key of every single setting of a trial, of all kinds in use, in order."""
+    return _setting_keys(tuple(mark.all_settings() for mark in kind_keys().values()))
+
+
+@cache
+def _setting_keys(_: tuple[tuple[type[Settings], ...], ...]) -> tuple[str, ...]:
     keys = (key for key, field in _fields(TrialConfig) if not groups_of(field))
     return tuple(dict.fromkeys(keys))
 
@@ -35,6 +39,33 @@ def key_problem(key: str) -> str | None:
         return f"is a group of settings; name one of them, such as '{members[0]}'"
     question = did_you_mean(key, keys)
     return "is not a setting of the trial" + (f"; {question}" if question else "")
+
+
+def import_kinds(values: object, path: str = "") -> None:
+    """Imports the kinds of other packages that plain values name, so that their settings are keys.
+
+    What cannot be imported is reported where it is validated. `path` holds the dotted keys around
+    the values.
+    """
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            import_kinds(value, f"{path}.{name}")
+    elif isinstance(values, list | tuple):
+        for value in values:
+            import_kinds(value, path)
+    elif isinstance(values, str):
+        for key, mark in kind_keys().items():
+            if f".{key}." in f"{path}.":
+                mark.registry.get(values)
+
+
+def shown(key: str, value: object) -> str:
+    """A value of a dotted key in a label, where a kind has its own name and not an address."""
+    mark = kind_keys().get(key)
+    kind = mark.registry.get(value) if mark and isinstance(value, str) else None
+    if kind is not None:
+        return str(kind.name)
+    return value if isinstance(value, str) else show(value)
 
 
 def override(trial: TrialConfig, overrides: Overrides) -> TrialConfig:
@@ -60,7 +91,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Overrides) -> dict[str
     are dropped, and so are those at its defaults: the new kind has its own.
     """
     result = copy.deepcopy(dict(values))
-    marks = _marks()
+    marks = kind_keys()
     for key in sorted(overrides, key=lambda key: key not in marks):
         *groups, leaf = key.split(".")
         group = result
@@ -94,7 +125,7 @@ def _drop_foreign_settings(group: dict[str, Any], mark: OneOf[Any], kind: object
 
 
 @cache
-def _marks() -> dict[str, OneOf[Any]]:
+def kind_keys() -> dict[str, OneOf[Any]]:
     """The dotted keys that name a kind whose settings form their group, each with its family."""
     marks = ((key, one_of_in(field)) for key, field in _fields(TrialConfig))
     return {f"{key}.{mark.tag}": mark for key, mark in marks if mark is not None}

@@ -8,9 +8,9 @@ from itertools import product
 from typing import Any
 
 from dynaloss.config import DataConfig, TrialConfig
-from dynaloss.config.settings import Scalar, show
+from dynaloss.config.settings import Scalar
 from dynaloss.studies.identity import digest_of, trial_key
-from dynaloss.studies.overrides import setting_keys, value_at
+from dynaloss.studies.overrides import setting_keys, shown, value_at
 from dynaloss.studies.study import AblationStudy, Study
 
 DataDigests = Mapping[str, str] | Callable[[DataConfig], str]
@@ -137,7 +137,7 @@ def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
         metric=study.report.metric,
         notes=(*study.design_notes(), *dict.fromkeys(notes)),
         repeats=tuple(dict.fromkeys(repeats)),
-        components=tuple(study.ablation.components) if study.ablation else (),
+        components=study.switched,
     )
 
 
@@ -154,13 +154,11 @@ def condition_label(config: TrialConfig, varied_keys: Collection[str]) -> str:
     The source comes first, and only where it is varied; other varied keys follow by name.
     """
     data = config.data
-    parts = [data.source] if "data.source" in varied_keys else []
+    parts = [shown("data.source", data.source)] if "data.source" in varied_keys else []
     parts += [data.noise.label, data.imbalance_label]
     for key in varied_keys:
         if key not in _IN_EVERY_LABEL:
-            value = value_at(config, key)
-            text = value if isinstance(value, str) else show(value)
-            parts.append(f"{_short_key(key)}={text}")
+            parts.append(f"{_short_key(key)}={shown(key, value_at(config, key))}")
     return " · ".join(parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from dynaloss.config.ablation import (
     AblationConfig,
@@ -18,10 +18,10 @@ from dynaloss.config.parameters import ParameterConfig
 from dynaloss.config.search import ConfirmConfig, SchedulerConfig, SearchConfig
 from dynaloss.config.settings import Listed, Seeds, Settings, Single, Values, name_of
 from dynaloss.config.trial import ResourcesConfig, TrialConfig
-from dynaloss.studies.arms import arms_in, values_of
+from dynaloss.studies.arms import arms_in, known_components, values_of
 from dynaloss.studies.cells import Cell, cells_in
 from dynaloss.studies.designs import fraction_of
-from dynaloss.studies.overrides import Overrides
+from dynaloss.studies.overrides import Overrides, import_kinds
 
 
 class Study(Settings):
@@ -44,6 +44,12 @@ class Study(Settings):
         default=0, ge=0, description="Study seed, at least 0: part of every random stream."
     )
     resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_kinds(cls, values: object) -> object:
+        import_kinds(values)
+        return values
 
     def arm_overrides(self) -> dict[str, Overrides]:
         """Settings of every arm by name: those of the design, then those written out."""
@@ -79,6 +85,13 @@ class AblationStudy(Study):
         return self.ablation is not None and self.ablation.tuning == "per_arm"
 
     @property
+    def switched(self) -> tuple[str, ...]:
+        """Names of the components that the design switches, in order."""
+        known = known_components(self.model_dump(mode="json"))
+        components = self.ablation.components if self.ablation else ()
+        return tuple(known[component].name for component in components)
+
+    @property
     def baseline(self) -> str:
         """Arm that the others are compared with."""
         arms = self.arm_overrides()
@@ -88,7 +101,7 @@ class AblationStudy(Study):
     def design_notes(self) -> Iterator[str]:
         """What to know of the design before it runs, such as its aliasing."""
         if self.ablation is not None and "fractional" in self.ablation.design:
-            yield fraction_of(self.ablation.components, self.ablation.resolution).describe()
+            yield fraction_of(self.switched, self.ablation.resolution).describe()
         if self.is_tuned_per_arm and not self.tuned:
             yield "each arm is searched first; until then the keys are those of untuned settings"
 

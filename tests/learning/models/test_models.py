@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dynaloss.config import ModelConfig
 from dynaloss.config.families import MODELS
 from dynaloss.learning.models.building import build_model
 from dynaloss.learning.models.resnet import CifarResNet
@@ -13,7 +14,7 @@ from dynaloss.learning.models.resnet import CifarResNet
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("input_shape", [(1, 8, 8), (3, 12, 10)], ids=str)
 def test_gives_one_logit_per_class(name: str, input_shape: tuple[int, int, int]) -> None:
-    model = build_model(name, input_shape=input_shape, num_classes=7, seed=0)
+    model = build_model(ModelConfig(name=name), input_shape=input_shape, num_classes=7, seed=0)
     assert model(torch.zeros(2, *input_shape)).shape == (2, 7)
 
 
@@ -22,7 +23,9 @@ def test_initial_weights_depend_on_the_seed_only(name: str) -> None:
     states = []
     for seed in (0, 0, 1):
         torch.rand(3)  # moves the global random state on
-        model = build_model(name, input_shape=(1, 8, 8), num_classes=4, seed=seed)
+        model = build_model(
+            ModelConfig(name=name), input_shape=(1, 8, 8), num_classes=4, seed=seed
+        )
         states.append(torch.cat([weight.flatten() for weight in model.parameters()]))
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
@@ -31,7 +34,7 @@ def test_initial_weights_depend_on_the_seed_only(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_building_leaves_the_global_random_state_alone(name: str) -> None:
     before = torch.random.get_rng_state()
-    build_model(name, input_shape=(1, 8, 8), num_classes=4, seed=0)
+    build_model(ModelConfig(name=name), input_shape=(1, 8, 8), num_classes=4, seed=0)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

@@ -13,18 +13,33 @@ from dynaloss.learning.models.pretrained import load_pretrained
 
 
 def _small(num_classes: int = 4, seed: int = 0) -> nn.Module:
-    return build_model("small_cnn", input_shape=(1, 8, 8), num_classes=num_classes, seed=seed)
+    return build_model(
+        ModelConfig(name="small_cnn"),
+        input_shape=(1, 8, 8),
+        num_classes=num_classes,
+        seed=seed,
+    )
 
 
 def test_preact_resnet18_has_11_2_million_parameters() -> None:
-    model = build_model("preact_resnet18", input_shape=(3, 32, 32), num_classes=10, seed=0)
+    model = build_model(
+        ModelConfig(name="preact_resnet18"),
+        input_shape=(3, 32, 32),
+        num_classes=10,
+        seed=0,
+    )
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count / 1e6 == pytest.approx(11.17, abs=5e-3)
     assert model.stages(model.stem(torch.zeros(1, 3, 32, 32))).shape == (1, 512, 4, 4)
 
 
 def test_a_torchvision_model_gets_a_head_for_the_classes() -> None:
-    model = build_model("torchvision/mnasnet0_5", input_shape=(3, 32, 32), num_classes=7, seed=0)
+    model = build_model(
+        ModelConfig(name="torchvision/mnasnet0_5"),
+        input_shape=(3, 32, 32),
+        num_classes=7,
+        seed=0,
+    )
     assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
 
 
@@ -67,7 +82,7 @@ def test_a_head_for_other_classes_is_left_as_it_is(tmp_path: Path) -> None:
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     torch.save(_small().state_dict(), tmp_path / "w.pt")
-    other = build_model("mlp", input_shape=(1, 8, 8), num_classes=4, seed=0)
+    other = build_model(ModelConfig(name="mlp"), input_shape=(1, 8, 8), num_classes=4, seed=0)
     counts = r" 14 .*missing, 20 unknown, 0 .*shape"
     with pytest.raises(InputError, match=rf"/w\.pt .*not fit .*{counts}.*'1\.weight'"):
         load_pretrained(other, tmp_path / "w.pt")

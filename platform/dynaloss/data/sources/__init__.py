@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dynaloss.config import plugins
 from dynaloss.config.data import SourceSettings
 from dynaloss.config.families import SOURCES, SourceKind
 from dynaloss.data.sources.source import DataNotFound, ImageArrays, Source
@@ -41,8 +40,12 @@ def load_source(settings: SourceSettings) -> Source:
         DataNotFound: If its files are missing.
         InputError: If they cannot be read.
     """
-    kind = _kind_of(settings)
-    source = kind.load(settings) if kind else _load_user_source(settings)
+    source = _kind_of(settings).load(settings)
+    if not isinstance(source, Source):
+        raise InputError(
+            f"[data.source] '{settings.source}' must load a dynaloss.data.sources.Source, but "
+            f"returned {type(source).__name__}"
+        )
     # Found once here: it goes with the source to the processes of the trials.
     source.image_ids  # noqa: B018
     return source
@@ -56,26 +59,15 @@ def source_status(settings: SourceSettings) -> SourceStatus:
     """
     kind = _kind_of(settings)
     try:
-        digest = kind.digest(settings) if kind else _load_user_source(settings).digest
+        digest = kind.digest(settings)
     except DataNotFound as error:
         return SourceStatus(digest=f"missing:{settings.source}", missing=str(error))
     return SourceStatus(digest=digest, missing=None)
 
 
-def _kind_of(settings: SourceSettings) -> SourceKind | None:
-    """How a source of our own is read; None for that of another package."""
-    kind = SOURCES.get(settings.source)
-    given = [n for n in (kind.ignores if kind else ()) if getattr(settings, n) is not None]
+def _kind_of(settings: SourceSettings) -> SourceKind:
+    kind = SOURCES[settings.source]
+    given = [name for name in kind.ignores if getattr(settings, name) is not None]
     if given:
         raise InputError([f"[data.{n}] is not a setting of '{settings.source}'" for n in given])
     return kind
-
-
-def _load_user_source(settings: SourceSettings) -> Source:
-    source = plugins.user_sources()[settings.source].load()(settings)
-    if not isinstance(source, Source):
-        raise InputError(
-            f"entry point '{settings.source}' of group '{plugins.GROUP}' must return a "
-            f"dynaloss.data.sources.Source, but returned {type(source).__name__}"
-        )
-    return source

@@ -98,7 +98,7 @@ def _build_model(config: TrialConfig, source: Source, streams: Streams) -> nn.Mo
     from dynaloss.learning.models.pretrained import load_pretrained
 
     model = build_model(
-        config.model.name,
+        config.model,
         input_shape=source.input_shape,
         num_classes=source.num_classes,
         seed=streams.derive("initialisation"),

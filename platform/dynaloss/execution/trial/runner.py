@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynaloss.config.outside import import_folders
 from dynaloss.config.trial import TrialConfig
+from dynaloss.errors import InputError
 from dynaloss.execution.trial.assembly import AssembledTrial, assemble_trial, trial_device
 from dynaloss.execution.trial.checkpoints import CheckpointFile
 from dynaloss.execution.trial.process import keep_freed_memory, peak_mib, reset_peak
+from dynaloss.studies.identity import origins
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
@@ -34,6 +38,8 @@ class TrialOrder:
         base_seed: Study seed.
         checkpoints: Folder of the study's checkpoints.
         fresh: Whether an existing checkpoint is ignored.
+        folders: Where the process imports from, too; see `import_also_from`.
+        origins: Origin of each kind of another package, as the key has it.
     """
 
     key: str
@@ -43,6 +49,8 @@ class TrialOrder:
     base_seed: int
     checkpoints: str
     fresh: bool = False
+    folders: tuple[str, ...] = ()
+    origins: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trial: Trial, checkpoints: Path, *, fresh: bool = False) -> TrialOrder:
@@ -55,6 +63,8 @@ class TrialOrder:
             base_seed=trial.base_seed,
             checkpoints=str(checkpoints),
             fresh=fresh,
+            folders=import_folders(),
+            origins=origins(trial.config),
         )
 
 
@@ -138,8 +148,10 @@ class TrialRunner:
     def _assemble(self) -> AssembledTrial:
         keep_freed_memory()
         reset_peak(self._device)
+        config = TrialConfig.model_validate(self._order.config)
+        _require(self._order.origins, origins(config))
         trial = assemble_trial(
-            TrialConfig.model_validate(self._order.config),
+            config,
             seed=self._order.seed,
             base_seed=self._order.base_seed,
             source=self._source,
@@ -171,3 +183,14 @@ class TrialRunner:
         if "confusion" in diagnostics:
             diagnostics["confusion"]["class_names"] = record["class_names"]
         return diagnostics | {"data": record}
+
+
+def _require(planned: Mapping[str, str], imported: Mapping[str, str]) -> None:
+    """Raises InputError if a process has imported other source than the key is made of."""
+    changed = [key for key in planned if imported.get(key) != planned[key]]
+    if changed:
+        raise InputError(
+            f"[{key}] was planned with '{planned[key]}', but '{imported.get(key)}' was imported: "
+            "its source has changed since; run the study again"
+            for key in changed
+        )

@@ -12,8 +12,9 @@ import torchvision
 from torch import nn
 
 from dynaloss.config.families import MODELS
-from dynaloss.config.trial import TORCHVISION, ModelConfig
+from dynaloss.config.trial import ModelConfig
 from dynaloss.errors import InputError
+from dynaloss.learning.models.catalogue import TORCHVISION
 from dynaloss.learning.models.pretrained import fitting_weights
 from dynaloss.learning.streams import default_generator_seeded
 
@@ -22,7 +23,7 @@ _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
 def build_model(
-    name: str, *, input_shape: tuple[int, int, int], num_classes: int, seed: int
+    settings: ModelConfig, *, input_shape: tuple[int, int, int], num_classes: int, seed: int
 ) -> nn.Module:
     """Builds a classifier with its default initialisation, drawn from `seed` only.
 
@@ -30,7 +31,7 @@ def build_model(
     normalisations are faster, on CPU as on CUDA.
 
     Args:
-        name: A key of `MODELS`, or `torchvision/` and the name of one of its classifiers.
+        settings: Name the classifier, and hold what it is built with.
         input_shape: Shape (channels, height, width) of an image.
         num_classes: Number of classes.
         seed: Seed of the initial weights; the global random state stays as it is.
@@ -39,22 +40,25 @@ def build_model(
         InputError: If a torchvision model does not accept images of that number of channels.
     """
     with default_generator_seeded(seed):
-        if name.startswith(TORCHVISION):
-            own_name = name.removeprefix(TORCHVISION)
-            model = _build_torchvision_model(own_name, input_shape, num_classes)
-        else:
-            model = MODELS[name].build(input_shape=input_shape, num_classes=num_classes)
+        model = MODELS[settings.name].build(
+            settings, input_shape=input_shape, num_classes=num_classes
+        )
     return model.to(memory_format=torch.channels_last)
 
 
-def _build_torchvision_model(
-    name: str, input_shape: tuple[int, int, int], num_classes: int
+def torchvision_model(
+    settings: ModelConfig, *, input_shape: tuple[int, int, int], num_classes: int
 ) -> nn.Module:
-    """One of torchvision's classifiers by its own name, with a head for the given classes."""
+    """One of torchvision's classifiers, with a head for the given classes.
+
+    Raises:
+        InputError: If it does not accept images of that number of channels.
+    """
+    name = settings.name.removeprefix(TORCHVISION)
     channels, height, _ = input_shape
     if channels != 3:
         raise InputError(
-            f"[model.name] '{TORCHVISION}{name}' accepts images of 3 channels, but they have "
+            f"[model.name] '{settings.name}' accepts images of 3 channels, but they have "
             f"{channels}: choose another model."
         )
     options: dict[str, Any] = {"weights": None, "num_classes": num_classes}
@@ -75,7 +79,9 @@ def check_model(
         InputError: If the images do not fit the classifier, or the weights do not.
     """
     name = settings.name
-    build = partial(build_model, name, input_shape=input_shape, num_classes=num_classes, seed=0)
+    build = partial(
+        build_model, settings, input_shape=input_shape, num_classes=num_classes, seed=0
+    )
     try:
         model = _without_weights(build)
         with torch.no_grad():

@@ -119,9 +119,6 @@ def _problem(detail: ErrorDetails, root: type[Settings], values: Mapping[str, An
             text = _unknown_key(path, root, values)
         case "missing":
             text = "is missing"
-        case "unknown_kind":
-            tag = context["tag"]
-            return Problem((*path, tag), not_one_of(context["known"], value.get(tag)))
         case "rule":
             text = but_got(context["rule"], value, context["remedy"])
         case "refusal":
