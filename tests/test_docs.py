@@ -1,17 +1,23 @@
-"""What the documents name exists: kinds in their registries, settings in their classes."""
+"""What the documents name exists, and their tables of kinds and settings are those of the code.
+
+Such a table lies between two comments, of which the first says what it lists. This writes them:
+
+    python tests/test_docs.py
+"""
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from dynaloss.config import families
-from dynaloss.config.registry import groups_of
-from dynaloss.config.search import ConfirmConfig, SchedulerConfig, SearchConfig
-from dynaloss.config.settings import Settings
+from dynaloss.config.registry import Kind, Registry, SettingsKind, groups_of
+from dynaloss.config.settings import Settings, show
 from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.study import AblationStudy, SearchStudy
 
@@ -20,88 +26,99 @@ _DOCUMENTS = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
 _FILES = {"report.html", "search.html", "search.json"}
 # A setting in backticks, alone or with a value, such as `data.memory: auto`.
 _SETTING = re.compile(r"`([a-z_]+(?:\.[a-z_]+)+)(?::[^`]*)?`")
+_TABLE = re.compile(r"(<!-- table of (\w+): ([^\n]+) -->\n\n)(.*?)(\n<!-- end -->)", re.DOTALL)
+_REGISTRIES = {n: value for n, value in vars(families).items() if isinstance(value, Registry)}
 
 
-def _table(document: str, heading: str) -> list[list[str]]:
-    """Rows of the table whose first heading this is, each as its cells."""
-    lines = (_ROOT / "docs" / document).read_text("utf-8").splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {heading} |"))
-    rows = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split(" | ")])
-    return rows
-
-
-def _names(cell: str) -> list[str]:
-    return re.findall("`(.+?)`", cell)
-
-
-def _keys(model: type[Settings], prefix: str = "") -> Iterator[str]:
-    """Dotted keys of the settings of a class, and of its groups."""
+def _settings(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Settings of a class, and of its groups, by dotted key."""
     for name, field in model.model_fields.items():
-        yield prefix + name
+        yield prefix + name, field
         for group in groups_of(field):
-            yield from _keys(group, f"{prefix}{name}.")
+            yield from _settings(group, f"{prefix}{name}.")
 
 
-_KEYS = {*_keys(TrialConfig), *_keys(AblationStudy), *_keys(SearchStudy)}
+_KEYS = {k: f for model in (TrialConfig, AblationStudy, SearchStudy) for k, f in _settings(model)}
 _GROUPS = {key.partition(".")[0] for key in _KEYS if "." in key}
 
 
-@pytest.mark.parametrize(
-    ("document", "heading", "registry"),
-    [
-        ("losses.md", "`loss.name`", families.LOSSES),
-        ("losses.md", "`sampler.kind` | Metadata", families.SAMPLERS),
-        ("data.md", "`data.source`", families.SOURCES),
-        ("data.md", "`data.imbalance`", families.IMBALANCES),
-        ("data.md", "`data.noise.kind`", families.NOISES),
-        ("search.md", "`search.sampler`", families.OPTUNA_SAMPLERS),
-        ("search.md", "`scheduler.name`", families.PRUNERS),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_every_kind_of_a_table_is_registered(
-    document: str, heading: str, registry: Collection[str]
-) -> None:
-    kinds = [name for row in _table(document, heading) for name in _names(row[0])]
-    assert len(kinds) >= 3
-    assert {*kinds} <= {*registry}
+def _with_tables(text: str, *, every: bool) -> str:
+    """A document with its tables as the code has them.
+
+    Unless `every` kind is wanted, one in a file of its own may be missing: it has its row from
+    the next time on that the tables are written.
+    """
+
+    def table(match: re.Match[str]) -> str:
+        start, family, keys, rows, end = match.groups()
+        if family == "settings":
+            return start + _markdown(_rows_of_settings(keys.split())) + end
+        registry = _REGISTRIES[family]
+        may_miss = not every and hasattr(importlib.import_module(registry.home), "__path__")
+        kinds = [k for k in registry.values() if not may_miss or f"| `{k.name}` |" in rows]
+        return start + _markdown(_rows_of_kinds(f"`{keys}`", kinds)) + end
+
+    return _TABLE.sub(table, text)
 
 
-def test_every_augmentation_of_the_table_of_views_is_registered() -> None:
-    rows = {row[0]: row[1] for row in _table("data.md", "setting")}
-    kinds = _names(rows["`data.views.augment`"])
-    assert len(kinds) >= 3
-    assert {*kinds} <= {*families.AUGMENTATIONS}
+def _rows_of_kinds(key: str, kinds: Sequence[Kind]) -> Iterator[tuple[str, ...]]:
+    yield key, "settings and defaults", "description", "source"
+    for kind in kinds:
+        yield f"`{kind.name}`", _own_settings(kind), kind.description, kind.source
 
 
-def test_settings_of_the_table_of_losses_are_those_of_the_loss() -> None:
-    for name, _, settings, _ in _table("losses.md", "`loss.name`"):
-        (loss,) = _names(name)
-        assert {*_names(settings)} <= {*families.LOSSES[loss].settings.model_fields}
+def _own_settings(kind: Kind) -> str:
+    """Settings that have an effect with the kind; groups of them without their defaults."""
+    if not isinstance(kind, SettingsKind):
+        return ""
+    fields = kind.settings.model_fields
+    names = getattr(kind, "uses", [name for name in fields if name != "name"])
+    return ", ".join(f"`{name}` {_default(fields[name])}".rstrip() for name in names)
 
 
-@pytest.mark.parametrize("model", [SearchConfig, SchedulerConfig], ids=["search", "scheduler"])
-def test_every_setting_has_a_row_in_the_tables_of_a_search(model: type[Settings]) -> None:
-    text = (_ROOT / "docs/search.md").read_text("utf-8")
-    section = text.partition(f"\n### {model.__name__.removesuffix('Config').lower()}\n")[2]
-    rows = re.findall(r"^\| (`.*?) \|", section.partition("\n### ")[0], re.MULTILINE)
-    named = {name for row in rows for name in _names(row)}
-    assert {*model.model_fields} <= named
+def _rows_of_settings(keys: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """A row for each of the keys, and for each below one of them."""
+    yield "setting", "default", "description"
+    for key, field in _KEYS.items():
+        if any(f"{key}.".startswith(f"{given}.") for given in keys) and not groups_of(field):
+            yield f"`{key}`", f"`{_default(field)}`", (field.description or "").rstrip(".")
 
 
-def test_settings_of_the_confirmation_are_described() -> None:
-    text = (_ROOT / "docs/search.md").read_text("utf-8").partition("\n### confirm\n")[2]
-    assert all(f"`{name}" in text for name in ConfirmConfig.model_fields)
+def _default(field: FieldInfo) -> str:
+    match field.default:
+        case str(text):
+            return text
+        case tuple(values):
+            return f"[{', '.join(map(str, values))}]"
+        case Settings():
+            return ""
+        case value:
+            return show(value)
+
+
+def _markdown(rows: Iterator[tuple[str, ...]]) -> str:
+    """A table, its headings first, without the columns that are empty below them."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    lines = [f"| {' | '.join(row)} |\n" for row in zip(*columns, strict=True)]
+    return "".join([lines[0], "|---" * len(columns) + "|\n", *lines[1:]])
+
+
+@pytest.mark.parametrize("path", _DOCUMENTS, ids=lambda path: path.name)
+def test_tables_of_kinds_and_settings_are_those_of_the_code(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert text == _with_tables(text, every=False), "Run `python tests/test_docs.py`."
+
+
+def test_every_family_and_every_part_of_a_search_has_a_table() -> None:
+    tables = [table for path in _DOCUMENTS for table in _TABLE.findall(path.read_text("utf-8"))]
+    assert {*_REGISTRIES} <= {family for _, family, *_ in tables}
+    assert {"search", "scheduler", "confirm"} <= {keys for _, _, keys, *_ in tables}
 
 
 @pytest.mark.parametrize("path", _DOCUMENTS, ids=lambda path: path.name)
 def test_every_dotted_setting_exists(path: Path) -> None:
     named = {key for key in _SETTING.findall(path.read_text("utf-8")) if key not in _FILES}
-    assert {key for key in named if key.partition(".")[0] in _GROUPS} <= _KEYS
+    assert {key for key in named if key.partition(".")[0] in _GROUPS} <= _KEYS.keys()
 
 
 @pytest.mark.parametrize("path", _DOCUMENTS, ids=lambda path: path.name)
@@ -116,3 +133,8 @@ def test_every_file_and_heading_of_a_link_exists(path: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", linked.read_text("utf-8"), re.MULTILINE)
             anchors = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings]
             assert anchor in anchors
+
+
+if __name__ == "__main__":
+    for document in _DOCUMENTS:
+        document.write_text(_with_tables(document.read_text("utf-8"), every=True), "utf-8")

@@ -38,20 +38,21 @@ class SearchConfig(Settings):
     """How configurations are suggested, how many, and what makes one better."""
 
     sampler: Annotated[str, AfterValidator(one_of(OPTUNA_SAMPLERS))] = Field(
-        default="tpe", description="How configurations are suggested."
+        default="tpe", description="How configurations are suggested: one of those below."
     )
     trials: int = Field(
         default=16, ge=1, description="Trials per condition and arm, at least 1: equal for all."
     )
     metric: str = Field(
         default="val/balanced_accuracy",
-        description="What to optimise: measured on validation, at the last epoch.",
+        description="What to optimise: measured on validation, at the last epoch; see below.",
     )
-    mode: Mode = Field(default="max", description="max or min.")
+    mode: Mode = Field(default="max", description="Whether more is better: max or min.")
     metrics: Annotated[tuple[dict[str, Mode], ...], Listed] = Field(
         default=(),
-        description="Several objectives instead of `metric`, as [{name: max}, {name: min}]; "
-        "pruning looks at the first.",
+        description="Several objectives instead of `metric`, as `[{val/balanced_accuracy: max}, "
+        "{time/trial_seconds: min}]`; pruning and winners use the first, the summary lists the "
+        "trade-offs.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of the suggestions and audit draws.")
     startup_trials: int = Field(
@@ -64,7 +65,9 @@ class SearchConfig(Settings):
         default=0, ge=0, description="Seed that all trials train with, so that all see one split."
     )
     start_from: str | None = Field(
-        default=None, description="Earlier search of the same storage: its best come first."
+        default=None,
+        description="Earlier search of the same storage: its best three configurations of each "
+        "group are tried first.",
     )
 
     def objectives(self) -> tuple[Objective, ...]:
@@ -84,10 +87,13 @@ class SchedulerConfig(Settings):
     """When a bad trial is stopped; all numbers are epochs or shares."""
 
     name: Annotated[str, AfterValidator(one_of(PRUNERS))] = Field(
-        default="asha", description="Rule that stops trials."
+        default="asha", description="Rule that stops trials: one of those below."
     )
     grace_epochs: int = Field(
-        default=3, ge=1, description="Epochs that every trial trains: the first rung."
+        default=3,
+        ge=1,
+        description="Epochs that every trial trains: the first rung. Choose at least warm-up plus "
+        "learning-rate ramp, or trials are compared before they learn.",
     )
     reduction_factor: int = Field(
         default=3,
@@ -102,7 +108,8 @@ class SchedulerConfig(Settings):
         tuple[Literal["condition", "arm"], ...], Listed, AfterValidator(distinct)
     ] = Field(
         default=("condition", "arm"),
-        description="Trials compete only with trials that share these.",
+        description="Trials compete only with trials that share these; one pool over all "
+        "conditions stops nearly all trials in the hard ones.",
     )
     audit_fraction: Real = Field(
         default=0.0,
@@ -115,13 +122,18 @@ class SchedulerConfig(Settings):
 class ConfirmConfig(Settings):
     """How the winners are retrained, on train and validation together."""
 
-    top: int = Field(default=1, ge=1, description="Winners per condition and arm.")
-    seeds: Seeds = Field(default=(0, 1, 2, 3, 4), description="Trial seeds, distinct, at least 0.")
+    top: int = Field(
+        default=1, ge=1, description="Winners per condition and arm that are trained again."
+    )
+    seeds: Seeds = Field(
+        default=(0, 1, 2, 3, 4), description="Seeds that each is trained with, distinct."
+    )
     metric: Annotated[str, AfterValidator(name_of("_./-"))] = Field(
         default="test/accuracy", description="Metric that the winners are compared by."
     )
     untuned: bool = Field(
-        default=False, description="Whether the trial as written is run beside its winners."
+        default=False,
+        description="Whether the trial without tuned settings is run beside its winners.",
     )
 
 

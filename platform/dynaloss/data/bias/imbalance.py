@@ -44,18 +44,18 @@ def take_per_class(labels: Ints, counts: Ints, rng: np.random.Generator) -> Ints
 
 IMBALANCES.add(
     name="exponential",
-    description="class sizes fall evenly on a log scale",
+    description="class c of C has floor(n_max factor^(-c / (C - 1))) images: even on a log scale",
     source="Cui et al., CVPR 2019",
     class_sizes=long_tail_counts,
 )
 IMBALANCES.add(
     name="step",
-    description="the later half of the classes is small",
+    description="n_max images in the first half of the classes, floor(n_max / factor) in the rest",
     source="Buda et al., Neural Networks 106, 2018",
     class_sizes=step_counts,
 )
 IMBALANCES.add(
     name="none",
-    description="equal class sizes, whatever the factor",
+    description="n_max images in every class, whatever the factor",
     class_sizes=lambda n_max, num_classes, _: np.full(num_classes, n_max, dtype=np.int64),
 )

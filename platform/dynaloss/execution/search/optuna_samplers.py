@@ -56,7 +56,7 @@ def _nsgaii(search: SearchConfig, *, seed: int, group_seed: int, parallel: bool)
 
 OPTUNA_SAMPLERS.add(
     name="tpe",
-    description="learns which regions do well",
+    description="models which regions give good results",
     source="Bergstra et al., NeurIPS 2011",
     build=_tpe,
 )
@@ -64,7 +64,7 @@ OPTUNA_SAMPLERS.add(name="random", description="draws at random", build=_random)
 OPTUNA_SAMPLERS.add(name="qmc", description="spreads evenly over the space", build=_qmc)
 OPTUNA_SAMPLERS.add(
     name="cmaes",
-    description="evolution strategy, for numbers only",
+    description="evolution of a cloud of points, for two or more numbers; one objective",
     source="Hansen and Ostermeier, Evolutionary Computation 2001",
     build=_cmaes,
     is_multi_objective=False,
@@ -73,7 +73,7 @@ OPTUNA_SAMPLERS.add(
 )
 OPTUNA_SAMPLERS.add(
     name="gp",
-    description="Gaussian process",
+    description="a Gaussian process, good for few trials; one objective",
     build=_gp,
     needs_complete=True,
     is_multi_objective=False,
@@ -86,5 +86,8 @@ OPTUNA_SAMPLERS.add(
 )
 # Optuna's own grid knows no conditional parameters: the points are put in its queue.
 OPTUNA_SAMPLERS.add(
-    name="grid", description="every combination, once", build=_random, enumerates=True
+    name="grid",
+    description="every combination once; parameters that are switched off make no new ones",
+    build=_random,
+    enumerates=True,
 )

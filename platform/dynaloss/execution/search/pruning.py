@@ -205,21 +205,21 @@ def _halving_rungs(config: SchedulerConfig, epochs: int) -> list[int]:
 
 PRUNERS.add(
     name="asha",
-    description="at each rung only the best share continues",
+    description="at each rung only the best 1/reduction_factor continue",
     source="Li et al., MLSys 2020",
     build=_Halving,
     rungs=_halving_rungs,
 )
 PRUNERS.add(
     name="median",
-    description="stops trials below the median of the others",
+    description="stops trials whose best value is below the median of the others' means",
     source="Golovin et al., KDD 2017",
     build=_Median,
     rungs=lambda c, epochs: list(range(c.grace_epochs, epochs)),
 )
 PRUNERS.add(
     name="hyperband",
-    description="asha with several grace periods",
+    description="as asha, with several grace periods; some trials are never stopped",
     source="Li et al., JMLR 2018",
     build=partial(_Halving, bracketed=True),
     rungs=_halving_rungs,

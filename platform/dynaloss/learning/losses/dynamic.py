@@ -20,9 +20,13 @@ PseudoLabelKind = Literal["sampled", "soft", "hard"]
 class CorrectorConfig(Settings):
     """The label corrector: how far to trust an observed label, by its loss rank."""
 
-    enabled: bool = Field(default=True, description="Whether labels are corrected.")
+    enabled: bool = Field(
+        default=True, description="Whether labels are corrected by the rank of their loss."
+    )
     ranks: int = Field(
-        default=100, ge=2, description="Number of loss-rank bins per class, at least 2."
+        default=100,
+        ge=2,
+        description="Number of loss-rank bins per class, at least 2; few for small data.",
     )
     per_class: bool = Field(
         default=True, description="One trust curve for each class, or one for all of them."
@@ -33,8 +37,8 @@ class CorrectorConfig(Settings):
     warm_start_epochs: int | None = Field(
         default=None,
         ge=1,
-        description="First epochs of warm-up in which it is, at least 1; null means all of "
-        "schedule.warmup_epochs.",
+        description="First epochs of warm-up in which the corrector is fitted, at least 1; null "
+        "means all of schedule.warmup_epochs.",
     )
     pseudo_labels: PseudoLabelKind = Field(
         default="sampled",
@@ -46,9 +50,11 @@ class CorrectorConfig(Settings):
 class MarginConfig(Settings):
     """The margin generator: a learned offset of each class's logit."""
 
-    enabled: bool = Field(default=True, description="Whether margins are added.")
+    enabled: bool = Field(
+        default=True, description="Whether a learned margin is added to each class's logit."
+    )
     in_finetune: bool = Field(
-        default=True, description="Whether they are added in the pass over the metadata, too."
+        default=True, description="Whether margins are added in the pass over the metadata, too."
     )
 
 

@@ -105,7 +105,7 @@ def _class_map_of(noise: NoiseConfig, source: Source) -> Ints:
 
 NOISES.add(
     name="asymmetric",
-    description="a noisy label is that of one similar class",
+    description="a noisy label is that of one similar class, and never the true one",
     source="Patrini et al., CVPR 2017",
     settings=NoiseConfig,
     observe=_observe,

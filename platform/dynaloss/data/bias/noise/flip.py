@@ -35,7 +35,7 @@ def _observe(noise: NoiseConfig, source: Source, rows: Ints, rng: np.random.Gene
 
 NOISES.add(
     name="flip",
-    description="exactly this share of the labels changes, by frequency of the other classes",
+    description="exactly floor(rate N) of N labels change, by frequency of the other classes",
     source="RoLT, arXiv 2108.11569",
     settings=NoiseConfig,
     observe=_observe,

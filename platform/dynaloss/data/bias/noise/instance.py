@@ -65,7 +65,7 @@ def _images(_: NoiseConfig, source: Source) -> Bytes:
 
 NOISES.add(
     name="instance",
-    description="flip rate and noisy label depend on the image",
+    description="flip rate and noisy label, never the true one, depend on the image",
     source="Xia et al., NeurIPS 2020",
     settings=NoiseConfig,
     observe=_observe,

@@ -16,7 +16,7 @@ def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
 
 SAMPLERS.add(
     name="clean",
-    description="the set in sampler.path, with true labels that count as clean labels used",
+    description="the images of sampler.path, with true labels that count as clean labels used",
     settings=SamplerConfig,
     draw=_draw,
     uses=("keep_in_train", "path"),

@@ -8,7 +8,7 @@ from dynaloss.learning.meta.samplers.hierarchical import hierarchical_sample
 
 SAMPLERS.add(
     name="fixed",
-    description="as hierarchical, but drawn once",
+    description="as hierarchical, but drawn once, in the first epoch after warm-up",
     settings=SamplerConfig,
     draw=hierarchical_sample,
     uses=("random_ratio", "low_loss_ratio", "keep_in_train"),

@@ -27,7 +27,7 @@ def hierarchical_sample(settings: SamplerConfig, candidates: Candidates) -> Tens
 
 SAMPLERS.add(
     name="hierarchical",
-    description="at random per class, then the lowest losses of those",
+    description="a random draw per observed class, of which those with the lowest losses are kept",
     source="Jiang et al., arXiv 2211.12506",
     settings=SamplerConfig,
     draw=hierarchical_sample,

@@ -15,7 +15,7 @@ def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
 
 SAMPLERS.add(
     name="low_loss_only",
-    description="the lowest losses per class",
+    description="the same number per observed class, those with the lowest losses: no diversity",
     settings=SamplerConfig,
     draw=_draw,
 )

@@ -18,7 +18,7 @@ def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
 
 SAMPLERS.add(
     name="random",
-    description="at random, whatever the class",
+    description="the same number in all, at random: neither balanced nor selected for cleanness",
     settings=SamplerConfig,
     draw=_draw,
 )

@@ -15,7 +15,8 @@ def _draw(settings: SamplerConfig, candidates: Candidates) -> Tensor:
 
 SAMPLERS.add(
     name="random_balanced",
-    description="at random per class",
+    description="the same number per observed class, at random: balanced, not selected for "
+    "cleanness",
     settings=SamplerConfig,
     draw=_draw,
 )
