@@ -11,12 +11,13 @@ import importlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic.fields import FieldInfo
 
 from dynaloss.config import families
-from dynaloss.config.registry import Kind, Registry, SettingsKind, groups_of
+from dynaloss.config.registry import Kind, OneOf, Registry, groups_of, one_of_in
 from dynaloss.config.settings import Settings, show
 from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.study import AblationStudy, SearchStudy
@@ -55,24 +56,29 @@ def _with_tables(text: str, *, every: bool) -> str:
             return start + _markdown(_rows_of_settings(keys.split())) + end
         registry = _REGISTRIES[family]
         may_miss = not every and hasattr(importlib.import_module(registry.home), "__path__")
-        kinds = [k for k in registry.values() if not may_miss or f"| `{k.name}` |" in rows]
-        return start + _markdown(_rows_of_kinds(f"`{keys}`", kinds)) + end
+        names = [name for name in registry if not may_miss or f"| `{name}` |" in rows]
+        return start + _markdown(_rows_of_kinds(registry, keys, names)) + end
 
     return _TABLE.sub(table, text)
 
 
-def _rows_of_kinds(key: str, kinds: Sequence[Kind]) -> Iterator[tuple[str, ...]]:
-    yield key, "settings and defaults", "description", "source"
-    for kind in kinds:
-        yield f"`{kind.name}`", _own_settings(kind), kind.description, kind.source
+def _rows_of_kinds(
+    registry: Registry[..., Any], key: str, names: Sequence[str]
+) -> Iterator[tuple[str, ...]]:
+    """A row for each of the kinds, which this key names, and for each catalogue."""
+    yield f"`{key}`", "settings and defaults", "description", "source"
+    mark = one_of_in(_KEYS[key.rpartition(".")[0]])
+    for kind in (registry[name] for name in names):
+        own = _own_settings(kind, mark) if mark and mark.registry is registry else ""
+        yield f"`{kind.name}`", own, kind.description, kind.source
+    for prefix, description in registry.catalogues().items():
+        yield f"`{prefix}NAME`", "", description, ""
 
 
-def _own_settings(kind: Kind) -> str:
+def _own_settings(kind: Kind, mark: OneOf[Any]) -> str:
     """Settings that have an effect with the kind; groups of them without their defaults."""
-    if not isinstance(kind, SettingsKind):
-        return ""
-    fields = kind.settings.model_fields
-    names = getattr(kind, "uses", [name for name in fields if name != "name"])
+    fields = mark.find(kind.name).model_fields
+    names = getattr(kind, "uses", [name for name in fields if name not in mark.base.model_fields])
     return ", ".join(f"`{name}` {_default(fields[name])}".rstrip() for name in names)
 
 
