@@ -135,6 +135,18 @@ def test_gradient_equals_central_differences_through_a_real_step(
     assert numeric == pytest.approx(float(scale), rel=1e-5)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gradient_on_a_gpu_equals_that_on_the_cpu() -> None:
+    gradients = []
+    for device in ("cpu", "cuda"):
+        model, loss = _network().double().to(device), _loss().double().to(device)
+        batch = tuple(tensor.to(device) for tensor in _in_double(BATCH))
+        MetaStep(model, _sgd(model), loss).step(*batch)
+        gradients.append(_flat(p.grad for p in loss.parameters() if p.grad is not None).cpu())
+    assert gradients[0].norm() > 1e-5
+    torch.testing.assert_close(*gradients)
+
+
 def test_head_moves_the_last_linear_layer_alone() -> None:
     """As exact as with the rest of the network frozen."""
     gradients = []

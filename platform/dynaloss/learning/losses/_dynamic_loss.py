@@ -146,7 +146,7 @@ class DynamicLoss(LearnedLoss):
         return self.corrector is not None
 
     def ranks(self, losses: Tensor, labels: Tensor) -> Tensor:
-        """Returns the rank bins of a whole training set; int64 in [0, R), shape (N,).
+        """Returns the rank bins of a whole training set; int64 in [0, R), on the labels' device.
 
         Args:
             losses: Of each sample on its observed label, shape (N,); see `sample_losses`.
@@ -164,7 +164,7 @@ class DynamicLoss(LearnedLoss):
         if lowest < 0 or highest >= self.num_classes:
             wrong = lowest if lowest < 0 else highest
             raise InputError(f"`labels` must be in [0, {self.num_classes}), but got {wrong}.")
-        return rank_bins(losses, labels, self.settings.num_ranks)
+        return rank_bins(losses.to(labels.device), labels, self.settings.num_ranks)
 
     def margins(self) -> Tensor | float:
         """Returns the margins in nats, shape (C,); 0 without a margin generator."""

@@ -87,7 +87,7 @@ class MetadataSampler:
         is_due = "every" in self._kind.uses and epoch - self._drawn_at >= self._settings.every
         if self._drawn is None or is_due:
             candidates = Candidates(
-                losses=losses,
+                losses=losses.to(self._labels.device),
                 labels=self._labels,
                 clean_set=self._clean_set,
                 generator=self._generator,
