@@ -44,8 +44,9 @@ def write_modules(
     returns the folder, which is importable.
     """
     folder = tmp_path_factory.mktemp("modules")
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr(outside, "_FOLDERS", {})
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    for name in ("_FOLDERS", "_IMPORTED"):
+        monkeypatch.setattr(outside, name, {})
     for registry in (*vars(families).values(), COMPONENTS):
         if isinstance(registry, Registry):
             monkeypatch.setattr(registry, "_outside", {})
@@ -75,5 +76,5 @@ def write_modules(
     outside.installed.cache_clear()
     outside.source_digest.cache_clear()
     for name in {*sys.modules} - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder.parent)):
             del sys.modules[name]

@@ -156,3 +156,25 @@ def test_train_records_a_trial_that_compare_shows(run: Run) -> None:
     table = run("compare", "small", "--format", "csv")
     assert table.exit_code == 0, table.output
     assert "as-written" in table.stdout
+
+
+def test_list_shows_installed_kinds_and_what_is_wrong_with_them(
+    run: Run, write_modules: Callable[..., Path]
+) -> None:
+    text = """
+        from dynaloss.studies.components import ComponentKind
+        FAST = ComponentKind(name="fast", description="a high rate", on={}, off={})
+        """
+    files = {"own_fast.py": text, "own_broken.py": "raise OSError('no disk')"}
+    entries = {"fast": "own_fast:FAST", "broken": "own_broken:B", "margin": "own_fast:FAST"}
+    write_modules(files, {"dynaloss.components": entries})
+    result = run("list")
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split(None, 1) for line in result.stdout.splitlines()]
+    start = next(i for i, line in enumerate(lines) if line[1:] == ["(ablation.components):"])
+    shown = {first: i for i, (first, *_) in enumerate(lines[start:], start)}
+    assert lines[shown["fast"]] == ["fast", "a high rate"]
+    assert lines[shown["fast"] + 1] == ["from", "own_fast:FAST"]
+    assert "OSError: no disk" in lines[shown["broken"] + 1][1]
+    assert "margin per class" in lines[shown["margin"]][1]
+    assert "is named 'margin'" in " ".join(lines[shown["margin"] + 2])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from itertools import accumulate
 from pathlib import Path
@@ -11,6 +12,7 @@ from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.data.sources import Source, load_source
 from dynaloss.execution.trial import runner as runner_module
 from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
+from dynaloss.studies.identity import origins
 from dynaloss.studies.trial_record import Outcome
 
 
@@ -168,3 +170,25 @@ def test_only_the_first_result_holds_the_data_record(order: TrialOrder, source: 
 
 def test_an_order_is_plain_values(order: TrialOrder) -> None:
     assert TrialOrder(**asdict(order)) == order
+
+
+def test_source_that_was_edited_after_the_plan_fails_the_trial(
+    order: TrialOrder, source: Source, write_modules: Callable[..., Path]
+) -> None:
+    text = """
+        from dynaloss.config.families import ModelKind
+        from dynaloss.learning.models.small import MLP
+
+        def build(settings, **shape):
+            return MLP(**shape)
+
+        OWN = ModelKind(name="own", description="", build=build)
+        """
+    write_modules({"own_model.py": text})
+    config = TrialConfig.model_validate(order.config | {"model": {"name": "own_model:OWN"}})
+    own = replace(order, config=config.model_dump(), origins=origins(config))
+    assert TrialRunner(own, source, gpus=0).step().outcome is None
+    planned = {"model.name": "own_model:OWN 0123456789ab"}
+    result = TrialRunner(replace(own, origins=planned), source, gpus=0).step()
+    assert result.outcome is Outcome.FAILED
+    assert "[model.name] was planned with 'own_model:OWN 0123456789ab', but" in result.message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
@@ -11,14 +11,15 @@ import pytest
 
 from dynaloss.config import TrialConfig
 from dynaloss.config.families import LOSSES, MODELS, NOISES, SAMPLERS, SOURCES
-from dynaloss.config.outside import import_folders
+from dynaloss.config.outside import folders_looked_in
 from dynaloss.config.registry import Registry
 from dynaloss.errors import InputError
-from dynaloss.studies import AblationStudy, load_study, make_plan, trial_key
+from dynaloss.studies import AblationStudy, load_search, load_study, make_plan, trial_key
 from dynaloss.studies.components import COMPONENTS
 from dynaloss.studies.identity import effective_config, flatten, origins
 from dynaloss.studies.overrides import key_problem
 from dynaloss.studies.reading.problems import problems_of
+from dynaloss.studies.search.groups import make_search_plan, search_trial
 
 WriteModules = Callable[..., Path]
 
@@ -290,20 +291,18 @@ def test_entry_points_that_cannot_be_used_say_why(
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Writes a study file in an empty working directory."""
-    path = list(sys.path)
     monkeypatch.chdir(tmp_path)
 
-    def write(text: str, folder: str = ".") -> Path:
+    def write(text: str = "", loss: str = "{}", folder: str = ".") -> Path:
         Path(folder).mkdir(exist_ok=True)
         target = Path(folder) / "study.yaml"
-        head = "study: own\ntrial:\n  data: {source: digits}\n  model: {name: mlp}\nseeds: [0]\n"
+        head = f"study: own\ntrial:\n  data: {{source: digits}}\n  loss: {loss}\nseeds: [0]\n"
         target.write_text(head + dedent(text))
         return target
 
-    yield write
-    sys.path[:] = path
+    return write
 
 
 def test_arms_of_baselines_and_levels_have_the_own_names(study: Callable[..., Path]) -> None:
@@ -329,9 +328,7 @@ def test_a_component_at_an_address_makes_arms(study: Callable[..., Path]) -> Non
           narrow: {on: {optimizer.lr: 0.05}, off: {optimizer.lr: 0.1}}
         ablation: {components: [narrow, "own_others:SMOOTH"]}
         """
-    path = study(text)
-    path.write_text(path.read_text().replace("mlp}", "mlp}\n  loss: {name: cross_entropy}"))
-    loaded = load_study(path)
+    loaded = load_study(study(text, loss="{name: cross_entropy}"))
     assert [*loaded.arm_overrides()] == ["none", "narrow-only", "smooth-only", "full"]
     plan = make_plan(loaded, {"digits": "d"})
     assert plan.components == ("narrow", "smooth")
@@ -366,22 +363,47 @@ def test_a_problem_of_a_kind_is_at_its_line(study: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize("place", ["beside the study", "working directory"])
 def test_modules_are_found_beside_the_study_and_in_the_working_directory(
-    place: str, study: Callable[..., Path], write_modules: WriteModules
+    place: str, study: Callable[..., Path]
 ) -> None:
-    path = study("trial2: 1\n", folder="below")
-    path.write_text(
-        path.read_text()
-        .replace("trial2: 1\n", "")
-        .replace("mlp}", 'mlp}\n  loss: {name: "near_losses:HOT", temperature: 3}')
-    )
+    path = study(loss='{name: "near_losses:HOT", temperature: 3}', folder="below")
     folder = path.parent if place == "beside the study" else Path()
     (folder / "near_losses.py").write_text(dedent(LOSS))
-    try:
-        loaded = load_study(path)
-    finally:
-        sys.modules.pop("near_losses", None)
-    assert loaded.trial.loss.temperature == 3  # type: ignore[attr-defined]
-    assert import_folders() == (str(path.parent.absolute()), str(Path.cwd()))
+    assert load_study(path).trial.loss.temperature == 3  # type: ignore[attr-defined]
+    assert folders_looked_in() == (str(path.parent.absolute()), str(Path.cwd()))
+
+
+def test_two_modules_of_one_name_are_refused(study: Callable[..., Path]) -> None:
+    paths = [study(loss='{name: "twin_losses:HOT"}', folder=folder) for folder in ("a", "b")]
+    for path in paths:
+        (path.parent / "twin_losses.py").write_text(dedent(LOSS))
+    load_study(paths[0])
+    load_study(paths[0])
+    with pytest.raises(InputError, match=r"b/twin_losses.py' cannot .* is '.*a/twin_losses.py'"):
+        load_study(paths[1])
+
+
+def test_a_study_without_addresses_leaves_the_path_alone(study: Callable[..., Path]) -> None:
+    before = [*sys.path]
+    load_study(study(loss="{name: gce}"))
+    assert sys.path == before
+    load_study(study(loss='{name: "own_losses:HOT"}'))
+    assert sys.path == [*before, str(Path.cwd())]
+
+
+def test_own_settings_can_be_searched(tmp_path: Path) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text(
+        "study: own\n"
+        "trial:\n"
+        "  data: {source: digits, validation: {fraction: 0.2}}\n"
+        "  loss: {name: 'own_losses:HOT'}\n"
+        "space: {loss.temperature: {uniform: [1, 4]}}\n"
+        "search: {metric: val/accuracy, trials: 2}\n"
+    )
+    plan = make_search_plan(load_search(path), {"digits": "d"})
+    assert [group.parameters for group in plan.groups] == [("loss.temperature",)]
+    trial = search_trial(plan.study, plan.groups[0], 0, {"loss.temperature": 1.5})
+    assert trial.config.loss.temperature == 1.5  # type: ignore[attr-defined]
 
 
 def test_a_study_of_plain_values_knows_the_keys_of_the_kinds_that_it_names() -> None:

@@ -11,15 +11,19 @@ import re
 import sys
 from collections.abc import Iterable
 from functools import cache
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 from dynaloss.config.settings import refusal
+from dynaloss.errors import InputError
 
 _DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _ADDRESS = re.compile(rf"{_DOTTED}:{_DOTTED}")
 _FOLDERS: dict[str, None] = {}
+_IMPORTED: dict[str, str | None] = {}
+"""File of each top-level module that an address has named."""
 
 
 def is_address(name: str) -> bool:
@@ -27,17 +31,31 @@ def is_address(name: str) -> bool:
     return ":" in name
 
 
-def import_also_from(folders: Iterable[str | Path]) -> None:
-    """Lets this process import from folders too, where Python's own path has no such module."""
+def look_also_in(folders: Iterable[str | Path]) -> None:
+    """Looks for modules that addresses name in folders too, after Python's own path.
+
+    Raises:
+        InputError: If a folder has a module of a name that another imported module has.
+    """
     for folder in map(str, (Path(folder).absolute() for folder in folders)):
+        for module, file in _IMPORTED.items():
+            spec = PathFinder.find_spec(module, [folder])
+            if spec and spec.origin and spec.origin != file:
+                raise InputError(
+                    f"'{spec.origin}' cannot be imported, as '{module}' is '{file}' in this "
+                    "process: rename one of them, or start another process"
+                )
         _FOLDERS[folder] = None
-        if folder not in sys.path:
-            sys.path.append(folder)
 
 
-def import_folders() -> tuple[str, ...]:
-    """The folders of `import_also_from` so far, which the processes of trials need as well."""
+def folders_looked_in() -> tuple[str, ...]:
+    """The folders of `look_also_in` so far, which the processes of trials need as well."""
     return tuple(_FOLDERS)
+
+
+def extend_path() -> None:
+    """Adds these folders to the end of Python's path, for good: modules may import later on."""
+    sys.path.extend(folder for folder in _FOLDERS if folder not in sys.path)
 
 
 @cache
@@ -57,11 +75,14 @@ def imported(address: str) -> object:
     module, _, name = address.partition(":")
     if module == "__main__":
         raise refusal(f"'{address}' must be in a module that other processes can import")
+    extend_path()
     importlib.invalidate_caches()  # the module may be younger than Python's list of its folder
     try:
         found = importlib.import_module(module)
     except (Exception, SystemExit) as error:  # whatever a module of somebody else raises
         raise refusal(f"'{address}' cannot be imported: {_reason(error, module)}") from error
+    top = module.partition(".")[0]
+    _IMPORTED[top] = getattr(sys.modules[top], "__file__", None)
     value: object = found
     for part in name.split("."):
         if not hasattr(value, part):

@@ -55,8 +55,10 @@ def _unknown_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
         for i, entry in tuned_entries(values)
         for key in mapping_at(entry, "settings")
     ]
+    unknown = tuple(f"{group}." for group in import_kinds(values))
     for path in places:
-        if text := key_problem(str(path[-1])):
+        text = key_problem(str(path[-1]))
+        if text and not str(path[-1]).startswith(unknown):
             yield Problem(path, text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from dynaloss.config.outside import import_also_from
+from dynaloss.config.outside import look_also_in
 from dynaloss.errors import InputError
 from dynaloss.studies.cells import cells_in
 from dynaloss.studies.checks import check_across
@@ -62,7 +62,7 @@ def _is_search(document: Document) -> bool:
 
 
 def _loaded(document: Document, model: type[_Study]) -> _Study:
-    import_also_from((document.path.parent, Path.cwd()))
+    look_also_in((document.path.parent, Path.cwd()))
     values = document.values
     study, problems = validated(model, values)
     cells = list(cells_in(values))

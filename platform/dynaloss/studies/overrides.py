@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from dynaloss.config.outside import is_address
 from dynaloss.config.registry import OneOf, groups_of, one_of_in
 from dynaloss.config.settings import Scalar, Settings, show
 from dynaloss.config.trial import TrialConfig
@@ -41,22 +42,26 @@ def key_problem(key: str) -> str | None:
     return "is not a setting of the trial" + (f"; {question}" if question else "")
 
 
-def import_kinds(values: object, path: str = "") -> None:
+def import_kinds(values: object, path: str = "") -> set[str]:
     """Imports the kinds of other packages that plain values name, so that their settings are keys.
 
-    What cannot be imported is reported where it is validated. `path` holds the dotted keys around
-    the values.
+    `path` holds the dotted keys around the values. Returns the groups, such as `loss`, of which a
+    kind cannot be imported, so that its settings are not known; validation gives the reasons.
     """
     if isinstance(values, Mapping):
-        for name, value in values.items():
-            import_kinds(value, f"{path}.{name}")
+        found = [import_kinds(value, f"{path}.{name}") for name, value in values.items()]
     elif isinstance(values, list | tuple):
-        for value in values:
-            import_kinds(value, path)
-    elif isinstance(values, str):
-        for key, mark in kind_keys().items():
-            if f".{key}." in f"{path}.":
-                mark.registry.get(values)
+        found = [import_kinds(value, path) for value in values]
+    else:
+        named = (key for key in kind_keys() if f".{key}." in f"{path}.")
+        found = [{key.rpartition(".")[0]} for key in named if _is_out_of_reach(key, values)]
+    return set().union(*found)
+
+
+def _is_out_of_reach(key: str, name: object) -> bool:
+    registry = kind_keys()[key].registry
+    is_outside = isinstance(name, str) and (is_address(name) or name in registry.installed())
+    return is_outside and name not in registry
 
 
 def shown(key: str, value: object) -> str:

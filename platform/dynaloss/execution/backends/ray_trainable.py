@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from dynaloss.config.outside import import_also_from
+from dynaloss.config.outside import extend_path, look_also_in
 from dynaloss.execution.trial.process import num_threads
 from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
 
@@ -51,5 +51,6 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc] # Ray has no types
 
     def _begin(self, config: dict[str, Any]) -> None:
         order = TrialOrder(**config["order"])
-        import_also_from(order.folders)  # before its source is read, which may need them
+        look_also_in(order.folders)
+        extend_path()  # before the source is read, which may need it
         self._runner = TrialRunner(order, ray.get(self._sources[order.source]), config["gpu"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynaloss.config.outside import import_folders
+from dynaloss.config.outside import folders_looked_in
 from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import InputError
 from dynaloss.execution.trial.assembly import AssembledTrial, assemble_trial, trial_device
@@ -38,7 +38,7 @@ class TrialOrder:
         base_seed: Study seed.
         checkpoints: Folder of the study's checkpoints.
         fresh: Whether an existing checkpoint is ignored.
-        folders: Where the process imports from, too; see `import_also_from`.
+        folders: Where the process imports from, too; see `look_also_in`.
         origins: Origin of each kind of another package, as the key has it.
     """
 
@@ -55,6 +55,7 @@ class TrialOrder:
     @classmethod
     def of(cls, trial: Trial, checkpoints: Path, *, fresh: bool = False) -> TrialOrder:
         """The order of a planned trial, with checkpoints in that folder."""
+        found = origins(trial.config)
         return cls(
             key=trial.key,
             config=trial.config.model_dump(),
@@ -63,8 +64,8 @@ class TrialOrder:
             base_seed=trial.base_seed,
             checkpoints=str(checkpoints),
             fresh=fresh,
-            folders=import_folders(),
-            origins=origins(trial.config),
+            folders=folders_looked_in() if found else (),
+            origins=found,
         )
 
 
