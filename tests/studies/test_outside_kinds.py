@@ -382,6 +382,14 @@ def test_two_modules_of_one_name_are_refused(study: Callable[..., Path]) -> None
         load_study(paths[1])
 
 
+def test_a_module_on_the_path_comes_before_one_beside_the_study(
+    study: Callable[..., Path],
+) -> None:
+    path = study(loss='{name: "own_losses:HOT"}')
+    (path.parent / "own_losses.py").write_text("raise ValueError")
+    assert load_study(path) == load_study(path)
+
+
 def test_a_study_without_addresses_leaves_the_path_alone(study: Callable[..., Path]) -> None:
     before = [*sys.path]
     load_study(study(loss="{name: gce}"))

@@ -35,17 +35,23 @@ def look_also_in(folders: Iterable[str | Path]) -> None:
     """Looks for modules that addresses name in folders too, after Python's own path.
 
     Raises:
-        InputError: If a folder has a module of a name that another imported module has.
+        InputError: If two folders have modules of one name, and one of them is imported already.
     """
     for folder in map(str, (Path(folder).absolute() for folder in folders)):
         for module, file in _IMPORTED.items():
-            spec = PathFinder.find_spec(module, [folder])
-            if spec and spec.origin and spec.origin != file:
+            here = _file_in(folder, module)
+            if here not in (None, file) and any(_file_in(f, module) == file for f in _FOLDERS):
                 raise InputError(
-                    f"'{spec.origin}' cannot be imported, as '{module}' is '{file}' in this "
-                    "process: rename one of them, or start another process"
+                    f"'{here}' cannot be imported, as '{module}' is '{file}' in this process: "
+                    "rename one of them, or start another process"
                 )
         _FOLDERS[folder] = None
+
+
+def _file_in(folder: str, module: str) -> str | None:
+    """File of a top-level module in a folder, or None."""
+    spec = PathFinder.find_spec(module, [folder])
+    return spec.origin if spec else None
 
 
 def folders_looked_in() -> tuple[str, ...]:
