@@ -21,6 +21,8 @@ for name in {packages!r}:
 print(*sorted(set(sys.modules) & set({forbidden!r})))
 """
 
+_MAY_SHARE = ("api", "cli", "config")
+
 
 def _run_python(code: str) -> str:
     done = subprocess.run(
@@ -43,12 +45,13 @@ def test_platform_is_the_standard_librarys_from_the_root() -> None:
 def test_no_two_modules_look_alike() -> None:
     """Of equal names, or of names that differ by an `s`.
 
-    But for the commands and the settings, which share the name of what they run or set.
+    But for the commands, what Python offers beside them, and the settings: these share the name
+    of what they run or set.
     """
     names: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         place = path.relative_to(PACKAGE).with_suffix("")
-        if path.stem not in ("__init__", "__main__") and place.parts[0] not in ("cli", "config"):
+        if path.stem not in ("__init__", "__main__") and place.parts[0] not in _MAY_SHARE:
             names.setdefault(path.stem.strip("_").removesuffix("s"), []).append(place.as_posix())
     assert [places for places in names.values() if len(places) > 1] == []
 

@@ -8,7 +8,12 @@ __all__ = ["DynalossError", "InputError"]
 
 
 class DynalossError(Exception):
-    """Base of every error that dynaloss raises for its user to read."""
+    """Base of every error that dynaloss raises for its user to read.
+
+    Example:
+        >>> issubclass(dynaloss.InputError, dynaloss.DynalossError)
+        True
+    """
 
 
 class InputError(DynalossError):
@@ -18,6 +23,14 @@ class InputError(DynalossError):
 
     Attributes:
         problems: One complete sentence per problem: place, rule, value, remedy where known.
+
+    Example:
+        >>> try:
+        ...     dynaloss.Study.load({"study": "small", "trial": {"schedule": {"epoch": 2}}})
+        ... except dynaloss.InputError as error:
+        ...     print(error)
+        study: [trial.schedule.epoch] is not a known key; did you mean 'epochs'?
+        study: [seeds] is missing
     """
 
     def __init__(self, problems: str | Iterable[str]) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+import dynaloss
 from dynaloss.analysis import FORMATS
 from dynaloss.cli.search import _print_confirmation
 from dynaloss.studies.trial_record import Outcome, TrialRecord
-from dynaloss.tracking import Workspace
 
 Trial = Callable[..., TrialRecord]
 Write = Callable[..., None]
@@ -303,7 +303,7 @@ class TestSearches:
     ) -> None:
         write("hunt-best", trial("full", 0, 0.75), plan={"metric": "test/accuracy"})
         monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
-        _print_confirmation("hunt", Workspace(Path("results")))
+        _print_confirmation(dynaloss.compare("hunt"))
         heading, _, table = capsys.readouterr().out.strip().partition("\n")
         assert heading == "confirmation, on train + validation:"
         assert "75.0" in table

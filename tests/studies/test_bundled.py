@@ -38,6 +38,11 @@ def test_each_kind_has_the_first_claim_to_its_name() -> None:
     assert load_study("quickstart").study == "quickstart"
 
 
+@pytest.mark.parametrize("name", ["search_spaces/quickstart", "quickstart"])
+def test_a_search_is_found_by_either_of_its_names(name: str) -> None:
+    assert find_study(name, "search_spaces") == bundled_studies()["search_spaces/quickstart"]
+
+
 def test_a_file_comes_before_a_bundled_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

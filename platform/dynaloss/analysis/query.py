@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dynaloss.analysis.joining import join_studies
 from dynaloss.analysis.pivot import pivot, planned, select
+from dynaloss.analysis.result import Result, StudyReader
 from dynaloss.analysis.selection import curves_of
 from dynaloss.analysis.statistics import costs
 from dynaloss.analysis.statistics.comparison import Comparison, compare
-from dynaloss.analysis.tables.comparison_table import comparison_table
-from dynaloss.analysis.tables.content import Table
-from dynaloss.analysis.tables.extras import extra_tables
 from dynaloss.analysis.wording import counted
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
-
-
-class StudyReader(Protocol):
-    """The studies of a tracking store."""
-
-    def studies(self) -> Sequence[str]:
-        """Names of the studies."""
-
-    def plan(self, study: str) -> StoredPlan:
-        """Plan of the study's last launch."""
-
-    def tags(self, study: str) -> Mapping[str, str]:
-        """Tags of the study's own run."""
-
-    def records(
-        self,
-        study: str,
-        *,
-        metrics: Collection[str] | None = None,
-        history: Collection[str] | bool = False,
-        diagnostics: Collection[str] | bool = False,
-    ) -> list[TrialRecord]:
-        """The study's trials, with the metrics, curves and JSON artifacts named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,35 +51,6 @@ class Query:
     everything: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """Result of a query.
-
-    Attributes:
-        records: The trials compared.
-        comparisons: One per metric.
-        plans: Stored plan of each study.
-        study_tags: Tags of each study's own run; empty unless everything was read.
-    """
-
-    records: Sequence[TrialRecord]
-    comparisons: Sequence[Comparison]
-    plans: Mapping[str, StoredPlan] = field(default_factory=dict)
-    study_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    @property
-    def components(self) -> list[str]:
-        """Components that the designs of the studies switch."""
-        return _planned_values(self.plans, "components")
-
-    def tables(self, extras: Sequence[str] = ()) -> list[list[Table]]:
-        """Per metric the table of its comparison, then those of the extras named."""
-        return [
-            [comparison_table(one), *extra_tables(extras, self.records, one, self.components)]
-            for one in self.comparisons
-        ]
-
-
 def run_query(
     query: Query,
     reader: StudyReader,
@@ -133,11 +79,15 @@ def run_query(
             note(f"without {counted(len(others), 'trial')} of earlier plans")
     joined, warnings = join_studies(records, force=query.force)
     chosen = pivot(select(joined, query.where), query.rows, query.columns)
+    everything = partial(run_query, replace(query, everything=True), reader, plans=found)
     return Result(
         records=chosen,
         comparisons=[_compare(query, chosen, metric, found, warnings) for metric in metrics],
         plans=found,
         study_tags={name: reader.tags(name) for name in found} if query.everything else {},
+        extras=query.extras,
+        reader=reader,
+        with_everything=None if query.everything else everything,
     )
 
 

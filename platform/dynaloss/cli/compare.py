@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from dynaloss.cli.options import figures_option, workspace_options
 
 if TYPE_CHECKING:
     from dynaloss.analysis import Result
-    from dynaloss.analysis.tables import Table
     from dynaloss.tracking import Workspace
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
@@ -30,7 +28,6 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
 @click.argument("studies", metavar="STUDY...", nargs=-1, required=True)
 @click.option(
     "--metric",
-    "metrics",
     multiple=True,
     help="Metric to compare by, several times for several; the study's own unless given.",
 )
@@ -90,11 +87,12 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
 @figures_option(help="Also write every figure as PNG and PDF.")
 @workspace_options
 def compare(
+    studies: tuple[str, ...],
     format_: str,
     report: Path | None,
     figures: Path | None,
     workspace: Workspace,
-    **options: Any,  # noqa: ANN401 - as the fields of a query
+    **options: Any,  # noqa: ANN401 - as the options of the function
 ) -> None:
     """Compare the arms of each STUDY from the tracking store.
 
@@ -104,55 +102,33 @@ def compare(
     "inconclusive". Only completed trials count. Several studies share one table where they saw
     the same data.
     """
-    from dynaloss.analysis import Query, run_query
+    from dynaloss.api.compare import compare as compare_studies
 
-    query = Query(**options, everything=report is not None or figures is not None)
-    result = run_query(query, workspace.open_store(must_exist=True), note=_note)
+    everything = report is not None or figures is not None
+    result = compare_studies(
+        *studies, **options, everything=everything, workspace=workspace, note=_note
+    )
     if report is not None:
-        from dynaloss.analysis.report import write_report
-
-        write_report(result, report, command=shlex.join(["dynaloss", *sys.argv[1:]]))
+        result.save_report(report, command=shlex.join(["dynaloss", *sys.argv[1:]]))
         click.echo(f"report: {report}", err=True)
     if figures is not None:
-        from dynaloss.analysis.figures import gallery, save_gallery
-
-        sections = gallery(result.records, result.comparisons[0], result.components)
-        click.echo(f"figures: {len(save_gallery(sections, figures))} files in {figures}", err=True)
-    print_result(result, query.extras, format_)
+        click.echo(f"figures: {len(result.save_figures(figures))} files in {figures}", err=True)
+    print_result(result, format_)
 
 
 def _note(text: str) -> None:
     click.echo(f"note: {text}", err=True)
 
 
-def print_result(result: Result, extras: Sequence[str] = (), format_: str = "table") -> None:
-    """Prints the tables of a result in one of `FORMATS`, some of `EXTRAS` beside them."""
-    from dynaloss.analysis.tables import render
-
-    found = result.tables(extras)
-    if format_ == "json":
-        click.echo(_as_json(found), nl=False)
-    elif format_ == "table" and sys.stdout.isatty():
+def print_result(result: Result, format_: str = "table") -> None:
+    """Prints the tables of a result in one of `FORMATS`."""
+    if format_ == "table" and sys.stdout.isatty():
         from dynaloss.cli.output import print_table
 
-        for table in chain.from_iterable(found):
+        for table in chain.from_iterable(result.tables()):
             print_table(table)
-    else:
-        mains = [render(tables[0], format_) for tables in found]
-        if format_ == "csv":  # one table: the heading once, and no place for a warning
-            for text in dict.fromkeys(text for one in result.comparisons for text in one.warnings):
-                _note(text)
-            mains = ["".join([mains[0], *(table.partition("\n")[2] for table in mains[1:])])]
-        others = [render(table, format_) for tables in found for table in tables[1:]]
-        click.echo("\n".join([*mains, *others]), nl=False)
-
-
-def _as_json(found: Sequence[Sequence[Table]]) -> str:
-    """The first metric's table at the top level, those of further metrics below it."""
-    from dynaloss.analysis.tables import as_json, table_values
-
-    first, *others = (
-        {**table_values(main)} | ({"extras": [*map(table_values, extras)]} if extras else {})
-        for main, *extras in found
-    )
-    return as_json(first | ({"further": others} if others else {}))
+        return
+    if format_ == "csv":  # which has no place for a warning
+        for text in dict.fromkeys(text for one in result.comparisons for text in one.warnings):
+            _note(text)
+    click.echo(result.as_text(format_), nl=False)

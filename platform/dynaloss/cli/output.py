@@ -1,4 +1,4 @@
-"""What the commands share to print: results to standard output, progress to standard error."""
+"""What the commands share to print results to standard output."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ from rich.console import Console
 
 from dynaloss.analysis.tables import Table, text_table
 from dynaloss.analysis.tables.terminal import renderable
-
-
-def terminal() -> Console:
-    """A console on standard error, which leaves standard output to the results."""
-    return Console(stderr=True, highlight=False)
 
 
 def print_columns(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -12,20 +12,19 @@ import click
 
 from dynaloss.analysis.forecast import Forecast, TrialCost, forecast, trials_left
 from dynaloss.analysis.metric_names import display_unit, format_value
-from dynaloss.cli.output import print_columns, print_json, terminal
+from dynaloss.cli.output import print_columns, print_json
 from dynaloss.config.trial import ResourcesConfig
 from dynaloss.execution.probe import probe_costs, trials_at_once
-from dynaloss.execution.progress import clock
+from dynaloss.execution.progress import clock, progress_console
 from dynaloss.studies.plan import Plan, plan_as_json
 from dynaloss.studies.stored_plan import StoredPlan, note_on_earlier_keys, stored_plan
-from dynaloss.studies.study import AblationStudy
 from dynaloss.studies.trial_record import TrialRecord
 from dynaloss.tracking import Workspace
 
 
 def show_plan(
-    study: AblationStudy,
     plan: Plan,
+    resources: ResourcesConfig,
     workspace: Workspace,
     *,
     format_: str,
@@ -44,7 +43,7 @@ def show_plan(
     records, earlier = _earlier(plan.study, workspace)
     probed: dict[str, TrialCost] | None = None
     if probe:
-        probed = probe_costs(trials_left(plan, records), study.resources, terminal())
+        probed = probe_costs(trials_left(plan, records), resources, progress_console())
     known = forecast(plan, records, spread=spread, probed=probed)
     note = note_on_earlier_keys(earlier, {r.key: r.key_version for r in records})
     remarks = {
@@ -52,7 +51,7 @@ def show_plan(
         "note": (*plan.notes, *filter(None, [note])),
         "deviation": stored_plan(plan).deviations_from(earlier),
     }
-    cost = _cost(known, study.resources)
+    cost = _cost(known, resources)
     if format_ == "json":
         content = plan_as_json(plan) | {"done": known.done, "remaining": known.remaining}
         content |= {"cost": cost, "detectable": known.detectable}

@@ -10,6 +10,7 @@ import click
 from dynaloss.cli.options import format_option, workspace_options
 
 if TYPE_CHECKING:
+    from dynaloss.analysis import Result
     from dynaloss.studies.search.groups import SearchPlan
     from dynaloss.tracking import Workspace
 
@@ -56,24 +57,22 @@ def search(
     Exit status: 0 if the search is complete, 1 if a trial failed, 2 for bad input, 130 after an
     interruption.
     """  # noqa: D301 - \b is click's mark for lines to be left as they are
-    from dynaloss.cli.output import print_json, terminal
-    from dynaloss.execution.search.launching import launch_search, plan_search
-    from dynaloss.studies.loading import load_search
+    from dynaloss.api.search import Search
 
-    loaded = load_search(study)
+    loaded = Search.load(study)
     if plan_only:
-        _print_plan(plan_search(loaded), format_)
+        _print_plan(loaded.plan(), format_)
         return
-    summary = launch_search(
-        loaded, workspace, terminal(), in_process=sequential, confirm=not no_confirm
-    )
+    found = loaded.run(workspace, confirm=not no_confirm, in_process=sequential)
     if format_ == "json":
-        print_json(summary.as_json())
+        from dynaloss.cli.output import print_json
+
+        print_json(found.as_json())
     else:
-        click.echo(summary.as_text(), nl=False)
-        if summary.confirmed is not None:
-            _print_confirmation(loaded.study, workspace)
-    sys.exit(summary.exit_status)
+        click.echo(found.as_text(), nl=False)
+        if (winners := found.confirmation) is not None:
+            _print_confirmation(winners)
+    sys.exit(found.exit_status)
 
 
 def _print_plan(plan: SearchPlan, format_: str) -> None:
@@ -106,11 +105,9 @@ def _print_plan(plan: SearchPlan, format_: str) -> None:
         click.echo(f"note: {note}")
 
 
-def _print_confirmation(study: str, workspace: Workspace) -> None:
+def _print_confirmation(winners: Result) -> None:
     """Prints the comparison of the winners, trained again."""
-    from dynaloss.analysis import Query, run_query
     from dynaloss.cli.compare import print_result
 
     click.echo("\nconfirmation, on train + validation:")
-    store = workspace.open_store(must_exist=True)
-    print_result(run_query(Query(studies=(study,)), store))
+    print_result(winners)

@@ -28,14 +28,15 @@ def train(
 
     The trial is the `trial` of the study file as written, without conditions.
     """
-    from dynaloss.cli.output import print_columns, terminal
+    from dynaloss.cli.output import print_columns
     from dynaloss.execution.ablation import launch_trial, single_trial
+    from dynaloss.execution.progress import progress_console
     from dynaloss.studies.loading import load_study
     from dynaloss.studies.trial_record import Outcome
 
     loaded = load_study(study)
     trial = single_trial(loaded, arm, seed)
-    ending = launch_trial(loaded, trial, workspace, terminal(), fresh=fresh)
+    ending = launch_trial(loaded, trial, workspace, progress_console(), fresh=fresh)
     metrics = sorted(ending.metrics.items())
     print_columns(("metric", "value"), [(name, f"{value:.4g}") for name, value in metrics])
     click.echo(f"{trial.name} ({trial.key}): {ending.outcome}")

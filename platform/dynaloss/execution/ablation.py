@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from dynaloss.config import DataConfig
 from dynaloss.config.search import Objective
 from dynaloss.errors import InputError
 from dynaloss.execution.backends import Work, open_backend
-from dynaloss.execution.progress import Progress, cost_of
+from dynaloss.execution.progress import Progress, clock, cost_of
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.live import LiveTrial
@@ -59,6 +60,26 @@ class LaunchSummary:
             return 130
         outcomes = {ending.outcome for ending in self.endings.values()}
         return 1 if outcomes & {Outcome.FAILED, Outcome.DIVERGED} else 0
+
+    def as_text(self) -> str:
+        """The outcomes, then a line for each trial that failed or diverged."""
+        counts = Counter(ending.outcome for ending in self.endings.values())
+        parts = [f"{count} {outcome}" for outcome, count in sorted(counts.items())]
+        if self.skipped:
+            parts.append(f"{self.skipped} finished before")
+        lines = [
+            f"study {self.plan.study}: {', '.join(parts) or 'nothing to run'} "
+            f"(of {len(self.plan.trials)} trials, in {clock(self.seconds)})"
+        ]
+        for trial in self.plan.trials:
+            ending = self.endings.get(trial.key)
+            if ending is not None and ending.outcome in (Outcome.FAILED, Outcome.DIVERGED):
+                reason = (ending.message.strip().splitlines() or [""])[-1]
+                lines.append(f"{ending.outcome}: {trial.name} ({trial.key}): {reason}")
+        lines += [f"deviation: {text}" for text in self.deviations]
+        if self.interrupted:
+            lines.append("Interrupted. Run the same command again to continue.")
+        return "\n".join(lines) + "\n"
 
 
 def plan_study(study: AblationStudy) -> Plan:

@@ -23,6 +23,11 @@ Cost = tuple[str, str, int]
 """What trials of about equal cost share: condition, arm and number of epochs."""
 
 
+def progress_console(*, quiet: bool = False) -> Console:
+    """A console on standard error, which leaves standard output to the results."""
+    return Console(stderr=True, highlight=False, quiet=quiet)
+
+
 def cost_of(trial: Trial) -> Cost:
     """Condition, arm and number of epochs of a trial."""
     return trial.condition, trial.arm, trial.config.schedule.epochs

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.config.settings import Scalar
-from dynaloss.studies.identity import digest_of, trial_key
+from dynaloss.studies.identity import digest_of, flatten, trial_key
+from dynaloss.studies.notebook import notebook_html
 from dynaloss.studies.overrides import setting_keys, shown, value_at
 from dynaloss.studies.study import AblationStudy, Study
+
+if TYPE_CHECKING:
+    import pandas
 
 DataDigests = Mapping[str, str] | Callable[[DataConfig], str]
 """Digest of the data: by the name of the source, or computed from the settings."""
 
+_COLUMNS = ("key", "condition", "arm", "seed")
 _IN_EVERY_LABEL = (
     "data.source",
     "data.noise.kind",
@@ -97,6 +102,13 @@ class Plan:
             design, one sentence each.
         repeats: Cells that share the trial of another cell, for the comparison.
         components: Components that the arms of the design switch, in order.
+
+    Example:
+        >>> plan = study.plan()
+        >>> [(trial.arm, trial.seed) for trial in plan.trials]
+        [('none', 0), ('full', 0)]
+        >>> plan.baseline, plan.metric
+        ('none', 'test/accuracy')
     """
 
     study: str
@@ -109,9 +121,35 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        """Hash of what was planned: the trials, the baseline and the metric."""
+        """Hash of what was planned: the trials, the baseline and the metric.
+
+        Example:
+            >>> study.plan().hash == plan.hash
+            True
+        """
         trials = [[trial.key, trial.condition, trial.arm, trial.seed] for trial in self.trials]
         return digest_of({"trials": trials, "baseline": self.baseline, "metric": self.metric})
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row a trial: key, condition, arm, seed, and its settings by dotted key.
+
+        Example:
+            >>> plan.to_frame()[["arm", "seed", "optimizer.lr"]]
+                arm  seed  optimizer.lr
+            0  none     0           0.1
+            1  full     0           0.1
+        """
+        import pandas
+
+        return pandas.DataFrame(
+            {name: getattr(trial, name) for name in _COLUMNS} | flatten(trial.config)
+            for trial in self.trials
+        )
+
+    def _repr_html_(self) -> str:
+        head = f"plan {self.hash} of study {self.study}: {len(self.trials)} trials"
+        notes = (f"note: {note}" for note in self.notes)
+        return notebook_html([head, *notes], self.to_frame()[[*_COLUMNS]])
 
 
 def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
@@ -143,8 +181,7 @@ def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
     """The plan as values for JSON."""
-    fields = ("key", "condition", "arm", "seed")
-    trials = [{name: getattr(trial, name) for name in fields} for trial in plan.trials]
+    trials = [{name: getattr(trial, name) for name in _COLUMNS} for trial in plan.trials]
     return {"study": plan.study, "hash": plan.hash, "trials": trials}
 
 

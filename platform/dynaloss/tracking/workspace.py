@@ -24,6 +24,11 @@ class Workspace:
             absolute; by default that of the variable DYNALOSS_STORAGE, then `results`.
         tracking_uri: MLflow tracking URI; None for that of the variable MLFLOW_TRACKING_URI, then
             SQLite in the storage folder.
+
+    Example:
+        >>> workspace = dynaloss.Workspace("results", "sqlite:///runs.db")
+        >>> workspace.storage.name
+        'results'
     """
 
     storage: Path = field(
@@ -34,12 +39,28 @@ class Workspace:
     def __post_init__(self) -> None:
         object.__setattr__(self, "storage", Path(self.storage).expanduser().resolve())
 
+    @classmethod
+    def of(cls, place: Workspace | str | Path | None) -> Workspace:
+        """The workspace itself, that of a storage folder, or the default one for None.
+
+        Example:
+            >>> dynaloss.Workspace.of("results").storage == workspace.storage
+            True
+        """
+        if isinstance(place, Workspace):
+            return place
+        return cls() if place is None else cls(Path(place))
+
     @property
     def store_uri(self) -> str:
         """Address of the tracking store.
 
         A relative SQLite path is made absolute, so that the interface and the workers, which may
         run in other folders, open the same file.
+
+        Example:
+            >>> workspace.store_uri.startswith("sqlite:////")
+            True
         """
         default = f"sqlite:///{self.storage / 'mlflow.db'}"
         uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default
@@ -49,25 +70,50 @@ class Workspace:
 
     @property
     def artifact_root(self) -> str | None:
-        """File URI of the artifacts; None where the server or the file store decides."""
+        """File URI of the artifacts; None where the server or the file store decides.
+
+        Example:
+            >>> workspace.artifact_root == (workspace.storage / "artifacts").as_uri()
+            True
+        """
         return (self.storage / "artifacts").as_uri() if is_sql(self.store_uri) else None
 
     @property
     def has_store(self) -> bool:
-        """Whether the store may hold something: only a SQLite file is known to be absent."""
+        """Whether the store may hold something: only a SQLite file is known to be absent.
+
+        Example:
+            >>> workspace.has_store
+            False
+        """
         path = sqlite_path(self.store_uri)
         return path is None or path.is_file()
 
     def folder(self, study: str) -> Path:
-        """Folder of the study."""
+        """Folder of the study.
+
+        Example:
+            >>> workspace.folder("small").relative_to(workspace.storage).as_posix()
+            'small'
+        """
         return self.storage / study
 
     def checkpoints(self, study: str) -> Path:
-        """Folder of the study's checkpoints."""
+        """Folder of the study's checkpoints.
+
+        Example:
+            >>> workspace.checkpoints("small").relative_to(workspace.storage).as_posix()
+            'small/checkpoints'
+        """
         return self.folder(study) / "checkpoints"
 
     def open_store(self, *, must_exist: bool = False) -> Store:
-        """The tracking store, opened; see `Store` for `must_exist` and the errors."""
+        """The tracking store, opened; see `Store` for `must_exist` and the errors.
+
+        Example:
+            >>> "small" in dynaloss.Workspace("results").open_store().studies()
+            True
+        """
         return Store(self.store_uri, self.artifact_root, must_exist=must_exist)
 
     @contextmanager
@@ -76,6 +122,12 @@ class Workspace:
 
         Raises:
             InputError: If another process runs the study in this workspace.
+            InputError: If another process runs the study in this workspace.
+
+        Example:
+            >>> with workspace.locked("small"):
+            ...     print("no other launch of `small` starts")
+            no other launch of `small` starts
         """
         path = self.folder(study) / "launch.lock"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,16 +7,16 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
-import jinja2
 from matplotlib.figure import Figure
 
 from dynaloss.analysis import metric_names
 from dynaloss.analysis.figures import figure_bytes, gallery
-from dynaloss.analysis.query import Result
 from dynaloss.analysis.statistics.comparison import Comparison
 from dynaloss.analysis.tables.content import Table, text_table
 from dynaloss.analysis.tables.extras import EXTRAS
+from dynaloss.analysis.tables.markup import html_templates
 from dynaloss.analysis.wording import (
     EMPTY,
     counted,
@@ -25,12 +25,40 @@ from dynaloss.analysis.wording import (
     summarise,
     unit_text,
 )
+from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 _ENVIRONMENT = ("mlflow.source.git.", "dynaloss.environment.")
 
 
-def write_report(result: Result, path: str | Path, *, command: str | None = None) -> Path:
+class Reported(Protocol):
+    """The result of a query, with everything that a report shows; see `analysis.Result`."""
+
+    @property
+    def records(self) -> Sequence[TrialRecord]:
+        """The trials compared."""
+
+    @property
+    def comparisons(self) -> Sequence[Comparison]:
+        """One per metric."""
+
+    @property
+    def plans(self) -> Mapping[str, StoredPlan]:
+        """Stored plan of each study."""
+
+    @property
+    def study_tags(self) -> Mapping[str, Mapping[str, str]]:
+        """Tags of each study's own run."""
+
+    @property
+    def components(self) -> Sequence[str]:
+        """Components that the designs switch."""
+
+    def tables(self, extras: Sequence[str]) -> Sequence[Sequence[Table]]:
+        """Per metric the table of its comparison, then those of the extras named."""
+
+
+def write_report(result: Reported, path: str | Path, *, command: str | None = None) -> Path:
     """Writes the first comparison of a result and its figures as one self-contained HTML file.
 
     The page loads nothing, follows the reader's light or dark setting, and holds no date: equal
@@ -43,14 +71,8 @@ def write_report(result: Result, path: str | Path, *, command: str | None = None
     return path
 
 
-def _html(result: Result, command: str) -> str:
-    jinja = jinja2.Environment(
-        loader=jinja2.PackageLoader("dynaloss.analysis.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _html(result: Reported, command: str) -> str:
+    jinja = html_templates("dynaloss.analysis.report")
     jinja.filters["data_uri"] = _data_uri
     records, comparison = result.records, result.comparisons[0]
     table, *extras = result.tables([*EXTRAS])[0]

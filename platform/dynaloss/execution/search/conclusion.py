@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 from pydantic_core import to_json
 
+from dynaloss.analysis import Query, Result, run_query
 from dynaloss.config.search import Objective
+from dynaloss.config.settings import Scalar
 from dynaloss.execution.progress import clock
 from dynaloss.execution.search.director import SearchTrial
 from dynaloss.execution.search.outcome import GroupOutcome
+from dynaloss.studies.notebook import notebook_html
 from dynaloss.studies.search.groups import SearchPlan
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
+    import pandas
+
     from dynaloss.execution.ablation import LaunchSummary
+    from dynaloss.tracking import Workspace
+
+
+_PLACE = ("condition", "arm", "number", "key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +43,14 @@ class SearchSummary:
         best: The study file of the winners; None if no trial completed.
         confirmed: The launch that retrained them; None if there was none.
         seconds: Wall time of this launch.
+        workspace: Where the search is kept; None where nothing can be read from it.
+
+    Example:
+        >>> found = dynaloss.search(search, in_process=True, progress=False)
+        >>> found.coverage
+        '4 of 4 trials completed'
+        >>> [len(group.winners) for group in found.groups]
+        [1]
     """
 
     plan: SearchPlan
@@ -43,10 +60,16 @@ class SearchSummary:
     best: Path | None = None
     confirmed: LaunchSummary | None = None
     seconds: float = 0.0
+    workspace: Workspace | None = field(default=None, repr=False)
 
     @property
     def exit_status(self) -> int:
-        """0 if all is done, 1 if a trial failed, 130 after an interruption."""
+        """0 if all is done, 1 if a trial failed, 130 after an interruption.
+
+        Example:
+            >>> found.exit_status
+            0
+        """
         confirmed = () if self.confirmed is None else self.confirmed.endings.values()
         outcomes = {trial.outcome for trial in (*self.trials, *confirmed)}
         if self.interrupted or Outcome.INTERRUPTED in outcomes:
@@ -55,22 +78,122 @@ class SearchSummary:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What was optimised."""
+        """What was optimised.
+
+        Example:
+            >>> found.objectives
+            (Objective(name='val/balanced_accuracy', mode='max'),)
+        """
         return self.plan.study.search.objectives()
 
     @property
     def test_metric(self) -> str:
-        """The metric that shows what each selection rule costs."""
+        """The metric that shows what each selection rule costs.
+
+        Example:
+            >>> found.test_metric
+            'test/accuracy'
+        """
         return self.plan.study.confirmation.metric
 
     @property
     def coverage(self) -> str:
-        """Share of the planned trials that completed, in words."""
+        """Share of the planned trials that completed, in words.
+
+        Example:
+            >>> found.coverage
+            '4 of 4 trials completed'
+        """
         done = sum(trial.outcome is Outcome.COMPLETED for trial in self.trials)
         return f"{done} of {self.plan.num_trials} trials completed"
 
+    @property
+    def best_settings(self) -> dict[tuple[str, str], dict[str, Scalar]]:
+        """What the best trial of each condition and arm chose, by dotted key.
+
+        Example:
+            >>> {place: [*settings] for place, settings in found.best_settings.items()}
+            {('symmetric 0.4 · IR 10', 'full'): ['optimizer.lr']}
+        """
+        return {
+            (one.group.condition, one.group.arm): dict(one.winners[0].chosen)
+            for one in self.groups
+            if one.winners
+        }
+
+    @property
+    def confirmation(self) -> Result | None:
+        """The winners compared, trained again with new seeds; None where they have not been.
+
+        Raises:
+            InputError: If no winner has completed.
+
+        Example:
+            >>> found.confirmation.to_frame()[["condition", "arm", "seed"]]
+                           condition   arm  seed
+            0  symmetric 0.4 · IR 10  full     0
+        """
+        if self.confirmed is None or self.workspace is None:
+            return None
+        query = Query(studies=(self.confirmed.plan.study,))
+        return run_query(query, self.workspace.open_store(must_exist=True))
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row a trial: its place, outcome, epochs, chosen values and last objectives.
+
+        Example:
+            >>> found.to_frame()[["arm", "number", "outcome", "epochs"]]
+                arm  number    outcome  epochs
+            0  full       0  completed       2
+            1  full       1  completed       2
+            2  full       2  completed       2
+            3  full       3  completed       2
+        """
+        import pandas
+
+        keys = dict.fromkeys(key for trial in self.trials for key in trial.chosen)
+        names = [name for name, _ in self.objectives]
+        rows = [
+            {
+                **_place(trial),
+                "outcome": str(trial.outcome),
+                "epochs": trial.last_epoch,
+                "audited": trial.audited_at is not None,
+                **trial.chosen,
+                **{name: trial.last(name) for name in names},
+            }
+            for one in self.groups
+            for trial in one.trials
+        ]
+        columns = [*_PLACE, "outcome", "epochs", "audited", *keys, *names]
+        return pandas.DataFrame(rows, columns=columns)
+
+    def curves(self, *metrics: str) -> pandas.DataFrame:
+        """One row a trial and epoch, with a column per metric; the objectives unless named.
+
+        Example:
+            >>> found.curves("train/loss")[["number", "epoch"]].tail(1)
+               number  epoch
+            7       3      2
+        """
+        import pandas
+
+        names = metrics or [name for name, _ in self.objectives]
+        rows = [
+            _place(trial) | {"epoch": epoch, **{name: report.get(name) for name in names}}
+            for one in self.groups
+            for trial in one.trials
+            for epoch, report in sorted(trial.reports.items())
+        ]
+        return pandas.DataFrame(rows, columns=[*_PLACE, "epoch", *names])
+
     def as_json(self) -> dict[str, Any]:
-        """The summary as values for JSON; what has no value is null."""
+        """The summary as values for JSON; what has no value is null.
+
+        Example:
+            >>> found.as_json()["study"]
+            'small-search'
+        """
         values = {
             "study": self.plan.study.study,
             "hash": self.plan.hash,
@@ -83,9 +206,25 @@ class SearchSummary:
         return plain
 
     def as_text(self) -> str:
-        """The summary to read."""
+        """The summary to read.
+
+        Example:
+            >>> found.as_text().splitlines()[0][:49]
+            'search small-search: 4 of 4 trials completed in 0'
+        """
         names = [name for name, _ in self.objectives]
         return page_template("search.txt.j2").render(summary=self, names=names)
+
+    def _repr_html_(self) -> str:
+        head = f"search {self.plan.study.study}: {self.coverage}"
+        lines = [head, *(f"note: {note}" for note in self.plan.notes)]
+        winners = {trial.key for one in self.groups for trial in one.winners}
+        frame = self.to_frame()
+        shown = notebook_html(lines, frame[frame["key"].isin(winners)])
+        if self.confirmation is not None:
+            shown += notebook_html(["confirmation, on train + validation:"])
+            shown += self.confirmation._repr_html_()
+        return shown
 
     def _group_as_json(self, one: GroupOutcome) -> dict[str, Any]:
         first, audit = self.objectives[0].name, one.audit
@@ -126,6 +265,11 @@ class SearchSummary:
                 for t in one.trials
             ],
         }  # fmt: skip
+
+
+def _place(trial: SearchTrial) -> dict[str, str | int]:
+    values = (trial.trial.condition, trial.trial.arm, trial.number, trial.key)
+    return dict(zip(_PLACE, values, strict=True))
 
 
 def page_template(name: str) -> jinja2.Template:

@@ -117,7 +117,7 @@ def launch_search(
             best = load_study(path)
             confirmed = launch_ablation(best, workspace, console, in_process=in_process)
     seconds = time.monotonic() - started
-    return replace(summary, best=path, confirmed=confirmed, seconds=seconds)
+    return replace(summary, best=path, confirmed=confirmed, seconds=seconds, workspace=workspace)
 
 
 @dataclass(frozen=True, slots=True)

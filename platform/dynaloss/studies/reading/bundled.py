@@ -39,7 +39,10 @@ def find_study(source: str | Path, first: str = "ablations") -> Path:
     Raises:
         InputError: If there is neither.
     """
-    path, studies = Path(source), bundled_studies(first)
+    path = Path(source)
+    studies: dict[str, Path] = {}
+    for folder in sorted(_FOLDERS, key=lambda folder: folder == first):
+        studies |= bundled_studies(folder)
     if path.is_file():
         return path
     if str(source) in studies:

@@ -1,10 +1,15 @@
-"""Reads YAML strictly: YAML 1.2 core scalars, no repeated keys, no aliases, lines for all keys."""
+"""Reads YAML strictly: YAML 1.2 core scalars, no repeated keys, no aliases, lines for all keys.
+
+Values that are given in Python instead have to be as plain as those of a file.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +30,19 @@ class Document:
     """A YAML file as plain values, with the line of each of them.
 
     Attributes:
-        path: The file, as it was named.
+        path: The file, as it was named; None where the values were given in Python.
         values: The top-level mapping.
         lines: Line, counted from 1, of every key path; a key's line, or a list item's.
     """
 
-    path: Path
+    path: Path | None
     values: dict[str, Any]
-    lines: Mapping[KeyPath, int]
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "study" if self.path is None else str(self.path)
 
     def line(self, path: KeyPath) -> int:
         """Line of `path`, or of the closest enclosing key that the file holds."""
@@ -63,6 +73,49 @@ def read_document(path: Path) -> Document:
         mark = error.problem_mark or error.context_mark
         problem = f":{mark.line + 1 if mark else 1}: not valid YAML: {error.problem}"
     raise InputError(f"{path}{problem}")
+
+
+def document_of(values: Mapping[str, Any]) -> Document:
+    """What a file would hold, given in Python; tuples, ranges and NumPy's numbers are plain too.
+
+    Raises:
+        InputError: If a file could not hold the values.
+    """
+    problems: list[str] = []
+    plain = _plain_mapping(values, (), problems)
+    if problems:
+        raise InputError(f"study: {problem}" for problem in problems)
+    return Document(None, plain)
+
+
+def _plain_mapping(
+    values: Mapping[str, Any], path: tuple[str, ...], problems: list[str]
+) -> dict[str, Any]:
+    for key in values:
+        if not isinstance(key, str):
+            place = f"[{'.'.join(path)}] " if path else ""
+            problems.append(f"{place}a key must be text, but got {key!r}")
+    return {key: _plain(value, (*path, str(key)), problems) for key, value in values.items()}
+
+
+def _plain(value: object, path: tuple[str, ...], problems: list[str]) -> object:
+    """A value as a file would give it; what no file can hold becomes a problem."""
+    match value:
+        case None | bool() | str():
+            return value
+        case Integral():
+            return int(value)
+        case Real():
+            return float(value)
+        case PathLike():
+            return fspath(value)
+        case Mapping():
+            return _plain_mapping(value, path, problems)
+        case list() | tuple() | range():
+            return [_plain(item, path, problems) for item in value]
+    kinds = "a number, text, true, false, null, a list or a mapping"
+    problems.append(f"[{'.'.join(path)}] must be {kinds}, but got {type(value).__name__}")
+    return None
 
 
 def _document(path: Path, root: Node | None) -> Document:

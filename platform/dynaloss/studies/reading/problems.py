@@ -73,10 +73,12 @@ def problems_of(model: type[Settings], values: Mapping[str, Any]) -> list[Proble
 
 
 def placed(problems: Iterable[Problem], document: Document) -> list[str]:
-    """The problems in order of their lines in the file, each once."""
+    """The problems, each once; those of a file in order of their lines."""
+    if document.path is None:
+        return [f"{document.name}: {problem}" for problem in dict.fromkeys(problems)]
     lines = {problem: document.line(problem.path) for problem in problems}
     ordered = sorted(lines.items(), key=lambda entry: entry[1])
-    return [f"{document.path}:{line}: {problem}" for problem, line in ordered]
+    return [f"{document.name}:{line}: {problem}" for problem, line in ordered]
 
 
 def but_got(rule: str, value: object, remedy: str = "") -> str:

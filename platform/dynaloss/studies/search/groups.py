@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
 from dynaloss.config.settings import Scalar
 from dynaloss.config.trial import TrialConfig
 from dynaloss.studies.identity import KEY_VERSION, digest_of, effective_config, trial_key
+from dynaloss.studies.notebook import notebook_html
 from dynaloss.studies.overrides import override
 from dynaloss.studies.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
 from dynaloss.studies.search.points import grid_points, is_active
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.study import SearchStudy
+
+if TYPE_CHECKING:
+    import pandas
+
+_COLUMNS = ("condition", "arm", "trials", "epochs", "rungs", "parameters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +60,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """What a search runs: its groups by condition, and notes on them, one sentence each."""
+    """What a search runs: its groups by condition, and notes on them, one sentence each.
+
+    Example:
+        >>> plan = search.plan()
+        >>> [(group.name, group.trials) for group in plan.groups]
+        [('full · symmetric 0.4 · IR 10', 4)]
+    """
 
     study: SearchStudy
     groups: tuple[Group, ...]
@@ -62,20 +74,56 @@ class SearchPlan:
 
     @property
     def hash(self) -> str:
-        """Hash of what was planned: groups, space, search and scheduler."""
+        """Hash of what was planned: groups, space, search and scheduler.
+
+        Example:
+            >>> search.plan().hash == plan.hash
+            True
+        """
         study = self.study.model_dump(mode="json", exclude={"resources", "confirm", "study"})
         groups = [[g.name, effective_config(g.config), g.data_digest] for g in self.groups]
         return digest_of({"study": study, "groups": groups})
 
     @property
     def num_trials(self) -> int:
-        """Trials of all groups."""
+        """Trials of all groups.
+
+        Example:
+            >>> plan.num_trials
+            4
+        """
         return sum(group.trials for group in self.groups)
 
     @property
     def most_epochs(self) -> int:
-        """Epochs of the whole search if nothing were stopped."""
+        """Epochs of the whole search if nothing were stopped.
+
+        Example:
+            >>> plan.most_epochs
+            8
+        """
         return sum(group.trials * group.epochs for group in self.groups)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row a group: condition, arm, trials, epochs, rungs, parameters.
+
+        Example:
+            >>> plan.to_frame()[["arm", "trials", "epochs"]]
+                arm  trials  epochs
+            0  full       4       2
+        """
+        import pandas
+
+        rows = [{name: getattr(group, name) for name in _COLUMNS} for group in self.groups]
+        return pandas.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        head = (
+            f"plan {self.hash} of search {self.study.study}: {self.num_trials} trials, at most "
+            f"{self.most_epochs} epochs"
+        )
+        notes = (f"note: {note}" for note in self.notes)
+        return notebook_html([head, *notes], self.to_frame())
 
 
 def make_search_plan(study: SearchStudy, data_digests: DataDigests) -> SearchPlan:
@@ -114,7 +162,6 @@ def search_trial(
 def search_plan_as_json(plan: SearchPlan) -> dict[str, Any]:
     """The plan as values for JSON."""
     study = plan.study
-    fields = ("condition", "arm", "trials", "epochs", "rungs", "parameters")
     return {
         "study": study.study,
         "kind": "search",
@@ -125,7 +172,7 @@ def search_plan_as_json(plan: SearchPlan) -> dict[str, Any]:
         "trials": plan.num_trials,
         "most_epochs": plan.most_epochs,
         "groups": [
-            {"group": group.name, **{name: getattr(group, name) for name in fields}}
+            {"group": group.name, **{name: getattr(group, name) for name in _COLUMNS}}
             for group in plan.groups
         ],
         "notes": plan.notes,

@@ -1,0 +1,1 @@
+"""What `import dynaloss` offers: studies, searches and comparisons from Python."""

@@ -1,0 +1,68 @@
+"""The Python of the documents and of the example runs, and passes a strict type checker."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def folder(empty_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, but for an empty store."""
+    shutil.copytree(empty_storage, tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "DYNALOSS_STORAGE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def run_python(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["docs/python.md", pytest.param("README.md", marks=pytest.mark.ray)],
+)
+def test_python_in_a_document_runs_from_top_to_bottom(folder: Path, name: str) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text("utf-8"), re.M | re.S)
+    Path("script.py").write_text("\n".join(blocks), "utf-8")
+    run_python("script.py")
+    assert {*folder.glob("*.html")} != set()
+
+
+def test_the_example_saves_and_prints_its_trials(folder: Path) -> None:
+    printed = run_python(str(ROOT / "examples/python_api.py"))
+    table = pandas.read_csv("arms.csv")
+    assert len(table) == 2 * 4
+    assert (table["n"] == 2).all()
+    assert "Shapley values" in printed
+
+
+@pytest.mark.parametrize("name", ["examples/python_api.py"])
+def test_a_script_that_uses_dynaloss_passes_a_strict_type_checker(folder: Path, name: str) -> None:
+    script = shutil.copy(ROOT / name, folder)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", script],
+        env=os.environ | {"MYPYPATH": str(ROOT / "platform")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_types_of_the_package_are_marked_as_public() -> None:
+    assert (ROOT / "platform/dynaloss/py.typed").is_file()
