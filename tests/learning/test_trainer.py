@@ -196,7 +196,8 @@ def test_reports_of_the_arms(make_trainer: MakeTrainer) -> None:
     learned = {purity, *(f"{purity}_{group}" for group in groups), "time/meta_share"}
     margin = {"margin/range", "margin/frequency_correlation"}
     corrector = {
-        f"corrector/{name}" for name in ("auc", "weight_clean", "weight_noisy", "target_accuracy")
+        f"corrector/{name}"
+        for name in ("auc", "weight_clean", "weight_noisy", "target_accuracy", "saturated")
     }
     assert names == {
         "none": always,

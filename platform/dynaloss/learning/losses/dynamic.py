@@ -31,6 +31,12 @@ class CorrectorConfig(Settings):
     per_class: bool = Field(
         default=True, description="One trust curve for each class, or one for all of them."
     )
+    hidden_layers: int = Field(
+        default=1,
+        ge=1,
+        description="Hidden layers of the network that makes the curves, at least 1; the "
+        "authors' code has 2.",
+    )
     warm_start: bool = Field(
         default=True, description="Whether the corrector is fitted during warm-up already."
     )
@@ -52,6 +58,12 @@ class MarginConfig(Settings):
 
     enabled: bool = Field(
         default=True, description="Whether a learned margin is added to each class's logit."
+    )
+    hidden_layers: int = Field(
+        default=1,
+        ge=1,
+        description="Hidden layers of the network that makes the margins, at least 1; the "
+        "authors' code has 2.",
     )
     in_finetune: bool = Field(
         default=True, description="Whether margins are added in the pass over the metadata, too."
