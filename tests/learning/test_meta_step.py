@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dynaloss.config import ScheduleConfig
 from dynaloss.errors import InputError
 from dynaloss.learning import DynamicLoss, LearnedLoss, MetaStep, MetaWeightNet, rank_bins
 from dynaloss.learning.batches import Batch
@@ -185,8 +186,9 @@ def _replay(
     meta: MetaStep,
 ) -> None:
     for epoch in range(2):
+        schedule = ScheduleConfig(epochs=4, warmup_epochs=1, ramp_epochs=2)
         optimizer.param_groups[0]["lr"] = learning_rate(
-            epoch, base_lr=0.05, epochs=4, ramp_epochs=2
+            epoch, 0.0, base_lr=0.05, schedule=schedule
         )
         with torch.no_grad():
             logits = model.eval()(next(batches).weak)

@@ -117,6 +117,13 @@ class ScheduleConfig(Settings):
         ge=0,
         description="Epochs over which the learning rate rises from a tenth, at least 0.",
     )
+    cosine: Literal["after_ramp", "from_start"] = Field(
+        default="after_ramp",
+        description="How the learning rate falls to 0, by a cosine that is set once an epoch. "
+        "after_ramp: it spans the epochs after the ramp, which rises epoch by epoch. from_start: "
+        "it spans all epochs, multiplied by the ramp, which rises batch by batch, as in the "
+        "authors' code.",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
         description="Precision of the classifier's passes; losses and weights stay float32.",

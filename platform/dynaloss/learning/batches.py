@@ -76,6 +76,10 @@ class TrainingBatches:
         order = self._shuffled(indices, "batch_order")
         return self._augmented(order, self.config.schedule.batch_size, weak=weak)
 
+    def count(self, indices: Tensor) -> int:
+        """Number of batches that `of` yields."""
+        return -(-len(indices) // self.config.schedule.batch_size)
+
     def metadata(self, indices: Tensor) -> Iterator[Batch]:
         """Yields every metadata sample once, in a new order, with its label in the outer loss."""
         order = self._shuffled(indices, "metadata_order")

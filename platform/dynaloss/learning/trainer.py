@@ -129,7 +129,6 @@ class Trainer:
 
     def _run_epoch(self) -> EpochReport:
         started = time.perf_counter()
-        self._stepper.start_epoch(self.epoch)
         tally = _Tally()
         metrics = self._train_epoch(tally)
         metrics["train/loss"] = self._mean_loss(tally)
@@ -184,7 +183,7 @@ class Trainer:
     def _plain_epoch(self, tally: _Tally) -> None:
         """Trains on the strong view."""
         self._start_training()
-        for batch in self._batches.of(self._everything, weak=False):
+        for batch in self._paced(self._everything, weak=False):
             tally.losses.append(self._plain_step(batch))
 
     def _warmup_epoch(self, learner: LossLearner, all_ranks: Tensor, tally: _Tally) -> None:
@@ -192,7 +191,7 @@ class Trainer:
         length = self._config.loss.warm_start_length(self._config.schedule.warmup_epochs)
         is_fitted = self.epoch < length
         self._start_training()
-        for batch in self._batches.of(self._everything, weak=is_fitted):
+        for batch in self._paced(self._everything, weak=is_fitted):
             if is_fitted:
                 learner.warm_start(batch, all_ranks[batch.indices])
             tally.losses.append(self._plain_step(batch))
@@ -217,7 +216,7 @@ class Trainer:
         """Trains loss and classifier on the rest; every so many batches with a meta step."""
         self._start_training()
         metadata_batches = self._batches.endless_metadata(metadata)
-        batches = self._batches.of(rest, weak=learner.loss.look_ahead_view == "weak")
+        batches = self._paced(rest, weak=learner.loss.look_ahead_view == "weak")
         for number, batch in enumerate(batches):
             started, ranks = time.perf_counter(), all_ranks[batch.indices]
             is_meta_step = number % self._config.meta.every == 0
@@ -227,6 +226,13 @@ class Trainer:
                 tally.meta_seconds += time.perf_counter() - started
             logits = self._classifier(present(batch.strong))
             tally.losses.append(self._stepper.descend(criterion(logits)))
+
+    def _paced(self, indices: Tensor, *, weak: bool) -> Iterator[Batch]:
+        """Batches of the epoch, each at its learning rate; the last one's stays afterwards."""
+        count = self._batches.count(indices)
+        for number, batch in enumerate(self._batches.of(indices, weak=weak)):
+            self._stepper.set_rate(self.epoch, number / count)
+            yield batch
 
     def _finetune(self, loss: LearnedLoss, metadata: Tensor, tally: _Tally) -> None:
         """One pass over the metadata: strong view, their labels, with the margin."""

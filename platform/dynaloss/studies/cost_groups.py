@@ -15,6 +15,7 @@ _COSTS_NOTHING = (
     "schedule.epochs",
     "schedule.warmup_epochs",
     "schedule.ramp_epochs",
+    "schedule.cosine",
     "loss.corrector.ranks",
     "loss.corrector.per_class",
     "loss.corrector.pseudo_labels",

@@ -57,6 +57,8 @@ def effective_config(config: TrialConfig) -> dict[str, Any]:
     values = config.model_dump()
     values["data"] = _effective_data(config.data)
     values["loss"] = config.loss.effective(config.schedule)
+    if not config.schedule.ramp_epochs:
+        del values["schedule"]["cosine"]
     if config.loss.is_learned:
         values["meta"]["batch_size"] = config.meta_batch_size
         values["sampler"] = _used(values["sampler"], SAMPLERS[config.sampler.kind].uses)
