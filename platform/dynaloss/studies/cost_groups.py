@@ -8,6 +8,8 @@ from dynaloss.studies.identity import digest_of, flatten
 # Any other setting makes a group of its own: a needless probe does no harm.
 _COSTS_NOTHING = (
     "data.noise.",
+    "data.views.fill",
+    "data.views.statistics",
     "meta.lr",
     "optimizer.lr",
     "optimizer.momentum",

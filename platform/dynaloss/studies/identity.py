@@ -104,6 +104,8 @@ def _effective_data(config: DataConfig) -> dict[str, Any]:
         del data["imbalance"]
     if not config.validation.fraction:
         del data["validation"]["labels"]
+    if not config.views.cutout and config.views.augment == "none":
+        del data["views"]["fill"]
     off = config.noise.is_off
     data["noise"] = {"rate": 0.0} if off else _used(data["noise"], NOISES[config.noise.kind].uses)
     return data

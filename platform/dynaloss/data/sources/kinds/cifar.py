@@ -25,6 +25,7 @@ class _Layout:
     files: str  # in the order of the digest
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    image_std: tuple[float, ...]
 
 
 _LAYOUTS = {
@@ -35,6 +36,7 @@ _LAYOUTS = {
         "data_batch_1 data_batch_2 data_batch_3 data_batch_4 data_batch_5 test_batch batches.meta",
         (0.4914, 0.4822, 0.4465),
         (0.2470, 0.2435, 0.2616),
+        (0.2023, 0.1994, 0.2010),
     ),
     "cifar100": _Layout(
         "CIFAR-100",
@@ -43,6 +45,7 @@ _LAYOUTS = {
         "train test meta",
         (0.5071, 0.4865, 0.4409),
         (0.2673, 0.2564, 0.2762),
+        (0.2009, 0.1984, 0.2023),
     ),
 }
 
@@ -81,6 +84,7 @@ def _load(settings: SourceSettings) -> Source:
         test=_arrays(test, settings.num_classes),
         mean=layout.mean,
         std=layout.std,
+        image_std=layout.image_std,
         crop_padding=4,
         flip=True,
         content_digest=_digest(settings),
