@@ -60,8 +60,24 @@ def test_labels_in_another_order_are_refused_at_the_first_difference(tmp_path: P
         (NOISY * np.nan, "list of whole numbers"),
         (np.array(["cat"] * 5), "list of whole numbers"),
         (NOISY[:, None], "list of whole numbers"),
+        (NOISY + 1j, "list of whole numbers"),
+        (NOISY.astype("datetime64[s]"), "list of whole numbers"),
+        (NOISY * 1e300, "list of whole numbers"),
+        (np.zeros(5, [("a", "i4")]), "list of whole numbers"),
     ],
-    ids=["length", "above", "below", "fraction", "missing", "text", "matrix"],
+    ids=[
+        "length",
+        "above",
+        "below",
+        "fraction",
+        "missing",
+        "text",
+        "matrix",
+        "complex",
+        "date",
+        "huge",
+        "record",
+    ],
 )
 def test_labels_that_do_not_fit_are_refused(
     labels: np.ndarray, facts: str, tmp_path: Path
@@ -69,14 +85,6 @@ def test_labels_that_do_not_fit_are_refused(
     np.save(tmp_path / "a.npy", labels)
     with pytest.raises(InputError, match=rf"^\[data\.noise\.path\] '.*a\.npy'.*{facts}"):
         read_observed_labels(tmp_path / "a.npy", None, TRUE, 3)
-
-
-@pytest.mark.parametrize("kind", ["npy", "npz", "pt"])
-def test_a_broken_file_is_refused(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / f"a.{kind}"
-    path.write_bytes(b"not what it says")
-    with pytest.raises(InputError, match=rf"/a\.{kind}'.*read as \.{kind}\b"):
-        read_observed_labels(path, None, TRUE, 3)
 
 
 def test_unknown_key_is_refused_with_the_known_ones(tmp_path: Path) -> None:
@@ -87,11 +95,5 @@ def test_unknown_key_is_refused_with_the_known_ones(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.npy'.*not exist.* label file"):
+    with pytest.raises(InputError, match=r"none\.npy'.*not exist.* the file"):
         read_observed_labels(tmp_path / "none.npy", None, TRUE, 3)
-
-
-def test_a_file_that_runs_code_is_refused(tmp_path: Path) -> None:
-    torch.save({"worse_label": Path("x")}, tmp_path / "a.pt")
-    with pytest.raises(InputError, match=r"/a\.pt'.*read as \.pt\b"):
-        read_observed_labels(tmp_path / "a.pt", None, TRUE, 3)

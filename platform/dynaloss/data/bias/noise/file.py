@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import pickle
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +10,14 @@ import numpy as np
 
 from dynaloss.config.data import NoiseConfig
 from dynaloss.config.families import NOISES
+from dynaloss.config.settings import show
 from dynaloss.data.arrays import Ints
 from dynaloss.data.sources.source import Source
 from dynaloss.errors import InputError
-from dynaloss.lazy import torch
+from dynaloss.learning.given_files import ALONE, read_arrays, whole_numbers
 
 _CLEAN_KEYS = ("clean_label", "clean_labels", "true_label", "true_labels")
-_ALONE = ""
-_UNREADABLE = (OSError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile,
-               RuntimeError)  # fmt: skip
+_SETTING = "data.noise.path"
 
 
 def read_observed_labels(
@@ -37,8 +32,8 @@ def read_observed_labels(
     Raises:
         InputError: If the file is missing or unreadable, or its labels do not fit the data.
     """
-    arrays = _read(Path(path))
-    labels = _labels(path, _chosen(path, arrays, key), len(true_labels))
+    arrays = read_arrays(Path(path), _SETTING)
+    labels = _labels(path, *_chosen(path, arrays, key), len(true_labels))
     for index in np.flatnonzero((labels < 0) | (labels >= num_classes)):
         rule = f"labels from 0 to {num_classes - 1}, but got {labels[index]} at index {index}"
         raise _problem(path, f"must hold {rule}")
@@ -49,97 +44,40 @@ def read_observed_labels(
 
 
 def _problem(path: str | Path, rule: str) -> InputError:
-    return InputError(f"[data.noise.path] '{path}' {rule}")
+    return InputError(f"[{_SETTING}] '{path}' {rule}")
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    if path.suffix not in _READERS:
-        known = ", ".join(_READERS)
-        raise InputError(f"[data.noise.path] must end in one of {known}, but got '{path}'")
-    if not path.is_file():
-        remedy = "put the label file there, or give the path of another"
-        raise _problem(path, f"does not exist: {remedy}")
-    try:
-        return _READERS[path.suffix](path)
-    except _UNREADABLE as error:
-        reason = str(error).partition("\n")[0]
-        raise _problem(path, f"cannot be read as {path.suffix}: {reason}") from error
-
-
-def _read_npy(path: Path) -> Mapping[str, Any]:
-    return {_ALONE: np.load(path, allow_pickle=False)}
-
-
-def _read_npz(path: Path) -> Mapping[str, Any]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
-def _read_csv(path: Path) -> Mapping[str, Any]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if row]
-    if not rows:
-        return {}
-    headed = not all(cell.strip().lstrip("-").isdecimal() for cell in rows[0])
-    names = [cell.strip() for cell in rows[0]] if headed else [_ALONE]
-    return dict(zip(names, zip(*rows[headed:], strict=True), strict=headed))
-
-
-def _read_pt(path: Path) -> Mapping[str, Any]:
-    with torch.serialization.safe_globals(_numpy_globals()):
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    return found if isinstance(found, dict) else {_ALONE: found}
-
-
-def _numpy_globals() -> list[Any]:
-    """What a pickled array of numbers names: NumPy's constructors, of versions 1 and 2."""
-    rebuild = np.zeros(0).__reduce__()[0]
-    scalar = np.int64(0).__reduce__()[0]
-    return [
-        np.ndarray, np.dtype, codecs.encode, *{type(np.dtype(kind)) for kind in "bBhHiIlLqQfd"},
-        *((rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
-        *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-    ]  # fmt: skip
-
-
-_READERS: Mapping[str, Callable[[Path], Mapping[str, Any]]] = {
-    ".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".pt": _read_pt,
-}  # fmt: skip
-
-
-def _chosen(path: str | Path, arrays: Mapping[str, Any], key: str | None) -> object:
+def _chosen(path: str | Path, arrays: Mapping[str, Any], key: str | None) -> tuple[str, object]:
+    """Name and content of the array to use."""
     if key is None and len(arrays) == 1:
-        return next(iter(arrays.values()))
+        return next(iter(arrays.items()))
     if key is not None and key in arrays:
-        return arrays[key]
-    names = ", ".join(f"'{name}'" for name in arrays if name != _ALONE) or "one array, no key"
-    got = "no key" if key is None else f"'{key}'"
-    raise InputError(f"[data.noise.key] must be one that '{path}' holds ({names}), but got {got}")
+        return key, arrays[key]
+    names = ", ".join(show(name) if name != ALONE else "one array, no key" for name in arrays)
+    got = "no key" if key is None else show(key)
+    raise InputError(
+        f"[data.noise.key] must be one that '{path}' holds ({names or 'none'}), but got {got}"
+    )
 
 
-def _labels(path: str | Path, values: Any, number: int) -> Ints:  # noqa: ANN401 - from a file
-    problem = _problem(path, "must hold a list of whole numbers")
-    try:
-        found = np.asarray(values)
-        with np.errstate(invalid="ignore"):  # what is no number differs from any whole one below
-            whole = found.astype(np.int64)
-    except (TypeError, ValueError) as error:
-        raise problem from error
-    if whole.ndim != 1 or (found.dtype.kind == "f" and not np.array_equal(whole, found)):
-        raise problem
-    if len(whole) != number:
-        rule = f"a label for each of the {number} images of the source, but holds {len(whole)}"
-        raise _problem(path, f"must hold {rule}")
-    return whole
+def _labels(path: str | Path, name: str, values: object, number: int) -> Ints:
+    named = "" if name == ALONE else f" as {show(name)}"
+    labels = whole_numbers(values)
+    if labels is None:
+        raise _problem(path, f"must hold a list of whole numbers{named}")
+    if len(labels) != number:
+        rule = f"a label for each of the {number} images of the source{named}"
+        raise _problem(path, f"must hold {rule}, but holds {len(labels)}")
+    return labels
 
 
 def _check_agreement(path: str | Path, name: str, values: object, true_labels: Ints) -> None:
-    clean = _labels(path, values, len(true_labels))
+    clean = _labels(path, name, values, len(true_labels))
     differing = np.flatnonzero(clean != true_labels)
     if len(differing):
         first = differing[0]
         raise InputError(
-            f"[data.noise.path] '{name}' of '{path}' must agree with the labels of the source, "
+            f"[{_SETTING}] '{name}' of '{path}' must agree with the labels of the source, "
             f"but differs at {len(differing)} of {len(clean)} indices, first at index {first}: "
             f"{clean[first]} in the file, {true_labels[first]} in the source; are they in the "
             "same order?"
