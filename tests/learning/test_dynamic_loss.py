@@ -11,6 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from dynaloss.errors import InputError
 from dynaloss.learning.losses._dynamic_loss import (
     DynamicLoss,
     LabelCorrector,
@@ -183,6 +184,21 @@ def test_weights_are_drawn_by_xavier_and_biases_are_zero(layer: int) -> None:
         assert weight.abs().max().item() <= 3**0.5 * std + 1e-6
     elif layer != 5:
         assert not corrector.layers[layer].bias.any()
+
+
+def test_random_ranks_need_a_generator_and_those_by_loss_ignore_it(
+    generator: torch.Generator,
+) -> None:
+    losses, labels = torch.arange(40.0), torch.zeros(40, dtype=torch.int64)
+    by_loss, by_chance = (
+        DynamicLoss(num_classes=C, corrector={"ranks": R, "ranking": ranking})
+        for ranking in ("loss", "random")
+    )
+    ascending = torch.arange(40) * R // 41
+    assert torch.equal(by_loss.ranks(losses, labels, generator), ascending)
+    assert not torch.equal(by_chance.ranks(losses, labels, generator), ascending)
+    with pytest.raises(InputError, match=r"`generator` must be given .*'random'"):
+        by_chance.ranks(losses, labels)
 
 
 def test_equal_margins_are_inert(

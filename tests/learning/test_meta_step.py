@@ -267,6 +267,23 @@ def test_follows_autocast_and_leaves_its_cache_alone(call: str) -> None:
         assert F.cosine_similarity(*updates, dim=0) > 0.9
 
 
+@pytest.mark.parametrize("counts", [False, True])
+def test_warm_start_may_count_in_the_running_statistics(counts: bool) -> None:
+    model, loss = _network(), _loss(warm_start_statistics=counts)
+    norm = model.body[1]
+    features = model.body[0](BATCH[0]).detach()
+    mean, variance = features.mean(dim=(0, 2, 3)), features.var(dim=(0, 2, 3))
+    meta = MetaStep(model, _sgd(model), loss)
+    meta.warm_start(*BATCH[:3])
+    share = norm.momentum if counts else 0.0
+    torch.testing.assert_close(norm.running_mean, share * mean)
+    torch.testing.assert_close(norm.running_var, (1 - share) + share * variance)
+    before = norm.running_mean.clone()
+    meta.step(*BATCH)
+    meta.criterion(*BATCH[:3])
+    assert torch.equal(norm.running_mean, before)
+
+
 def test_seed_decides_the_pseudo_labels() -> None:
     values = []
     for seed in (0, 0, 1, torch.Generator().manual_seed(5), torch.Generator().manual_seed(5)):

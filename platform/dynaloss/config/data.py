@@ -119,7 +119,8 @@ class ViewsConfig(Settings):
         default=0.0,
         ge=0,
         description="Mixes the images and labels of a training batch, with shares from "
-        "Beta(mixup, mixup); 0 for none. For losses that accept soft targets.",
+        "Beta(mixup, mixup); 0 for none. For losses that accept soft targets; the authors' code "
+        "offers 0.5.",
     )
 
 

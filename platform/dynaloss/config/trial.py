@@ -112,6 +112,11 @@ class ScheduleConfig(Settings):
         description="Epochs of plain cross-entropy at the start, from 0 to `epochs`.",
     )
     batch_size: int = Field(default=512, ge=2, description="Images per batch, at least 2.")
+    equal_batches: bool = Field(
+        default=True,
+        description="Whether the batches of an epoch are of nearly equal size. false: all are "
+        "full but the last, which has what is left, as in the authors' code.",
+    )
     ramp_epochs: int = Field(
         default=5,
         ge=0,
@@ -163,9 +168,10 @@ class LossConfig(Settings):
 
     @property
     def accepts_soft_targets(self) -> bool:
-        """Whether targets may be distributions: true only for a cross-entropy of fixed logits.
+        """Whether targets may be distributions: only where the loss is linear in its target.
 
-        A mixed image has no rank, no loss and no observed class of its own.
+        Then the loss of a mixed target is the mixture of the losses. A mixed image has no loss
+        and no observed class of its own.
         """
         return False
 
@@ -178,6 +184,11 @@ class LossConfig(Settings):
     def num_ranks(self) -> int:
         """Number of bins per class by which training samples are ranked, at least 2."""
         return 100
+
+    @property
+    def has_random_ranks(self) -> bool:
+        """Whether chance ranks the samples of a class, and not their loss."""
+        return False
 
     @property
     def finetunes(self) -> bool:

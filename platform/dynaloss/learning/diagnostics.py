@@ -88,10 +88,15 @@ def sample_losses(model: nn.Module, batches: Iterable[Sequence[Tensor]]) -> Tens
     return torch.cat(losses)[order]
 
 
-def ranking_of(logits: Tensor, labels: Tensor, num_ranks: int) -> Ranking:
-    """Ranks samples by plain cross-entropy of their logits (N, C) on their observed labels."""
+def ranking_of(
+    logits: Tensor, labels: Tensor, num_ranks: int, generator: torch.Generator | None = None
+) -> Ranking:
+    """Ranks samples by plain cross-entropy of their logits (N, C) on their observed labels.
+
+    The other arguments are those of `rank_bins`.
+    """
     losses = F.cross_entropy(logits, labels, reduction="none")
-    ranks = rank_bins(losses, labels, num_ranks)
+    ranks = rank_bins(losses, labels, num_ranks, generator)
     return Ranking(losses=losses, probs=F.softmax(logits, dim=1), ranks=ranks)
 
 

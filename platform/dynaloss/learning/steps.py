@@ -61,21 +61,29 @@ class LossLearner:
             seed=pseudo_labels,
         )
 
+    @property
+    def needs_weak(self) -> bool:
+        """Whether the loss looks at weak views."""
+        return self.loss.look_ahead_view == "weak"
+
     def warm_start(self, batch: Batch, ranks: Tensor) -> None:
-        """See `MetaStep.warm_start`; on the weak view."""
+        """See `MetaStep.warm_start`."""
         with self._classifier.precision():
-            self.meta.warm_start(present(batch.weak), batch.labels, ranks)
+            self.meta.warm_start(self._view(batch), batch.labels, ranks)
 
     def criterion(
         self, batch: Batch, ranks: Tensor, metadata: Batch | None
     ) -> Callable[[Tensor], Tensor]:
         """The loss of the classifier's step, after a meta step if there are metadata."""
-        view = present(batch.weak if self.loss.look_ahead_view == "weak" else batch.strong)
+        view = self._view(batch)
         with self._classifier.precision():
             if metadata is None:
                 return self.meta.criterion(view, batch.labels, ranks)
             outer = present(metadata.strong)
             return self.meta.step(view, batch.labels, ranks, outer, metadata.labels)
+
+    def _view(self, batch: Batch) -> Tensor:
+        return present(batch.weak if self.needs_weak else batch.strong)
 
 
 def learning_rate(epoch: int, share: float, *, base_lr: float, schedule: ScheduleConfig) -> float:

@@ -20,6 +20,8 @@ _COSTS_NOTHING = (
     "schedule.cosine",
     "loss.corrector.ranks",
     "loss.corrector.per_class",
+    "loss.corrector.ranking",
+    "loss.corrector.warm_start_statistics",
     "loss.corrector.pseudo_labels",
     "loss.corrector.warm_start_epochs",
     "loss.margin.in_finetune",

@@ -127,7 +127,6 @@ class DynamicLoss(LearnedLoss):
     (torch.Size([4]), torch.Size([3]))
     """
 
-    look_ahead_view = "weak"
     corrector: LabelCorrector | None
     margin: MarginGenerator | None
 
@@ -140,6 +139,7 @@ class DynamicLoss(LearnedLoss):
     ) -> None:
         super().__init__()
         self.settings = DynamicLossConfig.model_validate(settings)
+        self.look_ahead_view = self.settings.look_ahead_view
         self.num_classes = num_classes
         self.corrector, self.margin = None, None
         corrector, margin = self.settings.corrector, self.settings.margin
@@ -163,16 +163,28 @@ class DynamicLoss(LearnedLoss):
         """Whether targets of the real step depend on the classifier: with a corrector."""
         return self.corrector is not None
 
-    def ranks(self, losses: Tensor, labels: Tensor) -> Tensor:
+    @property
+    def updates_statistics(self) -> bool:
+        """See `LearnedLoss.updates_statistics`; by `corrector.warm_start_statistics`."""
+        return self.settings.corrector.warm_start_statistics
+
+    def ranks(
+        self, losses: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Returns the rank bins of a whole training set; int64 in [0, R), on the labels' device.
 
         Args:
             losses: Of each sample on its observed label, shape (N,); see `sample_losses`.
             labels: Observed labels, int64 in [0, C), shape (N,).
+            generator: Draws the ranks where `corrector.ranking` is `random`.
 
         Raises:
-            InputError: If a shape or a label does not hold.
+            InputError: If a shape or a label does not hold, or the generator is missing.
         """
+        if not self.settings.has_random_ranks:
+            generator = None
+        elif generator is None:
+            raise InputError("`generator` must be given where `corrector.ranking` is 'random'.")
         if labels.shape != losses.shape or labels.ndim != 1:
             raise InputError(
                 "`losses` and `labels` must have one shape (N,), but got "
@@ -182,7 +194,8 @@ class DynamicLoss(LearnedLoss):
         if lowest < 0 or highest >= self.num_classes:
             wrong = lowest if lowest < 0 else highest
             raise InputError(f"`labels` must be in [0, {self.num_classes}), but got {wrong}.")
-        return rank_bins(losses.to(labels.device), labels, self.settings.num_ranks)
+        losses = losses.to(labels.device)
+        return rank_bins(losses, labels, self.settings.num_ranks, generator)
 
     def margins(self) -> Tensor | float:
         """Returns the margins in nats, shape (C,); 0 without a margin generator."""
