@@ -78,6 +78,27 @@ def test_one_trial_is_recorded_with_artifacts(
     assert not list(workspace.checkpoints("small").glob("*.pt"))
 
 
+def test_a_trial_goes_on_after_an_interruption_and_says_where(
+    study: AblationStudy, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, output = single_trial(study, arm="full"), io.StringIO()
+    step, steps = TrialRunner.step, iter(range(9))
+
+    def interrupted(runner: TrialRunner) -> StepResult:
+        if next(steps) == 1:
+            raise KeyboardInterrupt
+        return step(runner)
+
+    monkeypatch.setattr(TrialRunner, "step", interrupted)
+    endings = [launch_trial(study, trial, workspace, Console(file=output)) for _ in range(2)]
+    assert [ending.outcome for ending in endings] == [Outcome.INTERRUPTED, Outcome.COMPLETED]
+    resumed = [line for line in output.getvalue().splitlines() if "resumed" in line]
+    assert len(resumed) == 1
+    assert resumed[0].startswith(f"[0/1] {trial.name}: resumed from epoch 1/2")
+    (record,) = workspace.open_store().records("small", history=True)
+    assert [epoch for epoch, _ in record.history["test/accuracy"]] == [1, 2]
+
+
 def test_next_launch_publishes_the_report_that_a_kill_prevented(
     study: AblationStudy, workspace: Workspace, console: Console
 ) -> None:

@@ -248,9 +248,12 @@ class _Listener:
         if result.data:
             live.data = result.data
             self._recorder.prepared(live)
+        live.resumed_from = result.resumed_from or live.resumed_from
         for epoch, metrics in result.reports:
             live.reports = {epoch: metrics}
             self._recorder.reported(live)
+        if result.resumed_from:
+            self._recorder.resumed(live)
         if result.outcome is not None:
             self.end(key, result.outcome, result.message, result.diagnostics)
         return result.outcome is None
