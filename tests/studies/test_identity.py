@@ -31,7 +31,7 @@ def test_a_key_is_sixteen_hexadecimal_digits() -> None:
         ({"data.noise.kind": "none", "data.noise.rate": 0.4}, {"data.noise.rate": 0.0}),
         ({"data.noise.rate": -0.0}, {"data.noise.rate": 0}),
         ({"data.validation.labels": "clean"}, {}),
-        ({"data.root": "/elsewhere", "data.download": True}, {}),
+        ({"data.root": "/elsewhere", "data.download": True, "data.verify": False}, {}),
         ({"data.imbalance": "none", "data.imbalance_factor": 9.0}, {}),
         ({"data.imbalance": "step"}, {}),
         ({"data.noise.map": "0>1", "data.noise.rate": 0.4}, {"data.noise.rate": 0.4}),
@@ -191,7 +191,7 @@ _EFFECTIVE: dict[str, tuple[dict[str, Any], Any]] = {
     "schedule.deterministic": ({}, True),
     "schedule.compile": ({}, True),
 }
-_COVERED_BY_THE_DATA = {"data.root", "data.train", "data.test", "data.download"}
+_COVERED_BY_THE_DATA = {"data.verify", "data.root", "data.train", "data.test", "data.download"}
 
 
 def _own_settings_of_untried_kinds() -> set[str]:

@@ -145,6 +145,11 @@ class SourceSettings(Settings):
     download: bool = Field(
         default=False, description="Whether to fetch missing files, where the source can."
     )
+    verify: bool = Field(
+        default=True,
+        description="Whether files must have their published checksums, where the source knows "
+        "them; false reads other files, too, with a warning.",
+    )
     image_size: int | None = Field(
         default=None,
         ge=4,

@@ -95,12 +95,14 @@ class SourceKind(SettingsKind):
     Attributes:
         load: Reads it whole, given its settings; decodes or downloads where needed.
         digest: Digest of its content, given the same, without decoding it.
+        remarks: What to warn of in files that are there, one sentence each, given the same.
         ignores: Settings of the source that mean nothing to it, and are refused.
         has_test_split: Whether it has a test split of its own.
     """
 
     load: Callable[..., Any]
     digest: Callable[..., str]
+    remarks: Callable[..., Sequence[str]] | None = None
     ignores: tuple[str, ...] = ()
     has_test_split: bool = True
 

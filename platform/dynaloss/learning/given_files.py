@@ -40,7 +40,7 @@ def read_arrays(
     """
     if path.suffix not in kinds:
         raise InputError(f"[{setting}] must end in one of {', '.join(kinds)}, but got '{path}'")
-    found: Mapping[str, Any] = _read(path, setting, _READERS[path.suffix])
+    found: Mapping[str, Any] = _read(path, setting, path.suffix, _READERS[path.suffix])
     return found
 
 
@@ -50,7 +50,7 @@ def read_torch(path: Path, setting: str) -> Any:  # noqa: ANN401 - any content
     Raises:
         InputError: If the file does not exist, or holds or is something else.
     """
-    return _read(path, setting, _torch_content)
+    return _read(path, setting, "a file of torch", _torch_content)
 
 
 def read_pickle(path: Path, setting: str) -> Any:  # noqa: ANN401 - any content
@@ -59,7 +59,7 @@ def read_pickle(path: Path, setting: str) -> Any:  # noqa: ANN401 - any content
     Raises:
         InputError: As of `read_torch`.
     """
-    return _read(path, setting, _pickled_content)
+    return _read(path, setting, "a pickle", _pickled_content)
 
 
 def whole_numbers(values: object) -> NDArray[np.int64] | None:
@@ -77,7 +77,7 @@ def whole_numbers(values: object) -> NDArray[np.int64] | None:
     return whole if np.array_equal(whole, found) else None
 
 
-def _read(path: Path, setting: str, reader: Callable[[Path], Any]) -> Any:  # noqa: ANN401
+def _read(path: Path, setting: str, kind: str, reader: Callable[[Path], Any]) -> Any:  # noqa: ANN401
     if not path.exists():
         raise InputError(
             f"[{setting}] '{path}' does not exist: put the file there, or name another"
@@ -85,8 +85,8 @@ def _read(path: Path, setting: str, reader: Callable[[Path], Any]) -> Any:  # no
     try:
         return reader(path)
     except Exception as error:  # of any kind, by the reader, for any other file
-        text = f"cannot be read as {path.suffix or 'a pickle'}: {_reason(error)}"
-        raise InputError(f"[{setting}] '{path}' {text}") from error
+        text = f"[{setting}] '{path}' cannot be read as {kind}: {_reason(error)}"
+        raise InputError(text) from error
 
 
 class _ContentError(ValueError):

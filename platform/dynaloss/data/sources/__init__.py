@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dynaloss.config.data import SourceSettings
@@ -27,10 +29,12 @@ class SourceStatus:
     Attributes:
         digest: Digest of its content, or a placeholder that no content has.
         missing: What to fetch and where to put it; None where nothing is missing.
+        remarks: What to warn of in the files, one sentence each.
     """
 
     digest: str
     missing: str | None
+    remarks: tuple[str, ...] = ()
 
 
 def load_source(settings: SourceSettings) -> Source:
@@ -40,7 +44,8 @@ def load_source(settings: SourceSettings) -> Source:
         DataNotFound: If its files are missing.
         InputError: If they cannot be read.
     """
-    source = _kind_of(settings).load(settings)
+    with _readable():
+        source = _kind_of(settings).load(settings)
     if not isinstance(source, Source):
         raise InputError(
             f"[data.source] '{settings.source}' must load a dynaloss.data.sources.Source, but "
@@ -59,10 +64,21 @@ def source_status(settings: SourceSettings) -> SourceStatus:
     """
     kind = _kind_of(settings)
     try:
-        digest = kind.digest(settings)
+        with _readable():
+            digest = kind.digest(settings)
+            remarks = tuple(kind.remarks(settings)) if kind.remarks is not None else ()
     except DataNotFound as error:
         return SourceStatus(digest=f"missing:{settings.source}", missing=str(error))
-    return SourceStatus(digest=digest, missing=None)
+    return SourceStatus(digest=digest, missing=None, remarks=remarks)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raises InputError for a file or folder that the system refuses to read."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"[data.root] '{error.filename}': {error.strerror}") from error
 
 
 def _kind_of(settings: SourceSettings) -> SourceKind:
