@@ -121,6 +121,8 @@ def test_a_clean_set_counts_by_its_content(tmp_path: Path) -> None:
         ({"data.views.mixup": 0.2, "loss.name": "focal"},
          ("[loss]", "'balanced_softmax', 'cross_entropy', 'dynamic' or 'logit_adjustment'",
           "data.views.mixup", "above 0", "'focal'", "no target")),
+        ({"loss.name": "meta_weight_net", "meta.hypergradient": "head"},
+         ("[meta]", "'forward' or 'unrolled'", "loss.name", "'meta_weight_net'", "other way")),
         ({"data.views.mixup": -1}, ("[data.views.mixup]", "at least 0", "got -1")),
     ],
     ids=str,

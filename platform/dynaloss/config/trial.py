@@ -86,10 +86,10 @@ class MetaConfig(Settings):
     )
     hypergradient: Literal["forward", "unrolled", "head"] = Field(
         default="forward",
-        description="How the gradient of the outer loss is computed. forward: exactly, by one "
-        "forward-mode pass. unrolled: exactly, by a second graph through the network, which "
-        "needs more memory. head: as if the look-ahead step moved the last linear layer only, "
-        "which is fastest and no longer exact.",
+        description="How the gradient of the outer loss is computed. forward: exactly, up to "
+        "rounding, by one forward-mode pass. unrolled: as exactly, by a second graph through the "
+        "network, which needs more memory. head: as if the look-ahead step moved the last linear "
+        "layer only, which is fastest and another gradient.",
     )
 
 
@@ -176,6 +176,11 @@ class LossConfig(Settings):
         return False
 
     @property
+    def accepts_head_gradient(self) -> bool:
+        """Whether `meta.hypergradient: head` comes near the exact gradient."""
+        return True
+
+    @property
     def has_cosine_head(self) -> bool:
         """Whether the last layer of the classifier gives cosines."""
         return False
@@ -243,6 +248,17 @@ class TrialConfig(Settings):
                 f"0: '{loss.name}' has no target for a mixed image"
             )
         return loss
+
+    @field_validator("meta")
+    @classmethod
+    def _fit_for_head(cls, meta: MetaConfig, info: ValidationInfo) -> MetaConfig:
+        loss = info.data.get("loss")
+        if meta.hypergradient == "head" and loss is not None and not loss.accepts_head_gradient:
+            raise refusal(
+                "must have the hypergradient 'forward' or 'unrolled' where loss.name is "
+                f"'{loss.name}': the gradient of the last layer alone often points the other way"
+            )
+        return meta
 
 
 class ResourcesConfig(Settings):

@@ -42,7 +42,8 @@ class MetaStep:
             learning rate, momentum and weight decay.
         loss: The loss, on the model's device.
         lr: Learning rate of Adam, above 0.
-        hypergradient: `forward`, `unrolled` or `head`; see `MetaConfig`.
+        hypergradient: `forward`, `unrolled` or `head`; see `MetaConfig`. A study refuses `head`
+            with the Meta-Weight-Net, of which it often has the opposite direction.
         seed: Seed of the pseudo-labels, or a generator on the model's device.
 
     Attributes:
