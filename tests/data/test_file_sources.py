@@ -24,6 +24,7 @@ from dynaloss.data.sources import (
     DataNotFound,
     SourceSettings,
     load_source,
+    source_remarks,
     source_status,
 )
 from dynaloss.data.sources.image_files import ImageFiles
@@ -308,13 +309,13 @@ def test_other_files_in_the_layout_of_cifar_are_read_with_one_warning(tmp_path: 
     _cifar(tmp_path, "cifar100")
     settings = SourceSettings(source="cifar100", root=str(tmp_path), verify=False)
     assert load_source(settings).class_names == tuple(CLASSES)
-    (remark,) = source_status(settings).remarks
+    (remark,) = source_remarks(settings)
     assert re.search(r"^\[data\.verify\].*/cifar-100-python/train' .*MD5.* 2 more files", remark)
 
 
 def test_published_files_need_no_warning(cifar: Callable[[str], SourceSettings]) -> None:
     settings = cifar("cifar10").model_copy(update={"verify": False})
-    assert source_status(settings).remarks == ()
+    assert source_remarks(settings) == ()
 
 
 _PIXELS = np.zeros((4, 3072), np.uint8)

@@ -62,9 +62,12 @@ class LaunchSummary:
 
 
 def plan_study(study: AblationStudy) -> Plan:
-    """Plans a study without loading its data, of which only the digest is needed.
+    """Plans a study by the digest of its data, which are loaded only for labels of a file.
 
     If the data are missing, the keys are provisional and a note names what to fetch.
+
+    Raises:
+        InputError: If files are there, but cannot be used.
     """
     from dynaloss.data.sources import source_status
 
@@ -77,7 +80,8 @@ def plan_study(study: AblationStudy) -> Plan:
         return status.digest
 
     plan = make_plan(study, digest)
-    return replace(plan, notes=(*plan.notes, *missing))
+    warnings = Sources().warnings(trial.config.data for trial in plan.trials)
+    return replace(plan, notes=(*plan.notes, *missing), warnings=warnings)
 
 
 def launch_ablation(
@@ -102,7 +106,7 @@ def launch_ablation(
             the same study.
     """
     sources = Sources()
-    plan = make_plan(study, sources.digest)
+    plan = _checked(make_plan(study, sources.digest), sources, console)
     return _Launch(study, plan, sources, workspace, console, fresh, in_process).run()
 
 
@@ -141,12 +145,23 @@ def launch_trial(
 ) -> LiveTrial:
     """Runs one trial in this process, without Ray, and records it as a launch would."""
     plan = Plan(study=study.study, trials=(trial,), baseline=trial.arm, metric=study.report.metric)
-    launch = _Launch(study, plan, Sources(), workspace, console, fresh, in_process=True)
+    sources = Sources()
+    plan = _checked(plan, sources, console)
+    launch = _Launch(study, plan, sources, workspace, console, fresh, in_process=True)
     with launch.opened() as (_, run):
         ending = launch.run_trials(plan.trials, run)[trial.key]
         is_interrupted = ending.outcome is Outcome.INTERRUPTED
         run.finish(Outcome.INTERRUPTED if is_interrupted else Outcome.COMPLETED)
         return ending
+
+
+def _checked(plan: Plan, sources: Sources, console: Console) -> Plan:
+    """The plan with the warnings of its data, which it prints; refuses what cannot be run."""
+    sources.check((t.config, t.seed, t.base_seed) for t in plan.trials)
+    warnings = sources.warnings(trial.config.data for trial in plan.trials)
+    for text in warnings:
+        console.print(f"warning: {text}", markup=False, soft_wrap=True)
+    return replace(plan, warnings=warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +178,7 @@ class _Launch:
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Store, StudyRun]]:
-        """The tracking store and the study's own run in it, once all trials can be assembled."""
-        self.sources.check((t.config, t.seed, t.base_seed) for t in self.plan.trials)
+        """The tracking store and the study's own run in it."""
         with self.workspace.locked(self.study.study):
             store = self.workspace.open_store()
             tags = {"dynaloss.plan_hash": self.plan.hash}

@@ -18,6 +18,7 @@ __all__ = [
     "SourceSettings",
     "SourceStatus",
     "load_source",
+    "source_remarks",
     "source_status",
 ]
 
@@ -29,12 +30,10 @@ class SourceStatus:
     Attributes:
         digest: Digest of its content, or a placeholder that no content has.
         missing: What to fetch and where to put it; None where nothing is missing.
-        remarks: What to warn of in the files, one sentence each.
     """
 
     digest: str
     missing: str | None
-    remarks: tuple[str, ...] = ()
 
 
 def load_source(settings: SourceSettings) -> Source:
@@ -66,10 +65,23 @@ def source_status(settings: SourceSettings) -> SourceStatus:
     try:
         with _readable():
             digest = kind.digest(settings)
-            remarks = tuple(kind.remarks(settings)) if kind.remarks is not None else ()
     except DataNotFound as error:
         return SourceStatus(digest=f"missing:{settings.source}", missing=str(error))
-    return SourceStatus(digest=digest, missing=None, remarks=remarks)
+    return SourceStatus(digest=digest, missing=None)
+
+
+def source_remarks(settings: SourceSettings) -> tuple[str, ...]:
+    """What to warn of in the files of a source, one sentence each; nothing where some miss.
+
+    Raises:
+        InputError: As of `source_status`.
+    """
+    remarks = _kind_of(settings).remarks
+    try:
+        with _readable():
+            return tuple(remarks(settings)) if remarks is not None else ()
+    except DataNotFound:
+        return ()
 
 
 @contextmanager

@@ -114,6 +114,11 @@ class Source:
         channels, height, width = self.pool.images.shape[1:]
         return channels, height, width
 
+    def named(self, classes: Ints) -> str:
+        """The classes by name and number, the first five of them."""
+        names = ", ".join(f"'{self.class_names[c]}' ({c})" for c in classes[:5])
+        return f"{names} and {len(classes) - 5} more" if len(classes) > 5 else names
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the images and labels, or of their files, hexadecimal."""

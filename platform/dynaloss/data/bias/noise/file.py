@@ -18,6 +18,7 @@ from dynaloss.learning.given_files import ALONE, read_arrays, whole_numbers
 
 _CLEAN_KEYS = ("clean_label", "clean_labels", "true_label", "true_labels")
 _SETTING = "data.noise.path"
+_HIGH_FLIP_RATE = 0.6
 
 
 def read_observed_labels(
@@ -33,10 +34,11 @@ def read_observed_labels(
         InputError: If the file is missing or unreadable, or its labels do not fit the data.
     """
     arrays = read_arrays(Path(path), _SETTING)
-    labels = _labels(path, *_chosen(path, arrays, key), len(true_labels))
+    chosen, values = _chosen(path, arrays, key)
+    labels = _labels(path, chosen, values, len(true_labels))
     for index in np.flatnonzero((labels < 0) | (labels >= num_classes)):
-        rule = f"labels from 0 to {num_classes - 1}, but got {labels[index]} at index {index}"
-        raise _problem(path, f"must hold {rule}")
+        rule = f"must hold labels from 0 to {num_classes - 1}{_as(chosen)}"
+        raise _problem(path, f"{rule}, but got {labels[index]} at index {index}")
     for name in _CLEAN_KEYS:
         if name in arrays:
             _check_agreement(path, name, arrays[name], true_labels)
@@ -60,13 +62,16 @@ def _chosen(path: str | Path, arrays: Mapping[str, Any], key: str | None) -> tup
     )
 
 
+def _as(name: str) -> str:
+    return "" if name == ALONE else f" as {show(name)}"
+
+
 def _labels(path: str | Path, name: str, values: object, number: int) -> Ints:
-    named = "" if name == ALONE else f" as {show(name)}"
     labels = whole_numbers(values)
     if labels is None:
-        raise _problem(path, f"must hold a list of whole numbers{named}")
+        raise _problem(path, f"must hold a list of whole numbers{_as(name)}")
     if len(labels) != number:
-        rule = f"a label for each of the {number} images of the source{named}"
+        rule = f"a label for each of the {number} images of the source{_as(name)}"
         raise _problem(path, f"must hold {rule}, but holds {len(labels)}")
     return labels
 
@@ -89,6 +94,35 @@ def _labels_of(noise: NoiseConfig, source: Source) -> Ints:
     return read_observed_labels(path, noise.key, source.pool.labels, source.num_classes)
 
 
+def _remarks(noise: NoiseConfig, source: Source) -> list[str]:
+    found = _suspicion(source, _labels_of(noise, source))
+    file = f"'{noise.path}'" if noise.key is None else f"{show(noise.key)} of '{noise.path}'"
+    return [f"[{_SETTING}] {file}: {found}"] if found else []
+
+
+def _suspicion(source: Source, observed: Ints) -> str:
+    """Why the labels may be those of other images or classes, empty where they are plausible."""
+    true, C, N = source.pool.labels, source.num_classes, len(observed)
+    counts, given, right = (
+        np.bincount(labels, minlength=C) for labels in (true, observed, true[true == observed])
+    )
+    agreement = right.sum() / N
+    # Of labels that have nothing to do with the images, as in a random order.
+    chance = counts @ given / N**2
+    differ = f"{100 * (1 - agreement):.1f} % of its labels are not those of the source"
+    is_chance = agreement <= chance + 3 * np.sqrt(chance * (1 - chance) / N)
+    if 1 - agreement > _HIGH_FLIP_RATE or is_chance:
+        rate = f"{100 * (1 - chance):.1f} %"
+        return f"{differ} (of labels in a random order: {rate}); check their order"
+    below = np.flatnonzero(right * N < counts * given)
+    if not len(below):
+        return ""
+    return (
+        f"{differ}, and images of {source.named(below)} have their own label more rarely than the "
+        "other images have it; check the numbers of its classes"
+    )
+
+
 NOISES.add(
     name="file",
     description="labels from the file data.noise.path, whatever the rate",
@@ -96,4 +130,5 @@ NOISES.add(
     observe=lambda noise, source, rows, _: _labels_of(noise, source)[rows],
     uses=("path", "key"),
     check=_labels_of,
+    remarks=_remarks,
 )
