@@ -111,6 +111,19 @@ def test_failed_trials_are_left_to_run(plan: Plan, record: MakeRecord) -> None:
     assert forecast(plan, [failed]).remaining == 10
 
 
+def test_an_interrupted_trial_costs_its_other_epochs(
+    plan: Plan, done: list[TrialRecord], record: MakeRecord
+) -> None:
+    trial = plan.trials[-1]
+    begun = record(
+        trial.arm, trial.seed, condition=trial.condition, key=trial.key,
+        outcome=Outcome.INTERRUPTED, metrics={"epoch": 100.0, "time/epoch_seconds": 4.0},
+    )  # fmt: skip
+    whole, rest = (forecast(plan, records).seconds for records in (done, [*done, begun]))
+    assert trial.arm == "full"
+    assert whole - rest == pytest.approx(100 * 4)
+
+
 def test_spread_of_the_paired_differences(plan: Plan, done: list[TrialRecord]) -> None:
     # Differences .10, .11, .12.
     assert paired_spread(plan, done) == (pytest.approx(0.01), 2)

@@ -33,6 +33,7 @@ def test_higher_is_better(metric: str) -> None:
         "time/epoch_seconds",
         "memorisation/observed_fit_noisy",
         "corrector/weight_noisy",
+        "corrector/saturated",
     ],
 )
 def test_lower_is_better(metric: str) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +19,12 @@ from torchvision import datasets
 
 from dynaloss.config import DataConfig
 from dynaloss.config.families import SOURCES
+from dynaloss.data import digests
 from dynaloss.data.sources import (
     DataNotFound,
     SourceSettings,
     load_source,
+    source_remarks,
     source_status,
 )
 from dynaloss.data.sources.image_files import ImageFiles
@@ -255,6 +258,24 @@ def test_cifar_in_its_own_layout(
     assert source.digest == source_status(settings).digest
 
 
+def test_cifar_reads_each_file_once(
+    cifar: Callable[[str], SourceSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    digests._digests.cache_clear()
+    real = Path.open
+
+    def counted(path: Path, mode: str = "r", **options: Any) -> Any:
+        opened.append(path.name)
+        return real(path, mode, **options)
+
+    settings = cifar("cifar100")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", counted)
+        assert source_status(settings).missing is None
+    assert sorted(opened) == ["meta", "test", "train"]
+
+
 class _Intruder:
     """Pickled, it makes a file when it is read."""
 
@@ -267,17 +288,74 @@ class _Intruder:
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04broken", None], ids=["empty", "cut", "code"])
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
-def test_corrupt_file_of_cifar_is_named_and_never_unpickled(
+def test_file_of_cifar_with_another_checksum_is_named_and_never_executed(
     name: str, content: bytes | None, cifar: Callable[[str], SourceSettings], tmp_path: Path
 ) -> None:
     settings, mark = cifar("cifar10"), tmp_path / "mark"
-    if content is None:
-        content = pickle.dumps(_Intruder(mark))
-    (tmp_path / "cifar-10-batches-py" / name).write_bytes(content)
-    facts = rf"^\[data\.root\] '.*/{name}'.*corrupt.*delete .*\[data\.download\] to true"
-    with pytest.raises(InputError, match=facts):
-        load_source(settings)
+    file = tmp_path / "cifar-10-batches-py" / name
+    published = md5(file.read_bytes()).hexdigest()
+    file.write_bytes(pickle.dumps(_Intruder(mark)) if content is None else content)
+    facts = rf"{published}\b.* {md5(file.read_bytes()).hexdigest()}\b.*\[data\.verify\] to false"
+    for read in (load_source, source_status):
+        with pytest.raises(InputError, match=rf"^\[data\.root\] '.*/{name}' .*MD5.*{facts}"):
+            read(settings)
+    unverified = settings.model_copy(update={"verify": False})
+    with pytest.raises(InputError, match=rf"^\[data\.root\] '.*/{name}' .*read as a pickle"):
+        load_source(unverified)
     assert not mark.exists()
+
+
+def test_other_files_in_the_layout_of_cifar_are_read_with_one_warning(tmp_path: Path) -> None:
+    _cifar(tmp_path, "cifar100")
+    settings = SourceSettings(source="cifar100", root=str(tmp_path), verify=False)
+    assert load_source(settings).class_names == tuple(CLASSES)
+    (remark,) = source_remarks(settings)
+    assert re.search(r"^\[data\.verify\].*/cifar-100-python/train' .*MD5.* 2 more files", remark)
+
+
+def test_published_files_need_no_warning(cifar: Callable[[str], SourceSettings]) -> None:
+    settings = cifar("cifar10").model_copy(update={"verify": False})
+    assert source_remarks(settings) == ()
+
+
+_PIXELS = np.zeros((4, 3072), np.uint8)
+_LABELS = [0, 1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "facts"),
+    [
+        ("batches.meta", {"num_vis": 3072}, "'label_names', but holds one with 'num_vis'"),
+        ("batches.meta", {}, "'label_names', but holds an empty one"),
+        ("batches.meta", CLASSES, "'label_names', but holds a list"),
+        ("batches.meta", {"label_names": "cat"}, "names of the classes as 'label_names'"),
+        ("data_batch_2", {"data": _PIXELS}, "'data' and 'labels', but holds one with 'data'"),
+        ("data_batch_2", {"data": _PIXELS, "labels": _LABELS[:3]}, "its 4 images as 'labels'"),
+        ("data_batch_2", {"data": _PIXELS, "labels": ["cat"] * 4}, "its 4 images as 'labels'"),
+        ("test_batch", {"data": _PIXELS, "labels": [0, 1, 2, 3]}, "0 to 2 .*holds 0 to 3"),
+        ("test_batch", {"data": _PIXELS, "labels": [0, 1, 2, -1]}, "0 to 2 .*holds -1 to 2"),
+        ("test_batch", {"data": _PIXELS / 255, "labels": _LABELS}, r"uint8 .*\(N, 3072\)"),
+        ("test_batch", {"data": _PIXELS[:, 1:], "labels": _LABELS}, r"uint8 .*\(N, 3072\)"),
+        ("test_batch", {"data": _PIXELS[:0], "labels": []}, r"uint8 .*\(N, 3072\)"),
+        ("test_batch", {"data": [1, 2, 3, 4], "labels": _LABELS}, r"uint8 .*\(N, 3072\)"),
+    ],
+)
+def test_file_of_cifar_that_holds_something_else_is_named(
+    name: str, content: object, facts: str, tmp_path: Path
+) -> None:
+    _cifar(tmp_path, "cifar10")
+    (tmp_path / "cifar-10-batches-py" / name).write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match=rf"^\[data\.root\] '.*/{name}' must hold .*{facts}"):
+        load_source(SourceSettings(source="cifar10", root=str(tmp_path), verify=False))
+
+
+def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path) -> None:
+    _cifar(tmp_path, "cifar10")
+    file = tmp_path / "cifar-10-batches-py" / "test_batch"
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(InputError, match=r"/test_batch': Is a directory"):
+        source_status(SourceSettings(source="cifar10", root=str(tmp_path)))
 
 
 def test_missing_cifar_names_the_download_setting(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_policy_follows_its_stream(policy: str) -> None:
         256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
     first, again, other = (
-        augment(images, policy, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+        augment(images, policy, 0, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
     )
     assert first.dtype == torch.uint8
     assert torch.equal(first, again)

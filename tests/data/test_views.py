@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -98,10 +100,44 @@ def test_settings_override_the_defaults_of_the_source(make_source: MakeSource) -
     assert views.config == settings
 
 
-def test_cutout_comes_last(make_source: MakeSource, generator: torch.Generator) -> None:
-    """Nothing after it may fill the black square, not even the inversion of a policy."""
-    source = make_source(mean=(0.0,) * 3, std=(1.0,) * 3)
-    settings = ViewsConfig(augment="autoaugment", cutout=4, crop_padding=0)
+@pytest.mark.parametrize("fill", [0, 128])
+def test_cutout_comes_last(fill: int, make_source: MakeSource, generator: torch.Generator) -> None:
+    """Nothing after it may fill the square, not even the inversion of a policy."""
+    source = make_source(mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    settings = ViewsConfig(augment="autoaugment", cutout=4, crop_padding=0, fill=fill)
     views = Views.of_source(source, torch.device("cpu"), settings)
-    strong = views.strong(_images(300), generator)
-    assert (strong == 0).all(dim=1).flatten(1).any(dim=1).all()
+    strong = views.strong(_images(300), generator).round()
+    assert (strong == fill).all(dim=1).flatten(1).any(dim=1).all()
+
+
+def test_what_a_policy_leaves_empty_is_filled_and_the_crop_is_not(
+    make_source: MakeSource, generator: torch.Generator
+) -> None:
+    """White images: rotated and moved ones have corners of the fill, cropped ones black edges."""
+    source = make_source(mean=(0.0,) * 3, std=(1 / 255,) * 3, crop_padding=1)
+    white = torch.full((200, 3, 6, 5), 255, dtype=torch.uint8)
+    values = {}
+    for name, settings in {
+        "crop": ViewsConfig(fill=128),
+        "policy": ViewsConfig(augment="trivialaugment", fill=128, crop_padding=0),
+    }.items():
+        strong = Views.of_source(source, torch.device("cpu"), settings).strong(white, generator)
+        values[name] = set(strong.round().int().unique().tolist())
+    assert values["crop"] == {0, 255}
+    assert 128 in values["policy"]
+
+
+def test_images_are_divided_by_the_mean_of_their_own_deviations(make_source: MakeSource) -> None:
+    source = make_source()
+    images = source.pool.images / 255
+    own = [[statistics.stdev(channel.ravel()) for channel in image] for image in images]
+    expected = [statistics.fmean(channel) for channel in zip(*own, strict=True)]
+    views = Views.of_source(source, torch.device("cpu"), ViewsConfig(statistics="images"))
+    assert views.std.flatten().tolist() == pytest.approx(expected, abs=1e-4)
+    assert views.std.flatten().tolist() != pytest.approx(source.std, abs=1e-2)
+
+
+def test_a_source_may_know_the_mean_of_its_images_deviations(make_source: MakeSource) -> None:
+    source = replace(make_source(), image_std=(0.2, 0.3, 0.4))
+    views = Views.of_source(source, torch.device("cpu"), ViewsConfig(statistics="images"))
+    assert views.std.flatten().tolist() == pytest.approx([0.2, 0.3, 0.4])

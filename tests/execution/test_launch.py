@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -22,7 +23,7 @@ from dynaloss.execution.ablation import (
 )
 from dynaloss.execution.backends.ray_cluster import _reason, _slots, ray_backend
 from dynaloss.execution.trial.runner import StepResult, TrialRunner
-from dynaloss.studies import AblationStudy, ResourcesConfig, load_study
+from dynaloss.studies import AblationStudy, ResourcesConfig, load_study, override
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Workspace
 
@@ -78,6 +79,27 @@ def test_one_trial_is_recorded_with_artifacts(
     assert not list(workspace.checkpoints("small").glob("*.pt"))
 
 
+def test_a_trial_goes_on_after_an_interruption_and_says_where(
+    study: AblationStudy, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, output = single_trial(study, arm="full"), io.StringIO()
+    step, steps = TrialRunner.step, iter(range(9))
+
+    def interrupted(runner: TrialRunner) -> StepResult:
+        if next(steps) == 1:
+            raise KeyboardInterrupt
+        return step(runner)
+
+    monkeypatch.setattr(TrialRunner, "step", interrupted)
+    endings = [launch_trial(study, trial, workspace, Console(file=output)) for _ in range(2)]
+    assert [ending.outcome for ending in endings] == [Outcome.INTERRUPTED, Outcome.COMPLETED]
+    resumed = [line for line in output.getvalue().splitlines() if "resumed" in line]
+    assert len(resumed) == 1
+    assert resumed[0].startswith(f"[0/1] {trial.name}: resumed from epoch 1/2")
+    (record,) = workspace.open_store().records("small", history=True)
+    assert [epoch for epoch, _ in record.history["test/accuracy"]] == [1, 2]
+
+
 def test_next_launch_publishes_the_report_that_a_kill_prevented(
     study: AblationStudy, workspace: Workspace, console: Console
 ) -> None:
@@ -102,6 +124,32 @@ def test_next_launch_publishes_the_report_that_a_kill_prevented(
     assert launch() == "untouched"
     store.client.set_tag(run_id, "dynaloss.outcome", "running")
     assert launch() == told
+
+
+def test_labels_in_another_order_are_warned_of_in_plan_launch_and_report(
+    study: AblationStudy, workspace: Workspace, console: Console, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "labels.npy", np.random.default_rng(0).integers(0, 10, 1797))
+    noise = {"data.noise.kind": "file", "data.noise.path": str(tmp_path / "labels.npy")}
+    alone = study.model_copy(update={"ablation": None, "trial": override(study.trial, noise)})
+    (warning,) = plan_study(alone).warnings
+    assert re.search(r"/labels\.npy': 8\d\.\d % ", warning)
+    launch_ablation(alone, workspace, console, in_process=True)
+    shown = [line for line in console.file.getvalue().splitlines() if "labels.npy" in line]
+    assert shown == [f"warning: {warning}"]
+    (report,) = workspace.storage.rglob("report.html")
+    assert "labels.npy&#39;: " in report.read_text()
+
+
+def test_labels_that_do_not_fit_are_refused_in_the_plan(
+    study: AblationStudy, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "labels.npy", np.full(1797, 10))
+    noise = {"data.noise.kind": "file", "data.noise.path": str(tmp_path / "labels.npy")}
+    noisy = study.model_copy(update={"trial": override(study.trial, noise)})
+    with pytest.raises(InputError, match=r"/labels\.npy' must hold labels from 0 to 9") as caught:
+        plan_study(noisy)
+    assert len(caught.value.problems) == 1
 
 
 def test_a_trial_computes_with_the_threads_of_its_cores(

@@ -98,6 +98,25 @@ def test_plain_lines_without_a_terminal(trials: tuple[Trial, ...]) -> None:
     )
 
 
+def test_a_resumed_trial_is_shown_from_where_it_goes_on(
+    trials: tuple[Trial, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynaloss.execution.progress._PLAIN_LINE_SECONDS", 0.0)
+    output = io.StringIO()
+    with progress_of(Console(file=output), trials[:1]) as progress:
+        live = start(progress, trials[0])
+        live.resumed_from = 6
+        for epoch in range(1, 7):
+            report(progress, live, epoch, {"time/epoch_seconds": 2.0})
+        progress.resumed(live)
+        report(progress, live, 7, {"time/epoch_seconds": 2.0})
+    name = trials[0].name
+    assert output.getvalue().splitlines() == [
+        f"[0/1] {name}: resumed from epoch 6/10 · about 0:08 left",
+        f"[0/1] running: {name} (epoch 7/10) · about 0:06 left",
+    ]
+
+
 def test_the_best_loss_is_the_lowest(trials: tuple[Trial, ...]) -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=200)

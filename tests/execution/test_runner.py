@@ -64,10 +64,22 @@ def test_a_saved_trial_resumes_and_replays_its_reports(order: TrialOrder, source
     first.step()
     first.save()
     rest = run_to_end(TrialRunner(order, source, gpus=0))
-    assert [epoch for epoch, _ in rest[0].reports] == [1, 2, 3]
+    assert [[epoch for epoch, _ in result.reports] for result in rest] == [[1, 2], [3], [4]]
+    assert [result.resumed_from for result in rest] == [2, 0, 0]
+    assert [result.resumed_from for result in whole] == [0] * 4
     assert comparable(rest) == comparable(whole)
     assert rest[-1].diagnostics == whole[-1].diagnostics
     assert rest[-1].outcome is Outcome.COMPLETED
+
+
+def test_a_trial_saved_after_its_last_epoch_only_ends(order: TrialOrder, source: Source) -> None:
+    first = TrialRunner(order, source, gpus=0)
+    whole = run_to_end(first)
+    first.save()
+    (rest,) = run_to_end(TrialRunner(order, source, gpus=0))
+    assert (rest.resumed_from, rest.outcome) == (4, Outcome.COMPLETED)
+    assert comparable([rest]) == comparable(whole)
+    assert rest.diagnostics == whole[-1].diagnostics
 
 
 def test_fresh_ignores_the_checkpoint(order: TrialOrder, source: Source) -> None:
@@ -136,7 +148,7 @@ def test_an_interrupt_inside_an_epoch_keeps_the_last_whole_state(
             runner.step()
     runner.save()
     rest = run_to_end(TrialRunner(order, source, gpus=0))
-    assert [epoch for epoch, _ in rest[0].reports] == [1, 2]
+    assert [epoch for epoch, _ in rest[0].reports] == [1]
     assert comparable(rest) == comparable(whole)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,16 @@ def _check(*overrides: dict[str, Any]) -> None:
         ({**_IMAGES, "model.name": "torchvision/vit_b_16", "data.image_size": 20},
          r"^\[model\.name\] 'torchvision/vit_b_16'.*not accept .* 20 x 20 .* data\.image_size\b"),
         ({**_DIGITS, "model.pretrained_path": "none.pt"},
-         r"^\[model\.pretrained_path\].*/none\.pt .*read.*No such file"),
+         r"^\[model\.pretrained_path\].*/none\.pt' does not exist"),
         ({**_DIGITS, "model.pretrained_path": "other.pt"},
-         r"^\[model\.pretrained_path\].*/other\.pt .* 14 .*missing, 1 unknown, 0 .*'1\.weight'"),
-        ({**_CLEAN, "sampler.path": "none.npy"}, r"/none\.npy: .*read .*indices.*No such file"),
+         r"^\[model\.pretrained_path\].*/other\.pt' .* 14 .*missing, 1 unknown, 0 .*'1\.weight'"),
+        ({**_CLEAN, "sampler.path": "none.npy"}, r"^\[sampler\.path\] '.*/none\.npy' .*not exist"),
         ({**_CLEAN, "sampler.path": "negative.npy"},
-         r"/negative\.npy: .*in \[0, 1797\).*got -1\b"),
+         r"/negative\.npy' .*in \[0, 1797\).*got -1\b"),
         ({**_CLEAN, "sampler.path": "digits.npy"},
-         r"/digits\.npy: .*no image .* test split of seed 0\b.* 445 more"),
+         r"/digits\.npy' .*no image .* test split of seed 0\b.* 445 more"),
         ({**_CLEAN_IMAGES, "data.validation.fraction": 0.5},
-         r"/images\.npy: .*no image .* validation split of seed 0\b.* \d, \d\b"),
+         r"/images\.npy' .*no image .* validation split of seed 0\b.* \d, \d\b"),
         ({**_DIGITS, "data.noise.kind": "asymmetric", "data.noise.map": "9>1",
           "data.noise.rate": 1.0},
          r"^\[data\.noise\].*observed training label.*class '9' \(9\)"),
@@ -90,6 +91,30 @@ def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(InputError) as caught:
         _check(*wrong)
     assert len(caught.value.problems) == 2
+
+
+_LABELS = {"data.noise.kind": "file", "data.noise.path": "labels.npy"}
+_NOWHERE = {"data.source": "cifar10", "data.root": "nowhere", "data.download": True}
+
+
+def _warnings(*overrides: dict[str, Any]) -> tuple[str, ...]:
+    return Sources().warnings(override(TrialConfig(), chosen).data for chosen in overrides)
+
+
+@pytest.mark.usefixtures("folder")
+def test_labels_of_a_file_are_checked_and_warned_of_once() -> None:
+    np.save("labels.npy", [1, 1, 0, 0])
+    (warning,) = _warnings(
+        {**_IMAGES, **_LABELS}, {**_IMAGES, **_LABELS, "data.validation.fraction": 0.5}, _IMAGES
+    )
+    assert re.search(r"/labels\.npy': 100\.0 % ", warning)
+    with pytest.raises(InputError, match=r"/labels\.npy' must hold .* 1797 images .*holds 4$"):
+        _warnings(_LABELS, {**_LABELS, "data.imbalance_factor": 2.0})
+
+
+@pytest.mark.usefixtures("folder")
+def test_labels_for_missing_data_are_not_checked_and_nothing_is_fetched() -> None:
+    assert _warnings({**_NOWHERE, **_LABELS}) == ()
 
 
 @pytest.mark.usefixtures("folder")

@@ -105,14 +105,18 @@ def _loss_settings(
     warm_start_epochs: int = 1,
     finetune: bool = True,
     in_finetune: bool = True,
+    look_ahead_view: str = "weak",
+    **of_corrector: Any,
 ) -> dict[str, Any]:
     corrector, margin = ARMS[arm]
     return {
+        "look_ahead_view": look_ahead_view,
         "corrector": {
             "enabled": corrector,
             "ranks": NUM_RANKS,
             "warm_start": warm_start_epochs > 0,
             "warm_start_epochs": warm_start_epochs or None,
+            **of_corrector,
         },
         "margin": {"enabled": margin, "in_finetune": in_finetune},
         "finetune": finetune,
@@ -149,8 +153,6 @@ def _trainer(
     loss: dict[str, Any] | None = None,
     model: nn.Module | None = None,
     clean_set: Tensor | None = None,
-    warm_start_epochs: int = 1,
-    finetune: bool = True,
     **settings: Any,
 ) -> Trainer:
     streams = Streams(base_seed=0, seed=seed)
@@ -163,7 +165,8 @@ def _trainer(
     )
     if clean_set is not None:
         settings["path"] = "named, but not read"
-    dynamic = _loss_settings(arm, warm_start_epochs=warm_start_epochs, finetune=finetune)
+    names = [name for name in settings if name not in PLACES and name != "mixup"]
+    dynamic = _loss_settings(arm, **{name: settings.pop(name) for name in names})
     config = _config(loss or dynamic, settings)
     facts = _facts_of(torch.bincount(train.observed_labels), seed)
     built = LOSSES[config.loss.name].build(config.loss, facts)

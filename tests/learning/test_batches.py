@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from dynaloss.errors import InputError
 from dynaloss.learning import endless
-from dynaloss.learning.batches import equal_batches
+from dynaloss.learning.batches import equal_batches, full_batches
 
 
 @given(st.integers(0, 500), st.integers(1, 64))
@@ -23,6 +23,13 @@ def test_batches_are_few_full_and_of_nearly_equal_size(size: int, batch_size: in
     assert not batches or max(sizes) <= batch_size
     assert not batches or max(sizes) - min(sizes) <= 1
     assert [i for batch in batches for i in batch.tolist()] == indices.tolist()
+
+
+@given(st.integers(0, 500), st.integers(1, 64))
+def test_full_batches_leave_the_rest_for_the_last(size: int, batch_size: int) -> None:
+    """As torch's loader makes them."""
+    expected = [batch.tolist() for batch in DataLoader(range(size), batch_size)]
+    assert [b.tolist() for b in full_batches(torch.arange(size), batch_size)] == expected
 
 
 def test_endless_batches_are_in_a_new_order_in_every_pass() -> None:

@@ -32,7 +32,7 @@ RANKS = torch.tensor([0, 1, 0, 1, 1, 0])
 @pytest.fixture
 def corrector() -> LabelCorrector:
     """Trusts rank 0 wholly and rank 1 not at all."""
-    corrector = LabelCorrector(num_ranks=2, num_classes=3, per_class=False)
+    corrector = LabelCorrector(num_ranks=2, num_classes=3, per_class=False, hidden_layers=1)
     with torch.no_grad():
         corrector.layers[0].weight.copy_(torch.tensor([1.0, -1.0])[:, None].expand(2, 64))
         corrector.layers[1].weight.copy_(torch.eye(64))
@@ -56,6 +56,7 @@ def test_corrector_metrics_counted_by_hand(corrector: LabelCorrector, ranking: R
             "corrector/weight_clean": 0.75,
             "corrector/weight_noisy": 0.0,
             "corrector/target_accuracy": 5 / 6,
+            "corrector/saturated": 0.5,  # sigmoid(32) is 1 in float32, sigmoid(-32) is not 0
         },
         abs=1e-6,
     )
@@ -63,7 +64,8 @@ def test_corrector_metrics_counted_by_hand(corrector: LabelCorrector, ranking: R
 
 def test_metrics_without_a_value_are_absent(corrector: LabelCorrector, ranking: Ranking) -> None:
     found = corrector_metrics(corrector, ranking, OBSERVED, OBSERVED)
-    assert set(found) == {"corrector/weight_clean", "corrector/target_accuracy"}
+    named = ("weight_clean", "target_accuracy", "saturated")
+    assert set(found) == {f"corrector/{name}" for name in named}
 
 
 def test_corrector_table_counted_by_hand(corrector: LabelCorrector, ranking: Ranking) -> None:
@@ -156,7 +158,7 @@ def test_losses_of_samples_read_the_first_of_several_views() -> None:
 @pytest.mark.parametrize(
     "loader",
     [
-        DataLoader(_samples(10), batch_size=4, drop_last=True, shuffle=True),
+        DataLoader(_samples(10), batch_size=4, drop_last=True, sampler=range(9, -1, -1)),
         [_samples(4).tensors, _samples(4).tensors],
         [],
     ],

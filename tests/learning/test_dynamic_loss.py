@@ -11,6 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from dynaloss.errors import InputError
 from dynaloss.learning.losses._dynamic_loss import (
     DynamicLoss,
     LabelCorrector,
@@ -138,7 +139,7 @@ def test_without_components_is_cross_entropy(
 
 @pytest.mark.parametrize("per_class", [True, False])
 def test_corrector_starts_at_the_bias_plus_a_random_part(per_class: bool) -> None:
-    corrector = LabelCorrector(num_ranks=100, num_classes=10, per_class=per_class)
+    corrector = LabelCorrector(num_ranks=100, num_classes=10, per_class=per_class, hidden_layers=1)
     with torch.no_grad():
         table = corrector.table()
         assert table.shape == (100, 10)
@@ -151,30 +152,53 @@ def test_corrector_starts_at_the_bias_plus_a_random_part(per_class: bool) -> Non
 
 @pytest.mark.parametrize("per_class", [True, False])
 def test_corrector_looks_up_the_observed_class(per_class: bool) -> None:
-    corrector = LabelCorrector(num_ranks=R, num_classes=C, per_class=per_class)
+    corrector = LabelCorrector(num_ranks=R, num_classes=C, per_class=per_class, hidden_layers=1)
     table = corrector.table().detach()
     expected = torch.stack([table[r, c] for r, c in zip(RANKS, LABELS, strict=True)])
     assert torch.equal(corrector(RANKS, LABELS), expected)
     assert bool((table == table[:, :1]).all()) is not per_class
 
 
+@pytest.mark.parametrize("hidden_layers", [1, 2])
 @pytest.mark.parametrize("per_class", [True, False])
-def test_layers_have_the_sizes_of_the_paper(per_class: bool) -> None:
-    corrector = LabelCorrector(num_ranks=100, num_classes=10, per_class=per_class)
-    outputs = 10 if per_class else 1
-    sizes = [tuple(p.shape) for p in corrector.parameters()]
-    assert sizes == [(100, 64), (64, 64), (64,), (outputs, 64), (outputs,)]
-    sizes = [tuple(p.shape) for p in MarginGenerator(num_classes=10).parameters()]
-    assert sizes == [(1, 64), (64, 64), (64,), (10, 64), (10,)]
+def test_layers_have_64_units(per_class: bool, hidden_layers: int) -> None:
+    corrector = LabelCorrector(
+        num_ranks=100, num_classes=10, per_class=per_class, hidden_layers=hidden_layers
+    )
+    margin = MarginGenerator(num_classes=10, hidden_layers=hidden_layers)
+    hidden = [(64, 64), (64,)] * hidden_layers
+    for module, rows, outputs in ((corrector, 100, 10 if per_class else 1), (margin, 1, 10)):
+        sizes = [tuple(p.shape) for p in module.parameters()]
+        assert sizes == [(rows, 64), *hidden, (outputs, 64), (outputs,)]
+        kinds = [type(layer).__name__ for layer in module.layers]
+        assert kinds == ["Embedding", *("Linear", "ReLU") * hidden_layers, "Linear"]
 
 
-@pytest.mark.parametrize("layer", [0, 1, 3])
-def test_weights_are_drawn_by_xavier(layer: int) -> None:
-    weight = LabelCorrector(num_ranks=300, num_classes=200, per_class=True).layers[layer].weight
+@pytest.mark.parametrize("layer", [0, 1, 3, 5])
+def test_weights_are_drawn_by_xavier_and_biases_are_zero(layer: int) -> None:
+    corrector = LabelCorrector(num_ranks=300, num_classes=200, per_class=True, hidden_layers=2)
+    weight = corrector.layers[layer].weight
     std = (2 / sum(weight.shape)) ** 0.5
     assert weight.std().item() == pytest.approx(std, rel=0.05)
     if layer == 0:
         assert weight.abs().max().item() <= 3**0.5 * std + 1e-6
+    elif layer != 5:
+        assert not corrector.layers[layer].bias.any()
+
+
+def test_random_ranks_need_a_generator_and_those_by_loss_ignore_it(
+    generator: torch.Generator,
+) -> None:
+    losses, labels = torch.arange(40.0), torch.zeros(40, dtype=torch.int64)
+    by_loss, by_chance = (
+        DynamicLoss(num_classes=C, corrector={"ranks": R, "ranking": ranking})
+        for ranking in ("loss", "random")
+    )
+    ascending = torch.arange(40) * R // 41
+    assert torch.equal(by_loss.ranks(losses, labels, generator), ascending)
+    assert not torch.equal(by_chance.ranks(losses, labels, generator), ascending)
+    with pytest.raises(InputError, match=r"`generator` must be given .*'random'"):
+        by_chance.ranks(losses, labels)
 
 
 def test_equal_margins_are_inert(

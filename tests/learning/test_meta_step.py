@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dynaloss.config import ScheduleConfig
 from dynaloss.errors import InputError
 from dynaloss.learning import DynamicLoss, LearnedLoss, MetaStep, MetaWeightNet, rank_bins
 from dynaloss.learning.batches import Batch
@@ -185,8 +186,9 @@ def _replay(
     meta: MetaStep,
 ) -> None:
     for epoch in range(2):
+        schedule = ScheduleConfig(epochs=4, warmup_epochs=1, ramp_epochs=2)
         optimizer.param_groups[0]["lr"] = learning_rate(
-            epoch, base_lr=0.05, epochs=4, ramp_epochs=2
+            epoch, 0.0, base_lr=0.05, schedule=schedule
         )
         with torch.no_grad():
             logits = model.eval()(next(batches).weak)
@@ -263,6 +265,23 @@ def test_follows_autocast_and_leaves_its_cache_alone(call: str) -> None:
     assert {*dtypes} == {torch.float32, torch.bfloat16}
     if call != "criterion":
         assert F.cosine_similarity(*updates, dim=0) > 0.9
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_warm_start_may_count_in_the_running_statistics(counts: bool) -> None:
+    model, loss = _network(), _loss(warm_start_statistics=counts)
+    norm = model.body[1]
+    features = model.body[0](BATCH[0]).detach()
+    mean, variance = features.mean(dim=(0, 2, 3)), features.var(dim=(0, 2, 3))
+    meta = MetaStep(model, _sgd(model), loss)
+    meta.warm_start(*BATCH[:3])
+    share = norm.momentum if counts else 0.0
+    torch.testing.assert_close(norm.running_mean, share * mean)
+    torch.testing.assert_close(norm.running_var, (1 - share) + share * variance)
+    before = norm.running_mean.clone()
+    meta.step(*BATCH)
+    meta.criterion(*BATCH[:3])
+    assert torch.equal(norm.running_mean, before)
 
 
 def test_seed_decides_the_pseudo_labels() -> None:

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from dynaloss.config.families import LOSSES
+from dynaloss.learning.batches import Batch
 from dynaloss.learning.losses import TrainingFacts
+from dynaloss.learning.losses._dynamic_loss import DynamicLoss, sample_pseudo_labels
 from dynaloss.learning.mixup import Mixup
 from dynaloss.learning.streams import Streams
 from dynaloss.learning.trainer import Trainer
@@ -85,7 +87,73 @@ def test_mixed_training_continues_bit_for_bit(
     assert_resumes(lambda: make_trainer("none", mixup=0.4))
 
 
-def test_mixup_refuses_a_learned_loss(make_trainer: Callable[..., Trainer]) -> None:
-    facts = r"'cross_entropy'.* data\.views\.mixup .*above 0.*'dynamic'.*no target"
+@pytest.mark.parametrize("arm", ["corrector", "margin", "full"])
+def test_mixed_criterion_is_the_loss_of_mixed_corrected_targets(
+    arm: str, make_loss: Callable[..., DynamicLoss]
+) -> None:
+    """Against a cross-entropy of targets that are mixed themselves."""
+    loss, draws = make_loss(arm), torch.Generator().manual_seed(0)
+    images, logits = (torch.randn(6, 3, generator=draws) for _ in range(2))
+    labels, ranks = torch.arange(6) % 3, torch.arange(6) % 5
+    before = torch.randn(6, 3, generator=draws)
+    streams = [torch.Generator().manual_seed(1) for _ in range(2)]
+    criterion = loss.real_loss(before, labels, ranks, streams[0])
+    mixed, of_mixed = _mixup(0.5).with_criterion(images, criterion)
+    share = float(STREAMS.numpy("mixup/0").beta(0.5, 0.5))
+    with torch.no_grad():
+        pseudo = sample_pseudo_labels(before, streams[1])
+        targets, margins = loss.targets(labels, ranks, pseudo), loss.margins()
+    if targets.ndim == 1:
+        targets = F.one_hot(targets, 3).float()
+    order = [5, 0, 1, 2, 3, 4]
+    torch.testing.assert_close(mixed, share * images + (1 - share) * images[order])
+    expected = F.cross_entropy(logits + margins, share * targets + (1 - share) * targets[order])
+    torch.testing.assert_close(of_mixed(logits), expected)
+    assert not torch.allclose(expected, F.cross_entropy(logits + margins, targets))
+
+
+def test_a_learned_loss_trains_on_mixed_batches_throughout(
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    """Warm-up, real steps and the pass over the metadata; the look-ahead sees none."""
+    trainer = make_trainer("full", mixup=0.5, meta_every=1)
+    seen: list[torch.Tensor] = []
+    trainer.model.register_forward_pre_hook(
+        lambda model, inputs: seen.append(inputs[0]) if model.training else None
+    )
+    list(itertools.islice(trainer.epochs(), 2))
+    for batches, epoch in zip(_epochs_of(trainer), (0, 1), strict=True):
+        shares = STREAMS.numpy(f"mixup/{epoch}")
+        for batch in batches:
+            share = shares.beta(0.5, 0.5)
+            expected = share * batch.strong + (1 - share) * batch.strong.roll(1, 0)
+            assert any(_is_close(images, expected) for images in seen)
+            assert not any(_is_close(images, batch.strong) for images in seen)
+
+
+def _is_close(images: torch.Tensor, expected: torch.Tensor) -> bool:
+    return images.shape == expected.shape and torch.allclose(images, expected, atol=1e-6)
+
+
+def _epochs_of(trainer: Trainer) -> list[list[Batch]]:
+    """The batches that each of two epochs descends on: those of the outer loss are left out."""
+    given = trainer.train.given
+    starts = [number for number, batch in enumerate(given) if batch.strong is None]
+    warmup, meta = given[starts[0] + 1 : starts[1]], given[starts[1] + 1 : starts[2]]
+    last = max(number for number, batch in enumerate(meta) if batch.weak is not None)
+    real = [batch for batch in meta if batch.weak is not None]
+    return [warmup, real + meta[last + 2 :]]
+
+
+def test_mixed_training_of_a_learned_loss_continues_bit_for_bit(
+    make_trainer: Callable[..., Trainer], assert_resumes: Callable[..., None]
+) -> None:
+    assert_resumes(lambda: make_trainer("full", mixup=0.4))
+
+
+def test_mixup_refuses_a_loss_that_is_not_linear_in_its_target(
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    facts = r"'cross_entropy'.* data\.views\.mixup .*above 0.*'meta_weight_net'.*no target"
     with pytest.raises(ValidationError, match=facts):
-        make_trainer("full", mixup=1.0)
+        make_trainer(loss={"name": "meta_weight_net"}, mixup=1.0)

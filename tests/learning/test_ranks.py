@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from torch import Tensor
 
 from dynaloss.learning.meta.ranks import rank_bins, sort_within_classes
@@ -84,3 +85,14 @@ def test_sorting_keeps_classes_together_and_ties_in_order(data: tuple[Tensor, Te
     for label in labels.unique():
         inside = positions[order][labels[order] == label]
         assert inside.tolist() == list(range(len(inside)))
+
+
+def test_a_generator_ranks_by_chance_within_the_class() -> None:
+    """Each class has the bins of its size, each sample any of them as often, anew each time."""
+    losses, labels = torch.arange(6.0), torch.tensor([0, 0, 0, 0, 1, 1])
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.stack([rank_bins(losses, labels, 10, generator) for _ in range(4000)])
+    for members, bins in ((draws[:, :4], [0, 2, 4, 6]), (draws[:, 4:], [0, 3])):
+        assert torch.equal(members.sort(dim=1).values, torch.tensor(bins).expand_as(members))
+        counts = [(members[:, 0] == rank).sum().item() for rank in bins]
+        assert stats.chisquare(counts).pvalue > 1e-3

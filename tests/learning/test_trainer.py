@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from dynaloss.errors import InputError
 from dynaloss.learning.batches import Batch
 from dynaloss.learning.meta.hypergradient import HYPERGRADIENTS
+from dynaloss.learning.meta.ranks import rank_bins
 from dynaloss.learning.reports import Diverged, EpochReport
+from dynaloss.learning.streams import Streams
 from dynaloss.learning.trainer import Trainer
 
 ARMS = ["none", "corrector", "margin", "full"]
@@ -56,6 +58,12 @@ def test_continues_bit_for_bit(
 ) -> None:
     """Stopped inside warm-up's end and two epochs later."""
     assert_resumes(lambda: make_trainer(arm), stop)
+
+
+def test_random_ranks_continue_bit_for_bit(
+    make_trainer: MakeTrainer, assert_resumes: Callable[..., None]
+) -> None:
+    assert_resumes(lambda: make_trainer("full", ranking="random"))
 
 
 def test_diagnostics_change_no_result(make_trainer: MakeTrainer) -> None:
@@ -142,6 +150,55 @@ def test_epoch_ends_with_one_pass_over_the_metadata(
     assert set(meta.indices.tolist()) <= set(passed) or not finetune
 
 
+def test_random_ranks_are_drawn_anew_each_epoch(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("full", ranking="random")
+    labels, true = trainer.train.observed_labels, trainer.train.true_labels
+    tables = []
+    for epoch in range(2):
+        stream = Streams(base_seed=0, seed=0).torch(f"ranks/{epoch}")
+        ranks = rank_bins(torch.zeros(64), labels, 5, stream)
+        clean = torch.zeros(5, 3, dtype=torch.int64)
+        for sample in torch.nonzero(labels == true).flatten():
+            clean[ranks[sample], labels[sample]] += 1
+        tables.append(trainer.diagnostics()["corrector"]["clean"])
+        assert tables[-1] == clean.tolist()
+        _run(trainer, 1)
+    assert tables[0] != tables[1]
+
+
+@pytest.mark.parametrize("view", ["weak", "strong"])
+def test_look_ahead_and_warm_start_see_the_chosen_view(
+    view: str, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer("full", look_ahead_view=view, meta_every=1)
+    seen: list[Tensor] = []
+    trainer.model.register_forward_pre_hook(
+        lambda model, inputs: seen.append(inputs[0]) if model.training else None
+    )
+    _run(trainer, 2)
+    names = {id(getattr(b, name)): name for b in _given(trainer) for name in ("weak", "strong")}
+    order = [names[id(images)] for images in seen]
+    assert (
+        order[:8] == [view, "strong"] * 4
+    )  # in warm-up, each batch is looked at, then trained on
+    assert ("weak" in order[8:]) is (view == "weak")
+
+
+def test_batches_may_be_full_but_for_the_last(make_trainer: MakeTrainer) -> None:
+    """64 images in batches of 30, of which 3 x 3 become metadata in the second epoch."""
+    settings = {"batch_size": 30, "meta_batch_size": 4, "meta_every": 1}
+    trainer = make_trainer("full", equal_batches=False, **settings)
+    _run(trainer, 2)
+    sizes = [
+        len(b.indices) for b in _given(trainer) if b.weak is not None and b.strong is not None
+    ]
+    metadata = [len(b.indices) for b in _given(trainer) if b.weak is None]
+    number = 64 - sum(sizes[3:])
+    assert sizes == [30, 30, 4, 30, (64 - number) - 30]
+    left = number % 4 or 4
+    assert metadata == [4, 4, *([4] * ((number - 1) // 4)), left]
+
+
 @pytest.mark.parametrize("arm", ["margin", "full"])
 def test_warm_up_makes_no_meta_step_and_has_no_margin(
     arm: str, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
@@ -196,7 +253,8 @@ def test_reports_of_the_arms(make_trainer: MakeTrainer) -> None:
     learned = {purity, *(f"{purity}_{group}" for group in groups), "time/meta_share"}
     margin = {"margin/range", "margin/frequency_correlation"}
     corrector = {
-        f"corrector/{name}" for name in ("auc", "weight_clean", "weight_noisy", "target_accuracy")
+        f"corrector/{name}"
+        for name in ("auc", "weight_clean", "weight_noisy", "target_accuracy", "saturated")
     }
     assert names == {
         "none": always,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from dynaloss.config import ScheduleConfig
 from dynaloss.learning.batches import Batch
 from dynaloss.learning.losses._dynamic_loss import sample_pseudo_labels, warm_start_loss
 from dynaloss.learning.meta.ranks import rank_bins
@@ -28,7 +29,8 @@ def _sgd(model: nn.Module) -> torch.optim.SGD:
 
 
 def _set_epoch(optimizer: torch.optim.SGD, epoch: int) -> None:
-    optimizer.param_groups[0]["lr"] = learning_rate(epoch, base_lr=0.05, epochs=4, ramp_epochs=2)
+    schedule = ScheduleConfig(epochs=4, warmup_epochs=1, ramp_epochs=2)
+    optimizer.param_groups[0]["lr"] = learning_rate(epoch, 0.0, base_lr=0.05, schedule=schedule)
 
 
 def test_without_components_is_plain_cross_entropy_training(make_trainer: MakeTrainer) -> None:

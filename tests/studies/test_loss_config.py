@@ -118,9 +118,11 @@ def test_a_clean_set_counts_by_its_content(tmp_path: Path) -> None:
          ("[model.name]", "classifier of torchvision", "got 'torchvision/resnet5'",
           "'torchvision/resnet50'")),
         ({"loss.name": "gce", "loss.q": 0}, ("[loss.q]", "greater than 0", "got 0")),
-        ({"data.views.mixup": 0.2},
-         ("[loss]", "'balanced_softmax', 'cross_entropy' or 'logit_adjustment'",
-          "data.views.mixup", "above 0", "'dynamic'", "no target")),
+        ({"data.views.mixup": 0.2, "loss.name": "focal"},
+         ("[loss]", "'balanced_softmax', 'cross_entropy', 'dynamic' or 'logit_adjustment'",
+          "data.views.mixup", "above 0", "'focal'", "no target")),
+        ({"loss.name": "meta_weight_net", "meta.hypergradient": "head"},
+         ("[meta]", "'forward' or 'unrolled'", "loss.name", "'meta_weight_net'", "other way")),
         ({"data.views.mixup": -1}, ("[data.views.mixup]", "at least 0", "got -1")),
     ],
     ids=str,
@@ -138,7 +140,7 @@ def test_mixup_goes_with_the_losses_that_accept_soft_targets(name: str) -> None:
     assert (not problems_of(TrialConfig, values)) is accepted
 
 
-def test_mixup_goes_with_a_dynamic_loss_that_is_cross_entropy() -> None:
+def test_mixup_goes_with_a_dynamic_loss_without_parts() -> None:
     off = {"loss.corrector.enabled": False, "loss.margin.enabled": False}
     assert override(TrialConfig(), {**off, "data.views.mixup": 0.2})
 

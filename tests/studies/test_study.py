@@ -340,6 +340,6 @@ def test_mixup_in_conditions_names_the_arms_it_does_not_go_with(
           ce: {loss.label_smoothing: 0.1}
           focal: {loss.name: focal}
         """)
-    fit = "'balanced_softmax', 'cross_entropy' or 'logit_adjustment'"
+    fit = "'balanced_softmax', 'cross_entropy', 'dynamic' or 'logit_adjustment'"
     why = ("data.views.mixup", "above 0", "'focal'", "no target")
     assert_facts(found, [("5: [arms.focal.loss.name]", "leads to loss", fit, *why)])

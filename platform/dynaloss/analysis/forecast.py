@@ -139,19 +139,23 @@ def _recorded_costs(
         for name in (record.arm, (record.condition, record.arm)):
             alike.setdefault(name, []).append((record, seconds))
     own = [alike.get((trial.condition, trial.arm)) or alike.get(trial.arm) for trial in left]
-    costs = (_cost_like(trial, like or known) for trial, like in zip(left, own, strict=True))
+    begun = {record.key: int(record.metrics.get("epoch", 0)) for record in records}
+    costs = (
+        _cost_like(trial, like or known, done=begun.get(trial.key, 0))
+        for trial, like in zip(left, own, strict=True)
+    )
     return tuple(costs), own.count(None)
 
 
-def _cost_like(trial: Trial, like: Sequence[_Timed]) -> TrialCost:
-    """Mean time, and largest sizes, of trials like this one."""
+def _cost_like(trial: Trial, like: Sequence[_Timed], done: int) -> TrialCost:
+    """Mean time, and largest sizes, of trials like this one, of which `done` epochs are stored."""
     reported = [record.metrics for record, _ in like]
 
     def most(metric: str) -> float:
         return max((m[metric] for m in reported if metric in m), default=math.nan)
 
     return TrialCost(
-        seconds=mean([seconds for _, seconds in like]) * trial.config.schedule.epochs,
+        seconds=mean([seconds for _, seconds in like]) * (trial.config.schedule.epochs - done),
         peak_mib=most("memory/peak_mib"),
         checkpoint_mib=most("disk/checkpoint_mib"),
         stored_mib=most("disk/artifacts_mib")

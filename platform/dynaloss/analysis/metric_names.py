@@ -7,7 +7,9 @@ import re
 
 _WINDOW = re.compile(r"_last(\d+)$")
 _LOWER_IS_BETTER = frozenset({"loss", "error", "regret"})
-_LOWER_BY_NAME = frozenset({"corrector/weight_noisy", "memorisation/observed_fit_noisy"})
+_LOWER_BY_NAME = frozenset(
+    {"corrector/saturated", "corrector/weight_noisy", "memorisation/observed_fit_noisy"}
+)
 _PERCENT = frozenset({"accuracy", "purity"})
 _DEFINITIONS = {
     "train/loss": "Mean training loss of the epoch, in nats.",
@@ -34,6 +36,8 @@ _DEFINITIONS = {
     "corrector/weight_noisy": "Mean corrector weight of mislabelled samples.",
     "corrector/target_accuracy": "Share of training samples whose corrected target has its "
     "largest entry at the true class.",
+    "corrector/saturated": "Share of the pairs of loss rank and class whose corrector weight is 0 "
+    "or 1 in float32, so that no gradient passes through it.",
     "margin/range": "Largest learned margin less the smallest, in nats.",
     "margin/frequency_correlation": "Spearman's correlation of the learned margins with the class "
     "sizes: 1 where larger classes have larger margins.",

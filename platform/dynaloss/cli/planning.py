@@ -47,7 +47,7 @@ def show_plan(
     known = forecast(plan, records, spread=spread, probed=probed)
     note = note_on_earlier_keys(earlier, {r.key: r.key_version for r in records})
     remarks = {
-        "warning": known.warnings,
+        "warning": (*plan.warnings, *known.warnings),
         "note": (*plan.notes, *filter(None, [note])),
         "deviation": stored_plan(plan).deviations_from(earlier),
     }

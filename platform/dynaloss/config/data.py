@@ -102,11 +102,25 @@ class ViewsConfig(Settings):
         default=None,
         description="Whether half of the images are mirrored; null: the default of the source.",
     )
+    fill: int = Field(
+        default=0,
+        ge=0,
+        le=255,
+        description="Value, 0 to 255, of the pixels that cutout, rotation, shear and translation "
+        "leave empty; the authors' code has 128. The random crop fills with 0.",
+    )
+    statistics: Literal["pixels", "images"] = Field(
+        default="pixels",
+        description="Standard deviation that images are divided by, per channel. pixels: that of "
+        "all pixels. images: the mean over the images of that within each, which the authors' "
+        "code has for CIFAR-10, not for CIFAR-100.",
+    )
     mixup: Real = Field(
         default=0.0,
         ge=0,
         description="Mixes the images and labels of a training batch, with shares from "
-        "Beta(mixup, mixup); 0 for none. For losses that accept soft targets.",
+        "Beta(mixup, mixup); 0 for none. For losses that accept soft targets; the authors' code "
+        "offers 0.5.",
     )
 
 
@@ -130,6 +144,11 @@ class SourceSettings(Settings):
     )
     download: bool = Field(
         default=False, description="Whether to fetch missing files, where the source can."
+    )
+    verify: bool = Field(
+        default=True,
+        description="Whether files must have their published checksums, where the source knows "
+        "them; false reads other files, too, with a warning.",
     )
     image_size: int | None = Field(
         default=None,

@@ -57,12 +57,15 @@ class NoiseKind(SettingsKind):
         uses: Settings that have an effect, beside the kind. A kind that uses the rate is off at
             rate 0, and one that uses none is always off.
         check: Refuses a source that it cannot be put on, whatever the seed; None accepts all.
+        remarks: What to warn of on a source that passed `check`, one sentence each, given the
+            settings and the source.
         is_costly: Whether its labels are drawn in the trial alone, not in the checks before it.
     """
 
     observe: Callable[..., NDArray[np.int64]]
     uses: tuple[str, ...] = ("rate",)
     check: Callable[..., object] | None = None
+    remarks: Callable[..., Sequence[str]] | None = None
     is_costly: bool = False
 
 
@@ -95,12 +98,14 @@ class SourceKind(SettingsKind):
     Attributes:
         load: Reads it whole, given its settings; decodes or downloads where needed.
         digest: Digest of its content, given the same, without decoding it.
+        remarks: What to warn of in its files, one sentence each, given the same.
         ignores: Settings of the source that mean nothing to it, and are refused.
         has_test_split: Whether it has a test split of its own.
     """
 
     load: Callable[..., Any]
     digest: Callable[..., str]
+    remarks: Callable[..., Sequence[str]] | None = None
     ignores: tuple[str, ...] = ()
     has_test_split: bool = True
 

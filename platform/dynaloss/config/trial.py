@@ -86,10 +86,10 @@ class MetaConfig(Settings):
     )
     hypergradient: Literal["forward", "unrolled", "head"] = Field(
         default="forward",
-        description="How the gradient of the outer loss is computed. forward: exactly, by one "
-        "forward-mode pass. unrolled: exactly, by a second graph through the network, which "
-        "needs more memory. head: as if the look-ahead step moved the last linear layer only, "
-        "which is fastest and no longer exact.",
+        description="How the gradient of the outer loss is computed. forward: exactly, up to "
+        "rounding, by one forward-mode pass. unrolled: as exactly, by a second graph through the "
+        "network, which needs more memory. head: as if the look-ahead step moved the last linear "
+        "layer only, which is fastest and another gradient.",
     )
 
 
@@ -112,10 +112,22 @@ class ScheduleConfig(Settings):
         description="Epochs of plain cross-entropy at the start, from 0 to `epochs`.",
     )
     batch_size: int = Field(default=512, ge=2, description="Images per batch, at least 2.")
+    equal_batches: bool = Field(
+        default=True,
+        description="Whether the batches of an epoch are of nearly equal size. false: all are "
+        "full but the last, which has what is left, as in the authors' code.",
+    )
     ramp_epochs: int = Field(
         default=5,
         ge=0,
         description="Epochs over which the learning rate rises from a tenth, at least 0.",
+    )
+    cosine: Literal["after_ramp", "from_start"] = Field(
+        default="after_ramp",
+        description="How the learning rate falls to 0, by a cosine that is set once an epoch. "
+        "after_ramp: it spans the epochs after the ramp, which rises epoch by epoch. from_start: "
+        "it spans all epochs, multiplied by the ramp, which rises batch by batch, as in the "
+        "authors' code.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
@@ -156,11 +168,17 @@ class LossConfig(Settings):
 
     @property
     def accepts_soft_targets(self) -> bool:
-        """Whether targets may be distributions: true only for a cross-entropy of fixed logits.
+        """Whether targets may be distributions: only where the loss is linear in its target.
 
-        A mixed image has no rank, no loss and no observed class of its own.
+        Then the loss of a mixed target is the mixture of the losses. A mixed image has no loss
+        and no observed class of its own.
         """
         return False
+
+    @property
+    def accepts_head_gradient(self) -> bool:
+        """Whether `meta.hypergradient: head` comes near the exact gradient."""
+        return True
 
     @property
     def has_cosine_head(self) -> bool:
@@ -171,6 +189,11 @@ class LossConfig(Settings):
     def num_ranks(self) -> int:
         """Number of bins per class by which training samples are ranked, at least 2."""
         return 100
+
+    @property
+    def has_random_ranks(self) -> bool:
+        """Whether chance ranks the samples of a class, and not their loss."""
+        return False
 
     @property
     def finetunes(self) -> bool:
@@ -225,6 +248,17 @@ class TrialConfig(Settings):
                 f"0: '{loss.name}' has no target for a mixed image"
             )
         return loss
+
+    @field_validator("meta")
+    @classmethod
+    def _fit_for_head(cls, meta: MetaConfig, info: ValidationInfo) -> MetaConfig:
+        loss = info.data.get("loss")
+        if meta.hypergradient == "head" and loss is not None and not loss.accepts_head_gradient:
+            raise refusal(
+                "must have the hypergradient 'forward' or 'unrolled' where loss.name is "
+                f"'{loss.name}': the gradient of the last layer alone often points the other way"
+            )
+        return meta
 
 
 class ResourcesConfig(Settings):

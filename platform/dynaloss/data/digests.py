@@ -7,6 +7,8 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+_PART = 1 << 20
+
 
 def file_digest(path: str | Path) -> str:
     """SHA-256 of the content of a file, hexadecimal; read again only where the file changed.
@@ -14,8 +16,13 @@ def file_digest(path: str | Path) -> str:
     Raises:
         OSError: If the file cannot be read.
     """
+    return file_digests(path, ("sha256",))[0]
+
+
+def file_digests(path: str | Path, algorithms: tuple[str, ...]) -> tuple[str, ...]:
+    """Digests by these algorithms of hashlib, in one reading; see `file_digest`."""
     state = Path(path).stat()
-    return _digest(str(path), state.st_size, state.st_mtime_ns)
+    return _digests(str(path), algorithms, state.st_size, state.st_mtime_ns)
 
 
 def values_digest(values: object) -> str:
@@ -24,6 +31,12 @@ def values_digest(values: object) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _digest(path: str, _size: int, _modified: int) -> str:
+def _digests(
+    path: str, algorithms: tuple[str, ...], _size: int, _modified: int
+) -> tuple[str, ...]:
+    hashes = [hashlib.new(name, usedforsecurity=False) for name in algorithms]
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while part := file.read(_PART):
+            for one in hashes:
+                one.update(part)
+    return tuple(one.hexdigest() for one in hashes)

@@ -83,9 +83,12 @@ class LaunchSummary:
 
 
 def plan_study(study: AblationStudy) -> Plan:
-    """Plans a study without loading its data, of which only the digest is needed.
+    """Plans a study by the digest of its data, which are loaded only for labels of a file.
 
     If the data are missing, the keys are provisional and a note names what to fetch.
+
+    Raises:
+        InputError: If files are there, but cannot be used.
     """
     from dynaloss.data.sources import source_status
 
@@ -98,7 +101,8 @@ def plan_study(study: AblationStudy) -> Plan:
         return status.digest
 
     plan = make_plan(study, digest)
-    return replace(plan, notes=(*plan.notes, *missing))
+    warnings = Sources().warnings(trial.config.data for trial in plan.trials)
+    return replace(plan, notes=(*plan.notes, *missing), warnings=warnings)
 
 
 def launch_ablation(
@@ -123,7 +127,7 @@ def launch_ablation(
             the same study.
     """
     sources = Sources()
-    plan = make_plan(study, sources.digest)
+    plan = _checked(make_plan(study, sources.digest), sources, console)
     return _Launch(study, plan, sources, workspace, console, fresh, in_process).run()
 
 
@@ -162,12 +166,23 @@ def launch_trial(
 ) -> LiveTrial:
     """Runs one trial in this process, without Ray, and records it as a launch would."""
     plan = Plan(study=study.study, trials=(trial,), baseline=trial.arm, metric=study.report.metric)
-    launch = _Launch(study, plan, Sources(), workspace, console, fresh, in_process=True)
+    sources = Sources()
+    plan = _checked(plan, sources, console)
+    launch = _Launch(study, plan, sources, workspace, console, fresh, in_process=True)
     with launch.opened() as (_, run):
         ending = launch.run_trials(plan.trials, run)[trial.key]
         is_interrupted = ending.outcome is Outcome.INTERRUPTED
         run.finish(Outcome.INTERRUPTED if is_interrupted else Outcome.COMPLETED)
         return ending
+
+
+def _checked(plan: Plan, sources: Sources, console: Console) -> Plan:
+    """The plan with the warnings of its data, which it prints; refuses what cannot be run."""
+    sources.check((t.config, t.seed, t.base_seed) for t in plan.trials)
+    warnings = sources.warnings(trial.config.data for trial in plan.trials)
+    for text in warnings:
+        console.print(f"warning: {text}", markup=False, soft_wrap=True)
+    return replace(plan, warnings=warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +199,7 @@ class _Launch:
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Store, StudyRun]]:
-        """The tracking store and the study's own run in it, once all trials can be assembled."""
-        self.sources.check((t.config, t.seed, t.base_seed) for t in self.plan.trials)
+        """The tracking store and the study's own run in it."""
         with self.workspace.locked(self.study.study):
             store = self.workspace.open_store()
             tags = {"dynaloss.plan_hash": self.plan.hash}
@@ -269,9 +283,12 @@ class _Listener:
         if result.data:
             live.data = result.data
             self._recorder.prepared(live)
+        live.resumed_from = result.resumed_from or live.resumed_from
         for epoch, metrics in result.reports:
             live.reports = {epoch: metrics}
             self._recorder.reported(live)
+        if result.resumed_from:
+            self._recorder.resumed(live)
         if result.outcome is not None:
             self.end(key, result.outcome, result.message, result.diagnostics)
         return result.outcome is None

@@ -140,8 +140,15 @@ class Progress:
         """Updates the display by the last epoch's report."""
         seconds = live.metrics.get("time/epoch_seconds")
         self._time_left.observe(live.trial, live.last_epoch, seconds)
-        if self._live is None and time.monotonic() - self._last_line > _PLAIN_LINE_SECONDS:
+        is_new = live.last_epoch > live.resumed_from
+        is_due = time.monotonic() - self._last_line > _PLAIN_LINE_SECONDS
+        if self._live is None and is_new and is_due:
             self._line(self._status())
+
+    def resumed(self, live: LiveTrial) -> None:
+        """Prints where a trial goes on, once its earlier epochs have been reported."""
+        epochs = live.trial.config.schedule.epochs
+        self._line(f"{live.name}: resumed from epoch {live.resumed_from}/{epochs}")
 
     def ended(self, live: LiveTrial) -> None:
         """Prints a line on the end of a trial."""

@@ -81,6 +81,10 @@ class Recorder:
         self._run.log_report(live.key, live.last_epoch, live.metrics)
         self._progress.reported(live)
 
+    def resumed(self, live: LiveTrial) -> None:
+        """Shows where a trial goes on; the epochs before have been reported."""
+        self._progress.resumed(live)
+
     def ended(self, live: LiveTrial) -> None:
         """Records the end of a trial."""
         if live.key not in self._begun:

@@ -76,6 +76,10 @@ class TrainingBatches:
         order = self._shuffled(indices, "batch_order")
         return self._augmented(order, self.config.schedule.batch_size, weak=weak)
 
+    def count(self, indices: Tensor) -> int:
+        """Number of batches that `of` yields."""
+        return -(-len(indices) // self.config.schedule.batch_size)
+
     def metadata(self, indices: Tensor) -> Iterator[Batch]:
         """Yields every metadata sample once, in a new order, with its label in the outer loss."""
         order = self._shuffled(indices, "metadata_order")
@@ -94,7 +98,8 @@ class TrainingBatches:
 
     def _augmented(self, order: Tensor, batch_size: int, *, weak: bool) -> Iterator[Batch]:
         generator = self.generators["augmentation"]
-        batches = equal_batches(order, batch_size)
+        cut = equal_batches if self.config.schedule.equal_batches else full_batches
+        batches = cut(order, batch_size)
         return self.train.batches(batches, weak=weak, strong=True, generator=generator)
 
 
@@ -130,3 +135,8 @@ def equal_batches(indices: Tensor, batch_size: int) -> list[Tensor]:
     if not len(indices):
         return []
     return list(torch.tensor_split(indices, -(-len(indices) // batch_size)))
+
+
+def full_batches(indices: Tensor, batch_size: int) -> list[Tensor]:
+    """Cuts `indices` into batches of `batch_size`, and a last one of what is left, if any."""
+    return list(torch.split(indices, batch_size)) if len(indices) else []

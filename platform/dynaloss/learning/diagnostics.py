@@ -88,10 +88,15 @@ def sample_losses(model: nn.Module, batches: Iterable[Sequence[Tensor]]) -> Tens
     return torch.cat(losses)[order]
 
 
-def ranking_of(logits: Tensor, labels: Tensor, num_ranks: int) -> Ranking:
-    """Ranks samples by plain cross-entropy of their logits (N, C) on their observed labels."""
+def ranking_of(
+    logits: Tensor, labels: Tensor, num_ranks: int, generator: torch.Generator | None = None
+) -> Ranking:
+    """Ranks samples by plain cross-entropy of their logits (N, C) on their observed labels.
+
+    The other arguments are those of `rank_bins`.
+    """
     losses = F.cross_entropy(logits, labels, reduction="none")
-    ranks = rank_bins(losses, labels, num_ranks)
+    ranks = rank_bins(losses, labels, num_ranks, generator)
     return Ranking(losses=losses, probs=F.softmax(logits, dim=1), ranks=ranks)
 
 
@@ -104,15 +109,19 @@ def corrector_metrics(
     `corrector/auc` of the weight against cleanness, the mean weight of clean and of mislabelled
     samples, and `corrector/target_accuracy`: the share of samples whose expected corrected target
     has its maximum at the true class. Without a mislabelled sample, what needs one is absent.
+    `corrector/saturated`: the share of all pairs of rank and class whose weight is 0 or 1 in
+    float32, so that no gradient passes through it.
     """
     weights = corrector(ranking.ranks, observed)
     clean = observed == true
     targets = corrected_targets(weights, observed, ranking.probs).argmax(dim=1)
+    table = corrector.table().float()
     metrics = {
         "corrector/auc": area_under_curve(weights, clean),
         "corrector/weight_clean": float(weights[clean].mean()),
         "corrector/weight_noisy": float(weights[~clean].mean()),
         "corrector/target_accuracy": float((targets == true).double().mean()),
+        "corrector/saturated": float(((table == 0) | (table == 1)).double().mean()),
     }
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -42,7 +42,8 @@ class MetaStep:
             learning rate, momentum and weight decay.
         loss: The loss, on the model's device.
         lr: Learning rate of Adam, above 0.
-        hypergradient: `forward`, `unrolled` or `head`; see `MetaConfig`.
+        hypergradient: `forward`, `unrolled` or `head`; see `MetaConfig`. A study refuses `head`
+            with the Meta-Weight-Net, of which it often has the opposite direction.
         seed: Seed of the pseudo-labels, or a generator on the model's device.
 
     Attributes:
@@ -100,7 +101,8 @@ class MetaStep:
         """Updates the loss parameters, and returns the loss of the classifier's step.
 
         Args:
-            inputs: A training batch without augmentation (weak view), first dimension N.
+            inputs: A training batch in the view that the loss looks ahead on, first dimension N:
+                without augmentation (weak view), unless `look_ahead_view` is `strong`.
             labels: Their observed labels, int64, shape (N,).
             ranks: Their rank bins, int64, shape (N,).
             outer_inputs: A batch of metadata as the classifier trains on it (strong view), M.
@@ -147,10 +149,11 @@ class MetaStep:
     def warm_start(self, inputs: Tensor, labels: Tensor, ranks: Tensor) -> None:
         """One step of Adam on the loss's own criterion in warm-up, which fits the corrector.
 
-        The arguments are those of `step`.
+        The arguments are those of `step`. The running statistics of batch norm change only where
+        the loss's `updates_statistics` says so.
         """
         _check(inputs, labels=labels, ranks=ranks)
-        logits = self._logits(inputs)
+        logits = self._logits(inputs, updates_statistics=self._loss.updates_statistics)
         with self._full_precision():
             loss = self._loss.warm_start_loss(logits, labels, ranks)
             self._update(torch.autograd.grad(loss, self._phi, allow_unused=True))
@@ -205,10 +208,10 @@ class MetaStep:
                 weight.requires_grad_(True)
 
     @torch.no_grad()
-    def _logits(self, inputs: Tensor) -> Tensor:
+    def _logits(self, inputs: Tensor, *, updates_statistics: bool = False) -> Tensor:
         """Logits before the step, by batch statistics."""
         precision = self._ambient_precision()
-        with batch_statistics(self._model), precision():
+        with nullcontext() if updates_statistics else batch_statistics(self._model), precision():
             return at_least_float32(self._model(inputs))
 
     def _ambient_precision(self) -> Callable[[], AbstractContextManager[object]]:

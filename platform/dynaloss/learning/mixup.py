@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,7 +40,31 @@ class Mixup:
 
         Returns images as given, and targets: distributions over classes, shape (N, C).
         """
-        share = float(self._shares.beta(self._alpha, self._alpha))
+        share = self._share()
         targets = F.one_hot(labels, self._num_classes).to(images.dtype)
-        mixed_images = torch.lerp(images.roll(1, dims=0), images, share)
-        return mixed_images, torch.lerp(targets.roll(1, dims=0), targets, share)
+        return _mixed(images, share), _mixed(targets, share)
+
+    def with_criterion(
+        self, images: Tensor, criterion: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Mixes the same images, and a criterion that holds their targets.
+
+        A criterion is the mean loss of a batch as a function of its logits (N, C). The mixed one
+        is the mixture of the losses of both targets: the loss of the mixed target, where it is
+        linear in the target.
+        """
+        share = self._share()
+
+        def mixed(logits: Tensor) -> Tensor:
+            # Turned back by one, each mixed image meets the target of the sample before it.
+            before = criterion(logits.roll(-1, dims=0))
+            return share * criterion(logits) + (1 - share) * before
+
+        return _mixed(images, share), mixed
+
+    def _share(self) -> float:
+        return float(self._shares.beta(self._alpha, self._alpha))
+
+
+def _mixed(values: Tensor, share: float) -> Tensor:
+    return torch.lerp(values.roll(1, dims=0), values, share)

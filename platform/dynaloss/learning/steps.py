@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dynaloss.config.trial import TrialConfig
+from dynaloss.config.trial import ScheduleConfig, TrialConfig
 from dynaloss.learning.batches import Batch
 from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.losses._learned import LearnedLoss
@@ -25,10 +25,9 @@ class Stepper:
         weights = classifier.model.parameters()
         self.optimizer = torch.optim.SGD(weights, **config.optimizer.model_dump())
 
-    def start_epoch(self, epoch: int) -> None:
-        """Sets the classifier's learning rate of an epoch, counted from 0."""
-        epochs, ramp_epochs = self._schedule.epochs, self._schedule.ramp_epochs
-        lr = learning_rate(epoch, base_lr=self._inner.lr, epochs=epochs, ramp_epochs=ramp_epochs)
+    def set_rate(self, epoch: int, share: float) -> None:
+        """Sets the classifier's learning rate in an epoch; see `learning_rate`."""
+        lr = learning_rate(epoch, share, base_lr=self._inner.lr, schedule=self._schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
@@ -62,33 +61,58 @@ class LossLearner:
             seed=pseudo_labels,
         )
 
+    @property
+    def needs_weak(self) -> bool:
+        """Whether the loss looks at weak views."""
+        return self.loss.look_ahead_view == "weak"
+
     def warm_start(self, batch: Batch, ranks: Tensor) -> None:
-        """See `MetaStep.warm_start`; on the weak view."""
+        """See `MetaStep.warm_start`."""
         with self._classifier.precision():
-            self.meta.warm_start(present(batch.weak), batch.labels, ranks)
+            self.meta.warm_start(self._view(batch), batch.labels, ranks)
 
     def criterion(
         self, batch: Batch, ranks: Tensor, metadata: Batch | None
     ) -> Callable[[Tensor], Tensor]:
         """The loss of the classifier's step, after a meta step if there are metadata."""
-        view = present(batch.weak if self.loss.look_ahead_view == "weak" else batch.strong)
+        view = self._view(batch)
         with self._classifier.precision():
             if metadata is None:
                 return self.meta.criterion(view, batch.labels, ranks)
             outer = present(metadata.strong)
             return self.meta.step(view, batch.labels, ranks, outer, metadata.labels)
 
+    def _view(self, batch: Batch) -> Tensor:
+        return present(batch.weak if self.needs_weak else batch.strong)
 
-def learning_rate(epoch: int, *, base_lr: float, epochs: int, ramp_epochs: int) -> float:
-    """Returns the learning rate of an epoch: a linear ramp, then a cosine down to zero.
 
-    Source: arXiv 2211.12506, implementation details. The ramp goes from 0.1 x `base_lr` to
-    `base_lr` over the first `ramp_epochs`; the cosine, set once an epoch, spans the others of
-    `epochs`. An epoch is counted from 0.
+def learning_rate(epoch: int, share: float, *, base_lr: float, schedule: ScheduleConfig) -> float:
+    """Returns the learning rate in an epoch: a linear ramp, and a cosine down to zero.
+
+    Source: arXiv 2211.12506, implementation details, which leave the relation of the two open;
+    `ScheduleConfig.cosine` chooses it. The ramp goes from a tenth to the whole over the first
+    `ramp_epochs`; the cosine is set once an epoch.
+
+    Args:
+        epoch: Counted from 0.
+        share: Of the epoch's batches that are done, in [0, 1).
+        base_lr: Peak learning rate.
+        schedule: Lengths of ramp and training, and `cosine`.
     """
+    epochs, ramp_epochs = schedule.epochs, schedule.ramp_epochs
+    if schedule.cosine == "from_start":
+        ramp = _ramp(epoch + share, ramp_epochs) if epoch < ramp_epochs else 1.0
+        return ramp * _cosine(base_lr, epoch / epochs)
     if epoch < ramp_epochs:
-        return base_lr * (_RAMP_START + (1 - _RAMP_START) * epoch / ramp_epochs)
-    progress = (epoch - ramp_epochs) / max(1, epochs - ramp_epochs)
+        return base_lr * _ramp(epoch, ramp_epochs)
+    return _cosine(base_lr, (epoch - ramp_epochs) / max(1, epochs - ramp_epochs))
+
+
+def _ramp(epochs: float, ramp_epochs: int) -> float:
+    return _RAMP_START + (1 - _RAMP_START) * epochs / ramp_epochs
+
+
+def _cosine(base_lr: float, progress: float) -> float:
     return base_lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 

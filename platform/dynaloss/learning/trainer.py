@@ -81,6 +81,7 @@ class Trainer:
         self.evaluations = dict(evaluations)
         self.epoch = 0
         self.has_diverged = False
+        self._streams, self._device = streams, device
         self._layers = LayerStream(streams.derive("layers"), device)
         self._plain = loss if isinstance(loss, TrainingLoss) else None
         alpha = config.data.views.mixup
@@ -129,7 +130,6 @@ class Trainer:
 
     def _run_epoch(self) -> EpochReport:
         started = time.perf_counter()
-        self._stepper.start_epoch(self.epoch)
         tally = _Tally()
         metrics = self._train_epoch(tally)
         metrics["train/loss"] = self._mean_loss(tally)
@@ -145,11 +145,11 @@ class Trainer:
         return EpochReport(epoch=self.epoch, metrics=metrics)
 
     def _train_epoch(self, tally: _Tally) -> dict[str, float]:
+        if self._mixup is not None:
+            self._mixup.start_epoch(self.epoch)
         if self._learner is None:
             if self._plain is not None:
                 self._plain.start_epoch(self.epoch)
-            if self._mixup is not None:
-                self._mixup.start_epoch(self.epoch)
             self._plain_epoch(tally)
             return {}
         ranking = self._ranking()
@@ -184,7 +184,7 @@ class Trainer:
     def _plain_epoch(self, tally: _Tally) -> None:
         """Trains on the strong view."""
         self._start_training()
-        for batch in self._batches.of(self._everything, weak=False):
+        for batch in self._paced(self._everything, weak=False):
             tally.losses.append(self._plain_step(batch))
 
     def _warmup_epoch(self, learner: LossLearner, all_ranks: Tensor, tally: _Tally) -> None:
@@ -192,19 +192,22 @@ class Trainer:
         length = self._config.loss.warm_start_length(self._config.schedule.warmup_epochs)
         is_fitted = self.epoch < length
         self._start_training()
-        for batch in self._batches.of(self._everything, weak=is_fitted):
+        for batch in self._paced(self._everything, weak=is_fitted and learner.needs_weak):
             if is_fitted:
                 learner.warm_start(batch, all_ranks[batch.indices])
             tally.losses.append(self._plain_step(batch))
 
     def _plain_step(self, batch: Batch) -> Tensor:
-        images, labels = present(batch.strong), batch.labels
-        if self._mixup is not None:
-            images, labels = self._mixup(images, labels)
+        images, labels = self._mixed(batch)
         logits = self._classifier(images)
         if self._plain is None:
             return self._stepper.descend(F.cross_entropy(logits, labels))
         return self._stepper.descend(self._plain(logits, labels, batch.indices))
+
+    def _mixed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Strong views and labels, mixed where `data.views.mixup` says so."""
+        images = present(batch.strong)
+        return (images, batch.labels) if self._mixup is None else self._mixup(images, batch.labels)
 
     def _meta_epoch(
         self,
@@ -217,7 +220,7 @@ class Trainer:
         """Trains loss and classifier on the rest; every so many batches with a meta step."""
         self._start_training()
         metadata_batches = self._batches.endless_metadata(metadata)
-        batches = self._batches.of(rest, weak=learner.loss.look_ahead_view == "weak")
+        batches = self._paced(rest, weak=learner.needs_weak)
         for number, batch in enumerate(batches):
             started, ranks = time.perf_counter(), all_ranks[batch.indices]
             is_meta_step = number % self._config.meta.every == 0
@@ -225,16 +228,27 @@ class Trainer:
             criterion = learner.criterion(batch, ranks, outer)
             if is_meta_step:
                 tally.meta_seconds += time.perf_counter() - started
-            logits = self._classifier(present(batch.strong))
+            images = present(batch.strong)
+            if self._mixup is not None:
+                images, criterion = self._mixup.with_criterion(images, criterion)
+            logits = self._classifier(images)
             tally.losses.append(self._stepper.descend(criterion(logits)))
+
+    def _paced(self, indices: Tensor, *, weak: bool) -> Iterator[Batch]:
+        """Batches of the epoch, each at its learning rate; the last one's stays afterwards."""
+        count = self._batches.count(indices)
+        for number, batch in enumerate(self._batches.of(indices, weak=weak)):
+            self._stepper.set_rate(self.epoch, number / count)
+            yield batch
 
     def _finetune(self, loss: LearnedLoss, metadata: Tensor, tally: _Tally) -> None:
         """One pass over the metadata: strong view, their labels, with the margin."""
         with torch.no_grad():
             margins = loss.finetune_margins()
         for batch in self._batches.metadata(metadata):
-            logits = self._classifier(present(batch.strong)) + margins
-            value = self._stepper.descend(F.cross_entropy(logits, batch.labels))
+            images, labels = self._mixed(batch)
+            logits = self._classifier(images) + margins
+            value = self._stepper.descend(F.cross_entropy(logits, labels))
             tally.finetune_losses.append(value)
 
     def _start_training(self) -> None:
@@ -248,8 +262,11 @@ class Trainer:
         return self._train_logits
 
     def _ranking(self) -> Ranking:
-        labels = self.train.observed_labels
-        return ranking_of(self._logits_of_train(), labels, self._config.loss.num_ranks)
+        loss, labels = self._config.loss, self.train.observed_labels
+        generator = None
+        if loss.has_random_ranks:  # a stream of the epoch, so that no state is to be remembered
+            generator = self._streams.torch(f"ranks/{self.epoch}", self._device)
+        return ranking_of(self._logits_of_train(), labels, loss.num_ranks, generator)
 
     def diagnostics(self) -> dict[str, dict[str, Any]]:
         """Returns what the loss learned and what the classifier confuses, as plain values.

@@ -49,7 +49,24 @@ _BUILT_IN: tuple[tuple[str, str, Scalar, Scalar, str], ...] = (
         "sampled_pseudo_labels", "loss.corrector.pseudo_labels", "sampled", "soft",
         "a corrected label uses a class drawn from the softmax, not the softmax itself",
     ),
+    (
+        "loss_ranks", "loss.corrector.ranking", "loss", "random",
+        "samples are ranked by their loss, not by chance",
+    ),
+    (
+        "weak_look_ahead", "loss.look_ahead_view", "weak", "strong",
+        "the look-ahead step and the corrected labels see the weak view, not the strong one",
+    ),
 )  # fmt: skip
 
 for _name, _key, _on, _off, _text in _BUILT_IN:
     COMPONENTS.add(name=_name, description=_text, source=_PAPER, on={_key: _on}, off={_key: _off})
+
+_DEPTHS = ("loss.corrector.hidden_layers", "loss.margin.hidden_layers")
+COMPONENTS.add(
+    name="second_hidden_layer",
+    description="corrector and margin generator have two hidden layers, not one",
+    source=_PAPER,
+    on=dict.fromkeys(_DEPTHS, 2),
+    off=dict.fromkeys(_DEPTHS, 1),
+)

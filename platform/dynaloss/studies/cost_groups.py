@@ -8,6 +8,8 @@ from dynaloss.studies.identity import digest_of, flatten
 # Any other setting makes a group of its own: a needless probe does no harm.
 _COSTS_NOTHING = (
     "data.noise.",
+    "data.views.fill",
+    "data.views.statistics",
     "meta.lr",
     "optimizer.lr",
     "optimizer.momentum",
@@ -15,8 +17,11 @@ _COSTS_NOTHING = (
     "schedule.epochs",
     "schedule.warmup_epochs",
     "schedule.ramp_epochs",
+    "schedule.cosine",
     "loss.corrector.ranks",
     "loss.corrector.per_class",
+    "loss.corrector.ranking",
+    "loss.corrector.warm_start_statistics",
     "loss.corrector.pseudo_labels",
     "loss.corrector.warm_start_epochs",
     "loss.margin.in_finetune",

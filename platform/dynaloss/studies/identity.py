@@ -57,6 +57,8 @@ def effective_config(config: TrialConfig) -> dict[str, Any]:
     values = config.model_dump()
     values["data"] = _effective_data(config.data)
     values["loss"] = config.loss.effective(config.schedule)
+    if not config.schedule.ramp_epochs:
+        del values["schedule"]["cosine"]
     if config.loss.is_learned:
         values["meta"]["batch_size"] = config.meta_batch_size
         values["sampler"] = _used(values["sampler"], SAMPLERS[config.sampler.kind].uses)
@@ -89,7 +91,7 @@ def digest_of(values: object) -> str:
 
 def _effective_data(config: DataConfig) -> dict[str, Any]:
     # The digest of the data covers what these name.
-    data = config.model_dump(exclude={"root", "train", "test", "download"})
+    data = config.model_dump(exclude={"root", "train", "test", "download", "verify"})
     if config.has_test_split:
         del data["test_fraction"]
     if not config.is_imbalanced:
@@ -102,6 +104,8 @@ def _effective_data(config: DataConfig) -> dict[str, Any]:
         del data["imbalance"]
     if not config.validation.fraction:
         del data["validation"]["labels"]
+    if not config.views.cutout and config.views.augment == "none":
+        del data["views"]["fill"]
     off = config.noise.is_off
     data["noise"] = {"rate": 0.0} if off else _used(data["noise"], NOISES[config.noise.kind].uses)
     return data

@@ -102,6 +102,7 @@ class Plan:
             design, one sentence each.
         repeats: Cells that share the trial of another cell, for the comparison.
         components: Components that the arms of the design switch, in order.
+        warnings: What may be wrong with the data, one sentence each.
 
     Example:
         >>> plan = study.plan()
@@ -118,6 +119,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     repeats: tuple[Repeat, ...] = ()
     components: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:

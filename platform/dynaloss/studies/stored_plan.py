@@ -93,7 +93,7 @@ def stored_plan(plan: Plan) -> StoredPlan:
         cells=tuple((trial.condition, trial.arm, trial.seed) for trial in trials),
         repeats=plan.repeats,
         components=plan.components,
-        notes=plan.notes,
+        notes=(*plan.notes, *plan.warnings),
         key_version=KEY_VERSION,
     )
 

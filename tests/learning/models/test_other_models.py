@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,18 +85,44 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     torch.save(_small().state_dict(), tmp_path / "w.pt")
     other = build_model(ModelConfig(name="mlp"), input_shape=(1, 8, 8), num_classes=4, seed=0)
     counts = r" 14 .*missing, 20 unknown, 0 .*shape"
-    with pytest.raises(InputError, match=rf"/w\.pt .*not fit .*{counts}.*'1\.weight'"):
+    with pytest.raises(InputError, match=rf"/w\.pt' .*not fit .*{counts}.*'1\.weight'"):
         load_pretrained(other, tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("content", [b"", b"text"], ids=["empty", "text"])
 def test_a_file_that_is_not_of_torch_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(content)
-    with pytest.raises(InputError, match=r"/w\.pt .*read"):
+    with pytest.raises(InputError, match=r"/w\.pt' .*read"):
         load_pretrained(_small(), tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "facts"),
+    [
+        (lambda weight: weight.long(), "real numbers, .*whole numbers"),
+        (lambda weight: weight.to(torch.complex64), "complex values"),
+        (lambda weight: weight.to("meta"), "no values"),
+        (lambda weight: weight.to_sparse(), "sparse values"),
+    ],
+    ids=["whole", "complex", "meta", "sparse"],
+)
+def test_weights_of_another_kind_are_refused(
+    change: Callable[[torch.Tensor], torch.Tensor], facts: str, tmp_path: Path
+) -> None:
+    state = _small().state_dict()
+    torch.save({**state, "head.weight": change(state["head.weight"])}, tmp_path / "w.pt")
+    with pytest.raises(InputError, match=rf"'head\.weight' of '.*/w\.pt' must be .*{facts}"):
+        load_pretrained(_small(), tmp_path / "w.pt")
+
+
+def test_weights_may_have_another_precision(tmp_path: Path) -> None:
+    given, model = _small(seed=1), _small(seed=0)
+    torch.save({n: t.half() for n, t in given.state_dict().items()}, tmp_path / "w.pt")
+    load_pretrained(model, tmp_path / "w.pt")
+    assert torch.equal(model.head.weight, given.head.weight.half().float())
 
 
 def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "w.pt")
-    with pytest.raises(InputError, match=r"/w\.pt .*no mapping .*tensors"):
+    with pytest.raises(InputError, match=r"/w\.pt' .*mapping .*tensors"):
         load_pretrained(_small(), tmp_path / "w.pt")

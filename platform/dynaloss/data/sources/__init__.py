@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dynaloss.config.data import SourceSettings
@@ -16,6 +18,7 @@ __all__ = [
     "SourceSettings",
     "SourceStatus",
     "load_source",
+    "source_remarks",
     "source_status",
 ]
 
@@ -40,7 +43,8 @@ def load_source(settings: SourceSettings) -> Source:
         DataNotFound: If its files are missing.
         InputError: If they cannot be read.
     """
-    source = _kind_of(settings).load(settings)
+    with _readable():
+        source = _kind_of(settings).load(settings)
     if not isinstance(source, Source):
         raise InputError(
             f"[data.source] '{settings.source}' must load a dynaloss.data.sources.Source, but "
@@ -59,10 +63,34 @@ def source_status(settings: SourceSettings) -> SourceStatus:
     """
     kind = _kind_of(settings)
     try:
-        digest = kind.digest(settings)
+        with _readable():
+            digest = kind.digest(settings)
     except DataNotFound as error:
         return SourceStatus(digest=f"missing:{settings.source}", missing=str(error))
     return SourceStatus(digest=digest, missing=None)
+
+
+def source_remarks(settings: SourceSettings) -> tuple[str, ...]:
+    """What to warn of in the files of a source, one sentence each; nothing where some miss.
+
+    Raises:
+        InputError: As of `source_status`.
+    """
+    remarks = _kind_of(settings).remarks
+    try:
+        with _readable():
+            return tuple(remarks(settings)) if remarks is not None else ()
+    except DataNotFound:
+        return ()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raises InputError for a file or folder that the system refuses to read."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"[data.root] '{error.filename}': {error.strerror}") from error
 
 
 def _kind_of(settings: SourceSettings) -> SourceKind:

@@ -19,6 +19,9 @@ Images = Bytes | ImageFiles
 """Images in memory, uint8, shape (N, channels, height, width), or files to read them from."""
 
 
+_PART = 1024  # images whose pixels are held as floats at a time
+
+
 class DataNotFound(InputError):  # noqa: N818 - a state that planning handles
     """The files of a source are missing; the message names what to fetch, and the place for it."""
 
@@ -78,12 +81,14 @@ class Source:
         pool: Samples to train on; also those to test on if `test` is None.
         test: The source's own test set, or None where it has none.
         mean: Per channel, of images scaled to [0, 1].
-        std: Per channel, likewise.
+        std: Per channel, likewise, of all pixels.
         crop_padding: Pixels of padding of the random crop in the strong view.
         flip: Whether a mirror image keeps its class.
         content_digest: Digest of the files; None takes that of the arrays.
         equal: Groups of equal images, by position in the pool and then the test; None finds them
             at first use.
+        image_std: Mean over the pool's images of the standard deviation within each, per channel;
+            None computes it at first use.
     """
 
     name: str
@@ -96,6 +101,7 @@ class Source:
     flip: bool
     content_digest: str | None = None
     equal: tuple[tuple[int, ...], ...] | None = None
+    image_std: tuple[float, ...] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -108,6 +114,11 @@ class Source:
         channels, height, width = self.pool.images.shape[1:]
         return channels, height, width
 
+    def named(self, classes: Ints) -> str:
+        """The classes by name and number, the first five of them."""
+        names = ", ".join(f"'{self.class_names[c]}' ({c})" for c in classes[:5])
+        return f"{names} and {len(classes) - 5} more" if len(classes) > 5 else names
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the images and labels, or of their files, hexadecimal."""
@@ -119,6 +130,18 @@ class Source:
             content.update(np.ascontiguousarray(part.images).data)
             content.update(np.ascontiguousarray(part.labels).data)
         return content.hexdigest()
+
+    @cached_property
+    def std_of_images(self) -> tuple[float, ...]:
+        """See `image_std`; of images in files `std`, since no image is read for it."""
+        if self.image_std is not None:
+            return self.image_std
+        images = self.pool.images
+        if isinstance(images, ImageFiles):
+            return self.std
+        parts = np.array_split(images, max(1, len(images) // _PART))
+        total = sum((part / 255).std(axis=(2, 3), ddof=1).sum(axis=0) for part in parts)
+        return tuple(max(round(float(std), 4), 1e-3) for std in total / len(images))
 
     @cached_property
     def image_ids(self) -> Ints:

@@ -197,15 +197,9 @@ def _refuse_empty_classes(observed: Ints, source: Source) -> None:
     if len(empty):
         raise InputError(
             f"[data.noise] must leave every class an observed training label, but leaves none of "
-            f"class {_named(empty, source)}: lower [data.noise.rate], [data.imbalance_factor] or "
+            f"class {source.named(empty)}: lower [data.noise.rate], [data.imbalance_factor] or "
             "[data.validation.fraction], raise [data.n_max], or choose another seed"
         )
-
-
-def _named(classes: Ints, source: Source) -> str:
-    """The classes by name and number, the first five of them."""
-    names = ", ".join(f"'{source.class_names[c]}' ({c})" for c in classes[:5])
-    return f"{names} and {len(classes) - 5} more" if len(classes) > 5 else names
 
 
 def _test_ids(source: Source, in_test: Bools) -> Ints:
@@ -252,7 +246,7 @@ def _class_sizes(sizes: Ints, config: DataConfig, source: Source) -> Ints:
         remedy = "lower [data.imbalance_factor]" if is_there else "it has none in the source"
         raise InputError(
             f"[data.imbalance_factor] must leave every class a training image, "
-            f"but {factor:g} leaves none of class {_named(empty, source)}: {remedy}"
+            f"but {factor:g} leaves none of class {source.named(empty)}: {remedy}"
         )
     return counts
 

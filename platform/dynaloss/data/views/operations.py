@@ -2,7 +2,7 @@
 
 Images are uint8, shape (N, channels, height, width), with 1 or 3 channels; magnitudes are float64,
 shape (N,). Every operation equals torchvision's of that name with the same magnitude. What moves
-pixels reads the nearest one, and fills with zeros.
+pixels reads the nearest one, and fills what is left with one value for all channels, 0 to 255.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dynaloss.lazy import F, Tensor, torch
 _GREY = (0.2989, 0.587, 0.114)
 
 
-def apply_operations(images: Tensor, operations: Tensor, magnitudes: Tensor) -> Tensor:
+def apply_operations(images: Tensor, operations: Tensor, magnitudes: Tensor, fill: int) -> Tensor:
     """Applies to each image the operation drawn for it, by its position in `OPERATIONS`, (N,)."""
     # On the CPU the images of one operation are gathered; elsewhere every operation is computed
     # of all images and chosen from, so that the host waits for nothing.
@@ -24,18 +24,18 @@ def apply_operations(images: Tensor, operations: Tensor, magnitudes: Tensor) -> 
             chosen = (operations == number).view(-1, 1, 1, 1)
             # A magnitude meant for another operation may be out of range for this one.
             own = torch.where(operations == number, magnitudes, 0)
-            images = torch.where(chosen, operation(images, own), images)
+            images = torch.where(chosen, operation(images, own, fill), images)
         return images
     result = images.clone()
     for number, (name, operation) in enumerate(OPERATIONS.items()):
         rows = torch.nonzero(operations == number).squeeze(1)
         if len(rows) and name != "Identity":
-            result[rows] = operation(images[rows], magnitudes[rows])
+            result[rows] = operation(images[rows], magnitudes[rows], fill)
     return result
 
 
-def cutout(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Blackens a square of that many pixels around a random one of each image, cut at the border.
+def cutout(images: Tensor, size: int, fill: int, generator: torch.Generator) -> Tensor:
+    """Fills a square of that many pixels around a random one of each image, cut at the border.
 
     Source: DeVries and Taylor, arXiv 1708.04552.
     """
@@ -48,19 +48,19 @@ def cutout(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
         pixels = torch.arange(length, device=device)
         inside.append((pixels >= first) & (pixels < first + size))
     square = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-    return images.masked_fill(square, 0)
+    return images.masked_fill(square, fill)
 
 
-def _color(images: Tensor, magnitudes: Tensor) -> Tensor:
+def _color(images: Tensor, magnitudes: Tensor, _: int) -> Tensor:
     return images if images.shape[1] == 1 else _blend(images, _grey(images), magnitudes)
 
 
-def _contrast(images: Tensor, magnitudes: Tensor) -> Tensor:
+def _contrast(images: Tensor, magnitudes: Tensor, _: int) -> Tensor:
     grey = images.float() if images.shape[1] == 1 else _grey(images)
     return _blend(images, grey.mean(dim=(1, 2, 3), keepdim=True), magnitudes)
 
 
-def _sharpness(images: Tensor, magnitudes: Tensor) -> Tensor:
+def _sharpness(images: Tensor, magnitudes: Tensor, _: int) -> Tensor:
     channels, height, width = images.shape[1:]
     if min(height, width) <= 2:
         return images
@@ -73,16 +73,16 @@ def _sharpness(images: Tensor, magnitudes: Tensor) -> Tensor:
     return _to_bytes(sharp)
 
 
-def _posterize(images: Tensor, magnitudes: Tensor) -> Tensor:
+def _posterize(images: Tensor, magnitudes: Tensor, _: int) -> Tensor:
     bits = magnitudes.to(torch.int64)
     mask = ((1 << bits) - 1) << (8 - bits)
     return images & mask.to(torch.uint8).view(-1, 1, 1, 1)
 
 
-def _rotate(images: Tensor, magnitudes: Tensor) -> Tensor:
+def _rotate(images: Tensor, magnitudes: Tensor, fill: int) -> Tensor:
     angle = magnitudes.deg2rad()
     cosine, sine = angle.cos(), angle.sin()
-    return _warp(images, magnitudes, x=(cosine, -sine, 0), y=(sine, cosine, 0))
+    return _warp(images, magnitudes, fill, x=(cosine, -sine, 0), y=(sine, cosine, 0))
 
 
 def _torchvision(name: str, images: Tensor) -> Tensor:
@@ -95,7 +95,9 @@ def _torchvision(name: str, images: Tensor) -> Tensor:
 _Row = tuple[Any, Any, Any]  # each a number, or a tensor of one per image
 
 
-def _warp(images: Tensor, magnitudes: Tensor, x: _Row = (1, 0, 0), y: _Row = (0, 1, 0)) -> Tensor:
+def _warp(
+    images: Tensor, magnitudes: Tensor, fill: int, x: _Row = (1, 0, 0), y: _Row = (0, 1, 0)
+) -> Tensor:
     """Reads pixel (x, y) at the place that the rows of an affine map give, from the middle."""
     N, _, height, width = images.shape
     one = torch.ones_like(magnitudes)
@@ -111,10 +113,11 @@ def _warp(images: Tensor, magnitudes: Tensor, x: _Row = (1, 0, 0), y: _Row = (0,
     points[..., 1] = ys[:, None]
     half = torch.tensor([width / 2, height / 2], device=images.device)
     grid = points.view(1, -1, 3).expand(N, -1, -1).bmm(rows / half)
+    # The sampling fills with zeros, so pixels are counted from `fill` on.
     moved = F.grid_sample(
-        images.float(), grid.view(N, height, width, 2), mode="nearest", align_corners=False
+        images.float() - fill, grid.view(N, height, width, 2), mode="nearest", align_corners=False
     )
-    return moved.to(torch.uint8)
+    return (moved + fill).to(torch.uint8)
 
 
 def _blend(images: Tensor, other: Tensor, magnitudes: Tensor) -> Tensor:
@@ -144,27 +147,27 @@ def _to_bytes(images: Tensor) -> Tensor:
     return images.clamp(0, 255).to(torch.uint8)
 
 
-OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "Identity": lambda images, _: images,
+OPERATIONS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+    "Identity": lambda images, *_: images,
     # By that many pixels per row from the top edge, or per column from the left.
-    "ShearX": lambda images, m: _warp(images, m, x=(1, m, m * (images.shape[2] / 2))),
-    "ShearY": lambda images, m: _warp(images, m, y=(m, 1, m * (images.shape[3] / 2))),
+    "ShearX": lambda images, m, fill: _warp(images, m, fill, x=(1, m, m * (images.shape[2] / 2))),
+    "ShearY": lambda images, m, fill: _warp(images, m, fill, y=(m, 1, m * (images.shape[3] / 2))),
     # To the right, or down, by whole pixels.
-    "TranslateX": lambda images, m: _warp(images, m, x=(1, 0, -m.trunc())),
-    "TranslateY": lambda images, m: _warp(images, m, y=(0, 1, -m.trunc())),
+    "TranslateX": lambda images, m, fill: _warp(images, m, fill, x=(1, 0, -m.trunc())),
+    "TranslateY": lambda images, m, fill: _warp(images, m, fill, y=(0, 1, -m.trunc())),
     # Counter-clockwise about the middle, in degrees.
     "Rotate": _rotate,
     # Blends with black, the grey image, its mean, and the blurred image: 0 changes nothing.
-    "Brightness": lambda images, m: _to_bytes(images * _column(1 + m)),
+    "Brightness": lambda images, m, _: _to_bytes(images * _column(1 + m)),
     "Color": _color,
     "Contrast": _contrast,
     "Sharpness": _sharpness,
     # Keeps that number of leading bits.
     "Posterize": _posterize,
     # Inverts the pixels from that share of 255 on.
-    "Solarize": lambda images, m: torch.where(images >= _column(255 * m), 255 - images, images),
-    "AutoContrast": lambda images, _: _torchvision("autocontrast", images),
-    "Equalize": lambda images, _: _torchvision("equalize", images),
-    "Invert": lambda images, _: 255 - images,
+    "Solarize": lambda images, m, _: torch.where(images >= _column(255 * m), 255 - images, images),
+    "AutoContrast": lambda images, *_: _torchvision("autocontrast", images),
+    "Equalize": lambda images, *_: _torchvision("equalize", images),
+    "Invert": lambda images, *_: 255 - images,
 }
 """Every operation by the name that the papers give it."""

@@ -58,10 +58,13 @@ _TRIVIAL = _Ranges(31, 0.99, lambda side: 32, 135, 0.99, 6)
 _WITHOUT_INVERT = tuple(name for name in OPERATIONS if name != "Invert")
 
 
-def augment(images: Tensor, policy: str, generator: torch.Generator) -> Tensor:
-    """Augments each uint8 image (N, channels, height, width) by operations drawn for it."""
+def augment(images: Tensor, policy: str, fill: int, generator: torch.Generator) -> Tensor:
+    """Augments each uint8 image (N, channels, height, width) by operations drawn for it.
+
+    What an operation leaves empty is filled with that value, 0 to 255.
+    """
     for operations, magnitudes in AUGMENTATIONS[policy].steps(images, generator):
-        images = apply_operations(images, operations, magnitudes)
+        images = apply_operations(images, operations, magnitudes, fill)
     return images
 
 

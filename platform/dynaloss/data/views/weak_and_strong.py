@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,11 @@ from dynaloss.config.data import ViewsConfig
 from dynaloss.data.sources.source import Source
 from dynaloss.data.views.operations import cutout
 from dynaloss.data.views.policies import augment
+
+_STANDARD_DEVIATIONS: dict[str, Callable[[Source], tuple[float, ...]]] = {
+    "pixels": lambda source: source.std,
+    "images": lambda source: source.std_of_images,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +40,14 @@ class Views:
     ) -> Views:
         """The views that `config` asks for, with the source's own crop and flip by default."""
         chosen = config.model_dump(exclude_none=True) if config else {}
-        return cls(
-            mean=torch.tensor(source.mean, device=device).view(1, -1, 1, 1),
-            std=torch.tensor(source.std, device=device).view(1, -1, 1, 1),
-            config=ViewsConfig(
-                **{"crop_padding": source.crop_padding, "flip": source.flip} | chosen
-            ),
+        settings = ViewsConfig(
+            **{"crop_padding": source.crop_padding, "flip": source.flip} | chosen
         )
+        mean, std = (
+            torch.tensor(values, device=device).view(1, -1, 1, 1)
+            for values in (source.mean, _STANDARD_DEVIATIONS[settings.statistics](source))
+        )
+        return cls(mean=mean, std=std, config=settings)
 
     def weak(self, images: Tensor) -> Tensor:
         """Normalises, and nothing else."""
@@ -55,9 +62,9 @@ class Views:
             images = random_crop(images, self.config.crop_padding, generator)
         if self.config.flip:
             images = random_flip(images, generator)
-        images = augment(images, self.config.augment, generator)
+        images = augment(images, self.config.augment, self.config.fill, generator)
         if self.config.cutout:
-            images = cutout(images, self.config.cutout, generator)
+            images = cutout(images, self.config.cutout, self.config.fill, generator)
         return self.weak(images)
 
 

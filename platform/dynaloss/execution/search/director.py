@@ -169,6 +169,7 @@ class Director:
             self._journal.write("data", key=key, record=result.data)
             trial.data = result.data
             self._recorder.prepared(trial)
+        trial.resumed_from = result.resumed_from or trial.resumed_from
         for epoch, metrics in result.reports:
             if trial.outcome is not Outcome.RUNNING or epoch <= trial.last_epoch:
                 continue
@@ -176,6 +177,8 @@ class Director:
             decision = self._report(trial, epoch, metrics)
             self._recorder.reported(trial)
             self._act(trial, decision)
+        if result.resumed_from and trial.outcome is Outcome.RUNNING:
+            self._recorder.resumed(trial)
         if result.outcome is not None and trial.outcome is Outcome.RUNNING:
             self.end(key, result.outcome, result.message, result.diagnostics)
         return trial.outcome is Outcome.RUNNING

@@ -39,14 +39,16 @@ if TYPE_CHECKING:
 def plan_search(study: SearchStudy, sources: Sources | None = None) -> SearchPlan:
     """Plans a search; loads its data sources, since their content is part of a trial's key.
 
-    Notes name the conditions whose roles share images of equal content.
+    Notes name what may be wrong with files, and conditions whose roles share images of equal
+    content.
     """
     sources = sources or Sources()
     plan = make_search_plan(study, sources.digest)
     sources.check(_all_trained(plan))
     by_condition = {group.condition: group.config.data for group in plan.groups}
     found = [_equal_images_note(study, *item, sources) for item in by_condition.items()]
-    return replace(plan, notes=(*plan.notes, *filter(None, found)))
+    warnings = sources.warnings(by_condition.values())
+    return replace(plan, notes=(*plan.notes, *warnings, *filter(None, found)))
 
 
 def _all_trained(plan: SearchPlan) -> Iterator[tuple[TrialConfig, int, int]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from dynaloss.config import DataConfig, TrialConfig
+from dynaloss.config.families import NOISES
 from dynaloss.errors import InputError
 from dynaloss.execution.trial.assembly import checks_of
 
@@ -35,6 +36,36 @@ class Sources:
     def digest(self, config: DataConfig) -> str:
         """Digest of the content of the source."""
         return self.of(config).digest
+
+    def warnings(self, configs: Iterable[DataConfig]) -> tuple[str, ...]:
+        """What may be wrong with the files that settings name, one sentence each.
+
+        Loads no source but those that labels of a file are put on; passes over missing data.
+
+        Raises:
+            InputError: With all problems, if files are there but cannot be used.
+        """
+        problems: dict[str, None] = {}
+        found: dict[str, None] = {}
+        for config in {(one.source_key, one.noise): one for one in configs}.values():
+            try:
+                found |= dict.fromkeys(self._remarks(config))
+            except InputError as error:
+                problems |= dict.fromkeys(error.problems)
+        if problems:
+            raise InputError(problems)
+        return tuple(found)
+
+    def _remarks(self, config: DataConfig) -> Iterator[str]:
+        from dynaloss.data.sources import source_remarks, source_status
+
+        yield from source_remarks(config)
+        noise, is_loaded = NOISES[config.noise.kind], config.source_key in self._loaded
+        if noise.remarks is not None and (is_loaded or source_status(config).missing is None):
+            source = self.of(config)
+            if noise.check is not None:
+                noise.check(config.noise, source)
+            yield from noise.remarks(config.noise, source)
 
     def check(self, trials: Iterable[tuple[TrialConfig, int, int]]) -> None:
         """Refuses every trial that cannot be assembled.

@@ -22,6 +22,7 @@ class LiveTrial:
         outcome: How it ended; `running` until then.
         message: Why it ended so, where that is not obvious.
         diagnostics: What it learned; an ablation passes them on.
+        resumed_from: Last epoch of the checkpoint that it resumed from, 0 for none.
     """
 
     trial: Trial
@@ -30,6 +31,7 @@ class LiveTrial:
     outcome: Outcome = Outcome.RUNNING
     message: str = ""
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    resumed_from: int = 0
 
     @property
     def key(self) -> str:

@@ -71,11 +71,12 @@ class TrialOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """One epoch's report, or the end of the trial, or both.
+    """One epoch's report, or the end of the trial, or both; or where it resumes.
 
     Attributes:
-        reports: (epoch, metrics) pairs: the last epoch, and before it those of an earlier launch
-            when a trial resumes from a checkpoint.
+        reports: (epoch, metrics) pairs: that of the epoch, or those of an earlier launch when a
+            trial resumes from a checkpoint.
+        resumed_from: Last epoch of that checkpoint, in the result that holds its reports; else 0.
         outcome: How the trial ended, or None before its end.
         message: Why it ended so, where that is not obvious.
         data: What was done to the data; only in the first result of a launch.
@@ -83,6 +84,7 @@ class StepResult:
     """
 
     reports: tuple[tuple[int, dict[str, float]], ...] = ()
+    resumed_from: int = 0
     outcome: Outcome | None = None
     message: str = ""
     data: dict[str, Any] = field(default_factory=dict)
@@ -91,6 +93,8 @@ class StepResult:
 
 class TrialRunner:
     """Runs one trial; every call of `step` is one epoch, and no error leaves it.
+
+    The first call for a trial that resumes trains nothing: it says at once where it goes on.
 
     Args:
         order: The trial.
@@ -130,13 +134,17 @@ class TrialRunner:
         self._is_between_epochs = False
         first = self._trial is None
         trial = self._trial = self._trial or self._assemble()
-        replayed = tuple(self._history) if first else ()
-        report = next(trial.trainer.epochs(), None)
-        if report is not None:
-            self._remember(trial, report)
+        resumed_from = self._history[-1][0] if first and self._history else 0
+        reports = tuple(self._history)
+        if not resumed_from:
+            report = next(trial.trainer.epochs(), None)
+            if report is not None:
+                self._remember(trial, report)
+            reports = tuple(self._history[-1:] if report is not None else ())
         self._is_between_epochs = True
         result = StepResult(
-            reports=replayed + tuple(self._history[-1:] if report is not None else ()),
+            reports=reports,
+            resumed_from=resumed_from,
             data=trial.data_record if first else {},
         )
         if trial.trainer.is_done:

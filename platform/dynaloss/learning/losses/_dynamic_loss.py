@@ -26,17 +26,20 @@ _CORRECTOR_BIAS = 3.98
 _MARGIN_BIAS = 1.0
 
 
-def _embedding_mlp(num_rows: int, num_outputs: int, last_bias: float) -> nn.Sequential:
-    """Embedding of `num_rows` rows followed by an MLP 64-64-`num_outputs`, initialised."""
+def _embedding_mlp(
+    num_rows: int, num_outputs: int, *, hidden_layers: int, last_bias: float
+) -> nn.Sequential:
+    """Embedding of `num_rows` rows followed by an MLP 64-...-64-`num_outputs`, initialised."""
     embedding = nn.Embedding(num_rows, _EMBEDDING_SIZE)
-    hidden = nn.Linear(_EMBEDDING_SIZE, _EMBEDDING_SIZE)
+    hidden = [nn.Linear(_EMBEDDING_SIZE, _EMBEDDING_SIZE) for _ in range(hidden_layers)]
     output = nn.Linear(_EMBEDDING_SIZE, num_outputs)
     nn.init.xavier_uniform_(embedding.weight)
-    nn.init.xavier_normal_(hidden.weight)
-    nn.init.xavier_normal_(output.weight)
-    nn.init.zeros_(hidden.bias)
+    for layer in (*hidden, output):
+        nn.init.xavier_normal_(layer.weight)
+        nn.init.zeros_(layer.bias)
     nn.init.constant_(output.bias, last_bias)
-    return nn.Sequential(embedding, hidden, nn.ReLU(), output)
+    body = (module for layer in hidden for module in (layer, nn.ReLU()))
+    return nn.Sequential(embedding, *body, output)
 
 
 class LabelCorrector(nn.Module):
@@ -47,13 +50,21 @@ class LabelCorrector(nn.Module):
         num_classes: Number of classes C.
         per_class: One output per class, of which that of the observed class counts; otherwise
             one output for all classes.
+        hidden_layers: Number of hidden layers, at least 1 (2 in the authors' code).
     """
 
-    def __init__(self, *, num_ranks: int, num_classes: int, per_class: bool) -> None:
+    def __init__(
+        self, *, num_ranks: int, num_classes: int, per_class: bool, hidden_layers: int
+    ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.per_class = per_class
-        self.layers = _embedding_mlp(num_ranks, num_classes if per_class else 1, _CORRECTOR_BIAS)
+        self.layers = _embedding_mlp(
+            num_ranks,
+            num_classes if per_class else 1,
+            hidden_layers=hidden_layers,
+            last_bias=_CORRECTOR_BIAS,
+        )
         self.register_buffer("rows", torch.arange(num_ranks), persistent=False)
 
     def table(self) -> Tensor:
@@ -69,12 +80,15 @@ class LabelCorrector(nn.Module):
 class MarginGenerator(nn.Module):
     """Additive margin per class, in nats, for the logits of the training losses.
 
-    Only differences between classes matter; show margins mean-centred.
+    Only differences between classes matter; show margins mean-centred. The arguments are those
+    of `LabelCorrector`.
     """
 
-    def __init__(self, *, num_classes: int) -> None:
+    def __init__(self, *, num_classes: int, hidden_layers: int) -> None:
         super().__init__()
-        self.layers = _embedding_mlp(1, num_classes, _MARGIN_BIAS)
+        self.layers = _embedding_mlp(
+            1, num_classes, hidden_layers=hidden_layers, last_bias=_MARGIN_BIAS
+        )
         self.register_buffer("row", torch.zeros(1, dtype=torch.int64), persistent=False)
 
     def forward(self) -> Tensor:
@@ -113,7 +127,6 @@ class DynamicLoss(LearnedLoss):
     (torch.Size([4]), torch.Size([3]))
     """
 
-    look_ahead_view = "weak"
     corrector: LabelCorrector | None
     margin: MarginGenerator | None
 
@@ -126,35 +139,52 @@ class DynamicLoss(LearnedLoss):
     ) -> None:
         super().__init__()
         self.settings = DynamicLossConfig.model_validate(settings)
+        self.look_ahead_view = self.settings.look_ahead_view
         self.num_classes = num_classes
         self.corrector, self.margin = None, None
-        corrector, streams = self.settings.corrector, Streams.of(seed)
+        corrector, margin = self.settings.corrector, self.settings.margin
+        streams = Streams.of(seed)
         if corrector.enabled:
             with default_generator_seeded(streams.derive("corrector")):
                 self.corrector = LabelCorrector(
                     num_ranks=corrector.ranks,
                     num_classes=num_classes,
                     per_class=corrector.per_class,
+                    hidden_layers=corrector.hidden_layers,
                 )
-        if self.settings.margin.enabled:
+        if margin.enabled:
             with default_generator_seeded(streams.derive("margin")):
-                self.margin = MarginGenerator(num_classes=num_classes)
+                self.margin = MarginGenerator(
+                    num_classes=num_classes, hidden_layers=margin.hidden_layers
+                )
 
     @property
     def needs_logits(self) -> bool:
         """Whether targets of the real step depend on the classifier: with a corrector."""
         return self.corrector is not None
 
-    def ranks(self, losses: Tensor, labels: Tensor) -> Tensor:
+    @property
+    def updates_statistics(self) -> bool:
+        """See `LearnedLoss.updates_statistics`; by `corrector.warm_start_statistics`."""
+        return self.settings.corrector.warm_start_statistics
+
+    def ranks(
+        self, losses: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Returns the rank bins of a whole training set; int64 in [0, R), on the labels' device.
 
         Args:
             losses: Of each sample on its observed label, shape (N,); see `sample_losses`.
             labels: Observed labels, int64 in [0, C), shape (N,).
+            generator: Draws the ranks where `corrector.ranking` is `random`.
 
         Raises:
-            InputError: If a shape or a label does not hold.
+            InputError: If a shape or a label does not hold, or the generator is missing.
         """
+        if not self.settings.has_random_ranks:
+            generator = None
+        elif generator is None:
+            raise InputError("`generator` must be given where `corrector.ranking` is 'random'.")
         if labels.shape != losses.shape or labels.ndim != 1:
             raise InputError(
                 "`losses` and `labels` must have one shape (N,), but got "
@@ -164,7 +194,8 @@ class DynamicLoss(LearnedLoss):
         if lowest < 0 or highest >= self.num_classes:
             wrong = lowest if lowest < 0 else highest
             raise InputError(f"`labels` must be in [0, {self.num_classes}), but got {wrong}.")
-        return rank_bins(losses.to(labels.device), labels, self.settings.num_ranks)
+        losses = losses.to(labels.device)
+        return rank_bins(losses, labels, self.settings.num_ranks, generator)
 
     def margins(self) -> Tensor | float:
         """Returns the margins in nats, shape (C,); 0 without a margin generator."""

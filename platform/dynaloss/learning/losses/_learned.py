@@ -37,7 +37,8 @@ class LearnedLoss(nn.Module):
     tensor(0.6931)
 
     Attributes:
-        look_ahead_view: The view whose logits the look-ahead step descends on.
+        look_ahead_view: The view whose logits the look-ahead step descends on, and by whose
+            logits the loss is fitted in warm-up.
     """
 
     look_ahead_view: Literal["weak", "strong"]
@@ -45,6 +46,11 @@ class LearnedLoss(nn.Module):
     @property
     def needs_logits(self) -> bool:
         """Whether `real_loss` needs the logits of the look-ahead view before the step."""
+        return False
+
+    @property
+    def updates_statistics(self) -> bool:
+        """Whether the passes of a warm start count in the running statistics of batch norm."""
         return False
 
     def look_ahead_loss(
@@ -73,7 +79,7 @@ class LearnedLoss(nn.Module):
     def warm_start_loss(self, logits: Tensor, labels: Tensor, ranks: Tensor) -> Tensor:
         """Loss that the loss parameters are fitted by in warm-up, where there is one; a scalar.
 
-        The arguments are those of `look_ahead_loss`, with logits of the weak view.
+        The arguments are those of `look_ahead_loss`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no warm start.")
 

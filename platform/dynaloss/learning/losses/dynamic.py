@@ -5,7 +5,7 @@ Symbols: N batch size, C number of classes.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,12 @@ class CorrectorConfig(Settings):
     per_class: bool = Field(
         default=True, description="One trust curve for each class, or one for all of them."
     )
+    hidden_layers: int = Field(
+        default=1,
+        ge=1,
+        description="Hidden layers of the network that makes the curves, at least 1; the "
+        "authors' code has 2.",
+    )
     warm_start: bool = Field(
         default=True, description="Whether the corrector is fitted during warm-up already."
     )
@@ -39,6 +45,16 @@ class CorrectorConfig(Settings):
         ge=1,
         description="First epochs of warm-up in which the corrector is fitted, at least 1; null "
         "means all of schedule.warmup_epochs.",
+    )
+    warm_start_statistics: bool = Field(
+        default=False,
+        description="Whether the weak views that the corrector is fitted on in warm-up count in "
+        "the running statistics of batch norm, as in the authors' code, beside the strong ones.",
+    )
+    ranking: Literal["loss", "random"] = Field(
+        default="loss",
+        description="What ranks the samples of a class. loss: their loss. random: chance, drawn "
+        "anew each epoch, as in the authors' code for data without label noise.",
     )
     pseudo_labels: PseudoLabelKind = Field(
         default="sampled",
@@ -52,6 +68,12 @@ class MarginConfig(Settings):
 
     enabled: bool = Field(
         default=True, description="Whether a learned margin is added to each class's logit."
+    )
+    hidden_layers: int = Field(
+        default=1,
+        ge=1,
+        description="Hidden layers of the network that makes the margins, at least 1; the "
+        "authors' code has 2.",
     )
     in_finetune: bool = Field(
         default=True, description="Whether margins are added in the pass over the metadata, too."
@@ -67,6 +89,13 @@ class DynamicLossConfig(LossConfig):
     finetune: bool = Field(
         default=True, description="Whether an epoch ends with one pass over its metadata."
     )
+    look_ahead_view: Literal["weak", "strong"] = Field(
+        default="weak",
+        description="View of the look-ahead step and of the corrector's fit in warm-up, by "
+        "which labels are corrected.",
+    )
+
+    accepts_soft_targets: ClassVar[bool] = True
 
     @property
     def is_learned(self) -> bool:
@@ -74,14 +103,14 @@ class DynamicLossConfig(LossConfig):
         return self.corrector.enabled or self.margin.enabled
 
     @property
-    def accepts_soft_targets(self) -> bool:
-        """Whether it has no part, and so is cross-entropy."""
-        return not self.is_learned
-
-    @property
     def num_ranks(self) -> int:
         """See `LossConfig`."""
         return self.corrector.ranks
+
+    @property
+    def has_random_ranks(self) -> bool:
+        """See `LossConfig`."""
+        return self.corrector.ranking == "random"
 
     @property
     def finetunes(self) -> bool:
@@ -102,13 +131,14 @@ class DynamicLossConfig(LossConfig):
         if not length:
             values["corrector"]["warm_start"] = False
             del values["corrector"]["warm_start_epochs"]
+            del values["corrector"]["warm_start_statistics"]
         for name, part in (("corrector", self.corrector), ("margin", self.margin)):
             if not part.enabled:
                 values[name] = {"enabled": False}
         if self.margin.enabled and not self.finetune:
             del values["margin"]["in_finetune"]
         if not self.is_learned:
-            del values["finetune"]
+            del values["finetune"], values["look_ahead_view"]
         return values
 
 

@@ -22,6 +22,7 @@ class MetaWeightNetConfig(LossConfig):
     )
 
     is_learned: ClassVar[bool] = True
+    accepts_head_gradient: ClassVar[bool] = False
 
 
 LOSSES.add(

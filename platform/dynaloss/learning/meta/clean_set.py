@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynaloss.errors import InputError
+from dynaloss.learning.given_files import read_arrays, whole_numbers
 
+_SETTING = "sampler.path"
 _NUM_NAMED = 5
 
 
@@ -35,13 +37,13 @@ def load_clean_set(
         InputError: If the file cannot be read, holds something else, names an image twice, one
             that does not exist or one of another role, or none of the training split.
     """
-    indices = _read(path)
+    indices, file = _read(path), f"[{_SETTING}] '{path}'"
     values, counts = np.unique(indices, return_counts=True)
     if values[0] < 0 or values[-1] >= num_images:
         wrong = values[0] if values[0] < 0 else values[-1]
-        raise InputError(f"{path}: indices must be in [0, {num_images}), but got {wrong}.")
+        raise InputError(f"{file} must hold indices in [0, {num_images}), but got {wrong}")
     if counts.max() > 1:
-        raise InputError(f"{path}: {values[counts > 1][0]} is named twice.")
+        raise InputError(f"{file} names {values[counts > 1][0]} twice")
     problems = []
     for role in sorted(rows.keys() - {"train"}):
         shared = np.intersect1d(values, rows[role])
@@ -49,26 +51,20 @@ def load_clean_set(
             named = ", ".join(map(str, shared[:_NUM_NAMED]))
             more = f" and {len(shared) - _NUM_NAMED} more" if len(shared) > _NUM_NAMED else ""
             problems.append(
-                f"{path}: must share no image with the {role} split of seed {seed}, but names "
+                f"{file} must share no image with the {role} split of seed {seed}, but names "
                 f"{named}{more} of it: take them out of the file"
             )
     if problems:
         raise InputError(problems)
     positions = np.flatnonzero(np.isin(rows["train"], values))
     if not len(positions):
-        raise InputError(f"{path}: none of its {len(values)} images is in the training split.")
+        raise InputError(f"{file}: none of its {len(values)} images is in the training split")
     return torch.from_numpy(positions)
 
 
 def _read(path: Path) -> NDArray[np.int64]:
-    try:
-        if path.suffix == ".npy":
-            indices = np.load(path, allow_pickle=False)
-        else:
-            indices = np.loadtxt(path, delimiter=",", ndmin=1, dtype=np.float64)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a list of indices: {error}.") from error
-    if indices.ndim != 1 or not indices.size or not np.array_equal(indices, indices // 1):
-        raise InputError(f"{path}: must be a list of whole numbers, one per image.")
-    whole: NDArray[np.int64] = indices.astype(np.int64)
-    return whole
+    arrays = read_arrays(path, _SETTING, (".npy", ".csv", ".txt"))
+    indices = whole_numbers(next(iter(arrays.values()))) if len(arrays) == 1 else None
+    if indices is None or not indices.size:
+        raise InputError(f"[{_SETTING}] '{path}' must hold a list of whole numbers, one per image")
+    return indices

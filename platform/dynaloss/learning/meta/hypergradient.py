@@ -198,8 +198,8 @@ def hypergradient(problem: LookAheadProblem) -> Hypergradient:
     """Differentiates the outer loss after one look-ahead step by the loss parameters, exactly.
 
     Source: arXiv 2211.12506, meta-learning step; the forward-mode form is ours and equals the
-    fully unrolled gradient. The model's parameters, gradients and buffers stay as they are.
-    The directional derivative is computed outside of `LookAheadProblem.precision`.
+    fully unrolled gradient up to rounding. The model's parameters, gradients and buffers stay as
+    they are. The directional derivative is computed outside of `LookAheadProblem.precision`.
 
     With one weight w, inputs 1, logits w, inner loss phi * w and outer loss w at w - lr * phi:
 

@@ -21,17 +21,23 @@ def sort_within_classes(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]
     return order, positions
 
 
-def rank_bins(losses: Tensor, labels: Tensor, num_ranks: int) -> Tensor:
+def rank_bins(
+    losses: Tensor, labels: Tensor, num_ranks: int, generator: torch.Generator | None = None
+) -> Tensor:
     """Bins samples by their loss within their observed class, lowest loss first.
 
     Implements bin = floor(position / (n_class + 1) * R) (released code of arXiv 2211.12506).
     Bins are in [0, R), int64, shape (N,); a class with fewer than R samples uses few of them.
+    A generator, where there is one, draws the positions instead.
 
     >>> import torch
     >>> from dynaloss.learning import rank_bins
     >>> rank_bins(torch.tensor([0.3, 2.0, 0.1, 0.7]), torch.tensor([0, 0, 2, 0]), num_ranks=4)
     tensor([0, 2, 0, 1])
     """
+    if generator is not None:
+        drawn = torch.rand(losses.shape, generator=generator, device=generator.device)
+        losses = drawn.to(labels.device)
     _, positions = sort_within_classes(losses, labels)
     class_sizes = torch.bincount(labels)[labels]
     return positions * num_ranks // (class_sizes + 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dynaloss.errors import InputError
+from dynaloss.learning.given_files import read_torch
 
+_SETTING = "model.pretrained_path"
 # Keys under which checkpoints keep the weights among other things.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
@@ -41,23 +42,37 @@ def fitting_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
     if missing or unknown or misfits:
         first = (misfits or missing or unknown)[0]
         raise InputError(
-            f"[model.pretrained_path] {path} does not fit the model: {len(missing)} weights are "
-            f"missing, {len(unknown)} unknown, {len(misfits)} of another shape; the first is "
-            f"'{first}'."
+            f"[{_SETTING}] '{path}' does not fit the model: {len(missing)} weights are missing, "
+            f"{len(unknown)} unknown, {len(misfits)} of another shape; the first is '{first}'"
         )
+    for name, tensor in given.items():
+        rule = "real numbers" if own[name].is_floating_point() else "numbers"
+        if not _kind(tensor).endswith(rule):
+            raise InputError(
+                f"[{_SETTING}] '{name}' of '{path}' must be a tensor of {rule}, but is one of "
+                f"{_kind(tensor)}"
+            )
     return {name: tensor for name, tensor in given.items() if name not in resized}
 
 
+def _kind(tensor: Tensor) -> str:
+    """The numbers that a tensor holds; `real numbers` or `whole numbers` where they are usual."""
+    unusual = {
+        "no values": tensor.is_meta,
+        "quantised values": tensor.is_quantized,
+        "complex values": tensor.is_complex(),
+        "sparse values": tensor.layout != torch.strided,
+    }
+    usual = "real numbers" if tensor.is_floating_point() else "whole numbers"
+    return next((name for name, holds in unusual.items() if holds), usual)
+
+
 def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of any kind, by the unpickler, for any other file
-        reason = str(error).splitlines()[0] if str(error) else "not a file of torch"
-        raise InputError(f"[model.pretrained_path] {path} cannot be read: {reason}.") from error
+    content = read_torch(path, _SETTING)
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     tensors = isinstance(content, dict) and all(isinstance(t, Tensor) for t in content.values())
     if not tensors or not content:
-        raise InputError(f"[model.pretrained_path] {path} holds no mapping of names to tensors.")
+        raise InputError(f"[{_SETTING}] '{path}' must hold a mapping of names to tensors")
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}

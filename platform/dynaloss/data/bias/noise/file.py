@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import pickle
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +10,15 @@ import numpy as np
 
 from dynaloss.config.data import NoiseConfig
 from dynaloss.config.families import NOISES
+from dynaloss.config.settings import show
 from dynaloss.data.arrays import Ints
 from dynaloss.data.sources.source import Source
 from dynaloss.errors import InputError
-from dynaloss.lazy import torch
+from dynaloss.learning.given_files import ALONE, read_arrays, whole_numbers
 
 _CLEAN_KEYS = ("clean_label", "clean_labels", "true_label", "true_labels")
-_ALONE = ""
-_UNREADABLE = (OSError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile,
-               RuntimeError)  # fmt: skip
+_SETTING = "data.noise.path"
+_HIGH_FLIP_RATE = 0.6
 
 
 def read_observed_labels(
@@ -37,11 +33,12 @@ def read_observed_labels(
     Raises:
         InputError: If the file is missing or unreadable, or its labels do not fit the data.
     """
-    arrays = _read(Path(path))
-    labels = _labels(path, _chosen(path, arrays, key), len(true_labels))
+    arrays = read_arrays(Path(path), _SETTING)
+    chosen, values = _chosen(path, arrays, key)
+    labels = _labels(path, chosen, values, len(true_labels))
     for index in np.flatnonzero((labels < 0) | (labels >= num_classes)):
-        rule = f"labels from 0 to {num_classes - 1}, but got {labels[index]} at index {index}"
-        raise _problem(path, f"must hold {rule}")
+        rule = f"must hold labels from 0 to {num_classes - 1}{_as(chosen)}"
+        raise _problem(path, f"{rule}, but got {labels[index]} at index {index}")
     for name in _CLEAN_KEYS:
         if name in arrays:
             _check_agreement(path, name, arrays[name], true_labels)
@@ -49,97 +46,43 @@ def read_observed_labels(
 
 
 def _problem(path: str | Path, rule: str) -> InputError:
-    return InputError(f"[data.noise.path] '{path}' {rule}")
+    return InputError(f"[{_SETTING}] '{path}' {rule}")
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    if path.suffix not in _READERS:
-        known = ", ".join(_READERS)
-        raise InputError(f"[data.noise.path] must end in one of {known}, but got '{path}'")
-    if not path.is_file():
-        remedy = "put the label file there, or give the path of another"
-        raise _problem(path, f"does not exist: {remedy}")
-    try:
-        return _READERS[path.suffix](path)
-    except _UNREADABLE as error:
-        reason = str(error).partition("\n")[0]
-        raise _problem(path, f"cannot be read as {path.suffix}: {reason}") from error
-
-
-def _read_npy(path: Path) -> Mapping[str, Any]:
-    return {_ALONE: np.load(path, allow_pickle=False)}
-
-
-def _read_npz(path: Path) -> Mapping[str, Any]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
-def _read_csv(path: Path) -> Mapping[str, Any]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if row]
-    if not rows:
-        return {}
-    headed = not all(cell.strip().lstrip("-").isdecimal() for cell in rows[0])
-    names = [cell.strip() for cell in rows[0]] if headed else [_ALONE]
-    return dict(zip(names, zip(*rows[headed:], strict=True), strict=headed))
-
-
-def _read_pt(path: Path) -> Mapping[str, Any]:
-    with torch.serialization.safe_globals(_numpy_globals()):
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    return found if isinstance(found, dict) else {_ALONE: found}
-
-
-def _numpy_globals() -> list[Any]:
-    """What a pickled array of numbers names: NumPy's constructors, of versions 1 and 2."""
-    rebuild = np.zeros(0).__reduce__()[0]
-    scalar = np.int64(0).__reduce__()[0]
-    return [
-        np.ndarray, np.dtype, codecs.encode, *{type(np.dtype(kind)) for kind in "bBhHiIlLqQfd"},
-        *((rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
-        *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-    ]  # fmt: skip
-
-
-_READERS: Mapping[str, Callable[[Path], Mapping[str, Any]]] = {
-    ".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".pt": _read_pt,
-}  # fmt: skip
-
-
-def _chosen(path: str | Path, arrays: Mapping[str, Any], key: str | None) -> object:
+def _chosen(path: str | Path, arrays: Mapping[str, Any], key: str | None) -> tuple[str, object]:
+    """Name and content of the array to use."""
     if key is None and len(arrays) == 1:
-        return next(iter(arrays.values()))
+        return next(iter(arrays.items()))
     if key is not None and key in arrays:
-        return arrays[key]
-    names = ", ".join(f"'{name}'" for name in arrays if name != _ALONE) or "one array, no key"
-    got = "no key" if key is None else f"'{key}'"
-    raise InputError(f"[data.noise.key] must be one that '{path}' holds ({names}), but got {got}")
+        return key, arrays[key]
+    names = ", ".join(show(name) if name != ALONE else "one array, no key" for name in arrays)
+    got = "no key" if key is None else show(key)
+    raise InputError(
+        f"[data.noise.key] must be one that '{path}' holds ({names or 'none'}), but got {got}"
+    )
 
 
-def _labels(path: str | Path, values: Any, number: int) -> Ints:  # noqa: ANN401 - from a file
-    problem = _problem(path, "must hold a list of whole numbers")
-    try:
-        found = np.asarray(values)
-        with np.errstate(invalid="ignore"):  # what is no number differs from any whole one below
-            whole = found.astype(np.int64)
-    except (TypeError, ValueError) as error:
-        raise problem from error
-    if whole.ndim != 1 or (found.dtype.kind == "f" and not np.array_equal(whole, found)):
-        raise problem
-    if len(whole) != number:
-        rule = f"a label for each of the {number} images of the source, but holds {len(whole)}"
-        raise _problem(path, f"must hold {rule}")
-    return whole
+def _as(name: str) -> str:
+    return "" if name == ALONE else f" as {show(name)}"
+
+
+def _labels(path: str | Path, name: str, values: object, number: int) -> Ints:
+    labels = whole_numbers(values)
+    if labels is None:
+        raise _problem(path, f"must hold a list of whole numbers{_as(name)}")
+    if len(labels) != number:
+        rule = f"a label for each of the {number} images of the source{_as(name)}"
+        raise _problem(path, f"must hold {rule}, but holds {len(labels)}")
+    return labels
 
 
 def _check_agreement(path: str | Path, name: str, values: object, true_labels: Ints) -> None:
-    clean = _labels(path, values, len(true_labels))
+    clean = _labels(path, name, values, len(true_labels))
     differing = np.flatnonzero(clean != true_labels)
     if len(differing):
         first = differing[0]
         raise InputError(
-            f"[data.noise.path] '{name}' of '{path}' must agree with the labels of the source, "
+            f"[{_SETTING}] '{name}' of '{path}' must agree with the labels of the source, "
             f"but differs at {len(differing)} of {len(clean)} indices, first at index {first}: "
             f"{clean[first]} in the file, {true_labels[first]} in the source; are they in the "
             "same order?"
@@ -151,6 +94,35 @@ def _labels_of(noise: NoiseConfig, source: Source) -> Ints:
     return read_observed_labels(path, noise.key, source.pool.labels, source.num_classes)
 
 
+def _remarks(noise: NoiseConfig, source: Source) -> list[str]:
+    found = _suspicion(source, _labels_of(noise, source))
+    file = f"'{noise.path}'" if noise.key is None else f"{show(noise.key)} of '{noise.path}'"
+    return [f"[{_SETTING}] {file}: {found}"] if found else []
+
+
+def _suspicion(source: Source, observed: Ints) -> str:
+    """Why the labels may be those of other images or classes, empty where they are plausible."""
+    true, C, N = source.pool.labels, source.num_classes, len(observed)
+    counts, given, right = (
+        np.bincount(labels, minlength=C) for labels in (true, observed, true[true == observed])
+    )
+    agreement = right.sum() / N
+    # Of labels that have nothing to do with the images, as in a random order.
+    chance = counts @ given / N**2
+    differ = f"{100 * (1 - agreement):.1f} % of its labels are not those of the source"
+    is_chance = agreement <= chance + 3 * np.sqrt(chance * (1 - chance) / N)
+    if 1 - agreement > _HIGH_FLIP_RATE or is_chance:
+        rate = f"{100 * (1 - chance):.1f} %"
+        return f"{differ} (of labels in a random order: {rate}); check their order"
+    below = np.flatnonzero(right * N < counts * given)
+    if not len(below):
+        return ""
+    return (
+        f"{differ}, and images of {source.named(below)} have their own label more rarely than the "
+        "other images have it; check the numbers of its classes"
+    )
+
+
 NOISES.add(
     name="file",
     description="labels from the file data.noise.path, whatever the rate",
@@ -158,4 +130,5 @@ NOISES.add(
     observe=lambda noise, source, rows, _: _labels_of(noise, source)[rows],
     uses=("path", "key"),
     check=_labels_of,
+    remarks=_remarks,
 )

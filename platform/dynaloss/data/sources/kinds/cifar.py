@@ -1,7 +1,8 @@
-"""CIFAR-10 and CIFAR-100 in torchvision's layout, read by torchvision."""
+"""CIFAR-10 and CIFAR-100 in torchvision's layout; torchvision fetches them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ import numpy as np
 
 from dynaloss.config.data import SourceSettings
 from dynaloss.config.families import SOURCES
-from dynaloss.data.digests import file_digest, values_digest
+from dynaloss.config.settings import show
+from dynaloss.data.arrays import Bytes, Ints
+from dynaloss.data.digests import file_digests, values_digest
 from dynaloss.data.sources.source import DataNotFound, ImageArrays, Source, data_folder, existing
 from dynaloss.errors import InputError
+from dynaloss.learning.given_files import read_pickle, whole_numbers
+
+_SIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +28,12 @@ class _Layout:
     title: str  # without its hyphen, that of its class in torchvision
     archive: str
     folder: str  # that the archive unpacks to
-    files: str  # in the order of the digest
+    files: str  # in the order of the digest: to train on, to test on, names
+    labels: str  # key of the labels in those of images
+    names: str  # key of the names of the classes in the last one
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    image_std: tuple[float, ...]
 
 
 _LAYOUTS = {
@@ -33,16 +42,22 @@ _LAYOUTS = {
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         "cifar-10-batches-py",
         "data_batch_1 data_batch_2 data_batch_3 data_batch_4 data_batch_5 test_batch batches.meta",
+        "labels",
+        "label_names",
         (0.4914, 0.4822, 0.4465),
         (0.2470, 0.2435, 0.2616),
+        (0.2023, 0.1994, 0.2010),
     ),
     "cifar100": _Layout(
         "CIFAR-100",
         "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         "cifar-100-python",
         "train test meta",
+        "fine_labels",
+        "fine_label_names",
         (0.5071, 0.4865, 0.4409),
         (0.2673, 0.2564, 0.2762),
+        (0.2009, 0.1984, 0.2023),
     ),
 }
 
@@ -55,36 +70,71 @@ def _paths(settings: SourceSettings) -> list[Path]:
 
 
 def _digest(settings: SourceSettings) -> str:
-    """SHA-256 over the content of the files and the classes that are kept."""
-    known = [settings.source, [file_digest(p) for p in _paths(settings)], settings.num_classes]
-    return values_digest(known)
+    """SHA-256 over the content of the files and the classes that are kept.
+
+    Raises:
+        InputError: If a file has another checksum than the published one, and that matters.
+    """
+    if settings.verify and (problems := [*_differences(settings)]):
+        remedy = "fetch the archive again, or set [data.verify] to false to read it as it is"
+        raise InputError(f"[data.root] {problem}: {remedy}" for problem in problems)
+    digests = [sha256 for _, sha256, _ in _digests(settings)]
+    return values_digest([settings.source, digests, settings.num_classes])
+
+
+def _digests(settings: SourceSettings) -> list[tuple[Path, str, str]]:
+    """Path, SHA-256 and MD5 of each file."""
+    found = [(path, file_digests(path, ("sha256", "md5"))) for path in _paths(settings)]
+    return [(path, sha256, md5) for path, (sha256, md5) in found]
+
+
+def _differences(settings: SourceSettings) -> Iterator[str]:
+    """The files whose MD5 is not the one that torchvision knows, a sentence each."""
+    dataset = _dataset(settings)
+    meta = dataset.meta["filename"], dataset.meta["md5"]
+    known = dict((*dataset.train_list, *dataset.test_list, meta))
+    for path, _, md5 in _digests(settings):
+        if md5 != known[path.name]:
+            yield f"'{path}' must have the MD5 {known[path.name]}, but has {md5}"
+
+
+def _remarks(settings: SourceSettings) -> list[str]:
+    found = [] if settings.verify else [*_differences(settings)]
+    if not found:
+        return []
+    more = f", and {len(found) - 1} more files differ" if len(found) > 1 else ""
+    return [f"[data.verify] is false, and the files are not the published ones: {found[0]}{more}"]
 
 
 def _load(settings: SourceSettings) -> Source:
     """The data set below `root`; torchvision fetches it if `download` is set."""
-    from torchvision import datasets
-
     layout = _LAYOUTS[settings.source]
-    dataset = getattr(datasets, layout.title.replace("-", ""))
     try:
         _paths(settings)
     except DataNotFound:
         if not settings.download or settings.root is None:
             raise
-        _download(dataset, layout.archive, settings.root)
-    _refuse_corrupt_files(dataset, _paths(settings))
-    train, test = (dataset(settings.root, train=is_train) for is_train in (True, False))
+        _download(_dataset(settings), layout.archive, settings.root)
+    digest = _digest(settings)
+    *trains, test, meta = _paths(settings)
+    names = _class_names(meta, layout.names)
     return Source(
         name=settings.source,
-        class_names=tuple(train.classes)[: settings.num_classes],
-        pool=_arrays(train, settings.num_classes),
-        test=_arrays(test, settings.num_classes),
+        class_names=names[: settings.num_classes],
+        pool=_arrays(trains, layout.labels, len(names), settings.num_classes),
+        test=_arrays([test], layout.labels, len(names), settings.num_classes),
         mean=layout.mean,
         std=layout.std,
         crop_padding=4,
         flip=True,
-        content_digest=_digest(settings),
+        content_digest=digest,
     )
+
+
+def _dataset(settings: SourceSettings) -> Any:  # noqa: ANN401 - torchvision's
+    from torchvision import datasets
+
+    return getattr(datasets, _LAYOUTS[settings.source].title.replace("-", ""))
 
 
 def _download(dataset: Any, archive: str, root: str) -> None:  # noqa: ANN401 - torchvision's
@@ -97,25 +147,55 @@ def _download(dataset: Any, archive: str, root: str) -> None:  # noqa: ANN401 - 
         ) from error
 
 
-def _refuse_corrupt_files(dataset: Any, paths: list[Path]) -> None:  # noqa: ANN401
-    """Names the file that torchvision would refuse: it unpickles none of another MD5."""
-    from torchvision.datasets.utils import check_integrity
-
-    meta = dataset.meta["filename"], dataset.meta["md5"]
-    md5s = dict((*dataset.train_list, *dataset.test_list, meta))
-    for path in paths:
-        if not check_integrity(str(path), md5s[path.name]):
-            raise InputError(
-                f"[data.root] '{path}' is corrupt: delete it, then fetch the archive again or "
-                "set [data.download] to true"
-            )
+def _arrays(
+    paths: Sequence[Path], key: str, num_classes: int, num_kept: int | None
+) -> ImageArrays:
+    """Images and labels of several files; those of the first classes where a number is given."""
+    images, labels = zip(*(_batch(path, key, num_classes) for path in paths), strict=True)
+    everything = ImageArrays(images=np.concatenate(images), labels=np.concatenate(labels))
+    return everything if num_kept is None else everything.take(everything.labels < num_kept)
 
 
-def _arrays(dataset: Any, num_classes: int | None) -> ImageArrays:  # noqa: ANN401
-    labels = np.array(dataset.targets, dtype=np.int64)
-    images = np.ascontiguousarray(dataset.data.transpose(0, 3, 1, 2))
-    everything = ImageArrays(images=images, labels=labels)
-    return everything if num_classes is None else everything.take(labels < num_classes)
+def _batch(path: Path, key: str, num_classes: int) -> tuple[Bytes, Ints]:
+    """Images, shape (N, 3, 32, 32), and labels of one file."""
+    found = _mapping(path, "data", key)
+    images, labels, size = found["data"], whole_numbers(found[key]), 3 * _SIDE**2
+    is_array = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 2
+    if not is_array or images.shape[1] != size or not len(images):
+        raise _problem(path, f"must hold uint8 values of shape (N, {size}) as 'data'")
+    if labels is None or len(labels) != len(images):
+        raise _problem(path, f"must hold a label for each of its {len(images)} images as '{key}'")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        rule = f"must hold labels from 0 to {num_classes - 1} as '{key}'"
+        raise _problem(path, f"{rule}, but holds {labels.min()} to {labels.max()}")
+    return images.reshape(-1, 3, _SIDE, _SIDE), labels
+
+
+def _class_names(path: Path, key: str) -> tuple[str, ...]:
+    names = _mapping(path, key)[key]
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not is_list or len(names) < 2:
+        raise _problem(path, f"must hold a list of the names of the classes as '{key}'")
+    return tuple(names)
+
+
+def _mapping(path: Path, *keys: str) -> dict[str, Any]:
+    """What a file holds, at these keys and others."""
+    content = read_pickle(path, "data.root")
+    if not isinstance(content, dict) or not content.keys() >= {*keys}:
+        wanted = " and ".join(f"'{key}'" for key in keys)
+        raise _problem(path, f"must hold a mapping with {wanted}, but holds {_outline(content)}")
+    return content
+
+
+def _outline(content: object) -> str:
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__}"
+    return f"one with {', '.join(map(show, content))}" if content else "an empty one"
+
+
+def _problem(path: Path, rule: str) -> InputError:
+    return InputError(f"[data.root] '{path}' {rule}")
 
 
 for _name, _layout in _LAYOUTS.items():
@@ -124,5 +204,6 @@ for _name, _layout in _LAYOUTS.items():
         description=f"{_layout.title} as torchvision keeps it; data.download: true fetches it",
         load=_load,
         digest=_digest,
+        remarks=_remarks,
         ignores=("train", "test", "image_size"),
     )

@@ -71,6 +71,7 @@ def _load(settings: SourceSettings) -> Source:
         test=parts.get("test"),
         mean=_MEAN,
         std=_STD,
+        image_std=_STD,  # ImageNet's, too: no image is read for it, wherever the images are kept
         crop_padding=_size(settings) // 8,
         flip=True,
         content_digest=facts["digest"],
