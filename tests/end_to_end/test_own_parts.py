@@ -91,7 +91,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_code_of_the_document_is_that_of_the_example() -> None:
     text = _DOCUMENT.read_text("utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    code = "".join(path.read_text("utf-8") for path in (_EXAMPLE / "own_parts").glob("*.py"))
+    code = "".join(path.read_text("utf-8") for path in _EXAMPLE.rglob("*.py"))
     assert blocks
     assert all(block in code for block in blocks)
 
