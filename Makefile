@@ -28,7 +28,7 @@ quickstart: $(STAMP)  ## Run the quickstart ablation (24 trials), then compare i
 	$(BIN)/dynaloss compare quickstart
 
 test: lint  ## Lint, check the import contracts and run the tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
 
 lint: $(STAMP)  ## Lint, check types and the import contracts
 	$(BIN)/ruff check .

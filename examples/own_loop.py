@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader, SubsetRandomSampler, TensorDataset
@@ -31,8 +32,9 @@ def make_data(seed: int) -> tuple[TensorDataset, TensorDataset]:
     rng = np.random.default_rng(seed)
     digits = load_digits()
     images, true = digits.images[:, None] / 16, digits.target
-    shuffled = rng.permutation(len(true))
-    test, pool = shuffled[:450], shuffled[450:]
+    pool, test = train_test_split(
+        np.arange(len(true)), test_size=450, stratify=true, random_state=seed
+    )
     of_class = [pool[true[pool] == c] for c in range(NUM_CLASSES)]
     sizes = [int(134 * 10 ** (-c / (NUM_CLASSES - 1))) for c in range(NUM_CLASSES)]
     train = np.concatenate([rows[:size] for rows, size in zip(of_class, sizes, strict=True)])

@@ -15,10 +15,10 @@ from dynaloss.studies.components import COMPONENTS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all that starts Ray on one worker, one after the other: each takes every core."""
+    """Keeps what starts Ray in one file on one worker, where it shares what is slow to make."""
     for item in items:
         if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+            item.add_marker(pytest.mark.xdist_group(f"ray in {item.path.name}"))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,8 @@ def test_a_plan_has_a_row_for_every_trial(small: dict[str, Any]) -> None:
         "symmetric 0.4 · IR 1": [0.4],
     }
     assert plan._repr_html_().count("<tr") == 1 + len(plan.trials)
+
+
+def test_a_plan_shows_its_warnings_in_a_notebook(small: dict[str, Any]) -> None:
+    plan = replace(Study.load(small).plan(), warnings=("labels differ",))
+    assert "warning: labels differ" in plan._repr_html_()

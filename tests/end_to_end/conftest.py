@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -47,6 +48,17 @@ class CommandLine:
     def write_study(self, seeds: list[int], epochs: int = 3, name: str = "tiny.yaml") -> str:
         (self.folder / name).write_text(TINY.format(seeds=seeds, epochs=epochs))
         return name
+
+    def last_values(self) -> dict[tuple[str, str], float]:
+        """(trial key, metric) to last value, without the costs, which no seed determines."""
+        query = (
+            "select t.value, m.key, m.value from latest_metrics m "
+            "join tags t on t.run_uuid = m.run_uuid and t.key = 'dynaloss.key'"
+        )
+        with sqlite3.connect(self.folder / "results" / "mlflow.db") as connection:
+            rows = connection.execute(query).fetchall()
+        costs = ("time/", "memory/", "disk/")
+        return {(key, name): value for key, name, value in rows if not name.startswith(costs)}
 
 
 @pytest.fixture(scope="session")

@@ -25,18 +25,6 @@ def trial_runs(folder: Path) -> list[tuple[str, str]]:
         ).fetchall()
 
 
-def last_values(folder: Path) -> dict[tuple[str, str], float]:
-    """(trial key, metric) to last value, without the costs, which no seed determines."""
-    query = (
-        "select t.value, m.key, m.value from latest_metrics m "
-        "join tags t on t.run_uuid = m.run_uuid and t.key = 'dynaloss.key'"
-    )
-    with sqlite3.connect(folder / "results" / "mlflow.db") as connection:
-        rows = connection.execute(query).fetchall()
-    costs = ("time/", "memory/", "disk/")
-    return {(key, name): value for key, name, value in rows if not name.startswith(costs)}
-
-
 def parent_artifacts(folder: Path) -> tuple[Path, list[Path]]:
     """The report and the figures of the study's own run."""
     (report,) = (folder / "results" / "artifacts" / "tiny").glob("*/artifacts/report.html")
@@ -72,7 +60,7 @@ def test_second_launch_runs_nothing_and_a_new_seed_runs_alone(
     cells = {cell["arm"]: cell for cell in table["cells"]}
     assert list(cells) == ["none", "corrector-only", "margin-only", "full"]
     assert set(cells["full"]["seeds"]) == {"0", "1"}
-    stored = last_values(command_line.folder)
+    stored = command_line.last_values()
     planned = json.loads(command_line.run("ablate", study, "--plan", "--format", "json").stdout)
     key = {(t["arm"], t["seed"]): t["key"] for t in planned["trials"]}["full", 1]
     assert cells["full"]["seeds"]["1"] == stored[key, "test/accuracy"]
@@ -109,7 +97,7 @@ def test_a_stopped_and_killed_launch_ends_with_the_same_result(
     assert "finished before" in rest.stdout
     assert set(runs) <= set(trial_runs(command_line.folder))
     assert len(trial_runs(command_line.folder)) == 4
-    assert last_values(command_line.folder) == uninterrupted
+    assert command_line.last_values() == uninterrupted
 
 
 @pytest.fixture(scope="module")
@@ -119,4 +107,4 @@ def uninterrupted(
     whole = command_line_in(tmp_path_factory.mktemp("whole"))
     done = whole.run("ablate", whole.write_study(seeds=[0], epochs=40))
     assert done.returncode == 0, done.stderr
-    return last_values(whole.folder)
+    return whole.last_values()

@@ -160,6 +160,8 @@ def test_compiled_passes_equal_eager_ones_at_any_batch_size() -> None:
 
 
 @pytest.mark.slow
+# Once a process, of the setting below.
+@pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled:UserWarning")
 def test_without_a_compiler_training_continues_with_a_warning(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

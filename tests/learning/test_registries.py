@@ -73,25 +73,6 @@ def test_every_loss_is_built_from_its_settings(name: str) -> None:
     assert isinstance(loss, LearnedLoss if loss.settings.is_learned else TrainingLoss)
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_moves_all_its_tensors(name: str) -> None:
-    loss = _build(name).to(torch.device("meta"))
-    tensors = [*vars(loss).values(), *loss.state_dict().values()]
-    assert {t.device.type for t in tensors if isinstance(t, torch.Tensor)} <= {"meta"}
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_continues_from_its_state(name: str) -> None:
-    loss, other = _build(name), _build(name)
-    for tensor in loss.state_dict().values():
-        tensor.add_(1)
-    state = {key: tensor.clone() for key, tensor in loss.state_dict().items()}
-    assert not any(torch.equal(other.state_dict()[key], state[key]) for key in state)
-    other.load_state_dict(state)
-    assert all(torch.equal(other.state_dict()[key], state[key]) for key in state)
-    assert state or name not in ("dynamic", "elr", "meta_weight_net")
-
-
 @pytest.mark.parametrize("kind", SAMPLERS)
 def test_every_sampler_trains_an_epoch(kind: str, make_trainer: Callable[..., Trainer]) -> None:
     clean_set = torch.tensor([3, 40]) if "path" in SAMPLERS[kind].uses else None

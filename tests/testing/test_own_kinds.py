@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from dynaloss import testing
 from dynaloss.config import outside
 from dynaloss.config.families import LOSSES, MODELS, NOISES, SAMPLERS
 from dynaloss.studies import COMPONENTS
@@ -115,10 +113,3 @@ def test_the_example_package_keeps_the_contracts(
         for module in [m for m in sys.modules if m.partition(".")[0] == "own_parts"]:
             del sys.modules[module]
         outside.source_digest.cache_clear()
-
-
-@pytest.mark.parametrize("name", testing.__all__)
-def test_the_example_of_every_public_name_is_true(name: str) -> None:
-    (example,) = doctest.DocTestFinder(recurse=False).find(getattr(testing, name), name)
-    assert example.examples
-    assert doctest.DocTestRunner().run(example).failed == 0

@@ -150,8 +150,9 @@ class Plan:
 
     def _repr_html_(self) -> str:
         head = f"plan {self.hash} of study {self.study}: {len(self.trials)} trials"
-        notes = (f"note: {note}" for note in self.notes)
-        return notebook_html([head, *notes], self.to_frame()[[*_COLUMNS]])
+        remarks = {"warning": self.warnings, "note": self.notes}
+        lines = (f"{kind}: {text}" for kind, texts in remarks.items() for text in texts)
+        return notebook_html([head, *lines], self.to_frame()[[*_COLUMNS]])
 
 
 def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:

@@ -122,7 +122,6 @@ class Workspace:
 
         Raises:
             InputError: If another process runs the study in this workspace.
-            InputError: If another process runs the study in this workspace.
 
         Example:
             >>> with workspace.locked("small"):
