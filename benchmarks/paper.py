@@ -82,7 +82,7 @@ def trial_of(options: argparse.Namespace) -> TrialConfig:
                 "noise": {"kind": "symmetric", "rate": options.rate},
                 "imbalance_factor": options.imbalance,
                 "n_max": options.n_max,
-                "views": {"augment": "autoaugment", "cutout": 16},
+                "views": {"augment": "autoaugment", "cutout": 16, "statistics": "images"},
             },
             "model": {"name": options.model},
             "loss": {"name": options.loss},

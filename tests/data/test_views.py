@@ -95,7 +95,9 @@ def test_same_stream_same_view(make_source: MakeSource) -> None:
 
 
 def test_settings_override_the_defaults_of_the_source(make_source: MakeSource) -> None:
-    settings = ViewsConfig(augment="randaugment", cutout=3, crop_padding=0, flip=False)
+    settings = ViewsConfig(
+        augment="randaugment", cutout=3, crop_padding=0, flip=False, statistics="images"
+    )
     views = Views.of_source(make_source(flip=True), torch.device("cpu"), settings)
     assert views.config == settings
 
@@ -135,6 +137,9 @@ def test_images_are_divided_by_the_mean_of_their_own_deviations(make_source: Mak
     views = Views.of_source(source, torch.device("cpu"), ViewsConfig(statistics="images"))
     assert views.std.flatten().tolist() == pytest.approx(expected, abs=1e-4)
     assert views.std.flatten().tolist() != pytest.approx(source.std, abs=1e-2)
+    for own, theirs in (("images", expected), ("pixels", source.std)):
+        views = Views.of_source(replace(source, statistics=own), torch.device("cpu"))
+        assert views.std.flatten().tolist() == pytest.approx(theirs, abs=1e-4)
 
 
 def test_a_source_may_know_the_mean_of_its_images_deviations(make_source: MakeSource) -> None:

@@ -192,12 +192,17 @@ def _cases(folder: Path) -> dict[str, dict[str, Any]]:
         "dynamic, as in the paper": {
             "loss.corrector.per_class": True, "loss.corrector.warm_start": True,
         },
-        "dynamic, as in the authors' code": {
+        "dynamic, as in the authors' code for CIFAR-10": {
             "loss.corrector.per_class": True, "loss.corrector.warm_start": True,
-            "loss.corrector.hidden_layers": 2, "loss.margin.hidden_layers": 2,
-            "loss.corrector.warm_start_statistics": True, "schedule.cosine": "from_start",
-            "schedule.equal_batches": False, "data.views.fill": 128, "data.views.cutout": 2,
-            "data.views.statistics": "images", "data.views.mixup": 0.5, "model.name": "small_cnn",
+            "data.views.cutout": 2, "data.views.statistics": "images", "data.views.mixup": 0.5,
+            "model.name": "small_cnn",
+        },
+        "dynamic, other than in the authors' code": {
+            "loss.corrector.per_class": True, "loss.corrector.warm_start": True,
+            "loss.corrector.hidden_layers": 1, "loss.margin.hidden_layers": 1,
+            "loss.corrector.warm_start_statistics": False, "schedule.cosine": "after_ramp",
+            "schedule.equal_batches": True, "data.views.fill": 0, "data.views.cutout": 2,
+            "model.name": "small_cnn",
         },
         "dynamic, random ranks": {
             "loss.corrector.ranking": "random", "loss.look_ahead_view": "strong",

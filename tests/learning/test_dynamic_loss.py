@@ -113,10 +113,10 @@ def test_loss_by_hand(make_loss: Callable[[str], DynamicLoss]) -> None:
     assert loss.corrector is not None
     assert loss.margin is not None
     for layers in (loss.corrector.layers, loss.margin.layers):
-        torch.nn.init.zeros_(layers[3].weight)
+        torch.nn.init.zeros_(layers[-1].weight)
     with torch.no_grad():
-        loss.corrector.layers[3].bias.fill_(-torch.tensor(3.0).double().log())
-        loss.margin.layers[3].bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
+        loss.corrector.layers[-1].bias.fill_(-torch.tensor(3.0).double().log())
+        loss.margin.layers[-1].bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
     value = loss(
         torch.zeros(1, C, dtype=torch.float64),
         torch.tensor([0]),

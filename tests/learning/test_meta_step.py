@@ -187,14 +187,13 @@ def _replay(
 ) -> None:
     for epoch in range(2):
         schedule = ScheduleConfig(epochs=4, warmup_epochs=1, ramp_epochs=2)
-        optimizer.param_groups[0]["lr"] = learning_rate(
-            epoch, 0.0, base_lr=0.05, schedule=schedule
-        )
         with torch.no_grad():
             logits = model.eval()(next(batches).weak)
         ranks = loss.ranks(F.cross_entropy(logits, labels, reduction="none"), labels)
         model.train()
         for number, batch in enumerate(itertools.islice(batches, 4)):
+            rate = learning_rate(epoch, number / 4, base_lr=0.05, schedule=schedule)
+            optimizer.param_groups[0]["lr"] = rate
             sample = batch.weak, batch.labels, ranks[batch.indices]
             criterion: Any = partial(F.cross_entropy, target=batch.labels)
             if epoch == 0:

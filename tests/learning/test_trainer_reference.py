@@ -28,9 +28,11 @@ def _sgd(model: nn.Module) -> torch.optim.SGD:
     return torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, weight_decay=5e-4)
 
 
-def _set_epoch(optimizer: torch.optim.SGD, epoch: int) -> None:
+def _set_rate(optimizer: torch.optim.SGD, epoch: int, number: int) -> None:
+    """Of a batch of four."""
     schedule = ScheduleConfig(epochs=4, warmup_epochs=1, ramp_epochs=2)
-    optimizer.param_groups[0]["lr"] = learning_rate(epoch, 0.0, base_lr=0.05, schedule=schedule)
+    rate = learning_rate(epoch, number / 4, base_lr=0.05, schedule=schedule)
+    optimizer.param_groups[0]["lr"] = rate
 
 
 def test_without_components_is_plain_cross_entropy_training(make_trainer: MakeTrainer) -> None:
@@ -39,11 +41,11 @@ def test_without_components_is_plain_cross_entropy_training(make_trainer: MakeTr
     reports = list(trainer.epochs())
     optimizer, batches = _sgd(model), iter(trainer.train.given)
     for epoch, report in enumerate(reports):
-        _set_epoch(optimizer, epoch)
         losses = []
         model.train()
-        for batch in itertools.islice(batches, 4):
+        for number, batch in enumerate(itertools.islice(batches, 4)):
             assert batch.weak is None
+            _set_rate(optimizer, epoch, number)
             loss = F.cross_entropy(model(batch.strong), batch.labels)
             optimizer.zero_grad()
             loss.backward()
@@ -70,16 +72,16 @@ class _Unrolled:
     def replay(self, batches: Iterator[Batch], labels: Tensor, meta_every: int) -> None:
         """One epoch of warm-up, then one with meta steps."""
         ranks = self._rank(next(batches), labels)
-        _set_epoch(self.optimizer, 0)
-        for batch in itertools.islice(batches, 4):
-            probs = self._forward(self._copy(), batch.weak).softmax(1).detach()
+        for number, batch in enumerate(itertools.islice(batches, 4)):
+            _set_rate(self.optimizer, 0, number)
+            probs = self.model(batch.weak).softmax(1).detach()  # counts in the statistics
             observed = probs[torch.arange(len(batch.labels)), batch.labels]
             weights = self.loss.corrector(ranks[batch.indices], batch.labels)
             self._adam_step(warm_start_loss(weights, observed))
             self._descend(F.cross_entropy(self.model(batch.strong), batch.labels))
         ranks = self._rank(next(batches), labels)
-        _set_epoch(self.optimizer, 1)
         for number, batch in enumerate(itertools.islice(_train_batches(batches), 4)):
+            _set_rate(self.optimizer, 1, number)
             logits = self._forward(self._copy(), batch.weak)
             if number % meta_every == 0:
                 self._meta_step(batch, logits, ranks, next(batches))

@@ -103,17 +103,17 @@ class ViewsConfig(Settings):
         description="Whether half of the images are mirrored; null: the default of the source.",
     )
     fill: int = Field(
-        default=0,
+        default=128,
         ge=0,
         le=255,
         description="Value, 0 to 255, of the pixels that cutout, rotation, shear and translation "
-        "leave empty; the authors' code has 128. The random crop fills with 0.",
+        "leave empty; 128 as in the authors' code. The random crop fills with 0.",
     )
-    statistics: Literal["pixels", "images"] = Field(
-        default="pixels",
+    statistics: Literal["pixels", "images"] | None = Field(
+        default=None,
         description="Standard deviation that images are divided by, per channel. pixels: that of "
-        "all pixels. images: the mean over the images of that within each, which the authors' "
-        "code has for CIFAR-10, not for CIFAR-100.",
+        "all pixels. images: the mean over the images of that within each. null: the default of "
+        "the source: images for CIFAR-10, as in the authors' code, and pixels for all others.",
     )
     mixup: Real = Field(
         default=0.0,

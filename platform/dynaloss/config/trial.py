@@ -113,9 +113,10 @@ class ScheduleConfig(Settings):
     )
     batch_size: int = Field(default=512, ge=2, description="Images per batch, at least 2.")
     equal_batches: bool = Field(
-        default=True,
+        default=False,
         description="Whether the batches of an epoch are of nearly equal size. false: all are "
-        "full but the last, which has what is left, as in the authors' code.",
+        "full but the last, which has what is left, as in the authors' code; a single image that "
+        "is left joins the batch before.",
     )
     ramp_epochs: int = Field(
         default=5,
@@ -123,11 +124,11 @@ class ScheduleConfig(Settings):
         description="Epochs over which the learning rate rises from a tenth, at least 0.",
     )
     cosine: Literal["after_ramp", "from_start"] = Field(
-        default="after_ramp",
+        default="from_start",
         description="How the learning rate falls to 0, by a cosine that is set once an epoch. "
-        "after_ramp: it spans the epochs after the ramp, which rises epoch by epoch. from_start: "
-        "it spans all epochs, multiplied by the ramp, which rises batch by batch, as in the "
-        "authors' code.",
+        "from_start: it spans all epochs, multiplied by the ramp, which rises batch by batch, as "
+        "in the authors' code. after_ramp: it spans the epochs after the ramp, which rises epoch "
+        "by epoch.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",

@@ -138,5 +138,12 @@ def equal_batches(indices: Tensor, batch_size: int) -> list[Tensor]:
 
 
 def full_batches(indices: Tensor, batch_size: int) -> list[Tensor]:
-    """Cuts `indices` into batches of `batch_size`, and a last one of what is left, if any."""
-    return list(torch.split(indices, batch_size)) if len(indices) else []
+    """Cuts `indices` into batches of `batch_size`, and a last one of what is left, if any.
+
+    A single one that is left joins the batch before it, other than in the authors' code: batch
+    norm cannot train on it where it sees one value a channel.
+    """
+    batches = list(torch.split(indices, batch_size)) if len(indices) else []
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches

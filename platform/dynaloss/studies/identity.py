@@ -18,7 +18,7 @@ from dynaloss.studies.overrides import kind_keys
 # Raise this when code in learning/, data/ or config/ changes what a trial computes from equal
 # settings, even in the last bit: results stored under the old number then count as missing. A
 # change of speed, of names or of what is logged is no reason.
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 
 # Raise this when keys are made in another way from equal settings: stored trials then are kept
 # and compared, but cannot be found under their new keys.

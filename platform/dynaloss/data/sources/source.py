@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -87,6 +88,8 @@ class Source:
         content_digest: Digest of the files; None takes that of the arrays.
         equal: Groups of equal images, by position in the pool and then the test; None finds them
             at first use.
+        statistics: Which standard deviation images are divided by where the trial names none:
+            `pixels` or `images`.
         image_std: Mean over the pool's images of the standard deviation within each, per channel;
             None computes it at first use.
     """
@@ -101,6 +104,7 @@ class Source:
     flip: bool
     content_digest: str | None = None
     equal: tuple[tuple[int, ...], ...] | None = None
+    statistics: Literal["pixels", "images"] = "pixels"
     image_std: tuple[float, ...] | None = None
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +13,6 @@ from dynaloss.data.sources.source import Source
 from dynaloss.data.views.operations import cutout
 from dynaloss.data.views.policies import augment
 
-_STANDARD_DEVIATIONS: dict[str, Callable[[Source], tuple[float, ...]]] = {
-    "pixels": lambda source: source.std,
-    "images": lambda source: source.std_of_images,
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Views:
@@ -27,7 +21,7 @@ class Views:
     Attributes:
         mean: Per channel, of images scaled to [0, 1], shape (1, channels, 1, 1).
         std: Likewise.
-        config: How strong views are made; crop and flip are given.
+        config: How strong views are made; what is null in a study file is given.
     """
 
     mean: Tensor
@@ -38,14 +32,14 @@ class Views:
     def of_source(
         cls, source: Source, device: torch.device, config: ViewsConfig | None = None
     ) -> Views:
-        """The views that `config` asks for, with the source's own crop and flip by default."""
+        """The views that `config` asks for, with what the source has where it gives none."""
         chosen = config.model_dump(exclude_none=True) if config else {}
-        settings = ViewsConfig(
-            **{"crop_padding": source.crop_padding, "flip": source.flip} | chosen
-        )
+        own = {name: getattr(source, name) for name in ("crop_padding", "flip", "statistics")}
+        settings = ViewsConfig(**own | chosen)
+        deviation = source.std_of_images if settings.statistics == "images" else source.std
         mean, std = (
             torch.tensor(values, device=device).view(1, -1, 1, 1)
-            for values in (source.mean, _STANDARD_DEVIATIONS[settings.statistics](source))
+            for values in (source.mean, deviation)
         )
         return cls(mean=mean, std=std, config=settings)
 

@@ -32,10 +32,10 @@ class CorrectorConfig(Settings):
         default=True, description="One trust curve for each class, or one for all of them."
     )
     hidden_layers: int = Field(
-        default=1,
+        default=2,
         ge=1,
-        description="Hidden layers of the network that makes the curves, at least 1; the "
-        "authors' code has 2.",
+        description="Hidden layers of the network that makes the curves, at least 1; 1 suits "
+        "short trials.",
     )
     warm_start: bool = Field(
         default=True, description="Whether the corrector is fitted during warm-up already."
@@ -47,7 +47,7 @@ class CorrectorConfig(Settings):
         "means all of schedule.warmup_epochs.",
     )
     warm_start_statistics: bool = Field(
-        default=False,
+        default=True,
         description="Whether the weak views that the corrector is fitted on in warm-up count in "
         "the running statistics of batch norm, as in the authors' code, beside the strong ones.",
     )
@@ -70,10 +70,9 @@ class MarginConfig(Settings):
         default=True, description="Whether a learned margin is added to each class's logit."
     )
     hidden_layers: int = Field(
-        default=1,
+        default=2,
         ge=1,
-        description="Hidden layers of the network that makes the margins, at least 1; the "
-        "authors' code has 2.",
+        description="Hidden layers of the network that makes the margins, at least 1.",
     )
     in_finetune: bool = Field(
         default=True, description="Whether margins are added in the pass over the metadata, too."

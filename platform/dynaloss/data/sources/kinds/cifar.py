@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class _Layout:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image_std: tuple[float, ...]
+    statistics: Literal["pixels", "images"]  # as in the authors' code
 
 
 _LAYOUTS = {
@@ -47,6 +48,7 @@ _LAYOUTS = {
         (0.4914, 0.4822, 0.4465),
         (0.2470, 0.2435, 0.2616),
         (0.2023, 0.1994, 0.2010),
+        "images",
     ),
     "cifar100": _Layout(
         "CIFAR-100",
@@ -58,6 +60,7 @@ _LAYOUTS = {
         (0.5071, 0.4865, 0.4409),
         (0.2673, 0.2564, 0.2762),
         (0.2009, 0.1984, 0.2023),
+        "pixels",
     ),
 }
 
@@ -128,6 +131,8 @@ def _load(settings: SourceSettings) -> Source:
         crop_padding=4,
         flip=True,
         content_digest=digest,
+        statistics=layout.statistics,
+        image_std=layout.image_std,
     )
 
 
