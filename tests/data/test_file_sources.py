@@ -258,6 +258,34 @@ def test_cifar_in_its_own_layout(
     assert source.digest == source_status(settings).digest
 
 
+def test_cifar_is_made_smaller_as_images_in_parquet_are(
+    cifar: Callable[[str], SourceSettings], tmp_path: Path
+) -> None:
+    """PNG loses nothing, so both hold the same pixels."""
+    settings = cifar("cifar10")
+    whole = load_source(settings)
+    table = {
+        "img": [{"bytes": _encoded(image)} for image in whole.pool.images],
+        "label": whole.pool.labels.tolist(),
+    }
+    pq.write_table(pa.table(table), tmp_path / "train.parquet")
+    small = settings.model_copy(update={"image_size": 16})
+    source = load_source(small)
+    other = load_source(
+        SourceSettings(source="parquet", root=str(tmp_path), test="", image_size=16)
+    )
+    assert source.pool.images.shape == (20, 3, 16, 16)
+    assert np.array_equal(source.pool.images, other.pool.images)
+    assert source.crop_padding == other.crop_padding == 2
+    assert source.digest != whole.digest
+
+
+def _encoded(image: NDArray[np.uint8]) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image.transpose(1, 2, 0)).save(content, "PNG")
+    return content.getvalue()
+
+
 def test_cifar_reads_each_file_once(
     cifar: Callable[[str], SourceSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

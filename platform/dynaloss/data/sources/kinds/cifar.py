@@ -1,4 +1,7 @@
-"""CIFAR-10 and CIFAR-100 in torchvision's layout; torchvision fetches them."""
+"""CIFAR-10 and CIFAR-100 in torchvision's layout; torchvision fetches them.
+
+`image_size` makes smaller images of them, for short trials on a CPU.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 from dynaloss.config.data import SourceSettings
 from dynaloss.config.families import SOURCES
 from dynaloss.config.settings import show
 from dynaloss.data.arrays import Bytes, Ints
 from dynaloss.data.digests import file_digests, values_digest
+from dynaloss.data.sources.image_files import as_planes, centre_crop, in_threads
 from dynaloss.data.sources.source import DataNotFound, ImageArrays, Source, data_folder, existing
 from dynaloss.errors import InputError
 from dynaloss.learning.given_files import read_pickle, whole_numbers
@@ -82,7 +87,7 @@ def _digest(settings: SourceSettings) -> str:
         remedy = "fetch the archive again, or set [data.verify] to false to read it as it is"
         raise InputError(f"[data.root] {problem}: {remedy}" for problem in problems)
     digests = [sha256 for _, sha256, _ in _digests(settings)]
-    return values_digest([settings.source, digests, settings.num_classes])
+    return values_digest([settings.source, digests, settings.image_size, settings.num_classes])
 
 
 def _digests(settings: SourceSettings) -> list[tuple[Path, str, str]]:
@@ -124,11 +129,11 @@ def _load(settings: SourceSettings) -> Source:
     return Source(
         name=settings.source,
         class_names=names[: settings.num_classes],
-        pool=_arrays(trains, layout.labels, len(names), settings.num_classes),
-        test=_arrays([test], layout.labels, len(names), settings.num_classes),
+        pool=_arrays(trains, layout.labels, len(names), settings),
+        test=_arrays([test], layout.labels, len(names), settings),
         mean=layout.mean,
         std=layout.std,
-        crop_padding=4,
+        crop_padding=(settings.image_size or _SIDE) // 8,
         flip=True,
         content_digest=digest,
         statistics=layout.statistics,
@@ -153,12 +158,24 @@ def _download(dataset: Any, archive: str, root: str) -> None:  # noqa: ANN401 - 
 
 
 def _arrays(
-    paths: Sequence[Path], key: str, num_classes: int, num_kept: int | None
+    paths: Sequence[Path], key: str, num_classes: int, settings: SourceSettings
 ) -> ImageArrays:
-    """Images and labels of several files; those of the first classes where a number is given."""
-    images, labels = zip(*(_batch(path, key, num_classes) for path in paths), strict=True)
-    everything = ImageArrays(images=np.concatenate(images), labels=np.concatenate(labels))
-    return everything if num_kept is None else everything.take(everything.labels < num_kept)
+    """Images and labels of several files, in the size and of the classes that are asked for."""
+    images, labels = map(
+        np.concatenate, zip(*(_batch(path, key, num_classes) for path in paths), strict=True)
+    )
+    if settings.num_classes is not None:
+        images, labels = (part[labels < settings.num_classes] for part in (images, labels))
+    if settings.image_size is not None:
+        images = _resized(images, settings.image_size)
+    return ImageArrays(images=images, labels=labels)
+
+
+def _resized(images: Bytes, size: int) -> Bytes:
+    def resized(image: Bytes) -> Bytes:
+        return as_planes(centre_crop(Image.fromarray(image.transpose(1, 2, 0)), size))
+
+    return np.stack(in_threads(resized, images))
 
 
 def _batch(path: Path, key: str, num_classes: int) -> tuple[Bytes, Ints]:
@@ -210,5 +227,5 @@ for _name, _layout in _LAYOUTS.items():
         load=_load,
         digest=_digest,
         remarks=_remarks,
-        ignores=("train", "test", "image_size"),
+        ignores=("train", "test"),
     )
