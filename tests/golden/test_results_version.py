@@ -211,6 +211,9 @@ def _cases(folder: Path) -> dict[str, dict[str, Any]]:
         "dynamic, hard": {
             "loss.corrector.pseudo_labels": "hard", "meta.hypergradient": "unrolled",
         },
+        "dynamic, finetune alone": {
+            "loss.corrector.enabled": False, "loss.margin.enabled": False,
+        },
         "dynamic, margin alone": {"loss.corrector.enabled": False, "loss.finetune": False},
         "clean set": {**files, **clean},
         "validation": {"data.validation.fraction": 0.2, "data.equal_images": "drop"},

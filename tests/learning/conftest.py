@@ -28,11 +28,12 @@ from dynaloss.learning.trainer import Trainer
 NUM_CLASSES = 3
 NUM_RANKS = 5
 INPUT_SHAPE = (1, 4, 4)
-ARMS = {
-    "none": (False, False),
-    "corrector": (True, False),
-    "margin": (False, True),
-    "full": (True, True),
+ARMS = {  # corrector, margin, pass over the metadata
+    "none": (False, False, False),
+    "finetune": (False, False, True),
+    "corrector": (True, False, True),
+    "margin": (False, True, True),
+    "full": (True, True, True),
 }
 PLACES = {
     ("hypergradient" if name == "hypergradient" else f"meta_{name}"): ("meta", name)
@@ -108,7 +109,7 @@ def _loss_settings(
     look_ahead_view: str = "weak",
     **of_corrector: Any,
 ) -> dict[str, Any]:
-    corrector, margin = ARMS[arm]
+    corrector, margin, passes = ARMS[arm]
     return {
         "look_ahead_view": look_ahead_view,
         "corrector": {
@@ -119,7 +120,7 @@ def _loss_settings(
             **of_corrector,
         },
         "margin": {"enabled": margin, "in_finetune": in_finetune},
-        "finetune": finetune,
+        "finetune": finetune and passes,
     }
 
 

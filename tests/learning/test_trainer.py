@@ -19,7 +19,7 @@ from dynaloss.learning.reports import Diverged, EpochReport
 from dynaloss.learning.streams import Streams
 from dynaloss.learning.trainer import Trainer
 
-ARMS = ["none", "corrector", "margin", "full"]
+ARMS = ["none", "finetune", "corrector", "margin", "full"]
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -248,7 +248,8 @@ def test_reports_of_the_arms(make_trainer: MakeTrainer) -> None:
     always = {"train/loss", "labels/clean_used"} | times | fits
     always |= {f"test/{name}{suffix}" for name in tested for suffix in ("", "_last10")}
     purity = "sampler/metadata_purity"
-    learned = {purity, *(f"{purity}_{group}" for group in groups), "time/meta_share"}
+    drawn = {purity, *(f"{purity}_{group}" for group in groups)}
+    learned = drawn | {"time/meta_share"}
     margin = {"margin/range", "margin/frequency_correlation"}
     corrector = {
         f"corrector/{name}"
@@ -256,6 +257,7 @@ def test_reports_of_the_arms(make_trainer: MakeTrainer) -> None:
     }
     assert names == {
         "none": always,
+        "finetune": always | drawn,
         "margin": always | learned | margin,
         "corrector": always | learned | corrector,
         "full": always | learned | corrector | margin,

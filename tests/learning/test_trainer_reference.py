@@ -60,6 +60,37 @@ def test_without_components_is_plain_cross_entropy_training(make_trainer: MakeTr
     )
 
 
+def test_the_pass_over_the_metadata_alone_follows_cross_entropy_on_the_rest(
+    make_trainer: MakeTrainer,
+) -> None:
+    """An epoch of warm-up, and one whose metadata, three of each class, come at the end."""
+    trainer = make_trainer("finetune")
+    model = copy.deepcopy(trainer.model)
+    list(itertools.islice(trainer.epochs(), 2))
+    descended = [batch for batch in trainer.train.given if batch.strong is not None]
+    warmup, rest, metadata = descended[:4], descended[4:8], descended[8:]
+    of_metadata = torch.cat([batch.indices for batch in metadata])
+    everything = torch.cat([*(batch.indices for batch in rest), of_metadata])
+    assert torch.equal(everything.sort().values, torch.arange(64))
+    assert trainer.train.observed_labels[of_metadata].bincount().tolist() == [3, 3, 3]
+    optimizer = _sgd(model)
+    model.train()
+    for epoch, batches in enumerate((warmup, rest)):
+        for number, batch in enumerate(batches):
+            _set_rate(optimizer, epoch, number)
+            _descend(model, optimizer, batch)
+    for batch in metadata:
+        _descend(model, optimizer, batch)
+    for name, value in model.state_dict().items():
+        assert torch.equal(trainer.model.state_dict()[name], value)
+
+
+def _descend(model: nn.Module, optimizer: torch.optim.SGD, batch: Batch) -> None:
+    optimizer.zero_grad()
+    F.cross_entropy(model(batch.strong), batch.labels).backward()
+    optimizer.step()
+
+
 class _Unrolled:
     """The method written out plainly, with a second-order graph, on the batches of a trainer."""
 

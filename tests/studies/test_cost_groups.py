@@ -10,7 +10,8 @@ from dynaloss.studies.cost_groups import cost_group, warmup_length
 
 FULL = TrialConfig()
 CE = {"loss.name": "cross_entropy"}
-NOTHING_LEARNED = {"loss.corrector.enabled": False, "loss.margin.enabled": False}
+FINETUNE = {"loss.corrector.enabled": False, "loss.margin.enabled": False}
+NOTHING_LEARNED = {**FINETUNE, "loss.finetune": False}
 
 
 @pytest.mark.parametrize(
@@ -51,8 +52,9 @@ def test_losses_that_are_not_learned_cost_alike() -> None:
     }
     assert groups == {cost_group(override(FULL, NOTHING_LEARNED))}
     assert cost_group(override(FULL, {"loss.name": "meta_weight_net"})) not in groups
+    assert cost_group(override(FULL, FINETUNE)) not in groups
 
 
-def test_only_a_learned_loss_has_a_warmup() -> None:
-    assert warmup_length(FULL) == 5
+def test_only_where_metadata_are_drawn_is_there_a_warmup() -> None:
+    assert warmup_length(FULL) == warmup_length(override(FULL, FINETUNE)) == 5
     assert warmup_length(override(FULL, CE)) == 0

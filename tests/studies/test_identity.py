@@ -14,6 +14,7 @@ from dynaloss.config.families import LOSSES, NOISES, SAMPLERS
 from dynaloss.studies import effective_config, flatten, identity, override, setting_keys, trial_key
 
 _OFF = {"loss.corrector.enabled": False, "loss.margin.enabled": False}
+_PLAIN = {**_OFF, "loss.finetune": False}
 
 
 def _key_of(overrides: dict[str, Any]) -> str:
@@ -45,8 +46,10 @@ def test_a_key_is_sixteen_hexadecimal_digits() -> None:
          {"schedule.ramp_epochs": 0}),
         ({"loss.corrector.enabled": False, "loss.corrector.ranks": 7},
          {"loss.corrector.enabled": False}),
-        ({**_OFF, "schedule.warmup_epochs": 9}, _OFF),
-        ({**_OFF, "meta.lr": 1, "sampler.random_ratio": 1, "loss.finetune": False}, _OFF),
+        ({**_OFF, "meta.lr": 1, "meta.every": 2, "meta.hypergradient": "head"}, _OFF),
+        ({**_OFF, "meta.batch_size": 512}, _OFF),
+        ({**_PLAIN, "schedule.warmup_epochs": 9}, _PLAIN),
+        ({**_PLAIN, "meta.batch_size": 7, "sampler.random_ratio": 1}, _PLAIN),
         ({"loss.name": "cross_entropy", "meta.lr": 1, "sampler.random_ratio": 1},
          {"loss.name": "cross_entropy"}),
         ({"loss.corrector.warm_start_epochs": 5}, {}),
@@ -99,6 +102,22 @@ def test_what_cannot_affect_the_result_leaves_the_key(
 )
 def test_what_affects_the_result_changes_the_key(overrides: dict[str, Any]) -> None:
     assert _key_of(overrides) != _key_of({})
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"loss.finetune": False},
+        {"meta.batch_size": 7},
+        {"sampler.random_ratio": 1.0},
+        {"schedule.warmup_epochs": 9},
+    ],
+    ids=str,
+)
+def test_the_pass_over_the_metadata_alone_depends_on_how_they_are_drawn(
+    overrides: dict[str, Any],
+) -> None:
+    assert _key_of({**_OFF, **overrides}) != _key_of(_OFF)
 
 
 def test_mixup_changes_the_key_of_a_loss_with_soft_targets() -> None:

@@ -201,6 +201,11 @@ class LossConfig(Settings):
         """Whether an epoch ends with one pass over its metadata."""
         return False
 
+    @property
+    def draws_metadata(self) -> bool:
+        """Whether samples are ranked and metadata drawn, after a warm-up by cross-entropy."""
+        return self.is_learned or self.finetunes
+
     def warm_start_length(self, warmup_epochs: int) -> int:
         """First epochs of warm-up in which the loss is fitted beside the classifier."""
         return 0

@@ -3,7 +3,8 @@
 Source: arXiv 2211.12506 v2 and, where the paper is silent, the authors' released code. The order
 of an epoch with a learned loss: rank all samples; in warm-up train with cross-entropy; afterwards
 draw metadata, then per batch look ahead, update the loss, update the classifier; finally pass
-over the metadata. Any other loss trains plainly from the first epoch to the last.
+over the metadata. Without a part to learn, that pass alone remains of it. Any other loss trains
+plainly from the first epoch to the last.
 """
 
 from __future__ import annotations
@@ -147,19 +148,22 @@ class Trainer:
     def _train_epoch(self, tally: _Tally) -> dict[str, float]:
         if self._mixup is not None:
             self._mixup.start_epoch(self.epoch)
-        if self._learner is None:
+        if isinstance(self.loss, TrainingLoss) or not self._config.loss.draws_metadata:
             if self._plain is not None:
                 self._plain.start_epoch(self.epoch)
-            self._plain_epoch(tally)
+            self._plain_epoch(self._everything, tally)
             return {}
         ranking = self._ranking()
         if self.epoch < self._config.schedule.warmup_epochs:
-            self._warmup_epoch(self._learner, ranking.ranks, tally)
+            self._warmup_epoch(ranking.ranks, tally)
             return self._evaluator.loss_metrics(ranking)
         metadata, rest = self._sampler.draw(self.epoch, ranking.losses)
-        self._meta_epoch(self._learner, metadata, rest, ranking.ranks, tally)
+        if self._learner is None:
+            self._plain_epoch(rest, tally)
+        else:
+            self._meta_epoch(self._learner, metadata, rest, ranking.ranks, tally)
         if self._config.loss.finetunes:
-            self._finetune(self._learner.loss, metadata, tally)
+            self._finetune(self.loss, metadata, tally)
         purity = self._evaluator.metadata_metrics(metadata, self._metadata_labels)
         return self._evaluator.loss_metrics(ranking) | purity
 
@@ -181,19 +185,19 @@ class Trainer:
         self.has_diverged = True
         raise Diverged(self.epoch + 1, batch, what)
 
-    def _plain_epoch(self, tally: _Tally) -> None:
+    def _plain_epoch(self, indices: Tensor, tally: _Tally) -> None:
         """Trains on the strong view."""
         self._start_training()
-        for batch in self._paced(self._everything, weak=False):
+        for batch in self._paced(indices, weak=False):
             tally.losses.append(self._plain_step(batch))
 
-    def _warmup_epoch(self, learner: LossLearner, all_ranks: Tensor, tally: _Tally) -> None:
+    def _warmup_epoch(self, all_ranks: Tensor, tally: _Tally) -> None:
         """Trains by cross-entropy on the strong view; the loss may be fitted beside it."""
         length = self._config.loss.warm_start_length(self._config.schedule.warmup_epochs)
-        is_fitted = self.epoch < length
+        learner = self._learner if self.epoch < length else None
         self._start_training()
-        for batch in self._paced(self._everything, weak=is_fitted and learner.needs_weak):
-            if is_fitted:
+        for batch in self._paced(self._everything, weak=learner is not None and learner.needs_weak):
+            if learner is not None:
                 learner.warm_start(batch, all_ranks[batch.indices])
             tally.losses.append(self._plain_step(batch))
 

@@ -39,5 +39,5 @@ def cost_group(config: TrialConfig) -> str:
 
 
 def warmup_length(config: TrialConfig) -> int:
-    """Epochs of warm-up, which cost less than the others; 0 where no loss is learned."""
-    return config.schedule.warmup_epochs if config.loss.is_learned else 0
+    """Epochs of warm-up, which cost less than the others; 0 where no metadata are drawn."""
+    return config.schedule.warmup_epochs if config.loss.draws_metadata else 0

@@ -59,11 +59,12 @@ def effective_config(config: TrialConfig) -> dict[str, Any]:
     values["loss"] = config.loss.effective(config.schedule)
     if not config.schedule.ramp_epochs:
         del values["schedule"]["cosine"]
-    if config.loss.is_learned:
-        values["meta"]["batch_size"] = config.meta_batch_size
+    if config.loss.draws_metadata:
+        size = {"batch_size": config.meta_batch_size}
+        values["meta"] = values["meta"] | size if config.loss.is_learned else size
         values["sampler"] = _used(values["sampler"], SAMPLERS[config.sampler.kind].uses)
     else:
-        # Warm-up is cross-entropy too: without a loss to learn it never ends.
+        # Warm-up is cross-entropy too: where nothing follows it never ends.
         del values["sampler"], values["meta"], values["schedule"]["warmup_epochs"]
     return _with_origins(_with_contents(values, config))
 

@@ -80,7 +80,10 @@ class MarginConfig(Settings):
 
 
 class DynamicLossConfig(LossConfig):
-    """Settings of the Dynamic Loss; without both of its parts it is cross-entropy."""
+    """Settings of the Dynamic Loss; without both of its parts it is cross-entropy.
+
+    Then the pass over the metadata remains, unless `finetune` is off, too.
+    """
 
     name: Literal["dynamic"] = Field(default="dynamic", description="Name of the loss.")
     corrector: CorrectorConfig = CorrectorConfig()
@@ -137,7 +140,7 @@ class DynamicLossConfig(LossConfig):
         if self.margin.enabled and not self.finetune:
             del values["margin"]["in_finetune"]
         if not self.is_learned:
-            del values["finetune"], values["look_ahead_view"]
+            del values["look_ahead_view"]
         return values
 
 
