@@ -195,8 +195,9 @@ class Trainer:
         """Trains by cross-entropy on the strong view; the loss may be fitted beside it."""
         length = self._config.loss.warm_start_length(self._config.schedule.warmup_epochs)
         learner = self._learner if self.epoch < length else None
+        needs_weak = learner is not None and learner.needs_weak
         self._start_training()
-        for batch in self._paced(self._everything, weak=learner is not None and learner.needs_weak):
+        for batch in self._paced(self._everything, weak=needs_weak):
             if learner is not None:
                 learner.warm_start(batch, all_ranks[batch.indices])
             tally.losses.append(self._plain_step(batch))
