@@ -177,6 +177,38 @@ def test_a_single_trial_has_the_key_of_the_plan(study: AblationStudy) -> None:
     planned = {trial.arm: trial.key for trial in plan_study(study).trials}
     assert single_trial(study, arm="margin-only").key == planned["margin-only"]
     assert single_trial(study, arm="margin-only", seed=4).key != planned["margin-only"]
+    wide = study.model_copy(update={"resources": ResourcesConfig(cpu=2)})
+    (key,) = {trial.key for trial in plan_study(wide).trials if trial.arm == "margin-only"}
+    assert single_trial(wide, arm="margin-only").key == key != planned["margin-only"]
+
+
+def test_a_gpu_that_is_not_there_is_not_replaced_by_the_cpu(
+    study: AblationStudy,
+    workspace: Workspace,
+    console: Console,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    wanted = study.model_copy(update={"resources": ResourcesConfig(gpu=0.5)})
+    with pytest.raises(InputError, match=r"^resources\.gpu .*at most .*\b0 .*got 0\.5$"):
+        launch_trial(wanted, single_trial(wanted), workspace, console)
+
+
+def test_other_threads_are_another_trial_beside_the_earlier_one(
+    study: AblationStudy, workspace: Workspace, console: Console
+) -> None:
+    alone = study.model_copy(update={"ablation": None, "arms": {"full": {}}})
+    wide = alone.model_copy(update={"resources": ResourcesConfig(cpu=2)})
+    first, second, again = (
+        launch_ablation(one, workspace, console, in_process=True) for one in (alone, wide, wide)
+    )
+    assert [len(launch.endings) for launch in (first, second, again)] == [1, 1, 0]
+    (deviation,) = second.deviations
+    assert re.search(r"\bthreads\b.* in 1 cells: full · symmetric 0\.2 · IR 1 · seed 3", deviation)
+    assert {record.key for record in workspace.open_store().records("small")} == {
+        *first.endings,
+        *second.endings,
+    }
 
 
 def test_a_second_launch_of_a_running_study_is_refused(

@@ -271,6 +271,9 @@ def test_more_trials_extend_a_search_and_other_settings_are_refused(
     assert len(longer.trials) == 10
     with pytest.raises(InputError, match=r"another scheduler\b.*`search\.trials`"):
         run_here(write_study(tmp_path, **{"reduction_factor: 2": "reduction_factor: 3"}), copy)
+    wide = write_study(tmp_path, **{"\nstudy:": "\nresources: {cpu: 2}\nstudy:"})
+    with pytest.raises(InputError, match=r"another number of threads\b"):
+        run_here(wide, copy)
 
 
 def test_an_earlier_search_gives_the_first_suggestions(

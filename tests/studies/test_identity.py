@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from dynaloss.config import LossConfig, NoiseConfig, SamplerConfig, ScheduleConfig, TrialConfig
 from dynaloss.config.families import LOSSES, NOISES, SAMPLERS
-from dynaloss.studies import effective_config, flatten, identity, override, setting_keys, trial_key
+from dynaloss.studies import (
+    ResourcesConfig,
+    effective_config,
+    flatten,
+    identity,
+    override,
+    setting_keys,
+    trial_key,
+)
 
 _OFF = {"loss.corrector.enabled": False, "loss.margin.enabled": False}
 _PLAIN = {**_OFF, "loss.finetune": False}
@@ -271,6 +279,33 @@ def test_a_label_file_counts_by_its_content(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", [(1, 0, "data"), (0, 1, "data"), (0, 0, "other")])
 def test_seeds_and_data_change_the_key(other: tuple[int, int, str]) -> None:
     assert trial_key(TrialConfig(), *other) != _key_of({})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"cpu": 1}, {"cpu": 0.5}, True),
+        ({"cpu": 1}, {"cpu": 1.9}, True),
+        ({"cpu": 1}, {"cpu": 2}, False),
+        ({"cpu": 2}, {"cpu": 2.5}, True),
+        ({"cpu": 2}, {"cpu": 4}, False),
+        ({"cpu": 2, "gpu": 1}, {"cpu": 8, "gpu": 0.5}, True),
+        ({"cpu": 1}, {"cpu": 1, "gpu": 1}, False),
+    ],
+    ids=str,
+)
+def test_threads_enter_the_key_on_a_cpu_and_the_device_on_a_gpu(
+    one: dict[str, float], other: dict[str, float], same: bool
+) -> None:
+    keys = [
+        trial_key(TrialConfig(), 0, 0, "data", ResourcesConfig(**resources))
+        for resources in (one, other)
+    ]
+    assert (keys[0] == keys[1]) is same
+
+
+def test_one_thread_on_a_cpu_needs_no_entry_in_the_key() -> None:
+    assert trial_key(TrialConfig(), 0, 0, "data", ResourcesConfig(cpu=1)) == _key_of({})
 
 
 @pytest.mark.parametrize("name", ["RESULTS_VERSION", "KEY_VERSION"])

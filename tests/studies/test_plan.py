@@ -135,7 +135,8 @@ def test_another_seed_adds_trials_and_keeps_the_others() -> None:
 @pytest.mark.parametrize(
     ("change", "same"),
     [
-        ({"resources": {"cpu": 2}}, True),
+        ({"resources": {"cpu": 1.5}}, True),
+        ({"resources": {"cpu": 2}}, False),
         ({"study": "renamed"}, True),
         ({"seeds": [0, 1]}, False),
         ({"report": {"metric": "test/worst_class_accuracy"}}, False),

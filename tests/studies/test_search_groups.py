@@ -125,10 +125,23 @@ def test_a_grid_counts_each_distinct_combination_once() -> None:
 
 @pytest.mark.parametrize(
     ("changed", "equal"),
-    [({"resources": {"cpu": 2.0}}, True), ({"search": {"seed": 1}}, False)],
-    ids=["resources", "seed"],
+    [
+        ({"resources": {"cpu": 0.5}}, True),
+        ({"resources": {"cpu": 2.0}}, False),
+        ({"search": {"seed": 1}}, False),
+    ],
+    ids=["cores", "threads", "seed"],
 )
 def test_the_hash_is_of_what_is_planned(changed: dict[str, Any], equal: bool) -> None:
     one, other = (make_search_plan(make_study(**parts), {"digits": "d"}).hash
                   for parts in ({}, changed))  # fmt: skip
     assert (one == other) is equal
+
+
+def test_another_number_of_threads_gives_a_search_other_trials() -> None:
+    keys = []
+    for cpu in (1.0, 1.5, 2.0):
+        study = make_study(resources={"cpu": cpu})
+        group = make_search_plan(study, {"digits": "d"}).groups[0]
+        keys.append(search_trial(study, group, 0, {"meta.lr": 1}).key)
+    assert keys[0] == keys[1] != keys[2]

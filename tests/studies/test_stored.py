@@ -90,7 +90,7 @@ def test_plan_of_an_older_layout_is_compared_by_what_it_holds(load_text: LoadTex
         {"hash": "abc", "keys": ["a", "b"], "key_version": KEY_VERSION, "further": 1}
     )
     (found,) = new.deviations_from(old)
-    assert re.search(r": 2 trials.* settings, data or code\.$", found), found
+    assert re.search(r": 2 trials.* settings, data, code, threads or device\.$", found), found
 
 
 def test_trials_with_earlier_keys_are_counted(load_text: LoadText) -> None:

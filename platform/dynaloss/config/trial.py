@@ -270,5 +270,28 @@ class TrialConfig(Settings):
 class ResourcesConfig(Settings):
     """What one trial occupies; fractions let trials share a processor."""
 
-    cpu: Real = Field(default=1.0, gt=0, description="CPU cores per trial, above 0.")
-    gpu: Real = Field(default=0.0, ge=0, description="GPUs per trial, at least 0.")
+    cpu: Real = Field(
+        default=1.0,
+        gt=0,
+        description="CPU cores per trial, above 0. A trial computes with a thread per whole core, "
+        "at least one; on a CPU their number changes its result.",
+    )
+    gpu: Real = Field(
+        default=0.0, ge=0, description="GPUs per trial, at least 0, which trains on the CPU."
+    )
+
+    @property
+    def threads(self) -> int:
+        """Threads that a trial computes with: one per whole core, at least one."""
+        return max(1, int(self.cpu))
+
+    def effective(self) -> dict[str, Any]:
+        """What of the resources affects a result, where it differs from one thread on a CPU.
+
+        Another number of threads sums in another order, which training then magnifies. A trial on
+        a GPU computes there: its threads only feed it, and how much of the GPU it has is no
+        matter, but it sums otherwise than a CPU.
+        """
+        if self.gpu:
+            return {"device": "gpu"}
+        return {"threads": self.threads} if self.threads > 1 else {}

@@ -11,7 +11,7 @@ from dynaloss.config.data import DataConfig
 from dynaloss.config.families import NOISES, SAMPLERS
 from dynaloss.config.registry import one_of_in
 from dynaloss.config.settings import Scalar, Settings, is_path, mapping_at
-from dynaloss.config.trial import TrialConfig
+from dynaloss.config.trial import ResourcesConfig, TrialConfig
 from dynaloss.data.digests import file_digest
 from dynaloss.studies.overrides import kind_keys
 
@@ -24,15 +24,25 @@ RESULTS_VERSION = 3
 # and compared, but cannot be found under their new keys.
 KEY_VERSION = 2
 
+_ONE_THREAD = ResourcesConfig()
+
 _ORIGIN = "from"
 """What stands beside the name of a kind of another package; no setting can have this name."""
 
 
-def trial_key(config: TrialConfig, seed: int, base_seed: int, data_digest: str) -> str:
-    """Key of a trial, 16 hexadecimal digits; resources, paths and names have no influence.
+def trial_key(
+    config: TrialConfig,
+    seed: int,
+    base_seed: int,
+    data_digest: str,
+    resources: ResourcesConfig = _ONE_THREAD,
+) -> str:
+    """Key of a trial, 16 hexadecimal digits; paths and names have no influence.
 
     A setting enters it only where it has an effect and differs from its default, so that a new
-    setting changes no key. The data source enters by the digest of its content.
+    setting changes no key. The data source enters by the digest of its content. Of the resources
+    enter a number of threads above one, or else that the trial computes on a GPU; see
+    `ResourcesConfig.effective`. The machine does not enter: each trial has a record of it.
     """
     return digest_of(
         {
@@ -42,6 +52,7 @@ def trial_key(config: TrialConfig, seed: int, base_seed: int, data_digest: str) 
             "data": data_digest,
             "results_version": RESULTS_VERSION,
             "key_version": KEY_VERSION,
+            **resources.effective(),
         }
     )
 

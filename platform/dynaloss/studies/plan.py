@@ -227,7 +227,7 @@ def _trials(study: AblationStudy, data_digests: DataDigests) -> Iterator[Trial]:
         digests = {arm: digest_of_data(data_digests, configs[arm].data) for arm in configs}
         for seed, (arm, config) in product(study.seeds, configs.items()):
             yield Trial(
-                key=trial_key(config, seed, study.base_seed, digests[arm]),
+                key=trial_key(config, seed, study.base_seed, digests[arm], study.resources),
                 condition=condition.label,
                 condition_values=condition.values,
                 arm=arm,

@@ -116,7 +116,9 @@ def note_on_earlier_keys(plan: StoredPlan, versions: Mapping[str, int]) -> str |
 def _other_change(old: StoredPlan, new: StoredPlan) -> str:
     """What differs where no list does: keys without cells, as older plans were stored."""
     gone = len({*(old.keys or ())} - {*(new.keys or ())})
-    return f"{gone} trials have other settings, data or code" if gone else "the order changed"
+    if not gone:
+        return "the order changed"
+    return f"{gone} trials have other settings, data, code, threads or device"
 
 
 def _changes(old: StoredPlan, new: StoredPlan) -> Iterator[str]:
@@ -135,8 +137,8 @@ def _changes(old: StoredPlan, new: StoredPlan) -> Iterator[str]:
     if old.key_version != new.key_version:
         yield "the format of the keys changed, so that all trials run again"
     elif cells := _changed_cells(old, new):
-        what = f"settings, data or code of the results changed in {len(cells)} cells"
-        yield f"{what}: {_named(cells)}"
+        what = "settings, data, code of the results, threads or device changed in"
+        yield f"{what} {len(cells)} cells: {_named(cells)}"
 
 
 def _changed_cells(old: StoredPlan, new: StoredPlan) -> list[str]:

@@ -6,9 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dynaloss.config.trial import ResourcesConfig
+from dynaloss.errors import InputError
 from dynaloss.execution.backends.contract import Listener, Work, sigterm_as_sigint
 from dynaloss.execution.trial.process import trial_threads
 from dynaloss.execution.trial.runner import TrialRunner
+from dynaloss.lazy import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,16 @@ class InProcess:
     slots: int = 1
 
     def run(self, work: Work, listener: Listener) -> None:
-        """See `Backend.run`."""
+        """See `Backend.run`.
+
+        Raises:
+            InputError: If a GPU is wanted where there is none: the keys name the device.
+        """
+        if self.resources.gpu and not torch.cuda.is_available():
+            raise InputError(
+                "resources.gpu must be at most the 0 that this machine has, but got "
+                f"{self.resources.gpu:g}"
+            )
         with sigterm_as_sigint(), trial_threads(self.resources), suppress(KeyboardInterrupt):
             for order in work.orders:
                 runner = TrialRunner(order, work.sources[order.source], self.resources.gpu)

@@ -9,7 +9,7 @@ import ray
 from ray import tune
 
 from dynaloss.config.outside import extend_path, look_also_in
-from dynaloss.execution.trial.process import num_threads
+from dynaloss.config.trial import ResourcesConfig
 from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
 
 RESULT_KEY = "step_result"
@@ -31,7 +31,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc] # Ray has no types
         """Prepares a trial; `sources` holds every data source, once per node."""
         import torch
 
-        torch.set_num_threads(num_threads(config["trial"]["cpu"]))
+        torch.set_num_threads(ResourcesConfig(cpu=config["trial"]["cpu"]).threads)
         self._sources = sources or {}
         self._begin(config["trial"])
 

@@ -211,6 +211,7 @@ def _frozen(study: SearchStudy) -> Mapping[str, str]:
     values: dict[str, Any] = study.model_dump(mode="json")
     search = {key: value for key, value in values["search"].items() if key != "trials"}
     parts = {key: values[key] for key in ("trial", "space", "scheduler", "base_seed")}
+    parts["number of threads, or device"] = study.resources.effective()
     frozen = {name: digest_of(part) for name, part in {**parts, "search": search}.items()}
     versions = {"results": RESULTS_VERSION, "keys": KEY_VERSION}
     return {**frozen, **{f"version of the {name}": str(n) for name, n in versions.items()}}

@@ -18,19 +18,11 @@ _M_TRIM_THRESHOLD, _LARGEST_TRIM_THRESHOLD = -1, 2**31 - 1
 _M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD = -3, 32 * 2**20
 
 
-def num_threads(cpu: float) -> int:
-    """Number of threads of a trial with that many cores; at least one.
-
-    Every backend uses it: with other threads, sums may be rounded differently.
-    """
-    return max(1, int(cpu))
-
-
 @contextlib.contextmanager
 def trial_threads(resources: ResourcesConfig) -> Iterator[None]:
     """Sets the number of threads of a trial within the block."""
     before = torch.get_num_threads()
-    torch.set_num_threads(num_threads(resources.cpu))
+    torch.set_num_threads(resources.threads)
     try:
         yield
     finally:

@@ -74,7 +74,7 @@ class SearchPlan:
 
     @property
     def hash(self) -> str:
-        """Hash of what was planned: groups, space, search and scheduler.
+        """Hash of what was planned: groups, space, search and scheduler, threads or GPU.
 
         Example:
             >>> search.plan().hash == plan.hash
@@ -82,7 +82,8 @@ class SearchPlan:
         """
         study = self.study.model_dump(mode="json", exclude={"resources", "confirm", "study"})
         groups = [[g.name, effective_config(g.config), g.data_digest] for g in self.groups]
-        return digest_of({"study": study, "groups": groups})
+        resources = self.study.resources.effective()
+        return digest_of({"study": study, "groups": groups, **resources})
 
     @property
     def num_trials(self) -> int:
@@ -147,7 +148,9 @@ def search_trial(
     Equal suggestions are trials of their own.
     """
     config = override(group.config, chosen)
-    content = trial_key(config, study.search.trial_seed, study.base_seed, group.data_digest)
+    content = trial_key(
+        config, study.search.trial_seed, study.base_seed, group.data_digest, study.resources
+    )
     return Trial(
         key=digest_of({"content": content, "group": group.name, "number": number}),
         condition=group.condition,
