@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from dynaloss.config import ModelConfig
 from dynaloss.errors import InputError
+from dynaloss.learning.models import catalogue
 from dynaloss.learning.models.building import build_model, check_model
 from dynaloss.learning.models.pretrained import load_pretrained
 
@@ -42,6 +45,68 @@ def test_a_torchvision_model_gets_a_head_for_the_classes() -> None:
         seed=0,
     )
     assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_classes", "expected"),
+    [
+        ("timm/inception_resnet_v2", 1000, 55_843_464),  # as timm publishes it: 55.8 million
+        ("torchvision/resnext50_32x4d", 1000, 25_028_904),  # as torchvision publishes them
+        ("torchvision/resnet152", 1000, 60_192_808),
+        ("torchvision/vgg19_bn", 1000, 143_678_248),
+        # Of PLC on Animal-10N: as torchvision's, whose last layer has 990 classes fewer.
+        ("torchvision/vgg19_bn", 10, 143_678_248 - 990 * 4097),
+    ],
+)
+def test_parameters_of_the_networks_of_the_experiments(
+    name: str, num_classes: int, expected: int
+) -> None:
+    assert _num_parameters(name, num_classes) == expected
+
+
+def test_parameters_of_resnet10() -> None:
+    """By hand: two 3 x 3 convolutions a stage, 1 x 1 where the width changes, norms of two."""
+    stem, head = 3 * 64 * 49 + 2 * 64, 512 * 1000 + 1000
+    first = 2 * (64 * 64 * 9 + 2 * 64)
+    stages = [
+        a * b * 9 + b * b * 9 + 2 * 2 * b + (a * b + 2 * b)
+        for a, b in ((64, 128), (128, 256), (256, 512))
+    ]
+    assert _num_parameters("resnet10", 1000) == stem + first + sum(stages) + head
+
+
+def _num_parameters(name: str, num_classes: int) -> int:
+    with torch.device("meta"):
+        model = build_model(
+            ModelConfig(name=name), input_shape=(3, 64, 64), num_classes=num_classes, seed=0
+        )
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_a_timm_model_takes_images_and_classes_as_they_are() -> None:
+    model = build_model(
+        ModelConfig(name="timm/vit_tiny_patch16_224"),
+        input_shape=(1, 32, 32),
+        num_classes=7,
+        seed=0,
+    )
+    assert model.eval()(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
+
+
+def test_without_timm_a_study_can_be_read_and_its_network_asks_for_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.setattr(catalogue, "find_spec", lambda name: None)
+    config = ModelConfig(name="timm/any_name")
+    with pytest.raises(InputError, match=r"^\[model\.name\] 'timm/any_name'.*`pip install timm`"):
+        check_model(config, input_shape=(3, 32, 32), num_classes=7)
+
+
+@pytest.mark.parametrize("name", ["torchvision/resnet500", "timm/resnet500"])
+def test_an_unknown_name_brings_the_nearest(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"name of a classifier of"):
+        ModelConfig(name=name)
 
 
 @pytest.mark.parametrize(

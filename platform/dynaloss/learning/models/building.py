@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
+from torchvision import models
+from torchvision.models.resnet import BasicBlock
 
 from dynaloss.config.families import MODELS
 from dynaloss.config.trial import ModelConfig
 from dynaloss.errors import InputError
-from dynaloss.learning.models.catalogue import TORCHVISION
+from dynaloss.learning.models.catalogue import TIMM, TORCHVISION
 from dynaloss.learning.models.pretrained import fitting_weights
 from dynaloss.learning.streams import default_generator_seeded
 
@@ -66,7 +67,43 @@ def torchvision_model(
         options["image_size"] = height
     if name in _WITH_AUXILIARY_HEADS:
         options |= {"aux_logits": False, "init_weights": False}
-    model: nn.Module = torchvision.models.get_model(name, **options)
+    model: nn.Module = models.get_model(name, **options)
+    return model
+
+
+def resnet10(*, input_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """ResNet of one basic block per stage, of torchvision's parts.
+
+    Source: Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019, on
+    ImageNet-LT; the layers are those of He et al., CVPR 2016.
+    """
+    model = models.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
+    if input_shape[0] != 3:
+        model.conv1 = nn.Conv2d(input_shape[0], 64, 7, stride=2, padding=3, bias=False)
+    return model
+
+
+def timm_model(
+    settings: ModelConfig, *, input_shape: tuple[int, int, int], num_classes: int
+) -> nn.Module:
+    """One of timm's classifiers, not pretrained, for the given images and classes.
+
+    Raises:
+        InputError: If timm is not installed.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise InputError(
+            f"[model.name] '{settings.name}' needs the package timm: `pip install timm`."
+        ) from error
+    name = settings.name.removeprefix(TIMM)
+    channels, height, _ = input_shape
+    options: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels}
+    published = timm.models.get_pretrained_cfg(name)
+    if published is not None and published.fixed_input_size:
+        options["img_size"] = height
+    model: nn.Module = timm.create_model(name, **options)
     return model
 
 

@@ -1,10 +1,11 @@
-"""The classifiers of our own by name; `torchvision/` and a name gives one of torchvision's."""
+"""The classifiers of our own by name; `torchvision/NAME` and `timm/NAME` are those of others."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from dynaloss.config.families import MODELS, ModelKind
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _HOME = "dynaloss.learning.models"
 TORCHVISION = "torchvision/"
+TIMM = "timm/"
 
 
 def _of_shape(module: str, name: str, **options: int) -> Callable[..., nn.Module]:
@@ -27,17 +29,35 @@ def _of_shape(module: str, name: str, **options: int) -> Callable[..., nn.Module
 def _of_torchvision(name: str) -> ModelKind:
     # By name at run time: study files are read without torch, but for those that ask for it.
     models = importlib.import_module("torchvision.models")
-    known = [TORCHVISION + model for model in models.list_models(module=models)]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        remedy = f"did you mean '{near[0]}'?" if near else "see torchvision.models.list_models()"
-        raise rule_error("must be the name of a classifier of torchvision", remedy)
-    build = Late(f"{_HOME}.building", "torchvision_model")
-    return ModelKind(name=name, description="a classifier of torchvision", build=build)
+    return _of_library(name, TORCHVISION, models.list_models(module=models))
+
+
+def _of_timm(name: str) -> ModelKind:
+    # Without timm a study can be planned still; building the classifier asks for the package.
+    known = importlib.import_module("timm").list_models() if find_spec("timm") else None
+    return _of_library(name, TIMM, known)
+
+
+def _of_library(name: str, prefix: str, known: Sequence[str] | None) -> ModelKind:
+    """The classifier of that name, which is checked where the library's own are known."""
+    library = prefix.removesuffix("/")
+    if known is not None and name.removeprefix(prefix) not in known:
+        near = difflib.get_close_matches(name, [prefix + own for own in known], n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else f"see {library}'s list_models()"
+        raise rule_error(f"must be the name of a classifier of {library}", remedy)
+    build = Late(f"{_HOME}.building", f"{library}_model")
+    return ModelKind(name=name, description=f"a classifier of {library}", build=build)
 
 
 MODELS.add_catalogue(
-    TORCHVISION, "any classifier of torchvision, such as resnet50", _of_torchvision
+    TORCHVISION,
+    "any classifier of torchvision, such as resnet50, resnext50_32x4d or vgg19_bn",
+    _of_torchvision,
+)
+MODELS.add_catalogue(
+    TIMM,
+    "any classifier of timm, such as inception_resnet_v2; `pip install timm`",
+    _of_timm,
 )
 
 MODELS.add(
@@ -61,6 +81,13 @@ for _depth, _what in (
         source="He, Zhang, Ren, Sun, Deep Residual Learning for Image Recognition, CVPR 2016",
         build=_of_shape("resnet", "CifarResNet", depth=_depth),
     )
+MODELS.add(
+    name="resnet10",
+    description="ResNet-10 for images of 224 pixels, 5.4 million weights for 1,000 classes",
+    source="Liu, Miao, Zhan, Wang, Gong, Yu, Large-Scale Long-Tailed Recognition in an Open "
+    "World, CVPR 2019",
+    build=_of_shape("building", "resnet10"),
+)
 MODELS.add(
     name="preact_resnet18",
     description="pre-activation ResNet-18 for small images, 11.2 million weights",
