@@ -77,7 +77,7 @@ def resnet10(*, input_shape: tuple[int, int, int], num_classes: int) -> nn.Modul
     Source: Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019, on
     ImageNet-LT; the layers are those of He et al., CVPR 2016.
     """
-    model = models.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
+    model: nn.Module = models.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
     if input_shape[0] != 3:
         model.conv1 = nn.Conv2d(input_shape[0], 64, 7, stride=2, padding=3, bias=False)
     return model
