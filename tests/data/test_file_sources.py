@@ -4,7 +4,7 @@ import io
 import json
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet as pq
+from pydantic import ValidationError
 from torchvision import datasets
 
-from dynaloss.config import DataConfig
+from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.config.families import SOURCES
 from dynaloss.data import digests
 from dynaloss.data.sources import (
@@ -28,7 +30,11 @@ from dynaloss.data.sources import (
     source_status,
 )
 from dynaloss.data.sources.image_files import ImageFiles
+from dynaloss.data.splits import make_splits
+from dynaloss.data.views.weak_and_strong import Views
 from dynaloss.errors import InputError
+from dynaloss.execution.trial.assembly import assemble_trial
+from dynaloss.learning.streams import Streams
 
 SIDE = 8
 CLASSES = ["cat", "dog", "eel"]
@@ -440,3 +446,87 @@ def test_no_entry_point_is_installed_here() -> None:
 def test_ignored_setting_is_refused() -> None:
     with pytest.raises(InputError, match=r"^\[data\.image_size\].*not .*'digits'"):
         load_source(SourceSettings(source="digits", image_size=4))
+
+
+def _further(root: Path, numbers: Sequence[int] = (10, 11)) -> SourceSettings:
+    """Training and test images as listed, and a further test set of other images."""
+    _lists(root)
+    for n in numbers:
+        _png(n, root / "images" / f"imagenet-{n}.png")
+    (root / "imagenet.txt").write_text("".join(f"imagenet-{n}.png {n % 3}\n" for n in numbers))
+    return _settings("image_list", root, more_tests={"imagenet": "imagenet.txt"})
+
+
+@pytest.mark.parametrize("memory", ["resident", "stream"])
+def test_further_test_sets_are_tested_on_by_name(memory: str, tmp_path: Path) -> None:
+    settings = _further(tmp_path)
+    config = DataConfig.model_validate(settings.model_dump() | {"memory": memory})
+    source = load_source(config)
+    splits = make_splits(source, config, Streams(base_seed=0, seed=0))
+    labels = {role: samples.true.tolist() for role, samples in splits.tests.items()}
+    assert labels == {"test": [1, 2, 0], "test_imagenet": [1, 2]}
+    images = splits.tests["test_imagenet"].images
+    pixels = [images.decoded(i) if isinstance(images, ImageFiles) else images[i] for i in (0, 1)]
+    assert [p.tobytes() for p in pixels] == [
+        _pixels(n).transpose(2, 0, 1).tobytes() for n in (10, 11)
+    ]
+    assert splits.record["splits"] == {"train": 6, "validation": 0, "test": 3, "test_imagenet": 2}
+    assert source.digest != load_source(settings.model_copy(update={"more_tests": None})).digest
+    assert source.digest == source_status(settings).digest
+
+
+def test_a_trial_reports_each_test_set(tmp_path: Path) -> None:
+    settings = _further(tmp_path)
+    config = TrialConfig.model_validate(
+        {
+            "data": settings.model_dump(),
+            "model": {"name": "mlp"},
+            "loss": {"name": "cross_entropy"},
+            "schedule": {"epochs": 1, "warmup_epochs": 1, "batch_size": 4},
+        }
+    )
+    source, device = load_source(config.data), torch.device("cpu")
+    trial = assemble_trial(config, seed=0, base_seed=0, source=source, device=device)
+    (report,) = trial.trainer.epochs()
+    views = Views.of_source(source, device, config.data.views)
+    model = trial.trainer.model.eval()
+    for role, own in source.test_sets.items():
+        logits = model(views.weak(torch.from_numpy(own.images)))
+        hits = logits.argmax(dim=1).numpy() == own.labels
+        assert report.metrics[f"{role}/accuracy"] == pytest.approx(hits.mean())
+
+
+def test_training_images_in_a_further_test_set_are_counted(tmp_path: Path) -> None:
+    """Number 4 is trained on; number 1 is in the first test set, too."""
+    settings = _further(tmp_path, (4, 11))
+    config = DataConfig.model_validate(settings.model_dump())
+    splits = make_splits(load_source(config), config, Streams(base_seed=0, seed=0))
+    assert splits.equal_images["train_test"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts"),
+    [
+        (
+            {"more_tests": {"again": "train.txt"}},
+            r"more_tests\].*no file with data.train.* 6, .*'images/train-0",
+        ),
+        ({"more_tests": {"other": "none.txt"}}, r"none\.txt' does not exist"),
+        ({"test": ""}, r"more_tests\].*beside a test set.*data\.test is ''"),
+    ],
+    ids=["training files", "missing", "no first one"],
+)
+def test_further_test_sets_that_cannot_be_used_are_refused(
+    changes: dict[str, Any], facts: str, tmp_path: Path
+) -> None:
+    settings = _further(tmp_path)
+    values = settings.model_dump() | changes
+    with pytest.raises(InputError, match=facts):
+        load_source(SourceSettings.model_validate(values))
+
+
+def test_a_further_test_set_needs_a_name_and_a_source_that_has_one() -> None:
+    with pytest.raises(ValidationError, match=r"letters, digits .*'a/b'"):
+        SourceSettings.model_validate({"more_tests": {"a/b": "x.txt"}})
+    with pytest.raises(InputError, match=r"^\[data\.more_tests\].*not .*'digits'"):
+        load_source(SourceSettings.model_validate({"more_tests": {"a": "x.txt"}}))

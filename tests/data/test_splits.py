@@ -62,7 +62,7 @@ def _numbers(samples: LabelledImages | None) -> NDArray[np.int64]:
 
 
 def _roles(splits: TrialSplits) -> list[LabelledImages]:
-    return [part for part in (splits.train, splits.validation, splits.test) if part is not None]
+    return list(splits.by_role.values())
 
 
 @given(
@@ -103,8 +103,8 @@ def test_roles_share_no_sample_and_keep_true_labels(
 
 def test_test_split_is_stratified_and_clean(make_source: MakeSource) -> None:
     splits = _make(make_source(), BIASED)
-    assert np.bincount(splits.test.true).tolist() == [20, 18, 16, 14]
-    assert np.array_equal(splits.test.observed, splits.test.true)
+    assert np.bincount(splits.tests["test"].true).tolist() == [20, 18, 16, 14]
+    assert np.array_equal(splits.tests["test"].observed, splits.tests["test"].true)
 
 
 def test_without_bias_all_the_rest_is_for_training(make_source: MakeSource) -> None:
@@ -129,7 +129,7 @@ def test_own_test_set_of_a_source_is_used_whole(make_source: MakeSource) -> None
     source = make_source(test=True)
     splits = _make(source, BIASED)
     assert source.test is not None
-    assert np.array_equal(splits.test.images, source.test.images)
+    assert np.array_equal(splits.tests["test"].images, source.test.images)
     assert _numbers(splits.train).max() < 10_000
 
 
@@ -174,7 +174,7 @@ def test_conditions_of_a_seed_share_the_test_split(
     change: dict[str, float], make_source: MakeSource
 ) -> None:
     one, other = (_make(make_source(), s) for s in (BIASED, _changed(BIASED, **change)))
-    assert np.array_equal(one.test.images, other.test.images)
+    assert np.array_equal(one.tests["test"].images, other.tests["test"].images)
 
 
 def test_every_step_draws_from_a_stream_of_its_own(
@@ -206,7 +206,7 @@ def test_record_agrees_with_counting(make_source: MakeSource) -> None:
     assert record["splits"] == {
         "train": len(pairs),
         "validation": len(splits.validation.true),
-        "test": len(splits.test.true),
+        "test": len(splits.tests["test"].true),
     }
     assert record["true_class_counts"] == [sum(t == c for t, _ in pairs) for c in range(4)]
     assert record["observed_class_counts"] == [sum(o == c for _, o in pairs) for c in range(4)]

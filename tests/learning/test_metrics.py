@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from dynaloss.learning.metrics import accuracy_metrics, area_under_curve, confusion_matrix
+from dynaloss.learning.metrics import (
+    accuracy_metrics,
+    area_under_curve,
+    confusion_matrix,
+    top5_metrics,
+)
 
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=50)
 
@@ -57,3 +62,11 @@ def test_balanced_accuracy_agrees_with_sklearns_own() -> None:
 
 def test_accuracies_are_as_exact_as_python_floats() -> None:
     assert accuracy_metrics(torch.tensor([[9, 1], [0, 10]]), "val")["val/accuracy"] == 0.95
+
+
+def test_top5_accuracy_is_that_of_scikit_learn() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(200, 11, generator=generator), torch.arange(200) % 11
+    expected = sklearn_metrics.top_k_accuracy_score(labels, logits, k=5)
+    assert top5_metrics(logits, labels, "val") == {"val/top5_accuracy": pytest.approx(expected)}
+    assert not top5_metrics(logits[:, :10], labels % 10, "val")

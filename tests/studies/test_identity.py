@@ -219,6 +219,7 @@ _EFFECTIVE: dict[str, tuple[dict[str, Any], Any]] = {
     "schedule.compile": ({}, True),
 }
 _COVERED_BY_THE_DATA = {"data.verify", "data.root", "data.train", "data.test", "data.download"}
+_COVERED_BY_THE_DATA |= {"data.more_tests"}
 
 
 def _own_settings_of_untried_kinds() -> set[str]:

@@ -64,6 +64,10 @@ _SHOTS = {
     "few_shot": "few-shot classes (fewer than 20 training samples, or the smallest third)",
 }
 _DEFINITIONS |= {
+    f"{role}/top5_accuracy": f"Share of the {part} whose class is among the five likeliest."
+    for role, part in (("test", "test set"), ("val", "validation split"))
+}
+_DEFINITIONS |= {
     f"{role}/{shot}_accuracy": f"Mean accuracy within the {classes}, on the {part}."
     for role, part in (("test", "test set"), ("val", "validation split"))
     for shot, classes in _SHOTS.items()

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from dynaloss.config.families import AUGMENTATIONS, IMBALANCES, NOISES, SOURCES
 from dynaloss.config.registry import OneOf
-from dynaloss.config.settings import PathText, Real, Settings, one_of, rule_error, show
+from dynaloss.config.settings import (
+    Listed,
+    PathText,
+    Real,
+    Settings,
+    broken_name,
+    one_of,
+    rule_error,
+    show,
+)
 
 _PAIRS = re.compile(r"[^,<>]+<?>[^,<>]+(,[^,<>]+<?>[^,<>]+)*")
 
@@ -124,6 +134,24 @@ class ViewsConfig(Settings):
     )
 
 
+def _pairs(given: object) -> object:
+    pairs = given.items() if isinstance(given, dict) else given
+    return tuple(map(tuple, pairs)) if isinstance(pairs, Collection) else given
+
+
+def _named(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    for name, _ in pairs:
+        if rule := broken_name(name, "_"):
+            raise rule_error(f"must have names that {rule.removeprefix('must ')}: '{name}'")
+    return pairs
+
+
+# Pairs rather than a mapping, since settings are hashed.
+_NamedFiles = Annotated[
+    tuple[tuple[str, str], ...], BeforeValidator(_pairs), Listed, AfterValidator(_named)
+]
+
+
 class SourceSettings(Settings):
     """Which source, and where its files are; what sources are loaded by."""
 
@@ -141,6 +169,11 @@ class SourceSettings(Settings):
         default=None,
         description="Test file or folder below data.root; null uses the usual name, and '' "
         "means none: then data.test_fraction is kept for the test.",
+    )
+    more_tests: _NamedFiles | None = Field(
+        default=None,
+        description="Further test sets, a mapping of names to files or folders below data.root; "
+        "each reports metrics of its own, such as `test_NAME/accuracy`.",
     )
     download: bool = Field(
         default=False, description="Whether to fetch missing files, where the source can."

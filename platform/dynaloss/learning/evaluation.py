@@ -28,6 +28,7 @@ from dynaloss.learning.metrics import (
     memorisation_metrics,
     shot_accuracies,
     shot_groups,
+    top5_metrics,
 )
 
 # The mean over this many last epochs is reported beside the last epoch.
@@ -76,6 +77,7 @@ class Evaluator:
         error = expected_calibration_error(F.softmax(logits, dim=1), labels)
         return (
             accuracy_metrics(matrix, role)
+            | top5_metrics(logits, labels, role)
             | shot_accuracies(matrix, groups, role)
             | {f"{role}/expected_calibration_error": error}
             | (self._clean_metrics(split, predictions) if role == _VALIDATION else {})

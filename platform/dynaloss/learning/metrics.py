@@ -12,6 +12,7 @@ _NUM_CALIBRATION_BINS = 15
 _SHOT_THRESHOLDS = (100, 20)
 # Sizes of classes count as different from this ratio on.
 _SMALLEST_IMBALANCE = 2
+_MOST_CLASSES_WITHOUT_TOP5 = 10
 
 
 def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
@@ -33,6 +34,17 @@ def accuracy_metrics(confusion: Tensor, role: str) -> dict[str, float]:
         f"{role}/balanced_accuracy": float(recalls.mean()),
         f"{role}/worst_class_accuracy": float(recalls.min()),
     }
+
+
+def top5_metrics(logits: Tensor, labels: Tensor, role: str) -> dict[str, float]:
+    """Share of samples whose class is among the five likeliest, in [0, 1]: `<role>/top5_accuracy`.
+
+    Takes logits (N, C) and labels (N,); empty for up to ten classes, where chance is one half.
+    """
+    if logits.shape[1] <= _MOST_CLASSES_WITHOUT_TOP5:
+        return {}
+    hits = (logits.topk(5, dim=1).indices == labels.unsqueeze(1)).any(dim=1)
+    return {f"{role}/top5_accuracy": float(hits.double().mean())}
 
 
 def area_under_curve(scores: Tensor, positive: Tensor) -> float:

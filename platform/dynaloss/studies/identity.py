@@ -103,7 +103,8 @@ def digest_of(values: object) -> str:
 
 def _effective_data(config: DataConfig) -> dict[str, Any]:
     # The digest of the data covers what these name.
-    data = config.model_dump(exclude={"root", "train", "test", "download", "verify"})
+    named = {"root", "train", "test", "more_tests", "download", "verify"}
+    data = config.model_dump(exclude=named)
     if config.has_test_split:
         del data["test_fraction"]
     if not config.is_imbalanced:

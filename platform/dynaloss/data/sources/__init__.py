@@ -50,6 +50,8 @@ def load_source(settings: SourceSettings) -> Source:
             f"[data.source] '{settings.source}' must load a dynaloss.data.sources.Source, but "
             f"returned {type(source).__name__}"
         )
+    if [name for name, _ in settings.more_tests or ()] != [*source.more_tests]:
+        raise InputError(f"[data.more_tests] is not a setting of '{settings.source}'")
     # Found once here: it goes with the source to the processes of the trials.
     source.image_ids  # noqa: B018
     return source

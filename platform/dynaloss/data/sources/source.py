@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -81,6 +81,7 @@ class Source:
         class_names: One per class.
         pool: Samples to train on; also those to test on if `test` is None.
         test: The source's own test set, or None where it has none.
+        more_tests: Number of images of each further test set, by name: the last ones of `test`.
         mean: Per channel, of images scaled to [0, 1].
         std: Per channel, likewise, of all pixels.
         crop_padding: Pixels of padding of the random crop in the strong view.
@@ -98,6 +99,7 @@ class Source:
     class_names: tuple[str, ...]
     pool: ImageArrays
     test: ImageArrays | None
+    more_tests: Mapping[str, int] = field(default_factory=dict)
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop_padding: int
@@ -111,6 +113,17 @@ class Source:
     def num_classes(self) -> int:
         """Number of classes C."""
         return len(self.class_names)
+
+    @property
+    def test_sets(self) -> dict[str, ImageArrays]:
+        """The source's own test sets by role, `test` first, then `test_NAME`."""
+        if self.test is None:
+            return {}
+        sizes = {f"test_{name}": size for name, size in self.more_tests.items()}
+        sizes = {"test": len(self.test.labels) - sum(sizes.values()), **sizes}
+        ends = np.cumsum([*sizes.values()])
+        sets = np.searchsorted(ends, np.arange(ends[-1]), side="right")
+        return {role: self.test.take(sets == number) for number, role in enumerate(sizes)}
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -73,24 +73,28 @@ class TrialSplits:
         return samples if self.held_out.any() else None
 
     @cached_property
-    def test(self) -> LabelledImages:
-        """Clean and as balanced as the source."""
-        test = self.source.test or self.source.pool.take(self.in_test)
-        return LabelledImages(images=test.images, observed=test.labels, true=test.labels)
+    def tests(self) -> dict[str, LabelledImages]:
+        """Clean and as balanced as the source: `test`, and `test_NAME` for each further set."""
+        sets = self.source.test_sets or {"test": self.source.pool.take(self.in_test)}
+        return {
+            role: LabelledImages(images=test.images, observed=test.labels, true=test.labels)
+            for role, test in sets.items()
+        }
 
     @property
     def by_role(self) -> dict[str, LabelledImages]:
         """The splits that there are, by role."""
-        roles = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {role: samples for role, samples in roles.items() if samples is not None}
+        validation = {} if self.validation is None else {"validation": self.validation}
+        return {"train": self.train, **validation, **self.tests}
 
     @property
     def positions(self) -> dict[str, Ints]:
         """Positions in the pool of the images of each role, int64.
 
-        None are in the test where the source has a test set of its own.
+        None are in a test where the source has test sets of its own.
         """
-        return {
+        tests = dict.fromkeys(self.source.test_sets, np.empty(0, dtype=np.int64))
+        return tests | {
             "train": self.rows[self.in_train],
             "validation": self.rows[self.held_out],
             "test": np.flatnonzero(self.in_test),

@@ -65,7 +65,7 @@ def assemble_trial(
     streams = Streams(base_seed=base_seed, seed=seed)
     splits = make_splits(source, config.data, streams)
     views = Views.of_source(source, device, config.data.views)
-    roles = {"val": splits.validation, "test": splits.test, "train": splits.train}
+    roles = {"val": splits.validation, **splits.tests, "train": splits.train}
     opened = {
         role: open_split(images, views, device, config.data.memory)
         for role, images in roles.items()

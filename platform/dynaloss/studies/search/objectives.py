@@ -16,7 +16,7 @@ COST_METRICS = ("time/trial_seconds",)
 
 _REFUSALS = (
     (
-        ("test/",),
+        ("test/", "test_"),
         "must be measured on validation: a choice made on the test set makes its accuracy "
         "worthless as an estimate",
     ),

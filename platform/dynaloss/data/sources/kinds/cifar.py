@@ -227,5 +227,5 @@ for _name, _layout in _LAYOUTS.items():
         load=_load,
         digest=_digest,
         remarks=_remarks,
-        ignores=("train", "test"),
+        ignores=("train", "test", "more_tests"),
     )

@@ -31,6 +31,6 @@ SOURCES.add(
     description="1,797 real 8 x 8 images of ten digits, part of scikit-learn: no download",
     load=_load,
     digest=lambda settings: _load(settings).digest,
-    ignores=("train", "test", "image_size", "num_classes"),
+    ignores=("train", "test", "more_tests", "image_size", "num_classes"),
     has_test_split=False,
 )

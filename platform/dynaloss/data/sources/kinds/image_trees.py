@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ def _load(settings: SourceSettings) -> Source:
         name=settings.source,
         class_names=tuple(listing.class_names),
         pool=parts["train"],
-        test=parts.get("test"),
+        test=_joined([part for role, part in parts.items() if role != "train"]),
+        more_tests={name: len(parts[f"test_{name}"].labels) for name, _ in _more_tests(settings)},
         mean=_MEAN,
         std=_STD,
         image_std=_STD,  # ImageNet's, too: no image is read for it, wherever the images are kept
@@ -76,6 +77,24 @@ def _load(settings: SourceSettings) -> Source:
         flip=True,
         content_digest=facts["digest"],
         equal=tuple(map(tuple, facts["equal"])),
+    )
+
+
+def _more_tests(settings: SourceSettings) -> tuple[tuple[str, str], ...]:
+    return settings.more_tests or ()
+
+
+def _joined(parts: list[ImageArrays]) -> ImageArrays | None:
+    """Images and labels of several test sets as one; None of none."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    files = [part.images for part in parts if isinstance(part.images, ImageFiles)]
+    decoded = [part.images for part in parts if not isinstance(part.images, ImageFiles)]
+    return ImageArrays(
+        images=replace(files[0], names=np.concatenate([part.names for part in files]))
+        if files
+        else np.concatenate(decoded),
+        labels=np.concatenate([part.labels for part in parts]),
     )
 
 
@@ -136,21 +155,29 @@ def _check(listing: _Listing, settings: SourceSettings) -> None:
                 raise InputError(
                     f"[data.root] '{name}' must have a label from 0 to {highest}, but got {label}"
                 )
-    train, test = ({name for name, _ in listing.parts.get(r, [])} for r in ("train", "test"))
-    common = sorted(train & test)
-    if common:
-        raise InputError(
-            f"[data.test] must share no file with data.train, but shares {len(common)}, such as "
-            f"'{common[0]}'"
-        )
+    train = {name for name, _ in listing.parts["train"]}
+    for role, part in listing.parts.items():
+        common = sorted(train & {name for name, _ in part}) if role != "train" else []
+        if common:
+            key = "data.test" if role == "test" else "data.more_tests"
+            raise InputError(
+                f"[{key}] must share no file with data.train, but shares {len(common)}, such as "
+                f"'{common[0]}'"
+            )
 
 
 def _role_folders(settings: SourceSettings, root: Path, train: str, test: str) -> dict[str, Path]:
-    """Folder or file of each role, with these usual names; no test part where `test` is ''."""
+    """Folder or file of each role, with these usual names; no test part where `test` is ''.
+
+    The further test sets come last, in their order.
+    """
     fetch = _LAYOUTS[settings.source].fetch
     names = {"train": train if settings.train is None else settings.train}
     if settings.test != "":
         names["test"] = settings.test or test
+    elif settings.more_tests:
+        raise InputError("[data.more_tests] must stand beside a test set, but data.test is ''")
+    names |= {f"test_{name}": path for name, path in _more_tests(settings)}
     return {role: existing(root / name, settings, fetch) for role, name in names.items()}
 
 

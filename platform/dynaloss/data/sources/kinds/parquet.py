@@ -178,4 +178,5 @@ SOURCES.add(
     description="parquet files with images in their rows, as Hugging Face ships data sets",
     load=_load,
     digest=_digest,
+    ignores=("more_tests",),
 )
