@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --group dev --editable .
 	@touch $@
 
-quickstart: $(STAMP)  ## Run the quickstart ablation (24 trials), then compare its arms
+quickstart: $(STAMP)  ## Run the quickstart ablation (84 trials), then compare its arms
 	$(BIN)/dynaloss ablate quickstart
 	$(BIN)/dynaloss compare quickstart
 

@@ -52,10 +52,10 @@ def test_version(run: Run) -> None:
 def test_plan_lists_every_trial_and_makes_no_store(run: Run, tmp_path: Path) -> None:
     plan = json.loads(run("ablate", "quickstart", "--plan", "--format", "json").stdout)
     assert {"study", "hash", "trials", "done", "remaining", "cost", "warnings"} <= set(plan)
-    assert (plan["done"], plan["remaining"], plan["cost"]) == (0, 24, None)
-    assert len(plan["trials"]) == 24
+    assert (plan["done"], plan["remaining"], plan["cost"]) == (0, 84, None)
+    assert len(plan["trials"]) == 84
     assert set(plan["trials"][0]) == {"key", "condition", "arm", "seed"}
-    assert len({trial["key"] for trial in plan["trials"]}) == 24
+    assert len({trial["key"] for trial in plan["trials"]}) == 84
     assert list(tmp_path.iterdir()) == []
 
 

@@ -526,7 +526,7 @@ def test_further_test_sets_that_cannot_be_used_are_refused(
 
 
 def test_a_further_test_set_needs_a_name_and_a_source_that_has_one() -> None:
-    with pytest.raises(ValidationError, match=r"letters, digits .*'a/b'"):
+    with pytest.raises(ValidationError, match=r"names a set 'a/b', which must be letters, digits"):
         SourceSettings.model_validate({"more_tests": {"a/b": "x.txt"}})
     with pytest.raises(InputError, match=r"^\[data\.more_tests\].*not .*'digits'"):
         load_source(SourceSettings.model_validate({"more_tests": {"a": "x.txt"}}))

@@ -42,14 +42,14 @@ def test_trials_go_by_condition_then_seed_then_arm(load_text: LoadText) -> None:
     ]
 
 
-def test_the_quickstart_has_24_trials_with_keys_of_their_own() -> None:
+def test_the_quickstart_has_84_trials_with_keys_of_their_own() -> None:
     trials = make_plan(load_study("quickstart"), _DIGESTS).trials
-    assert len({trial.key for trial in trials}) == len(trials) == 24
+    assert len({trial.key for trial in trials}) == len(trials) == 84
 
 
 def test_a_trial_is_named_in_words() -> None:
     trial = make_plan(load_study("quickstart"), _DIGESTS).trials[-1]
-    assert trial.name == "full · symmetric 0.4 · IR 10 · seed 2"
+    assert trial.name == "gce · symmetric 0.4 · IR 10 · seed 5"
 
 
 def test_a_trial_can_be_sent_to_another_process() -> None:
@@ -126,10 +126,10 @@ def test_the_digest_of_the_data_enters_the_keys() -> None:
 
 def test_another_seed_adds_trials_and_keeps_the_others() -> None:
     study = load_study("quickstart")
-    longer = study.model_copy(update={"seeds": (*study.seeds, 3)})
+    longer = study.model_copy(update={"seeds": (*study.seeds, 6)})
     before, after = ({t.key for t in make_plan(s, _DIGESTS).trials} for s in (study, longer))
     assert before < after
-    assert len(after) == 32
+    assert len(after) == 98
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,11 @@ AssertFacts = Callable[..., None]
 def test_the_quickstart_is_read_from_its_file() -> None:
     study = load_study("quickstart")
     assert [c.values["data.imbalance_factor"] for c in conditions_of(study)] == [1, 10]
-    assert list(study.arm_overrides()) == ["none", "corrector-only", "margin-only", "full"]
+    design = ["none", "corrector-only", "margin-only", "full"]
+    baselines = ["cross_entropy", "class_balanced", "gce"]
+    assert list(study.arm_overrides()) == [*design, *baselines]
     assert study.baseline == "none"
-    assert study.seeds == (0, 1, 2)
+    assert study.seeds == (0, 1, 2, 3, 4, 5)
 
 
 def test_without_ablation_or_arms_the_trial_is_the_only_arm(load_text: LoadText) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
@@ -17,6 +16,7 @@ from dynaloss.config.settings import (
     Settings,
     broken_name,
     one_of,
+    refusal,
     rule_error,
     show,
 )
@@ -135,14 +135,19 @@ class ViewsConfig(Settings):
 
 
 def _pairs(given: object) -> object:
-    pairs = given.items() if isinstance(given, dict) else given
-    return tuple(map(tuple, pairs)) if isinstance(pairs, Collection) else given
+    if given is None or isinstance(given, tuple):
+        return given
+    if isinstance(given, list) and all(isinstance(pair, list | tuple) for pair in given):
+        return tuple(map(tuple, given))  # as JSON gives it back
+    if not isinstance(given, dict):
+        raise rule_error("must be a mapping of names to files or folders")
+    return tuple(given.items())
 
 
 def _named(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     for name, _ in pairs:
         if rule := broken_name(name, "_"):
-            raise rule_error(f"must have names that {rule.removeprefix('must ')}: '{name}'")
+            raise refusal(f"names a set '{name}', which {rule}")
     return pairs
 
 
