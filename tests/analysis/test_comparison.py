@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from dynaloss.analysis import compare
+from dynaloss.analysis.statistics.comparison import collapsed_seeds
 from dynaloss.errors import InputError
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
@@ -187,7 +191,98 @@ def test_p_values_are_corrected_over_the_table(record: MakeRecord) -> None:
     ]
     cells = compare(trials, METRIC, "none").cells
     found = [cell.difference for cell in cells if cell.difference]
-    assert [(d.p, d.p_holm, d.clear) for d in found] == [(1 / 32, 2 / 32, True)] * 2
+    assert [(d.p, d.p_adjusted, d.verdict) for d in found] == [(1 / 32, 1 / 32, "better")] * 2
+    cells = compare(trials, METRIC, "none", adjust="holm").cells
+    found = [cell.difference for cell in cells if cell.difference]
+    assert [(d.p, d.p_adjusted, d.verdict) for d in found] == [
+        (1 / 32, 1 / 16, "inconclusive")
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("differences", "margin", "verdict"),
+    [
+        ([0.010, 0.012, 0.009, 0.011, 0.013, 0.010], None, "better"),
+        ([-0.010, -0.012, -0.009, -0.011, -0.013, -0.010], None, "worse"),
+        ([0.010, -0.012, 0.009, -0.011, 0.013, -0.010], None, "inconclusive"),
+        ([0.010, -0.012, 0.009, -0.011, 0.013, -0.010], 0.02, "equivalent"),
+        ([0.010, -0.012, 0.009, -0.011, 0.013, -0.010], 0.009, "inconclusive"),
+        ([0.010, 0.012, 0.009, 0.011, 0.013, 0.010], 0.02, "equivalent"),
+    ],
+)
+def test_verdicts(
+    record: MakeRecord, differences: list[float], margin: float | None, verdict: str
+) -> None:
+    """Equivalent exactly where both one-sided tests of scipy reject at 0.05."""
+    trials = [record("none", seed, 0.5) for seed in range(6)]
+    trials += [record("full", seed, 0.5 + d) for seed, d in enumerate(differences)]
+    found = compare(trials, METRIC, "none", margin=margin).cells[1].difference
+    assert found is not None
+    assert found.verdict == verdict
+    if margin is not None:
+        above = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+        below = stats.ttest_1samp(differences, margin, alternative="less").pvalue
+        assert (max(above, below) < 0.05) == (verdict == "equivalent")
+
+
+def test_a_lower_error_is_better(record: MakeRecord) -> None:
+    metric = "test/expected_calibration_error"
+    trials = [
+        replace(record(arm, seed), metrics={metric: value - 0.001 * seed * value})
+        for arm, value in (("none", 0.2), ("full", 0.1))
+        for seed in range(6)
+    ]
+    found = compare(trials, metric, "none").cells[1].difference
+    assert found is not None
+    assert found.verdict == "better"
+
+
+def test_all_conditions_are_pooled_seed_by_seed(record: MakeRecord) -> None:
+    """Seed 2 is missing in one cell, so it counts for no mean of that arm."""
+    values = {("A", "none"): [0.1, 0.2, 0.3], ("B", "none"): [0.5, 0.6, 0.7]}
+    values |= {("A", "full"): [0.2, 0.4, 0.3], ("B", "full"): [0.5, 0.8]}
+    trials = [
+        record(arm, seed, value, condition=condition)
+        for (condition, arm), row in values.items()
+        for seed, value in enumerate(row)
+    ]
+    comparison = compare(trials, METRIC, "none")
+    none, full = comparison.pooled
+    assert none.seeds == pytest.approx({0: 0.3, 1: 0.4, 2: 0.5})
+    assert full.seeds == pytest.approx({0: 0.35, 1: 0.6})
+    assert full.difference is not None
+    assert full.difference.by_seed == pytest.approx({0: 0.05, 1: 0.2})
+    assert (none.incomplete, full.incomplete) == (False, True)
+    assert compare(trials[:3], METRIC, "none").pooled == ()
+
+
+def test_intervals_for_all_differences_at_once_are_those_of_sidak(record: MakeRecord) -> None:
+    rng = np.random.default_rng(0)
+    trials = [
+        record(arm, seed, float(rng.uniform(0.4, 0.6)))
+        for arm in ("none", "a", "b", "c")
+        for seed in range(6)
+    ]
+    for cell in compare(trials, METRIC, "none").cells[1:]:
+        found = cell.difference
+        assert found is not None
+        assert found.simultaneous is not None
+        own = [*found.by_seed.values()]
+        expected = stats.t.interval(0.95 ** (1 / 3), 5, np.mean(own), stats.sem(own))
+        assert found.simultaneous == pytest.approx(expected)
+        bias = 1 - 3 / (4 * 5 - 1)
+        assert found.effect_size == pytest.approx(np.mean(own) / np.std(own, ddof=1) * bias)
+
+
+def test_runs_far_below_their_cell_are_found() -> None:
+    values = {0: 0.90, 1: 0.91, 2: 0.92, 3: 0.10, 4: 0.89, 5: 0.65}
+    assert collapsed_seeds(values, METRIC) == [3, 5]
+    assert collapsed_seeds({seed: -value for seed, value in values.items()}, "train/loss") == [
+        3,
+        5,
+    ]
+    assert not collapsed_seeds({0: 0.9, 1: 0.1, 2: 0.9}, METRIC)
+    assert not collapsed_seeds({0: 0.900, 1: 0.900, 2: 0.900, 3: 0.890}, METRIC)
 
 
 def test_second_best_iqm_and_best_seed(record: MakeRecord) -> None:

@@ -54,5 +54,5 @@ def test_warnings_name_the_limits_of_the_seeds() -> None:
     two_sided = r"^5 seeds .*\bp < 0\.05 .*two-sided signed-rank .*smallest p .*\b0\.0625\."
     assert re.search(two_sided, seed_warnings(5, 3)[0])
     holm = r"^6 seeds .*Holm.* p < 0\.05 .*\b3 differences.*\b7 seeds "
-    assert re.search(holm, seed_warnings(6, 3)[0])
-    assert seed_warnings(7, 3) == ()
+    assert re.search(holm, seed_warnings(6, 3, "holm")[0])
+    assert seed_warnings(7, 3, "holm") == seed_warnings(6, 300) == ()

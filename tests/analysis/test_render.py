@@ -53,7 +53,7 @@ def test_table_shows_mean_difference_and_what_is_incomplete(comparison: Comparis
     text = render(comparison)
     assert "62.5 ± 12.5" in text
     assert "**81.2 ± 8.8†**" in text
-    assert "+25.0 [25.0, 25.0] p 0.5" in text
+    assert "+25.0 [25.0, 25.0] inconclusive" in text
     assert "† Incomplete: full, symmetric 0.4 · IR 1: 2 of 3 (1 pruned)." in text
 
 
@@ -78,7 +78,7 @@ def test_markdown_has_one_row_per_arm(comparison: Comparison) -> None:
     assert head == "| arm | symmetric 0.4 · IR 1 |"
     assert rule == "| --- | --- |"
     assert none == "| none | 62.5 ± 12.5 |"
-    assert full == r"| full | **81.2 ± 8.8†**<br>+25.0 \[25.0, 25.0\] p 0.5 |"
+    assert full == r"| full | **81.2 ± 8.8†**<br>+25.0 \[25.0, 25.0\] inconclusive |"
 
 
 def test_markdown_escapes_names(record: MakeRecord) -> None:
@@ -113,7 +113,7 @@ def test_csv_holds_full_precision_and_leaves_unknown_values_empty(record: MakeRe
 
 def test_json_has_the_agreed_shape(comparison: Comparison) -> None:
     content = json.loads(render(comparison, "json"), parse_constant=refuse_constant)
-    assert list(content)[:4] == ["study", "metric", "baseline", "cells"]
+    assert list(content)[:5] == ["study", "metric", "baseline", "margin", "adjust"]
     none, full = content["cells"]
     keys = "condition arm n mean std ci95 difference difference_ci95 seeds coverage"
     assert list(none)[: len(keys.split())] == keys.split()

@@ -251,7 +251,7 @@ def test_exact_shows_every_digit_throughout(record: MakeRecord, tmp_path: Path) 
     third = 1 / 3
     comparison = replace(compare([record(accuracy=third)], METRIC), exact=True)
     page = page_of([], comparison, tmp_path)
-    assert f"1 of 1 {third!r} – – 0: {third!r}" in page.text
+    assert f"1 of 1 {third!r} – – – 0: {third!r}" in page.text
     assert "test/accuracy · 1 arm · 1 condition" in page.text
 
 

@@ -11,7 +11,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dynaloss.analysis.statistics.significance import holm, sign_flip_floor, sign_flip_p
+from dynaloss.analysis.statistics.significance import (
+    holm,
+    max_t,
+    sign_flip_floor,
+    sign_flip_p,
+)
 
 
 def test_sign_flip_of_a_hand_counted_example() -> None:
@@ -51,6 +56,71 @@ def test_tests_reach_their_smallest_p(n: int) -> None:
 
 def test_five_seeds_cannot_reach_five_percent() -> None:
     assert sign_flip_floor(5) == 0.0625
+
+
+@example([{0: 1.0, 1: 2.0, 2: 4.0}, {0: 1.0, 1: -2.0, 2: 4.0}])
+@example([{0: 1.0, 1: 2.0, 2: 4.0}, {1: 3.0, 2: 3.0}, {0: 0.0, 1: 0.0}])
+@given(
+    st.lists(
+        st.dictionaries(st.integers(0, 5), st.integers(-9, 9).map(float), min_size=2, max_size=6),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_max_t_counts_every_pattern_step_by_step(differences: list[dict[int, float]]) -> None:
+    """Westfall and Young's algorithm 4.1 written out: the max over those not yet passed."""
+    seeds = sorted({seed for found in differences for seed in found})
+    patterns = [
+        dict(zip(seeds, signs, strict=True))
+        for signs in itertools.product((1, -1), repeat=len(seeds))
+    ]
+    tables = [[_abs_t(found, signs) for found in differences] for signs in patterns]
+    observed = tables[0]
+    left, largest, expected = list(range(len(observed))), 0.0, [0.0] * len(observed)
+    while left:
+        first = max(left, key=lambda i: observed[i])
+        share = np.mean([max(t[i] for i in left) >= observed[first] - 1e-9 for t in tables])
+        largest = max(largest, float(share))
+        expected[first] = largest
+        left.remove(first)
+    found = max_t(differences)
+    # Cells of equal |t| may be passed in either order, to the same p values.
+    assert found == pytest.approx(expected)
+
+
+def _abs_t(differences: dict[int, float], signs: dict[int, int]) -> float:
+    values = np.array([signs[seed] * value for seed, value in differences.items()])
+    if not values.any():
+        return 0.0
+    spread = values.std(ddof=1)
+    return 1e9 if spread < 1e-12 else float(abs(values.mean()) / spread * len(values) ** 0.5)
+
+
+def test_max_t_of_one_difference_is_the_sign_flip_test_and_of_one_pair_none() -> None:
+    values = {0: 0.3, 1: -0.1, 2: 0.4, 3: 0.2}
+    (found, none) = max_t([values, {0: 1.0}])
+    assert found == sign_flip_p([*values.values()])
+    assert math.isnan(none)
+    assert max_t([]) == []
+
+
+def test_max_t_of_many_seeds_is_drawn_and_close_to_the_t_test() -> None:
+    values = np.random.default_rng(0).normal(0.4, 1.0, 40)
+    (p,) = max_t([dict(enumerate(values.tolist()))])
+    assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue, 0.15)
+
+
+def test_max_t_keeps_false_positives_of_a_table_at_five_percent_and_finds_effects() -> None:
+    """Six seeds, six differences to one baseline, hence dependent; then effects of two spreads."""
+    rng = np.random.default_rng(3)
+    tables, found, powers = 300, 0, []
+    for _ in range(tables):
+        values = rng.standard_normal((6, 6)) - rng.standard_normal(6)
+        found += min(max_t([dict(enumerate(row)) for row in values.tolist()])) < 0.05
+        with_effects = [dict(enumerate(row)) for row in (values + 2 * 2**0.5).tolist()]
+        powers.append(np.mean(np.array(max_t(with_effects)) < 0.05))
+    assert found / tables <= 0.05 + 2 * (0.05 * 0.95 / tables) ** 0.5
+    assert np.mean(powers) >= 0.75
 
 
 def test_holm_of_a_hand_counted_example() -> None:

@@ -25,10 +25,15 @@ def sentence(
 
 
 def test_clear_difference(record: MakeRecord) -> None:
-    assert sentence(record, [0.5, 0.5625, 0.5], [0.75, 0.75, 0.75]) == (
+    assert sentence(record, [0.5, 0.5625, 0.5] * 2, [0.75] * 6) == (
         "At C, full has the best mean, 75.0 ± 0.0 %, "
-        "+22.9 points against none [14.0, 31.9], p 0.25 corrected, n = 3 seeds."
+        "+22.9 points against none [19.5, 26.3], better, p 0.031, n = 6 seeds."
     )
+
+
+def test_three_seeds_are_too_few_for_a_verdict(record: MakeRecord) -> None:
+    text = sentence(record, [0.5, 0.5625, 0.5], [0.75, 0.75, 0.75])
+    assert "[14.0, 31.9], inconclusive, n = 3 seeds" in text
 
 
 def test_interval_over_zero_is_inconclusive(record: MakeRecord) -> None:
@@ -44,8 +49,8 @@ def test_baseline_may_be_the_best(record: MakeRecord) -> None:
     text = sentence(record, [0.75], [0.5])
     end = "the baseline itself, with a clear difference to no other arm, n = 1 seed."
     assert text == f"At C, none has the best mean, 75.0 %, {end}"
-    text = sentence(record, [0.75, 0.75, 0.75], [0.5, 0.5625, 0.5])
-    assert "the baseline itself, with a clear difference to 1 of the 1 other, n = 3 seeds" in text
+    text = sentence(record, [0.75] * 6, [0.5, 0.5625, 0.5] * 2)
+    assert "the baseline itself, with a clear difference to 1 of the 1 other, n = 6 seeds" in text
 
 
 def test_a_shared_best_mean_names_both_arms(record: MakeRecord) -> None:

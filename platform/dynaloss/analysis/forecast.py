@@ -117,7 +117,7 @@ def forecast(
         spread=deviation,
         spread_source=source,
         detectable=None if deviation is None else smallest_difference(deviation, seeds),
-        warnings=seed_warnings(seeds, comparisons),
+        warnings=seed_warnings(seeds, comparisons, plan.adjust),
     )
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dynaloss.analysis.joining import join_studies
+from dynaloss.analysis.metric_names import is_percent
 from dynaloss.analysis.pivot import pivot, planned, select
 from dynaloss.analysis.result import Result, StudyReader
 from dynaloss.analysis.selection import curves_of
 from dynaloss.analysis.statistics import costs
-from dynaloss.analysis.statistics.comparison import Comparison, compare
+from dynaloss.analysis.statistics.comparison import Adjustment, Comparison, compare
 from dynaloss.analysis.wording import counted
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
@@ -31,6 +32,8 @@ class Query:
         rows: Keys whose values name the rows.
         columns: Keys whose values name the columns.
         where: Demands `key=value` on the trials.
+        margin: Differences up to this do not matter; the first study's own where None.
+        adjust: How p values are adjusted, see `ReportConfig`; likewise.
         include_pruned: Whether pruned trials enter the numbers.
         force: Whether studies of different data are joined.
         exact: Whether texts show every digit.
@@ -41,6 +44,8 @@ class Query:
     studies: tuple[str, ...]
     metrics: tuple[str, ...] = ()
     baseline: str | None = None
+    margin: float | None = None
+    adjust: Adjustment | None = None
     rows: tuple[str, ...] = ("arm",)
     columns: tuple[str, ...] = ("condition",)
     where: tuple[str, ...] = ()
@@ -139,8 +144,17 @@ def _compare(
         condition_order=conditions,
         seeds=seeds,
         include_pruned=query.include_pruned,
+        margin=_margin(query, first, metric),
+        adjust=query.adjust or first.adjust,
     )
     return replace(comparison, warnings=(*warnings, *comparison.warnings), exact=query.exact)
+
+
+def _margin(query: Query, plan: StoredPlan, metric: str) -> float | None:
+    """The margin in the unit of the metric; a study's own holds for metrics of that unit only."""
+    own = plan.margin if is_percent(metric) is is_percent(plan.metric) else None
+    points = query.margin if query.margin is not None else own
+    return points / 100 if points is not None and is_percent(metric) else points
 
 
 def _planned_values(plans: Mapping[str, StoredPlan], name: str) -> list[Any]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dynaloss.analysis import metric_names
-from dynaloss.analysis.statistics.comparison import Cell, Comparison
-from dynaloss.analysis.statistics.intervals import BOOTSTRAP_FROM, PairedDifference
-from dynaloss.analysis.statistics.significance import LARGEST_EXACT, sign_flip_floor
+from dynaloss.analysis.statistics.comparison import POOLED, Cell, Comparison, collapsed_seeds
+from dynaloss.analysis.statistics.intervals import BOOTSTRAP_FROM, PairedDifference, Verdict
+from dynaloss.analysis.statistics.power import fewest_seeds
+from dynaloss.analysis.statistics.significance import LARGEST_EXACT, LEVEL, sign_flip_floor
 
 EMPTY = "–"
 _MARK = "†"
 _NUM_INCOMPLETE_SHOWN = 12
-INCONCLUSIVE = "inconclusive"
+INCONCLUSIVE = Verdict.INCONCLUSIVE
 
 
 def mean_text(comparison: Comparison, cell: Cell) -> str:
@@ -28,15 +29,21 @@ def unit_text(comparison: Comparison) -> str:
 
 
 def difference_text(comparison: Comparison, cell: Cell) -> str:
-    """`+6.2 [3.1, 9.0] p 0.03`, the paired difference to the baseline; empty where there is none.
+    """`+6.2 [3.1, 9.0] better, p 0.03`, the paired difference to the baseline; empty without one.
 
-    Where the interval covers zero, or there is none, it shows `inconclusive` instead of p.
+    Without a p value where the verdict is another one.
     """
     if cell.difference is None:
         return ""
     found, metric, exact = cell.difference, comparison.metric, comparison.exact
-    verdict = _p_text(found.p_holm) if found.clear else INCONCLUSIVE
-    return f"{metric_names.format_signed(metric, found.mean, found.ci95, exact=exact)} {verdict}"
+    signed = metric_names.format_signed(metric, found.mean, found.ci95, exact=exact)
+    return f"{signed} {_verdict_text(found)}"
+
+
+def _verdict_text(difference: PairedDifference) -> str:
+    """`better, p 0.031`; the verdict alone where it is no matter of p."""
+    shown = f", {_p_text(difference.p_adjusted)}" if difference.clear else ""
+    return f"{difference.verdict}{shown}"
 
 
 def _p_text(p: float) -> str:
@@ -52,9 +59,9 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
         *comparison.warnings,
         f"{unit_text(comparison)}: mean ± standard deviation over seeds, n = {n}.",
     ]
-    differences = [cell.difference for cell in comparison.cells if cell.difference]
     if comparison.baseline is not None:
-        lines += _difference_notes(comparison.baseline, differences)
+        lines += _difference_notes(comparison, comparison.baseline)
+    lines += _collapsed(comparison)
     incomplete = [_incomplete_text(cell) for cell in comparison.cells if cell.incomplete]
     if incomplete:
         more = len(incomplete) - _NUM_INCOMPLETE_SHOWN
@@ -63,24 +70,53 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _difference_notes(baseline: str, differences: Sequence[PairedDifference]) -> list[str]:
+def _difference_notes(comparison: Comparison, baseline: str) -> list[str]:
+    cells = (*comparison.cells, *comparison.pooled)
+    differences = [cell.difference for cell in cells if cell.difference]
     pairs = {difference.n for difference in differences}
     used = {n < BOOTSTRAP_FROM for n in pairs or {0}}
     kinds = [kind for kind, few in (("t", True), ("BCa bootstrap", False)) if few in used]
     exact = "exact " if max(pairs, default=0) <= LARGEST_EXACT else ""
+    how = {"maxt": "step-down maxT", "holm": "Holm's method"}[comparison.adjust]
+    verdicts = [
+        f"better, worse: p of the {exact}two-sided sign-flip test, adjusted over "
+        f"{counted(len(differences), 'difference')} by {how}, is at most {LEVEL:g}",
+        f"{Verdict.INCONCLUSIVE}: neither",
+    ]
+    if comparison.margin is not None:
+        margin = metric_names.format_value(comparison.metric, comparison.margin)
+        unit = metric_names.display_unit(comparison.metric)
+        within = f"within ± {margin}{unit} by two one-sided t tests at {LEVEL:g}"
+        equivalent, neither = f"{Verdict.EQUIVALENT}: {within}", f"{INCONCLUSIVE}: none of these"
+        verdicts = [equivalent, verdicts[0], neither]
     lines = [
         f"Second line: difference to {baseline}, paired by seed, "
-        f"[95 % {' or '.join(kinds)} interval]; p: {exact}two-sided sign-flip test, "
-        f"Holm-corrected over {counted(len(differences), 'difference')}; "
-        f"{INCONCLUSIVE}: the interval covers zero, or one seed gives none."
+        f"[95 % {' or '.join(kinds)} interval of the cell alone]; {'; '.join(verdicts)}."
     ]
+    if comparison.pooled:
+        lines.append(f"{POOLED}: mean over the conditions, seed by seed.")
     fewest = min(pairs, default=0)
-    if fewest > 1 and sign_flip_floor(fewest) > 0.05:
+    if fewest > 1 and sign_flip_floor(fewest) > LEVEL:
         lines.append(
-            f"{fewest} seeds cannot reach p < 0.05 in a sign-flip or signed-rank test: "
-            f"the smallest p is {sign_flip_floor(fewest):.3g}, uncorrected."
+            f"n = {fewest}: too few seeds for a test, whose smallest p is "
+            f"{sign_flip_floor(fewest):.3g}; {fewest_seeds(1)} seeds can reach p < {LEVEL:g}."
         )
     return lines
+
+
+def _collapsed(comparison: Comparison) -> list[str]:
+    """The runs far below their cell, in a sentence; intervals then cover less than they say."""
+    found = [
+        f"{cell.arm}, {cell.condition}, seed {seed} ({value})"
+        for cell in comparison.cells
+        for seed in collapsed_seeds(cell.seeds, comparison.metric)
+        for value in (metric_names.format_value(comparison.metric, cell.seeds[seed]),)
+    ]
+    if not found:
+        return []
+    more = [f"and {len(found) - _NUM_INCOMPLETE_SHOWN} more"] if len(found) > 12 else []
+    shown = "; ".join(found[:_NUM_INCOMPLETE_SHOWN] + more)
+    return [f"Runs far worse than their cell, whose t interval then covers too little: {shown}."]
 
 
 def counted(number: int, noun: str) -> str:
@@ -145,5 +181,5 @@ def _difference(comparison: Comparison, baseline: str, difference: PairedDiffere
     text = f"{metric_names.format_signed(metric, difference.mean)}{unit} against {baseline}"
     if difference.ci95 is None:
         return f"{text}, inconclusive with one shared seed"
-    verdict = f"{_p_text(difference.p_holm)} corrected" if difference.clear else INCONCLUSIVE
-    return f"{text} {metric_names.format_interval(metric, difference.ci95)}, {verdict}"
+    interval = metric_names.format_interval(metric, difference.ci95)
+    return f"{text} {interval}, {_verdict_text(difference)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from dynaloss.analysis import Query, Result, run_query
 from dynaloss.analysis.tables.extras import EXTRAS
@@ -20,6 +21,8 @@ def compare(
     *studies: str | Path | Loaded[Study],
     metric: str | Sequence[str] = (),
     baseline: str | None = None,
+    margin: float | None = None,
+    adjust: Literal["maxt", "holm"] | None = None,
     rows: str | Sequence[str] = "arm",
     columns: str | Sequence[str] = "condition",
     where: Mapping[str, Scalar | Sequence[Scalar]] | Sequence[str] = (),
@@ -40,6 +43,10 @@ def compare(
         studies: Studies, their names or their files.
         metric: Metric to compare by, or several; by default the first study's own.
         baseline: Row that the others are compared with; by default the first study's own.
+        margin: Differences up to this do not matter, above 0: in points where the metric is shown
+            in percent, otherwise in its unit. By default the first study's own.
+        adjust: How p values are adjusted for all differences of a table: by `maxt` (Westfall and
+            Young's step-down maxT) or `holm`; by default the first study's own.
         rows: Keys that name the rows: `arm`, `condition`, `seed`, `study`, a parameter or a tag.
         columns: Keys that name the columns, such as `["noise", "imbalance"]`.
         where: Values that trials must have, by key: one, or a list of those allowed. Texts
@@ -68,6 +75,8 @@ def compare(
         studies=tuple(one.name if isinstance(one, Loaded) else str(one) for one in studies),
         metrics=_names(metric),
         baseline=baseline,
+        margin=margin,
+        adjust=adjust,
         rows=_names(rows),
         columns=_names(columns),
         where=tuple(_demands(where)),

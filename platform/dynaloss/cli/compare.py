@@ -33,6 +33,17 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
 )
 @click.option("--baseline", metavar="ARM", help="Row that the others are compared with.")
 @click.option(
+    "--margin",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="POINTS",
+    help="Differences up to this do not matter; arms may then be equivalent.",
+)
+@click.option(
+    "--adjust",
+    type=click.Choice(("maxt", "holm")),
+    help="How p values are adjusted for the table; the study's own unless given.",
+)
+@click.option(
     "--rows",
     default="arm",
     show_default=True,
@@ -98,9 +109,9 @@ def compare(
 
     STUDY is the name of a study, or its file; a search means its winners, trained again. Arms are
     rows, conditions are columns; a cell shows mean and standard deviation over the seeds and the
-    difference to the baseline, paired by seed, with its 95 % interval and a corrected p value, or
-    "inconclusive". Only completed trials count. Several studies share one table where they saw
-    the same data.
+    difference to the baseline, paired by seed, with its 95 % interval and a verdict: better or
+    worse, with an adjusted p value, equivalent (--margin), or inconclusive. Only completed trials
+    count. Several studies share one table where they saw the same data.
     """
     from dynaloss.api.compare import compare as compare_studies
 

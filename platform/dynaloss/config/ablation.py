@@ -123,3 +123,14 @@ class ReportConfig(Settings):
     metric: Annotated[str, AfterValidator(name_of("_./-"))] = Field(
         default="test/accuracy", description="Metric that arms are compared by."
     )
+    margin: Real | None = Field(
+        default=None,
+        gt=0,
+        description="Differences up to this do not matter: in points where the metric is shown in "
+        "percent, otherwise in its unit. Arms can then be found equivalent; null for none.",
+    )
+    adjust: Literal["maxt", "holm"] = Field(
+        default="maxt",
+        description="How p values are adjusted for the differences of a table. maxt: by Westfall "
+        "and Young's step-down maxT. holm: by Holm's method, which needs more seeds.",
+    )

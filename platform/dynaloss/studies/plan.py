@@ -98,6 +98,8 @@ class Plan:
             pairing is complete early.
         baseline: Arm that the others are compared with.
         metric: Metric that arms are compared by.
+        margin: See `ReportConfig`.
+        adjust: See `ReportConfig`.
         notes: What was merged because it would compute the same, and what else to know of the
             design, one sentence each.
         repeats: Cells that share the trial of another cell, for the comparison.
@@ -116,6 +118,8 @@ class Plan:
     trials: tuple[Trial, ...]
     baseline: str
     metric: str
+    margin: float | None = None
+    adjust: str = "maxt"
     notes: tuple[str, ...] = ()
     repeats: tuple[Repeat, ...] = ()
     components: tuple[str, ...] = ()
@@ -175,7 +179,7 @@ def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
         study=study.study,
         trials=tuple(first.values()),
         baseline=same_as.get(study.baseline, study.baseline),
-        metric=study.report.metric,
+        **study.report.model_dump(),
         notes=(*study.design_notes(), *dict.fromkeys(notes)),
         repeats=tuple(dict.fromkeys(repeats)),
         components=study.switched,

@@ -24,6 +24,8 @@ class StoredPlan(BaseModel):
         kind: Kind of the study.
         hash: Hash of what was planned; None where it is not known.
         metric: Metric that arms are compared by; of a search, its first objective.
+        margin: Differences up to this do not matter, see `ReportConfig`.
+        adjust: How p values are adjusted, likewise.
         baseline: Arm that the others are compared with.
         arms: Names of the arms, in the order of the plan.
         conditions: Labels of the conditions, likewise.
@@ -44,6 +46,8 @@ class StoredPlan(BaseModel):
     kind: Literal["ablation", "search"] = "ablation"
     hash: str | None = None
     metric: str = "test/accuracy"
+    margin: float | None = None
+    adjust: Literal["maxt", "holm"] = "maxt"
     baseline: str | None = None
     arms: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
@@ -85,6 +89,8 @@ def stored_plan(plan: Plan) -> StoredPlan:
         study=plan.study,
         hash=plan.hash,
         metric=plan.metric,
+        margin=plan.margin,
+        adjust=plan.adjust,
         baseline=plan.baseline,
         arms=tuple(dict.fromkeys(cell.arm for cell in cells)),
         conditions=tuple(dict.fromkeys(cell.condition for cell in cells)),

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from dynaloss.analysis import metric_names
 from dynaloss.analysis.figures import overview, training
 from dynaloss.analysis.figures.panels import MAX_ARMS, save_figure
-from dynaloss.analysis.statistics.comparison import Comparison
-from dynaloss.analysis.statistics.effects import POOLED, effects
+from dynaloss.analysis.statistics.comparison import POOLED, Comparison
+from dynaloss.analysis.statistics.effects import effects
 from dynaloss.analysis.statistics.intervals import mean
 from dynaloss.analysis.wording import counted
 from dynaloss.studies.trial_record import TrialRecord

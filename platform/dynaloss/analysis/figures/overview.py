@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from dynaloss.analysis import metric_names
 from dynaloss.analysis.figures.panels import arm_styles, legend, panels, plain
 from dynaloss.analysis.statistics.aggregates import complete_scores, performance_profile
-from dynaloss.analysis.statistics.comparison import Comparison
-from dynaloss.analysis.statistics.effects import KINDS, POOLED, Effect
+from dynaloss.analysis.statistics.comparison import POOLED, Comparison
+from dynaloss.analysis.statistics.effects import KINDS, Effect
 
 _NUM_THRESHOLDS = 201
 

@@ -104,10 +104,14 @@ def _command(comparison: Comparison, path: Path) -> str:
 
 def _details(comparison: Comparison) -> Table:
     """Every seed of every cell."""
-    header = ("condition", "arm", "n", "mean ± std", "95 % interval", "difference", "seeds")
+    header = (
+        "condition", "arm", "n", "mean ± std", "95 % interval", "difference",
+        "95 % for all differences", "seeds",
+    )  # fmt: skip
     metric, exact = comparison.metric, comparison.exact
     rows = []
-    for cell in comparison.cells:
+    for cell in (*comparison.cells, *(comparison.pooled if comparison.baseline else ())):
+        at_once = cell.difference and cell.difference.simultaneous
         seeds = (
             f"{seed}: {metric_names.format_value(metric, value, exact=exact)}"
             for seed, value in cell.seeds.items()
@@ -119,6 +123,7 @@ def _details(comparison: Comparison) -> Table:
             mean_text(comparison, cell),
             cell.ci95 and metric_names.format_interval(metric, cell.ci95, exact=exact),
             difference_text(comparison, cell),
+            at_once and metric_names.format_interval(metric, at_once, exact=exact),
             ", ".join(seeds),
         )
         rows.append([text or EMPTY for text in texts])

@@ -7,23 +7,30 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
+
+import numpy as np
 
 from dynaloss.analysis.metric_names import higher_is_better
 from dynaloss.analysis.statistics.intervals import (
     Interval,
     PairedDifference,
+    Verdict,
     iqm,
     mean,
     mean_interval,
     paired_difference,
     std,
+    t_interval,
 )
-from dynaloss.analysis.statistics.significance import holm
+from dynaloss.analysis.statistics.significance import LEVEL, holm, max_t
 from dynaloss.errors import InputError
 from dynaloss.studies.reading.problems import did_you_mean, listed
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
+Adjustment = Literal["maxt", "holm"]
 _SeedRecords = Mapping[int, TrialRecord]
+POOLED = "all conditions"
 _COMPLETED = frozenset({Outcome.COMPLETED})
 _WITH_PRUNED = frozenset({Outcome.COMPLETED, Outcome.PRUNED})
 
@@ -91,6 +98,10 @@ class Comparison:
         arms: Rows, in order.
         conditions: Columns, in order.
         cells: One per condition and arm, condition by condition.
+        pooled: One per arm: each seed's mean over the conditions, where there are several and all
+            have the seed; their differences are adjusted with those of `cells`.
+        margin: Differences up to this, in the unit of the metric, do not matter; None for none.
+        adjust: How p values are adjusted over the table.
         warnings: Caveats on all of the numbers, one sentence each.
         exact: Whether texts show every digit.
     """
@@ -101,6 +112,9 @@ class Comparison:
     arms: tuple[str, ...]
     conditions: tuple[str, ...]
     cells: tuple[Cell, ...]
+    pooled: tuple[Cell, ...] = ()
+    margin: float | None = None
+    adjust: Adjustment = "maxt"
     warnings: tuple[str, ...] = ()
     exact: bool = False
 
@@ -126,10 +140,12 @@ def compare(
     condition_order: Sequence[str] = (),
     seeds: Iterable[int] = (),
     include_pruned: bool = False,
+    margin: float | None = None,
+    adjust: Adjustment = "maxt",
 ) -> Comparison:
     """The arms of a study compared by one metric, rows and columns in order of appearance.
 
-    P values of the differences are corrected over the whole table.
+    P values of the differences are adjusted over the whole table.
 
     Args:
         records: The trials, in a stable order.
@@ -139,6 +155,8 @@ def compare(
         condition_order: Conditions to list first, likewise.
         seeds: Seeds planned per cell, where known.
         include_pruned: Whether the last value of a pruned trial enters the numbers.
+        margin: Differences up to this, in the unit of the metric, do not matter; None for none.
+        adjust: `maxt` (see `max_t`) or `holm` (see `holm`).
 
     Raises:
         InputError: If no trial has completed, the metric or the baseline is unknown, or a cell
@@ -158,6 +176,8 @@ def compare(
         for condition, trials in columns.items()
         for cell in _column(condition, trials, metric, baseline, planned, counted)
     ]
+    pooled = _pooled(cells, arms, conditions, metric, baseline) if len(conditions) > 1 else []
+    judged = _judged([*cells, *pooled], metric, margin, adjust)
     pruned = "Pruned trials are included, with the last value that each reported."
     return Comparison(
         study=" + ".join(dict.fromkeys(record.study for record in records)),
@@ -165,18 +185,69 @@ def compare(
         baseline=baseline,
         arms=arms,
         conditions=conditions,
-        cells=_corrected(cells),
+        cells=judged[: len(cells)],
+        pooled=judged[len(cells) :],
+        margin=margin,
+        adjust=adjust,
         warnings=(pruned,) if include_pruned else (),
     )
 
 
-def _corrected(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells with p values corrected over all differences of the table."""
-    p_values = holm([cell.difference.p if cell.difference else math.nan for cell in cells])
-    return tuple(
-        replace(cell, difference=cell.difference and replace(cell.difference, p_holm=p))
-        for cell, p in zip(cells, p_values, strict=True)
-    )
+def _pooled(
+    cells: Sequence[Cell],
+    arms: Sequence[str],
+    conditions: Sequence[str],
+    metric: str,
+    baseline: str | None,
+) -> list[Cell]:
+    """A cell per arm: the mean over the conditions of each seed that all of them have."""
+    values: dict[str, dict[int, float]] = {}
+    of_arms: dict[str, list[Cell]] = {arm: [c for c in cells if c.arm == arm] for arm in arms}
+    for arm, found in of_arms.items():
+        shared = set.intersection(*(set(cell.seeds) for cell in found))
+        values[arm] = {seed: mean([cell.seeds[seed] for cell in found]) for seed in sorted(shared)}
+    planned = max(cell.planned for cell in cells)
+    complete = {arm: not any(cell.incomplete for cell in found) for arm, found in of_arms.items()}
+    return [
+        replace(cell, incomplete=not complete[cell.arm])
+        for cell in _cells(POOLED, values, metric, baseline, planned, {})
+    ]
+
+
+def _judged(
+    cells: Sequence[Cell], metric: str, margin: float | None, adjust: Adjustment
+) -> tuple[Cell, ...]:
+    """The cells with what holds of all their differences at once, and a verdict on each."""
+    found = {i: cell.difference for i, cell in enumerate(cells) if cell.difference}
+    differences = [*found.values()]
+    if adjust == "holm":
+        p_values = holm([difference.p for difference in differences])
+    else:
+        p_values = max_t([difference.by_seed for difference in differences])
+    # Sidak's inequality holds for t intervals of any dependence (J. Am. Stat. Assoc. 62, 1967).
+    level = (1 - LEVEL) ** (1 / max(1, len(differences)))
+    judged = list(cells)
+    for (i, difference), p in zip(found.items(), p_values, strict=True):
+        whole = replace(
+            difference,
+            p_adjusted=p,
+            simultaneous=t_interval([*difference.by_seed.values()], level),
+        )
+        judged[i] = replace(
+            cells[i], difference=replace(whole, verdict=_verdict(whole, metric, margin))
+        )
+    return tuple(judged)
+
+
+def _verdict(difference: PairedDifference, metric: str, margin: float | None) -> Verdict:
+    # The two one-sided tests of level 0.05 reject together where this interval is within.
+    inner = t_interval([*difference.by_seed.values()], 1 - 2 * LEVEL)
+    if margin is not None and inner is not None and -margin < inner[0] and inner[1] < margin:
+        return Verdict.EQUIVALENT
+    if not difference.p_adjusted <= LEVEL:
+        return Verdict.INCONCLUSIVE
+    is_better = (difference.mean > 0) is higher_is_better(metric)
+    return Verdict.BETTER if is_better else Verdict.WORSE
 
 
 def _check_names(
@@ -245,12 +316,26 @@ def _column(
     counted: Collection[Outcome],
 ) -> Iterator[Cell]:
     values = {arm: _values(by_seed, metric, counted) for arm, by_seed in trials.items()}
+    outcomes = {
+        arm: Counter(r.outcome for r in by_seed.values()) for arm, by_seed in trials.items()
+    }
+    yield from _cells(condition, values, metric, baseline, planned, outcomes)
+
+
+def _cells(
+    condition: str,
+    values: Mapping[str, Mapping[int, float]],
+    metric: str,
+    baseline: str | None,
+    planned: int,
+    outcomes: Mapping[str, Counter[Outcome]],
+) -> Iterator[Cell]:
     means = {mean([*seeds.values()]) for seeds in values.values() if seeds}
     leaders = sorted(means, reverse=higher_is_better(metric))[:2]
     reference = values[baseline] if baseline is not None else {}
     for arm, seeds in values.items():
         found, average = [*seeds.values()], mean([*seeds.values()])
-        outcomes = Counter(record.outcome for record in trials[arm].values())
+        ends = outcomes.get(arm, Counter())
         yield Cell(
             condition=condition,
             arm=arm,
@@ -260,13 +345,29 @@ def _column(
             ci95=mean_interval(found),
             difference=None if arm == baseline else paired_difference(seeds, reference),
             planned=planned,
-            outcomes={outcome: outcomes[outcome] for outcome in Outcome if outcome in outcomes},
-            incomplete=outcomes[Outcome.COMPLETED] < planned or 0 < len(seeds) < planned,
+            outcomes={outcome: ends[outcome] for outcome in Outcome if outcome in ends},
+            incomplete=ends[Outcome.COMPLETED] < planned or 0 < len(seeds) < planned,
             best=average in leaders[:1],
             second=average in leaders[1:],
             iqm=float(iqm(found)),
             best_seed=(max if higher_is_better(metric) else min)(found, default=math.nan),
         )
+
+
+def collapsed_seeds(values: Mapping[int, float], metric: str) -> list[int]:
+    """Seeds whose value is far worse than those of their cell, at least four of them.
+
+    Worse than the median by a tenth of it and by six robust standard deviations (1.4826 times the
+    median absolute deviation; Hampel, J. Am. Stat. Assoc. 69, 1974).
+    """
+    if len(values) < 4:
+        return []
+    found = np.array([*values.values()])
+    middle = float(np.median(found))
+    robust = 1.4826 * float(np.median(np.abs(found - middle)))
+    limit = max(6 * robust, abs(middle) / 10)
+    sign = 1 if higher_is_better(metric) else -1
+    return [seed for seed, value in values.items() if sign * (middle - value) > limit]
 
 
 def _values(trials: _SeedRecords, metric: str, counted: Collection[Outcome]) -> dict[int, float]:

@@ -9,11 +9,10 @@ from itertools import combinations
 
 import numpy as np
 
-from dynaloss.analysis.statistics.comparison import Comparison
+from dynaloss.analysis.statistics.comparison import POOLED, Comparison
 from dynaloss.analysis.statistics.intervals import Estimate, mean, mean_interval
 from dynaloss.studies.arms import arm_name
 
-POOLED = "all conditions"
 KINDS: Mapping[str, str] = {
     "shapley": "Shapley value: what the component adds, averaged over all orders in which the "
     "components can be added; the values of all components add up to full minus none.",

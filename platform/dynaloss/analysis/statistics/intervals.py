@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,17 +39,53 @@ class Estimate:
         return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
 
 
+class Verdict(StrEnum):
+    """What the seeds say of a difference to the baseline.
+
+    EQUIVALENT: it lies within the margin of the comparison, where there is one, by two one-sided t
+    tests of level 0.05 (Schuirmann, J. Pharmacokin. Biopharm. 15(6), 1987). BETTER, WORSE: its
+    adjusted p value is at most 0.05. INCONCLUSIVE: none of these.
+    """
+
+    BETTER = "better"
+    EQUIVALENT = "equivalent"
+    WORSE = "worse"
+    INCONCLUSIVE = "inconclusive"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedDifference(Estimate):
     """Mean over the shared seeds of (arm minus baseline).
 
     Attributes:
+        by_seed: The difference of each shared seed.
         p: Two-sided p value of the sign-flip test, see `sign_flip_p`, uncorrected.
-        p_holm: The same, corrected over the table by Holm's method; NaN until it is.
+        p_adjusted: The same, adjusted over the table; NaN until it is.
+        simultaneous: Interval at 95 % for all differences of the table at once; None until it is
+            known, and for fewer than two seeds.
+        verdict: See `Verdict`.
     """
 
+    by_seed: Mapping[int, float] = field(default_factory=dict)
     p: float = math.nan
-    p_holm: float = math.nan
+    p_adjusted: float = math.nan
+    simultaneous: Interval | None = None
+    verdict: Verdict = Verdict.INCONCLUSIVE
+
+    @property
+    def clear(self) -> bool:
+        """Whether the difference is more than chance."""
+        return self.verdict in (Verdict.BETTER, Verdict.WORSE)
+
+    @property
+    def effect_size(self) -> float:
+        """Standardised: mean over standard deviation of the differences, by Hedges' correction.
+
+        Cohen's d_z, times 1 - 3 / (4 (n - 1) - 1) (Hedges, J. Educ. Stat. 6(2), 1981). NaN for
+        fewer than two seeds, or without a spread.
+        """
+        spread = std([*self.by_seed.values()])
+        return self.mean / spread * (1 - 3 / (4 * self.n - 5)) if spread > 0 else math.nan
 
 
 def mean(values: Sequence[float]) -> float:
@@ -88,8 +125,8 @@ def iqm(values: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(ordered @ (weights / weights.sum()))
 
 
-def t_interval(values: Sequence[float]) -> Interval | None:
-    """Student's 95 % interval for the mean, mean ± t(n - 1) * std / sqrt(n); None for n < 2.
+def t_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
+    """Student's interval for the mean, mean ± t(n - 1) * std / sqrt(n); None for n < 2.
 
     Exact for normally distributed values at any n (Student, Biometrika 6(1), 1908), and wide for
     few values: t is 12.7 at n = 2 and 4.3 at n = 3.
@@ -98,7 +135,7 @@ def t_interval(values: Sequence[float]) -> Interval | None:
         return None
     from scipy.special import stdtrit  # `scipy.stats` takes a second to import
 
-    factor = float(stdtrit(len(values) - 1, 0.975))
+    factor = float(stdtrit(len(values) - 1, (1 + level) / 2))
     half = factor * std(values) / math.sqrt(len(values))
     return mean(values) - half, mean(values) + half
 
@@ -147,11 +184,13 @@ def paired_difference(
 
     Equal seeds share split, tail, noise and initial weights, so pairing removes their spread.
     """
-    differences = [values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline)]
-    if not differences:
+    by_seed = {seed: values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline)}
+    if not by_seed:
         return None
+    differences = [*by_seed.values()]
     return PairedDifference(
         n=len(differences),
+        by_seed=by_seed,
         mean=mean(differences),
         ci95=mean_interval(differences),
         p=sign_flip_p(differences),

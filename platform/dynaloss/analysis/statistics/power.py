@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from dynaloss.analysis.statistics.significance import sign_flip_floor
+from dynaloss.analysis.statistics.significance import LEVEL, sign_flip_floor
 
-_LEVEL = 0.05
 _POWER = 0.8
 
 
@@ -21,7 +20,7 @@ def paired_power(effect: float, n: int) -> float:
 
     if n < 2:
         raise ValueError(f"`n` must be at least 2, but got {n}.")
-    critical = stats.t.ppf(1 - _LEVEL / 2, n - 1)
+    critical = stats.t.ppf(1 - LEVEL / 2, n - 1)
     shift = abs(effect) * math.sqrt(n)
     upper = stats.nct.sf(critical, n - 1, shift)
     lower = stats.nct.cdf(-critical, n - 1, shift)
@@ -44,20 +43,27 @@ def smallest_difference(spread: float, n: int) -> float | None:
     return float(brentq(lambda effect: paired_power(effect, n) - _POWER, 0.0, high)) * spread
 
 
-def seed_warnings(n: int, comparisons: int) -> tuple[str, ...]:
-    """Limits of n paired seeds in a table corrected for the comparisons, as sentences."""
+def seed_warnings(n: int, comparisons: int, adjust: str = "maxt") -> tuple[str, ...]:
+    """Limits of n paired seeds in a table adjusted for the comparisons, as sentences.
+
+    Step-down maxT has the smallest p of a single test for any number of comparisons.
+    """
     if n < 2:
         return ("1 seed gives no spread: no interval and no test.",)
     floor = sign_flip_floor(n)
-    if floor >= _LEVEL:
+    if floor >= LEVEL:
         return (
-            f"{n} seeds cannot reach p < {_LEVEL:.2g} in a two-sided signed-rank or sign-flip "
+            f"{n} seeds cannot reach p < {LEVEL:.2g} in a two-sided signed-rank or sign-flip "
             f"test: the smallest p is {floor:.3g}.",
         )
-    if comparisons > 1 and comparisons * floor >= _LEVEL:
-        needed = math.floor(1 - math.log2(_LEVEL / comparisons)) + 1
+    if adjust == "holm" and comparisons * floor >= LEVEL:
         return (
-            f"{n} seeds cannot reach a Holm-corrected p < {_LEVEL:.2g} for any of "
-            f"{comparisons} differences; {needed} seeds can.",
+            f"{n} seeds cannot reach a Holm-corrected p < {LEVEL:.2g} for any of "
+            f"{comparisons} differences; {fewest_seeds(comparisons)} seeds can.",
         )
     return ()
+
+
+def fewest_seeds(comparisons: int) -> int:
+    """Number of seeds with which the smallest p times the comparisons is below the level."""
+    return math.floor(1 - math.log2(LEVEL / comparisons)) + 1

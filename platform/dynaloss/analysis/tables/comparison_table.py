@@ -5,27 +5,36 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dynaloss.analysis.statistics.comparison import Cell, Comparison
+from dynaloss.analysis.statistics.comparison import POOLED, Cell, Comparison
 from dynaloss.analysis.tables.content import Entry, Table
-from dynaloss.analysis.wording import INCONCLUSIVE, difference_text, mean_text, notes
+from dynaloss.analysis.wording import difference_text, mean_text, notes
 from dynaloss.studies.trial_record import Outcome
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """Arms as rows, conditions as columns; one line per cell in CSV, one object in JSON."""
-    conditions = comparison.conditions
+    shown = comparison.pooled if comparison.baseline is not None else ()
+    columns = [(c, comparison.column(c)) for c in comparison.conditions]
+    columns += [(POOLED, shown)] if shown else []
     heading = {name: getattr(comparison, name) for name in ("study", "metric", "baseline")}
     cells = [_values(cell) for cell in comparison.cells]
     lines = [heading | _flat(values) for values in cells]
     return Table(
-        header=("arm", *conditions),
+        header=("arm", *(name for name, _ in columns)),
         rows=tuple(
-            (Entry(text=arm), *(_entry(comparison, comparison.cell(c, arm)) for c in conditions))
-            for arm in comparison.arms
+            (Entry(text=arm), *(_entry(comparison, column[i]) for _, column in columns))
+            for i, arm in enumerate(comparison.arms)
         ),
         notes=notes(comparison),
         splits=True,
-        values={**heading, "cells": cells, "warnings": list(comparison.warnings)},
+        values={
+            **heading,
+            "margin": comparison.margin,
+            "adjust": comparison.adjust,
+            "cells": cells,
+            "pooled": [_values(cell) for cell in shown],
+            "warnings": list(comparison.warnings),
+        },
         lines=[[*lines[0]], *([*line.values()] for line in lines)],
     )
 
@@ -61,8 +70,10 @@ def _values(cell: Cell) -> dict[str, Any]:
         "iqm": _finite(cell.iqm),
         "best_seed": _finite(cell.best_seed),
         "p": difference and _finite(difference.p),
-        "p_holm": difference and _finite(difference.p_holm),
-        "verdict": difference and ("clear" if difference.clear else INCONCLUSIVE),
+        "p_adjusted": difference and _finite(difference.p_adjusted),
+        "simultaneous_ci95": difference and difference.simultaneous and [*difference.simultaneous],
+        "effect_size": difference and _finite(difference.effect_size),
+        "verdict": difference and str(difference.verdict),
     }
 
 

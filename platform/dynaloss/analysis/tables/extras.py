@@ -8,9 +8,9 @@ from functools import partial
 from dynaloss.analysis import metric_names
 from dynaloss.analysis.selection import epoch_rules, rankings
 from dynaloss.analysis.statistics.aggregates import aggregate
-from dynaloss.analysis.statistics.comparison import Comparison
+from dynaloss.analysis.statistics.comparison import POOLED, Comparison
 from dynaloss.analysis.statistics.costs import Cost, costs
-from dynaloss.analysis.statistics.effects import KINDS, POOLED, Effect, effects
+from dynaloss.analysis.statistics.effects import KINDS, Effect, effects
 from dynaloss.analysis.statistics.intervals import Interval
 from dynaloss.analysis.tables.content import Entry, Table, text_table
 from dynaloss.analysis.wording import EMPTY, INCONCLUSIVE
