@@ -65,3 +65,8 @@ def test_subsets_of_the_half_of_three() -> None:
         ("b",),
         ("c",),
     ]
+
+
+def test_a_path_adds_one_component_at_a_time() -> None:
+    subsets = DESIGNS["path"].subsets(["c", "a", "b"], 4)
+    assert subsets == [(), ("c",), ("c", "a"), ("c", "a", "b")]

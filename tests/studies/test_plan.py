@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,14 @@ from hypothesis import strategies as st
 from dynaloss.config import TrialConfig
 from dynaloss.studies import (
     AblationStudy,
+    bundled_studies,
     condition_label,
     load_study,
     make_plan,
     override,
     plan_as_json,
 )
+from dynaloss.studies.loading import load_any
 
 LoadText = Callable[[str], AblationStudy]
 AssertFacts = Callable[..., None]
@@ -186,3 +189,38 @@ def test_keys_and_cells_are_unique_in_every_plan(
     trials = make_plan(study, _DIGESTS).trials
     assert len({t.key for t in trials}) == len(trials)
     assert len({t.name for t in trials}) == len(trials)
+
+
+@pytest.mark.parametrize(
+    ("finetune", "ablation", "warns"),
+    [
+        (False, "{components: [corrector, margin]}", True),
+        (True, "{components: [corrector, margin]}", False),
+        (False, "{components: [corrector, margin, finetune]}", False),
+        (False, "{components: [sampling, per_class_corrector]}", False),
+        (False, "{components: [margin], baselines: [cross_entropy]}", False),
+        (False, "{one_factor: {loss.corrector.ranks: [5, 10]}, baselines: [gce]}", False),
+    ],
+)
+def test_a_plan_names_what_comes_along_with_a_component(
+    finetune: bool, ablation: str, warns: bool, load_text: LoadText
+) -> None:
+    """In the last but one, the corrector, which is no factor, draws metadata in every arm."""
+    study = load_text(f"""
+        trial: {{loss: {{name: dynamic, finetune: {str(finetune).lower()}}}}}
+        ablation: {ablation}
+        seeds: [0]
+        """)
+    warnings = make_plan(study, _DIGESTS).warnings
+    assert bool(warnings) is warns
+    if warns:
+        having = "'corrector-only', 'margin-only' and 'full' .*metadata.* leave the training split"
+        assert re.search(rf"{having}.*not 'none'.*\[loss\.finetune\] true", warnings[0])
+
+
+def test_arms_of_the_bundled_designs_differ_in_what_they_switch_alone() -> None:
+    for name in bundled_studies():
+        if name.partition("/")[0] != "search_spaces":
+            study = load_any(name)
+            if isinstance(study, AblationStudy):
+                assert make_plan(study, lambda data: data.source).warnings == (), name

@@ -102,7 +102,7 @@ def plan_study(study: AblationStudy) -> Plan:
 
     plan = make_plan(study, digest)
     warnings = Sources().warnings(trial.config.data for trial in plan.trials)
-    return replace(plan, notes=(*plan.notes, *missing), warnings=warnings)
+    return replace(plan, notes=(*plan.notes, *missing), warnings=(*plan.warnings, *warnings))
 
 
 def launch_ablation(
@@ -177,9 +177,9 @@ def launch_trial(
 
 
 def _checked(plan: Plan, sources: Sources, console: Console) -> Plan:
-    """The plan with the warnings of its data, which it prints; refuses what cannot be run."""
+    """The plan with the warnings of its data, all printed; refuses what cannot be run."""
     sources.check((t.config, t.seed, t.base_seed) for t in plan.trials)
-    warnings = sources.warnings(trial.config.data for trial in plan.trials)
+    warnings = *plan.warnings, *sources.warnings(trial.config.data for trial in plan.trials)
     for text in warnings:
         console.print(f"warning: {text}", markup=False, soft_wrap=True)
     return replace(plan, warnings=warnings)

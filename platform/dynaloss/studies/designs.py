@@ -129,6 +129,13 @@ DESIGNS.add(
     subsets=lambda components, _: [(), *((name,) for name in components)],
 )
 DESIGNS.add(
+    name="path",
+    description="from none to all, one more component at a time, in their order",
+    source="Fawcett, Hoos, Analysing Differences Between Algorithm Configurations through "
+    "Ablation, Journal of Heuristics 22, 2016; there the order is chosen, here it is given",
+    subsets=lambda components, _: [tuple(components[:n]) for n in range(len(components) + 1)],
+)
+DESIGNS.add(
     name="fractional",
     description="the smallest regular fraction of the factorial that has the resolution",
     source="Box, Hunter, The 2^(k-p) Fractional Factorial Designs, Technometrics 3(3), 1961",

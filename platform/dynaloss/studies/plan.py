@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.config.settings import Scalar
+from dynaloss.studies.confounding import confounders
 from dynaloss.studies.identity import digest_of, flatten, trial_key
 from dynaloss.studies.notebook import notebook_html
 from dynaloss.studies.overrides import setting_keys, shown, value_at
@@ -104,7 +105,7 @@ class Plan:
             design, one sentence each.
         repeats: Cells that share the trial of another cell, for the comparison.
         components: Components that the arms of the design switch, in order.
-        warnings: What may be wrong with the data, one sentence each.
+        warnings: What may be wrong with the design or the data, one sentence each.
 
     Example:
         >>> plan = study.plan()
@@ -183,6 +184,7 @@ def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
         notes=(*study.design_notes(), *dict.fromkeys(notes)),
         repeats=tuple(dict.fromkeys(repeats)),
         components=study.switched,
+        warnings=confounders(study, conditions_of(study)[0].configs),
     )
 
 
