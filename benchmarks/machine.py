@@ -9,6 +9,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from dynaloss.execution.trial.process import processor
+
 __all__ = ["describe"]
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
@@ -24,7 +26,7 @@ def describe(device: str = "cpu") -> dict[str, object]:
 
     on_cuda = device.startswith("cuda")
     return {
-        "device": torch.cuda.get_device_name() if on_cuda else _processor(),
+        "device": torch.cuda.get_device_name() if on_cuda else processor(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
@@ -32,14 +34,6 @@ def describe(device: str = "cpu") -> dict[str, object]:
         "commit": _commit(),
         "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
     }
-
-
-def _processor() -> str:
-    """Name of the processor, as Linux gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

@@ -146,6 +146,27 @@ class TestViews:
         assert "67.0 ±" not in text
 
 
+_MACHINES = ("CPU A, AVX2, 1 thread", "CPU B, AVX512, 1 thread")
+
+
+@pytest.mark.parametrize("format_", ["table", "markdown", "latex", "csv", "json"])
+def test_trials_of_several_environments_are_named_in_every_format(
+    format_: str, compare: Compare, write: Write, trial: Trial
+) -> None:
+    trials = [
+        trial(arm, seed, tags={"dynaloss.environment": _MACHINES[seed]} if seed < 2 else {})
+        for arm in ("none", "full")
+        for seed in range(3)
+    ]
+    write("s", *trials)
+    both = compare("s", "--format", format_)
+    text = " ".join((both.stdout + both.stderr).split())
+    for group in (*(f"2 trials on {machine}" for machine in _MACHINES), "2 trials on unknown"):
+        assert group in text
+    one = compare("s", "--format", format_, "--where", f"environment={_MACHINES[0]}")
+    assert "2 trials on" not in one.stdout + one.stderr
+
+
 def test_pruned_trials_count_only_where_asked_for(
     compare: Compare, write: Write, trial: Trial
 ) -> None:

@@ -31,6 +31,9 @@ class Run:
     def log_data(self, key: str, record: dict[str, Any]) -> None:
         self.calls.append(("data", key, record))
 
+    def tag_environment(self, key: str, environment: dict[str, str]) -> None:
+        self.calls.append(("environment", key, environment))
+
     def log_report(self, key: str, epoch: int, metrics: dict[str, float]) -> None:
         if "disk/artifacts_mib" not in metrics:
             self.calls.append(("report", key, epoch, metrics))
@@ -124,14 +127,16 @@ def test_ends_that_a_kill_kept_from_the_store_are_written_with_all_that_is_known
     for live in (stored, lost):
         live.outcome = Outcome.PRUNED
     lost.data, lost.reports = {"source": "digits"}, {1: {"loss": 2.0}, 2: {"loss": 1.0}}
+    lost.environment = {"threads": "1"}
     with recorder:
         recorder.catch_up({stored.key: TrialState("r", Outcome.PRUNED, 2)})
     assert run.of(stored) == run.of(unfinished) == []
     assert run.of(lost)[0] == ("begin",)
     assert run.of(lost)[-1] == ("end", Outcome.PRUNED, "")
-    written = [call for call in run.of(lost) if call[0] in ("data", "report")]
+    written = [call for call in run.of(lost) if call[0] in ("data", "environment", "report")]
     assert sorted(written, key=str) == [
         ("data", {"source": "digits"}),
+        ("environment", {"threads": "1"}),
         ("report", 1, {"loss": 2.0}),
         ("report", 2, {"loss": 1.0}),
     ]

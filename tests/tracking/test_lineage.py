@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from dynaloss.tracking.lineage import source_tags
+from dynaloss.execution.trial.process import environment
+from dynaloss.tracking.lineage import environment_tags, source_tags
 
 COMMIT = "mlflow.source.git.commit"
 DIRTY = "mlflow.source.git.dirty"
@@ -65,3 +67,39 @@ def test_user_without_an_entry_is_unknown(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("dynaloss.tracking.lineage.getpass.getuser", refuse)
     assert source_tags()["mlflow.user"] == "unknown"
+
+
+_FOUND = {
+    "processor": "Some CPU",
+    "instruction_set": "AVX2",
+    "threads": "1",
+    "torch_build": "2.15.0 MKL",
+}
+_HERE = "Some CPU, AVX2, 1 thread, torch 2.15.0 MKL"
+
+
+def test_environment_of_a_trial_is_one_tag_and_its_parts() -> None:
+    tags = environment_tags(_FOUND, {})
+    parts = {f"dynaloss.environment.{name}": value for name, value in _FOUND.items()}
+    assert tags == {"dynaloss.environment": _HERE, **parts}
+    assert environment_tags({}, tags) == {}
+    gpu = environment_tags({**_FOUND, "gpu": "Some GPU"}, {})
+    assert gpu["dynaloss.environment"] == "Some GPU, torch 2.15.0 MKL"
+
+
+def test_a_trial_that_goes_on_elsewhere_names_both_once() -> None:
+    other = {**_FOUND, "threads": "2"}
+    tags = environment_tags(other, environment_tags(_FOUND, {}))
+    both = f"{_HERE} + Some CPU, AVX2, 2 threads, torch 2.15.0 MKL"
+    assert tags["dynaloss.environment"] == both
+    for again in (_FOUND, other):
+        assert environment_tags(again, tags)["dynaloss.environment"] == both
+
+
+def test_environment_is_that_of_torch_and_the_system() -> None:
+    found = environment(torch.device("cpu"))
+    assert found["threads"] == str(torch.get_num_threads())
+    assert found["torch_build"].startswith(torch.__version__)
+    assert found["instruction_set"] in torch.__config__.show()
+    info = Path("/proc/cpuinfo")
+    assert not info.exists() or f": {found['processor']}\n" in info.read_text()

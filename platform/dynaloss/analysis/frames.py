@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dynaloss.config.settings import Scalar
-from dynaloss.studies.trial_record import TrialRecord
+from dynaloss.studies.trial_record import ENVIRONMENT, TrialRecord
 
 if TYPE_CHECKING:
     import pandas
@@ -17,7 +17,7 @@ _WORDS = {"True": True, "False": False, "None": None}
 
 
 def trials_frame(records: Sequence[TrialRecord]) -> pandas.DataFrame:
-    """One row a trial: its place and outcome, its settings, the last value of its metrics.
+    """One row a trial: its place, outcome and environment, its settings, its last metrics.
 
     Settings are columns by dotted key, as numbers and truth values where they are such.
     """
@@ -28,9 +28,10 @@ def trials_frame(records: Sequence[TrialRecord]) -> pandas.DataFrame:
     rows = [
         {name: _value(text) for name, text in record.parameters.items()}
         | {**record.metrics, **_place(record), "outcome": str(record.outcome)}
+        | {"environment": record.tags.get(ENVIRONMENT)}
         for record in records
     ]
-    columns = dict.fromkeys([*_PLACE, "outcome", *settings, *metrics])
+    columns = dict.fromkeys([*_PLACE, "outcome", "environment", *settings, *metrics])
     return pandas.DataFrame(rows, columns=[*columns])
 
 

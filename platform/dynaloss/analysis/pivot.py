@@ -113,7 +113,8 @@ def _keys(records: Sequence[TrialRecord], name: str) -> list[str]:
     known = list(dict.fromkeys([*_FIELDS, *recorded]))
     if name in known:
         return [name]
-    parts = [key for key in known if f".{name}." in f".{key}."]
+    parts = [key for key in known if key.endswith(f".{name}")]
+    parts = parts or [key for key in known if f".{name}." in f".{key}."]
     parts = parts or [key for key in known if any(p.startswith(name) for p in key.split("."))]
     if not parts:
         hint = did_you_mean(name, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +19,7 @@ from dynaloss.analysis.statistics.comparison import Adjustment, Comparison, comp
 from dynaloss.analysis.wording import counted
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
-from dynaloss.studies.trial_record import TrialRecord
+from dynaloss.studies.trial_record import ENVIRONMENT, Outcome, TrialRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,24 @@ def _compare(
         margin=_margin(query, first, metric),
         adjust=query.adjust or first.adjust,
     )
-    return replace(comparison, warnings=(*warnings, *comparison.warnings), exact=query.exact)
+    every = (*warnings, *_mixed_environments(records), *comparison.warnings)
+    return replace(comparison, warnings=every, exact=query.exact)
+
+
+def _mixed_environments(records: Sequence[TrialRecord]) -> tuple[str, ...]:
+    """A warning where the completed trials were computed on different things."""
+    counts = Counter(
+        record.tags.get(ENVIRONMENT, "unknown")
+        for record in records
+        if record.outcome is Outcome.COMPLETED
+    )
+    if len(counts) < 2:
+        return ()
+    groups = "; ".join(f"{counted(n, 'trial')} on {name}" for name, n in counts.most_common())
+    return (
+        f"Trials of several environments, which round otherwise, are compared: {groups}. "
+        "`--where environment=...` separates them.",
+    )
 
 
 def _margin(query: Query, plan: StoredPlan, metric: str) -> float | None:

@@ -281,7 +281,7 @@ class _Listener:
         """Records a result; see `Listener.take`."""
         live = self._trials[key]
         if result.data:
-            live.data = result.data
+            live.data, live.environment = result.data, result.environment
             self._recorder.prepared(live)
         live.resumed_from = result.resumed_from or live.resumed_from
         for epoch, metrics in result.reports:

@@ -73,8 +73,9 @@ class Recorder:
         self._progress.started(live)
 
     def prepared(self, live: LiveTrial) -> None:
-        """Names the trial's data as its inputs."""
+        """Names the trial's data as its inputs, and what it computes on."""
         self._later(self._run.log_data, live.key, live.data)
+        self._later(self._run.tag_environment, live.key, live.environment)
 
     def reported(self, live: LiveTrial) -> None:
         """Records the last epoch's metrics."""

@@ -27,6 +27,10 @@ class Outcome(StrEnum):
         return self in (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)
 
 
+ENVIRONMENT = "dynaloss.environment"
+"""Tag of what a trial was computed on: processor, instruction set, threads, torch's build."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:
     """One trial as the tracking store holds it.

@@ -13,10 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dynaloss.tracking.schema import Tag
+
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
-_ENVIRONMENT: Final = "dynaloss.environment"
+_ENVIRONMENT: Final = Tag.ENVIRONMENT
+_ELSEWHERE: Final = " + "
 # Packages that decide the numbers of a run.
 _PACKAGES: Final = ("dynaloss", "torch", "torchvision", "numpy", "ray", "mlflow")
 _DIGEST: Final = 16  # MLflow accepts up to 36 characters
@@ -59,6 +62,23 @@ def dataset_inputs(record: Mapping[str, Any]) -> list[DatasetInput]:
         )
         for role, digest in record["split_digests"].items()
     ]
+
+
+def environment_tags(found: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """Tags of what a trial computes on: one for it all, such as `AMD EPYC, AVX512, 1 thread`.
+
+    Args:
+        found: Its parts by name, of this launch; empty for none.
+        known: Tags of the trial's run, whose earlier epochs may have been computed elsewhere.
+    """
+    if not found:
+        return {}
+    threads = f"{found['threads']} thread{'' if found['threads'] == '1' else 's'}"
+    cpu = f"{found['processor']}, {found['instruction_set']}, {threads}"
+    whole = f"{found.get('gpu', cpu)}, torch {found['torch_build']}"
+    places = dict.fromkeys([*filter(None, known.get(_ENVIRONMENT, "").split(_ELSEWHERE)), whole])
+    parts = {f"{_ENVIRONMENT}.{name}": value for name, value in found.items()}
+    return {_ENVIRONMENT: _ELSEWHERE.join(places), **parts}
 
 
 def _profile(record: Mapping[str, Any], role: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dynaloss.studies.trial_record import Outcome
+from dynaloss.studies.trial_record import ENVIRONMENT, Outcome
 
 
 class Tag:
@@ -21,6 +21,7 @@ class Tag:
     SEED: Final = "dynaloss.seed"
     OUTCOME: Final = "dynaloss.outcome"
     MESSAGE: Final = "dynaloss.message"
+    ENVIRONMENT: Final = ENVIRONMENT
     CUT: Final = "dynaloss.parameters_cut"
     CHANGED: Final = "dynaloss.parameters_changed"
     PARENT: Final = "mlflow.parentRunId"

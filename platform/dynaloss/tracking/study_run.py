@@ -13,7 +13,7 @@ from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking.bulk_reading import StoredRun, read_trials
 from dynaloss.tracking.client import Client
-from dynaloss.tracking.lineage import dataset_inputs, source_tags
+from dynaloss.tracking.lineage import dataset_inputs, environment_tags, source_tags
 from dynaloss.tracking.metric_writer import MetricWriter
 from dynaloss.tracking.run_writing import (
     find_run,
@@ -179,6 +179,11 @@ class StudyRun:
     def tag_trial(self, key: str, tags: Mapping[str, Any]) -> None:
         """Set tags of a trial; writes only what differs."""
         write_tags(self._client, self._run(key), tags)
+
+    def tag_environment(self, key: str, environment: Mapping[str, str]) -> None:
+        """Note what a trial computes on; a trial that goes on elsewhere names both."""
+        run = self._run(key)
+        write_tags(self._client, run, environment_tags(environment, run.tags))
 
     def end_trial(self, key: str, outcome: Outcome, message: str = "") -> None:
         """Write the trial's queued metrics, then its outcome.

@@ -167,7 +167,7 @@ class Director:
         trial = self.trials[key]
         if result.data and not trial.data:
             self._journal.write("data", key=key, record=result.data)
-            trial.data = result.data
+            trial.data, trial.environment = result.data, result.environment
             self._recorder.prepared(trial)
         trial.resumed_from = result.resumed_from or trial.resumed_from
         for epoch, metrics in result.reports:

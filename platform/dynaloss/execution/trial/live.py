@@ -18,6 +18,7 @@ class LiveTrial:
     Attributes:
         trial: The trial.
         data: What was done to the data; empty before the first result.
+        environment: What it computes on; likewise.
         reports: Metrics by epoch; an ablation keeps those of the last epoch only.
         outcome: How it ended; `running` until then.
         message: Why it ended so, where that is not obvious.
@@ -27,6 +28,7 @@ class LiveTrial:
 
     trial: Trial
     data: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
     outcome: Outcome = Outcome.RUNNING
     message: str = ""

@@ -1,4 +1,4 @@
-"""The process of a trial: its threads, its peak of memory, and keeping what is freed."""
+"""The process of a trial: its threads, what it computes on, its memory."""
 
 from __future__ import annotations
 
@@ -27,6 +27,37 @@ def trial_threads(resources: ResourcesConfig) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """What a trial computes on, as far as that changes how its sums are rounded.
+
+    `processor`, `instruction_set` and `threads` of the CPU, `gpu` where the trial trains on one,
+    and `torch_build`: torch's version and the libraries that it computes with.
+    """
+    backends = torch.backends
+    libraries = {
+        "MKL": backends.mkl.is_available(),  # type: ignore[no-untyped-call]
+        "oneDNN": backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
+    }
+    build = [torch.__version__, *(name for name, is_there in libraries.items() if is_there)]
+    found = {
+        "processor": processor(),
+        "instruction_set": backends.cpu.get_cpu_capability(),
+        "threads": str(torch.get_num_threads()),
+        "torch_build": " ".join(build),
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def processor() -> str:
+    """Name of the processor, as Linux gives it, or of its architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def keep_freed_memory() -> None:

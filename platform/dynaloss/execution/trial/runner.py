@@ -14,7 +14,12 @@ from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import InputError
 from dynaloss.execution.trial.assembly import AssembledTrial, assemble_trial, trial_device
 from dynaloss.execution.trial.checkpoints import CheckpointFile
-from dynaloss.execution.trial.process import keep_freed_memory, peak_mib, reset_peak
+from dynaloss.execution.trial.process import (
+    environment,
+    keep_freed_memory,
+    peak_mib,
+    reset_peak,
+)
 from dynaloss.studies.identity import origins
 from dynaloss.studies.trial_record import Outcome
 
@@ -80,6 +85,7 @@ class StepResult:
         outcome: How the trial ended, or None before its end.
         message: Why it ended so, where that is not obvious.
         data: What was done to the data; only in the first result of a launch.
+        environment: What the trial computes on, see `environment`; likewise.
         diagnostics: What the trial learned, by artifact name; only at the end.
     """
 
@@ -88,6 +94,7 @@ class StepResult:
     outcome: Outcome | None = None
     message: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
 
@@ -146,6 +153,7 @@ class TrialRunner:
             reports=reports,
             resumed_from=resumed_from,
             data=trial.data_record if first else {},
+            environment=environment(self._device) if first else {},
         )
         if trial.trainer.is_done:
             diagnostics = self._diagnostics(trial)
