@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -128,10 +129,15 @@ def test_spread_of_the_paired_differences(plan: Plan, done: list[TrialRecord]) -
     # Differences .10, .11, .12.
     assert paired_spread(plan, done) == (pytest.approx(0.01), 2)
     known = forecast(plan, done)
-    assert known.detectable == pytest.approx(0.0169, abs=2e-4)
+    assert (known.comparisons, known.spread, known.detectable) == (1, pytest.approx(0.01), None)
+    six = replace(plan, trials=(*plan.trials, *(replace(t, seed=5) for t in plan.trials[:2])))
+    # Six differences are of one sign with a probability of 80 %, see test_power.py.
+    known = forecast(six, done, effect=0.0179)
+    assert known.detectable == pytest.approx(0.0179, rel=0.05)
+    assert known.seeds_needed in (6, 7)
 
 
 def test_given_spread_is_that_of_two_independent_arms(plan: Plan) -> None:
     known = forecast(plan, [], spread=0.01)
     assert known.spread == pytest.approx(0.01 * math.sqrt(2))
-    assert known.detectable == pytest.approx(0.0169 * math.sqrt(2), abs=3e-4)
+    assert known.seeds_needed is None

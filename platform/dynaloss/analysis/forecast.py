@@ -10,7 +10,11 @@ from dataclasses import dataclass
 
 from dynaloss.analysis.statistics.costs import trial_seconds
 from dynaloss.analysis.statistics.intervals import mean
-from dynaloss.analysis.statistics.power import seed_warnings, smallest_difference
+from dynaloss.analysis.statistics.power import (
+    seed_warnings,
+    seeds_that_find,
+    smallest_difference,
+)
 from dynaloss.studies.plan import Plan, Trial
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
@@ -52,7 +56,11 @@ class Forecast:
         guessed: Number of trials left whose cost is that of other arms, without runs of their own.
         spread: Standard deviation of the paired differences; None where unknown.
         spread_source: Source of the spread, to print.
-        detectable: Smallest mean difference found with 80 % power; None where unknown.
+        comparisons: Number of differences in the table.
+        detectable: Smallest mean difference found with 80 % power; None where unknown, or where
+            the seeds are too few for a test.
+        seeds_needed: Seeds that find the given effect with 80 % power; None where unknown, where
+            none is given, or where more than 100 are needed.
         warnings: Limits of the number of seeds.
     """
 
@@ -63,7 +71,9 @@ class Forecast:
     guessed: int
     spread: float | None
     spread_source: str
+    comparisons: int
     detectable: float | None
+    seeds_needed: int | None
     warnings: tuple[str, ...]
 
     @property
@@ -86,6 +96,7 @@ def forecast(
     records: Sequence[TrialRecord],
     *,
     spread: float | None = None,
+    effect: float | None = None,
     probed: Mapping[str, TrialCost] | None = None,
 ) -> Forecast:
     """Counts, cost and power of a plan.
@@ -95,6 +106,7 @@ def forecast(
         records: Earlier trials of the study.
         spread: Standard deviation of an arm over the seeds, in the unit of the metric. Without
             one, that of the paired differences of earlier trials is used.
+        effect: Difference, in the unit of the metric, that the seeds should find.
         probed: Cost of each trial by key, as measured; by default that of earlier trials counts.
     """
     left = trials_left(plan, records)
@@ -106,7 +118,10 @@ def forecast(
         Counter((t.condition, t.arm) for t in trials) for trials in (plan.trials, left)
     )
     seeds = len({trial.seed for trial in plan.trials})
-    comparisons = sum(arm != plan.baseline for _, arm in planned)
+    arms = {arm for _, arm in planned} - {plan.baseline}
+    comparisons = sum(arm in arms for _, arm in planned)
+    if len({condition for condition, _ in planned}) > 1:
+        comparisons += len(arms)  # over all conditions
     deviation, source = _spread(plan, records, spread)
     return Forecast(
         counts={cell: (n, n - open_[cell]) for cell, n in planned.items()},
@@ -116,7 +131,13 @@ def forecast(
         guessed=guessed,
         spread=deviation,
         spread_source=source,
-        detectable=None if deviation is None else smallest_difference(deviation, seeds),
+        comparisons=comparisons,
+        detectable=smallest_difference(deviation, seeds, comparisons, plan.adjust)
+        if deviation
+        else None,
+        seeds_needed=seeds_that_find(effect / deviation, comparisons, plan.adjust)
+        if effect and deviation
+        else None,
         warnings=seed_warnings(seeds, comparisons, plan.adjust),
     )
 

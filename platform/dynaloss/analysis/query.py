@@ -15,7 +15,8 @@ from dynaloss.analysis.pivot import pivot, planned, select
 from dynaloss.analysis.result import Result, StudyReader
 from dynaloss.analysis.selection import curves_of
 from dynaloss.analysis.statistics import costs
-from dynaloss.analysis.statistics.comparison import Adjustment, Comparison, compare
+from dynaloss.analysis.statistics.comparison import Comparison, compare
+from dynaloss.analysis.statistics.significance import Adjustment
 from dynaloss.analysis.wording import counted
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     "smallest detectable difference; by default from earlier runs.",
 )
 @click.option(
+    "--effect",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="POINTS",
+    help="With --plan: how many seeds find a difference of this many points.",
+)
+@click.option(
     "--probe",
     is_flag=True,
     help="With --plan: measure the cost now, in two epochs of one trial of every size, instead of "
@@ -38,6 +44,7 @@ def ablate(
     format_: str,
     probe: bool,
     spread: float | None,
+    effect: float | None,
     fresh: bool,
     workspace: Workspace,
 ) -> None:
@@ -50,8 +57,8 @@ def ablate(
     Exit status: 0 if every trial completed, 1 if one failed or diverged, 2 for bad input, 130
     after an interruption.
     """
-    if (probe or spread is not None) and not plan_only:
-        raise InputError("`--probe` and `--spread` require `--plan`.")
+    if (probe or spread is not None or effect is not None) and not plan_only:
+        raise InputError("`--probe`, `--spread` and `--effect` require `--plan`.")
     from dynaloss.api.study import Study
 
     loaded = Study.load(study)
@@ -59,7 +66,9 @@ def ablate(
         from dynaloss.cli.planning import show_plan
 
         plan, resources = loaded.plan(workspace), loaded.settings.resources
-        show_plan(plan, resources, workspace, format_=format_, spread=spread, probe=probe)
+        show_plan(
+            plan, resources, workspace, format_=format_, spread=spread, effect=effect, probe=probe
+        )
         return
     run = loaded.run(workspace, fresh=fresh)
     click.echo(run.as_text(), nl=False)

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from dynaloss.analysis.forecast import Forecast, TrialCost, forecast, trials_left
-from dynaloss.analysis.metric_names import display_unit, format_value
+from dynaloss.analysis.metric_names import display_unit, format_value, is_percent
+from dynaloss.analysis.wording import counted
 from dynaloss.cli.output import print_columns, print_json
 from dynaloss.config.trial import ResourcesConfig
 from dynaloss.execution.probe import probe_costs, trials_at_once
@@ -29,12 +30,14 @@ def show_plan(
     *,
     format_: str,
     spread: float | None,
+    effect: float | None,
     probe: bool,
 ) -> None:
     """Prints every trial of a plan, then its cost and its power.
 
     Cost and power come from earlier trials of the workspace, unless `probe` measures the cost now
-    and `spread` gives the standard deviation of an arm over the seeds. The format is `table` or
+    and `spread` gives the standard deviation of an arm over the seeds. `effect`, in points where
+    the metric is shown in percent, asks for the seeds that find it. The format is `table` or
     `json`.
 
     Raises:
@@ -44,7 +47,9 @@ def show_plan(
     probed: dict[str, TrialCost] | None = None
     if probe:
         probed = probe_costs(trials_left(plan, records), resources, progress_console())
-    known = forecast(plan, records, spread=spread, probed=probed)
+    if effect is not None and is_percent(plan.metric):
+        effect /= 100
+    known = forecast(plan, records, spread=spread, effect=effect, probed=probed)
     note = note_on_earlier_keys(earlier, {r.key: r.key_version for r in records})
     remarks = {
         "warning": (*plan.warnings, *known.warnings),
@@ -55,6 +60,7 @@ def show_plan(
     if format_ == "json":
         content = plan_as_json(plan) | {"done": known.done, "remaining": known.remaining}
         content |= {"cost": cost, "detectable": known.detectable}
+        content |= {"seeds_needed": known.seeds_needed} if effect is not None else {}
         print_json(content | {f"{kind}s": texts for kind, texts in remarks.items()})
         return
     print_columns(
@@ -67,7 +73,7 @@ def show_plan(
         f"study {plan.study}, plan {plan.hash}: {len(plan.trials)} trials, "
         f"{known.done} done, {known.remaining} remaining (cells: done/planned)",
         *_cost_lines(known, cost, source),
-        _power(plan, known),
+        *_power(plan, known, effect),
         *(f"{kind}: {text}" for kind, texts in remarks.items() for text in texts),
     ]
     click.echo("\n".join(lines))
@@ -152,13 +158,21 @@ def _size(mib: float) -> str:
     return f"{mib / 1024:.1f} GiB" if mib >= 1024 else f"{mib:.3g} MiB"
 
 
-def _power(plan: Plan, known: Forecast) -> str:
-    seeds = len({trial.seed for trial in plan.trials})
-    if known.detectable is None:
-        return f"power: smallest detectable difference {known.spread_source}"
-    size = format_value(plan.metric, known.detectable) + display_unit(plan.metric)
-    return (
-        f"power: {seeds} seeds find a paired difference of {size} in {plan.metric} "
-        "with 80 % power (paired t test, two-sided, level 0.05; spread from "
-        f"{known.spread_source})"
-    )
+def _power(plan: Plan, known: Forecast, effect: float | None) -> list[str]:
+    if known.spread is None:
+        return [f"power: smallest detectable difference {known.spread_source}"]
+    seeds, unit = len({trial.seed for trial in plan.trials}), display_unit(plan.metric)
+    found = "none"
+    if known.detectable is not None:
+        found = f"one of {format_value(plan.metric, known.detectable)}{unit}"
+    how = {"maxt": "step-down maxT", "holm": "Holm's method"}[plan.adjust]
+    lines = [
+        f"power: of {counted(known.comparisons, 'difference')} in {plan.metric}, {seeds} seeds "
+        f"find {found} with 80 % power (sign-flip test by {how}, level 0.05, simulated; spread "
+        f"from {known.spread_source})"
+    ]
+    if effect is not None:
+        needed = "more than 100" if known.seeds_needed is None else str(known.seeds_needed)
+        size = format_value(plan.metric, effect)
+        lines.append(f"power: {needed} seeds find a difference of {size}{unit} likewise")
+    return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.config.settings import Scalar
@@ -120,7 +120,7 @@ class Plan:
     baseline: str
     metric: str
     margin: float | None = None
-    adjust: str = "maxt"
+    adjust: Literal["maxt", "holm"] = "maxt"
     notes: tuple[str, ...] = ()
     repeats: tuple[Repeat, ...] = ()
     components: tuple[str, ...] = ()

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
@@ -23,12 +22,11 @@ from dynaloss.analysis.statistics.intervals import (
     std,
     t_interval,
 )
-from dynaloss.analysis.statistics.significance import LEVEL, holm, max_t
+from dynaloss.analysis.statistics.significance import LEVEL, Adjustment, holm, max_t
 from dynaloss.errors import InputError
 from dynaloss.studies.reading.problems import did_you_mean, listed
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
-Adjustment = Literal["maxt", "holm"]
 _SeedRecords = Mapping[int, TrialRecord]
 POOLED = "all conditions"
 _COMPLETED = frozenset({Outcome.COMPLETED})

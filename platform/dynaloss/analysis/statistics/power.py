@@ -1,49 +1,108 @@
-"""Power of the paired t test, and warnings on the number of seeds of a plan."""
+"""Power of the tests of a table, by simulation, and warnings on the number of seeds of a plan."""
 
 from __future__ import annotations
 
 import math
 
-from dynaloss.analysis.statistics.significance import LEVEL, sign_flip_floor
+import numpy as np
+
+from dynaloss.analysis.statistics.significance import (
+    LEVEL,
+    Adjustment,
+    holm,
+    max_t,
+    sign_flip_floor,
+    sign_flip_p,
+)
 
 _POWER = 0.8
+_TABLES = 400
+_EXACT = 10  # of more seeds, 512 drawn patterns of signs are enough for a simulation
+_MOST_SEEDS = 100
 
 
-def paired_power(effect: float, n: int) -> float:
-    """Probability that the two-sided paired t test of n >= 2 pairs at level 0.05 finds an effect.
+def table_power(effect: float, n: int, comparisons: int = 1, adjust: Adjustment = "maxt") -> float:
+    """Probability that the test of a table finds the one effect among its differences.
 
-    From the noncentral t distribution with n - 1 degrees of freedom and noncentrality
-    effect * sqrt(n) (Cohen, "Statistical Power Analysis", 1988, section 2.3). The effect is the
-    true mean difference in standard deviations of the differences.
+    By simulation of 400 tables from a fixed seed: normal values of n seeds, differences to one
+    shared baseline, one of which has the effect, adjusted as the comparison does.
+
+    Args:
+        effect: True mean difference in standard deviations of the paired differences.
+        n: Number of seeds, at least 2.
+        comparisons: Number of differences in the table, at least 1.
+        adjust: How their p values are adjusted.
     """
-    from scipy import stats  # takes a second to import, and only plans need it
-
     if n < 2:
         raise ValueError(f"`n` must be at least 2, but got {n}.")
-    critical = stats.t.ppf(1 - LEVEL / 2, n - 1)
-    shift = abs(effect) * math.sqrt(n)
-    upper = stats.nct.sf(critical, n - 1, shift)
-    lower = stats.nct.cdf(-critical, n - 1, shift)
-    return float(upper) + (0.0 if math.isnan(lower) else float(lower))  # NaN below 1e-15
+    rng = np.random.default_rng(0)
+    arms = rng.standard_normal((_TABLES, comparisons + 1, n)) / math.sqrt(2)
+    differences = arms[:, 1:] - arms[:, :1]
+    differences[:, 0] += effect
+    found = 0
+    for table in differences.tolist():
+        if adjust == "holm":
+            p = holm([sign_flip_p(row, exact=_EXACT) for row in table])[0]
+        else:
+            p = max_t([dict(enumerate(row)) for row in table], exact=_EXACT)[0]
+        found += p <= LEVEL
+    return found / _TABLES
 
 
-def smallest_difference(spread: float, n: int) -> float | None:
-    """Smallest mean difference that n pairs find with 80 % power; None for fewer than two.
+def smallest_difference(
+    spread: float, n: int, comparisons: int = 1, adjust: Adjustment = "maxt"
+) -> float | None:
+    """Smallest mean difference that n seeds find with 80 % power; None where none is found.
 
     In the unit of `spread`, the standard deviation of the paired differences. Two arms that vary
-    by s over the seeds, independently, have a spread of s * sqrt(2).
+    by s over the seeds, independently, have a spread of s * sqrt(2). See `table_power`.
     """
-    if n < 2:
+    if not _can_reject(n, comparisons, adjust):
         return None
-    from scipy.optimize import brentq
+    low, high = 0.0, 1.0
+    while table_power(high, n, comparisons, adjust) < _POWER:
+        low, high = high, 2 * high
+    while high - low > 0.01:
+        middle = (low + high) / 2
+        if table_power(middle, n, comparisons, adjust) < _POWER:
+            low = middle
+        else:
+            high = middle
+    return high * spread
 
-    high = 1.0
-    while paired_power(high, n) < _POWER:
-        high *= 2
-    return float(brentq(lambda effect: paired_power(effect, n) - _POWER, 0.0, high)) * spread
+
+def seeds_that_find(
+    effect: float, comparisons: int = 1, adjust: Adjustment = "maxt"
+) -> int | None:
+    """Fewest seeds that find an effect with 80 % power, up to 100; None where more are needed.
+
+    The effect is in standard deviations of the paired differences. See `table_power`.
+    """
+    low, high = 1, 4
+    while not _finds(effect, high, comparisons, adjust):
+        low, high = high, 2 * high
+        if high > _MOST_SEEDS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _finds(effect, middle, comparisons, adjust):
+            high = middle
+        else:
+            low = middle
+    return high
 
 
-def seed_warnings(n: int, comparisons: int, adjust: str = "maxt") -> tuple[str, ...]:
+def _finds(effect: float, n: int, comparisons: int, adjust: Adjustment) -> bool:
+    can = _can_reject(n, comparisons, adjust)
+    return can and table_power(effect, n, comparisons, adjust) >= _POWER
+
+
+def _can_reject(n: int, comparisons: int, adjust: Adjustment) -> bool:
+    tests = comparisons if adjust == "holm" else 1
+    return n > 1 and tests * sign_flip_floor(n) <= LEVEL
+
+
+def seed_warnings(n: int, comparisons: int, adjust: Adjustment = "maxt") -> tuple[str, ...]:
     """Limits of n paired seeds in a table adjusted for the comparisons, as sentences.
 
     Step-down maxT has the smallest p of a single test for any number of comparisons.

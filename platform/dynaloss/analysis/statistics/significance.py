@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Adjustment = Literal["maxt", "holm"]
+"""How p values are adjusted for a family of tests: `max_t` or `holm`."""
 
 LEVEL = 0.05
 """Level of the tests: the probability of any false positive in a table."""
@@ -18,7 +22,7 @@ _PART = 4096  # patterns at a time
 _TIE = 1e-9  # equal values of t^2 of cells of different size differ in their last bits
 
 
-def sign_flip_p(differences: Sequence[float]) -> float:
+def sign_flip_p(differences: Sequence[float], exact: int = LARGEST_EXACT) -> float:
     """Two-sided p value of the paired randomisation test on the mean difference.
 
     Under no effect every difference is as likely with either sign, so the p value is the share of
@@ -28,10 +32,10 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     """
     if len(differences) < 2:  # both patterns of one pair are as far from zero
         return 1.0 if differences else math.nan
-    return max_t([dict(enumerate(differences))])[0]
+    return max_t([dict(enumerate(differences))], exact)[0]
 
 
-def max_t(differences: Sequence[Mapping[int, float]]) -> list[float]:
+def max_t(differences: Sequence[Mapping[int, float]], exact: int = LARGEST_EXACT) -> list[float]:
     """P values of mean paired differences by seed, adjusted for all of them: step-down maxT.
 
     Westfall and Young, "Resampling-Based Multiple Testing", 1993, algorithm 4.1, with the signs of
@@ -45,6 +49,8 @@ def max_t(differences: Sequence[Mapping[int, float]]) -> list[float]:
 
     Args:
         differences: Difference by seed of each cell of a table; a seed may be missing in some.
+        exact: Number of seeds up to which every pattern counts, at least 1; of more, half as many
+            patterns are drawn.
 
     Returns:
         A p value each, in the order given; NaN for fewer than two pairs.
@@ -60,7 +66,7 @@ def max_t(differences: Sequence[Mapping[int, float]]) -> list[float]:
     order = np.argsort(-observed, kind="stable")
     values, sizes, observed = values[:, order], sizes[order], observed[order]
     counts, total = np.zeros(len(tested)), 0
-    for signs in _sign_patterns(len(seeds)):
+    for signs in _sign_patterns(len(seeds), exact):
         found = _squared_t(signs, values, sizes)
         # Each against the largest of those that are no further from zero than it.
         largest = np.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
@@ -83,16 +89,17 @@ def _squared_t(
     return t
 
 
-def _sign_patterns(n: int) -> Iterator[NDArray[np.float64]]:
+def _sign_patterns(n: int, exact: int) -> Iterator[NDArray[np.float64]]:
     """Patterns of n signs in parts; one of each pair of opposites, whose |t| are equal."""
-    if n > LARGEST_EXACT:
+    rng = np.random.default_rng(0)
+    count = 2 ** (min(n, exact) - 1)
+    if n > exact:
         yield np.ones((1, n))
-        rng = np.random.default_rng(0)
-        for _ in range(2 ** (LARGEST_EXACT - 1) // _PART):
-            yield rng.choice([-1.0, 1.0], size=(_PART, n))
-        return
-    for start in range(0, 2 ** (n - 1), _PART):
-        numbers = np.arange(start, min(start + _PART, 2 ** (n - 1)))
+    for start in range(0, count, _PART):
+        numbers = np.arange(start, min(start + _PART, count))
+        if n > exact:
+            yield rng.choice([-1.0, 1.0], size=(len(numbers), n))
+            continue
         yield np.where(numbers[:, None] >> np.arange(n) & 1, -1.0, 1.0)
 
 
