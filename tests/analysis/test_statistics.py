@@ -13,7 +13,6 @@ from scipy import stats
 from dynaloss.analysis.statistics.intervals import (
     BOOTSTRAP_FROM,
     bootstrap_interval,
-    iqm,
     mean,
     mean_interval,
     paired_difference,
@@ -85,19 +84,6 @@ def test_interval_in_tables_covers_95_percent(n: int) -> None:
     intervals = [mean_interval(sample.tolist()) for sample in samples]
     covered = np.mean([bool(i and i[0] <= 0 <= i[1]) for i in intervals])
     assert 0.93 <= covered <= 0.97
-
-
-def test_iqm_of_hand_counted_examples() -> None:
-    assert iqm([1.0, 2.0, 3.0, 100.0]) == 2.5
-    assert iqm([9.0, 1.0, 5.0, 7.0, 3.0, 0.0, 2.0, 4.0]) == (2 + 3 + 4 + 5) / 4
-    # Of three values the middle one counts whole, the outer ones a quarter each.
-    assert iqm([0.0, 1.0, 5.0]) == pytest.approx((0.25 * 0 + 1 + 0.25 * 5) / 1.5)
-    assert math.isnan(iqm([]))
-
-
-@given(VALUES.filter(lambda values: len(values) % 4 == 0))
-def test_iqm_agrees_with_scipy(values: list[float]) -> None:
-    assert iqm(values) == pytest.approx(stats.trim_mean(values, 0.25), abs=1e-12)
 
 
 @given(VALUES)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaloss.analysis.metric_names import higher_is_better, is_percent
+from dynaloss.analysis.metric_names import higher_is_better
 from dynaloss.analysis.statistics.comparison import Comparison
-from dynaloss.analysis.statistics.intervals import Interval, iqm
+from dynaloss.analysis.statistics.intervals import Interval, mean
 
 _Array = NDArray[np.float64]
 _Scores = Sequence[_Array]
@@ -24,44 +24,53 @@ _NUM_RESAMPLES = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregate:
-    """An arm over all conditions.
+    """An arm against the baseline over all conditions.
 
     Attributes:
         arm: Name of the arm.
-        iqm: Interquartile mean over all seeds and conditions, with its interval.
-        optimality_gap: Mean distance of the values to 1; None unless the metric is a share.
-        improvement: Probability that it beats the baseline at a random condition with random
-            seeds, ties counted half; None for the baseline itself.
+        difference: Mean over the conditions of the paired differences.
+        lowest: Condition where the paired difference is lowest, and that difference.
+        highest: The same where it is highest.
+        improvement: Probability that the arm beats the baseline at a random condition with random
+            seeds, ties counted half, with its interval.
     """
 
     arm: str
-    iqm: tuple[float, Interval]
-    optimality_gap: tuple[float, Interval] | None
-    improvement: tuple[float, Interval] | None
+    difference: float
+    lowest: tuple[str, float]
+    highest: tuple[str, float]
+    improvement: tuple[float, Interval]
 
 
 def aggregate(comparison: Comparison) -> tuple[Aggregate, ...]:
-    """Aggregates of every arm that `complete_scores` lists."""
+    """Aggregates of every arm that `complete_scores` lists, but the baseline; none without one."""
     complete = complete_scores(comparison)
-    reference = complete.get(comparison.baseline or "")
+    reference = complete.pop(comparison.baseline or "", None)
+    if reference is None:
+        return ()
     better = higher_is_better(comparison.metric)
-    has_gap = better and is_percent(comparison.metric)
 
     def improvement(values: _Scores, baseline: _Scores) -> _Array:
         sides = (values, baseline) if better else (baseline, values)
         return probability_of_improvement(*sides)
 
-    return tuple(
-        Aggregate(
-            arm=arm,
-            iqm=_with_interval(_iqm, values),
-            optimality_gap=_with_interval(optimality_gap, values) if has_gap else None,
-            improvement=None
-            if reference is None or arm == comparison.baseline
-            else _with_interval(improvement, values, reference),
+    found = []
+    for arm, values in complete.items():
+        cells = (comparison.cell(condition, arm) for condition in comparison.conditions)
+        by_size = sorted(
+            (cell.difference.mean, cell.condition) for cell in cells if cell.difference
         )
-        for arm, values in complete.items()
-    )
+        if by_size:
+            (low, lowest), (high, highest) = by_size[0], by_size[-1]
+            one = Aggregate(
+                arm=arm,
+                difference=mean([difference for difference, _ in by_size]),
+                lowest=(lowest, low),
+                highest=(highest, high),
+                improvement=_with_interval(improvement, values, reference),
+            )
+            found.append(one)
+    return tuple(found)
 
 
 def complete_scores(comparison: Comparison) -> dict[str, list[_Array]]:
@@ -74,12 +83,6 @@ def complete_scores(comparison: Comparison) -> dict[str, list[_Array]]:
         for cells in by_arm
         if all(cell.n for cell in cells)
     }
-
-
-def optimality_gap(scores: _Scores, target: float = 1.0) -> _Array:
-    """Mean distance of the values below the target to it, shape () or (B,)."""
-    missing = np.maximum(target - np.concatenate(scores, axis=-1), 0.0)
-    return np.asarray(missing.mean(axis=-1))
 
 
 def probability_of_improvement(scores: _Scores, reference: _Scores) -> _Array:
@@ -98,10 +101,6 @@ def performance_profile(scores: _Scores, thresholds: Sequence[float]) -> _Array:
     """Share of the values above each threshold, conditions weighted equally."""
     tau = np.asarray(thresholds, dtype=np.float64)
     return np.asarray(np.mean([np.mean(x[:, None] > tau, axis=0) for x in scores], axis=0))
-
-
-def _iqm(scores: _Scores) -> _Array:
-    return iqm(np.concatenate(scores, axis=-1))
 
 
 def _with_interval(statistic: Callable[..., _Array], *sides: _Scores) -> tuple[float, Interval]:

@@ -15,7 +15,6 @@ from dynaloss.analysis.statistics.intervals import (
     Interval,
     PairedDifference,
     Verdict,
-    iqm,
     mean,
     mean_interval,
     paired_difference,
@@ -55,7 +54,6 @@ class Cell:
             corrector) is not incomplete, only empty.
         best: Whether this is the best mean of its condition.
         second: Whether this is the second best mean of its condition.
-        iqm: Interquartile mean over the seeds; NaN without any.
         best_seed: Best value of a seed, which shows the part of luck; NaN without any.
     """
 
@@ -71,7 +69,6 @@ class Cell:
     incomplete: bool
     best: bool
     second: bool = False
-    iqm: float = math.nan
     best_seed: float = math.nan
 
     @property
@@ -347,7 +344,6 @@ def _cells(
             incomplete=ends[Outcome.COMPLETED] < planned or 0 < len(seeds) < planned,
             best=average in leaders[:1],
             second=average in leaders[1:],
-            iqm=float(iqm(found)),
             best_seed=(max if higher_is_better(metric) else min)(found, default=math.nan),
         )
 

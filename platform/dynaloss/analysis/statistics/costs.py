@@ -26,7 +26,6 @@ class Cost:
         arm: Name of the arm.
         seconds: Wall time of a trial, mean over the completed ones.
         ratio: The same as a multiple of the baseline's; None without one.
-        extra_seconds: Seconds above the baseline's; None without one.
         peak_mib: Peak memory of a trial in MiB, mean over those that recorded it; None without.
         gain: Mean over the conditions of the paired difference; None without one.
     """
@@ -34,7 +33,6 @@ class Cost:
     arm: str
     seconds: float
     ratio: float | None
-    extra_seconds: float | None
     peak_mib: float | None
     gain: float | None
 
@@ -53,7 +51,6 @@ def costs(records: Sequence[TrialRecord], comparison: Comparison) -> tuple[Cost,
             arm=arm,
             seconds=seconds[arm],
             ratio=seconds[arm] / reference if reference else None,
-            extra_seconds=None if reference is None else seconds[arm] - reference,
             peak_mib=memory.get(arm),
             gain=mean(gains[arm]) if arm in gains else None,
         )

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from dynaloss.analysis.statistics.significance import sign_flip_p
 from dynaloss.studies.trial_record import Outcome, TrialRecord
@@ -108,21 +107,6 @@ def mean_by_arm(
 def std(values: Sequence[float]) -> float:
     """Sample standard deviation with n - 1 in the denominator; NaN for fewer than two values."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-
-
-def iqm(values: ArrayLike) -> NDArray[np.float64]:
-    """Interquartile mean over the last axis: the mean of the middle half; NaN without values.
-
-    A quarter of the weight is cut off on either side; the value at the border counts in part
-    (Agarwal et al., NeurIPS 2021, recommend it for few runs; they cut off whole values).
-    """
-    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
-    n = ordered.shape[-1]
-    if not n:
-        return np.asarray(math.nan)
-    places = np.arange(n, dtype=np.float64)
-    weights = np.clip(np.minimum(places + 1, 3 * n / 4) - np.maximum(places, n / 4), 0, None)
-    return np.asarray(ordered @ (weights / weights.sum()))
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:

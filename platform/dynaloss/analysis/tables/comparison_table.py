@@ -67,7 +67,6 @@ def _values(cell: Cell) -> dict[str, Any]:
             "planned": cell.planned,
             "outcomes": {str(name): count for name, count in cell.not_completed.items()},
         },
-        "iqm": _finite(cell.iqm),
         "best_seed": _finite(cell.best_seed),
         "p": difference and _finite(difference.p),
         "p_adjusted": difference and _finite(difference.p_adjusted),

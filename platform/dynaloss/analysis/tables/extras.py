@@ -11,7 +11,6 @@ from dynaloss.analysis.statistics.aggregates import aggregate
 from dynaloss.analysis.statistics.comparison import POOLED, Comparison
 from dynaloss.analysis.statistics.costs import Cost, costs
 from dynaloss.analysis.statistics.effects import KINDS, Effect, effects
-from dynaloss.analysis.statistics.intervals import Interval
 from dynaloss.analysis.tables.content import Entry, Table, text_table
 from dynaloss.analysis.wording import EMPTY, INCONCLUSIVE
 from dynaloss.studies.trial_record import TrialRecord
@@ -90,25 +89,20 @@ def _cost(
         "Seconds: wall time of all epochs, mean over the completed trials. Gain: mean over the "
         "conditions of the paired difference to the baseline."
     )
-    header = ("arm", "seconds per trial", "times baseline", "peak MiB", "mean gain")
-    rows = [(*header, "gain per minute"), *(_cost_row(comparison.metric, c) for c in found)]
+    header = ("arm", "seconds per trial", "times baseline", "mean gain", "peak MiB")
+    rows = [header, *(_cost_row(comparison.metric, cost) for cost in found)]
     if any(cost.peak_mib is not None for cost in found):
         note += " Peak: highest memory of a trial's process, or of its tensors on a GPU, likewise."
     else:
-        rows = [row[:3] + row[4:] for row in rows]
+        rows = [row[:-1] for row in rows]
     yield text_table("Cost next to gain", rows[0], rows[1:], notes=[note])
 
 
 def _cost_row(metric: str, cost: Cost) -> tuple[str, ...]:
-    gain = per_minute = EMPTY
-    if cost.gain is not None:
-        gain = metric_names.format_signed(metric, cost.gain)
-        if cost.extra_seconds is not None and cost.extra_seconds > 0:
-            rate = 60 * cost.gain / cost.extra_seconds
-            per_minute = metric_names.format_signed(metric, rate)
+    gain = EMPTY if cost.gain is None else metric_names.format_signed(metric, cost.gain)
     ratio = EMPTY if cost.ratio is None else f"{cost.ratio:.2f}"
     peak = EMPTY if cost.peak_mib is None else f"{cost.peak_mib:,.0f}"
-    return cost.arm, f"{cost.seconds:,.1f}", ratio, peak, gain, per_minute
+    return cost.arm, f"{cost.seconds:,.1f}", ratio, gain, peak
 
 
 def _rules(
@@ -142,36 +136,26 @@ def _rules(
 def _aggregates(
     _records: Sequence[TrialRecord], comparison: Comparison, _components: Sequence[str]
 ) -> Iterator[Table]:
-    """Every arm over all conditions."""
-    value = partial(metric_names.format_value, comparison.metric)
-    rows = [
-        (
-            one.arm,
-            _with_ends(one.iqm, value),
-            _with_ends(one.optimality_gap, value),
-            _with_ends(one.improvement, "{:.2f}".format),
-        )
-        for one in aggregate(comparison)
-    ]
+    """Every arm against the baseline over all conditions."""
+    signed = partial(metric_names.format_signed, comparison.metric)
+    rows = []
+    for one in aggregate(comparison):
+        ends = (f"{signed(value)} at {name}" for name, value in (one.lowest, one.highest))
+        chance, (low, high) = one.improvement
+        beats = f"{chance:.2f} [{low:.2f}, {high:.2f}]"
+        rows.append((one.arm, signed(one.difference), *ends, beats))
     if rows:
         yield text_table(
-            f"Aggregates over the conditions: {metric_names.label(comparison.metric)}",
-            ("arm", "IQM", "optimality gap", "P(beats baseline)"),
+            f"Over the conditions: {metric_names.label(comparison.metric)}",
+            ("arm", "mean difference", "lowest", "highest", "P(beats baseline)"),
             rows,
             notes=[
-                "IQM: mean of the middle half of all values. Optimality gap: mean distance to a "
-                "perfect score. P: a random seed of the arm beats one of the baseline at a random "
-                "condition. Brackets: 95 % percentile bootstrap over seeds within conditions, "
-                "which is too narrow for few seeds."
+                f"Paired differences to {comparison.baseline} by condition: mean, lowest, highest. "
+                "P: a random seed of the arm beats one of the baseline at a "
+                "random condition; brackets: 95 % percentile bootstrap over seeds within "
+                "conditions, which is too narrow for few seeds."
             ],
         )
-
-
-def _with_ends(found: tuple[float, Interval] | None, text: Callable[[float], str]) -> str:
-    if found is None:
-        return EMPTY
-    value, (low, high) = found
-    return f"{text(value)} [{text(low)}, {text(high)}]"
 
 
 EXTRAS: dict[str, _Make] = {
