@@ -25,7 +25,7 @@ _SHOWN = ("test/accuracy", "memorisation/observed_fit_noisy", "time/epoch_second
 def keep(study: str, storage: str) -> Path:
     """Writes the comparison of one study, and returns its file."""
     margin = dynaloss.Study.load(study).settings.report.margin
-    found = dynaloss.compare(study, margin=margin, workspace=storage)
+    found = dynaloss.compare(study, margin=margin, extras=["cost"], workspace=storage)
     frame = found.to_frame()
     trials = frame[["condition", "arm", "seed", *(name for name in _SHOWN if name in frame)]]
     content = {

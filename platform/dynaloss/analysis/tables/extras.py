@@ -150,8 +150,8 @@ def _aggregates(
             ("arm", "mean difference", "lowest", "highest", "P(beats baseline)"),
             rows,
             notes=[
-                f"Paired differences to {comparison.baseline} by condition: mean, lowest, highest. "
-                "P: a random seed of the arm beats one of the baseline at a "
+                f"Paired differences to {comparison.baseline} by condition: mean, lowest, "
+                "highest. P: a random seed of the arm beats one of the baseline at a "
                 "random condition; brackets: 95 % percentile bootstrap over seeds within "
                 "conditions, which is too narrow for few seeds."
             ],
