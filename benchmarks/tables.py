@@ -1,11 +1,12 @@
 """The tables of README and docs, from the trials of bundled studies.
 
-    python benchmarks/tables.py STUDY ... [--storage results]
+    python benchmarks/tables.py STUDY[@BASELINE] ... [--storage results]
 
-Each study must have run (`dynaloss ablate STUDY`). Its comparison is kept as
-`benchmarks/results/tables/STUDY.json`: the table in Markdown, every trial's value, machine,
-versions, commit and command. `python tests/test_docs.py` writes it into the documents that show
-it, between `<!-- result of STUDY -->` and `<!-- end -->`, and a test compares the two.
+Each study must have run (`dynaloss ablate STUDY`). Its comparison, with its own baseline or the
+arm BASELINE, is kept as `benchmarks/results/tables/STUDY[@BASELINE].json`: the table in Markdown,
+every trial's value, machine, versions, commit and command. `python tests/test_docs.py` writes it
+into the documents that show it, between `<!-- result of STUDY[@BASELINE] -->` and `<!-- end -->`,
+and a test compares the two.
 """
 
 from __future__ import annotations
@@ -22,10 +23,17 @@ _FOLDER = Path(__file__).parent / "results" / "tables"
 _SHOWN = ("test/accuracy", "memorisation/observed_fit_noisy", "time/epoch_seconds")
 
 
-def keep(study: str, storage: str) -> Path:
+def keep(name: str, storage: str) -> Path:
     """Writes the comparison of one study, and returns its file."""
+    study, _, baseline = name.partition("@")
     margin = dynaloss.Study.load(study).settings.report.margin
-    found = dynaloss.compare(study, margin=margin, extras=["cost"], workspace=storage)
+    found = dynaloss.compare(
+        study,
+        baseline=baseline or None,
+        margin=margin,
+        extras=["cost"],
+        workspace=storage,
+    )
     frame = found.to_frame()
     trials = frame[["condition", "arm", "seed", *(name for name in _SHOWN if name in frame)]]
     content = {
@@ -34,7 +42,7 @@ def keep(study: str, storage: str) -> Path:
         "trials": json.loads(trials.round(6).to_json(orient="records")),
         **describe(),
     }
-    path = _FOLDER / f"{study}.json"
+    path = _FOLDER / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return path
@@ -43,11 +51,11 @@ def keep(study: str, storage: str) -> Path:
 def main() -> None:
     """Keeps the comparison of each study that is named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("studies", nargs="+", metavar="STUDY", help="Bundled study that has run.")
+    parser.add_argument("names", nargs="+", metavar="STUDY[@BASELINE]", help="Study that has run.")
     parser.add_argument("--storage", default="results", help="Folder of the trials.")
     options = parser.parse_args()
-    for study in options.studies:
-        print(keep(study, options.storage))
+    for name in options.names:
+        print(keep(name, options.storage))
 
 
 if __name__ == "__main__":
