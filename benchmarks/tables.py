@@ -41,6 +41,7 @@ def keep(name: str, storage: str) -> Path:
         "table": found.as_text("markdown").strip().splitlines(),
         "trials": json.loads(trials.round(6).to_json(orient="records")),
         **describe(),
+        "command": f"dynaloss ablate {study}; python benchmarks/tables.py {name}",
     }
     path = _FOLDER / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
