@@ -1,4 +1,4 @@
-"""What the documents name exists, and their tables of kinds and settings are those of the code.
+"""What the documents name exists, and their tables are those of the code and of kept results.
 
 Such a table lies between two comments, of which the first says what it lists. This writes them:
 
@@ -8,6 +8,7 @@ Such a table lies between two comments, of which the first says what it lists. T
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ _FILES = {"report.html", "search.html", "search.json"}
 # A setting in backticks, alone or with a value, such as `data.memory: auto`.
 _SETTING = re.compile(r"`([a-z_]+(?:\.[a-z_]+)+)(?::[^`]*)?`")
 _TABLE = re.compile(r"(<!-- table of (\w+): ([^\n]+) -->\n\n)(.*?)(\n<!-- end -->)", re.DOTALL)
+_RESULT = re.compile(r"<!-- result of (\S+) -->\n.*?<!-- end -->", re.DOTALL)
+_RESULTS = _ROOT / "benchmarks" / "results" / "tables"
 _REGISTRIES = {n: value for n, value in vars(families).items() if isinstance(value, Registry)}
 
 
@@ -59,7 +62,16 @@ def _with_tables(text: str, *, every: bool) -> str:
         names = [name for name in registry if not may_miss or f"| `{name}` |" in rows]
         return start + _markdown(_rows_of_kinds(registry, keys, names)) + end
 
-    return _TABLE.sub(table, text)
+    return _RESULT.sub(_with_result, _TABLE.sub(table, text))
+
+
+def _with_result(match: re.Match[str]) -> str:
+    """The table of a study as it was kept, with where it was made."""
+    kept = json.loads((_RESULTS / f"{match[1]}.json").read_text("utf-8"))
+    versions = ", ".join(f"{name} {kept['versions'][name]}" for name in ("torch", "ray"))
+    where = f"Made on {kept['device']}, {versions}, commit {kept['commit']}: `{kept['command']}`."
+    lines = [f"<!-- result of {match[1]} -->", "", *kept["table"], where, "", "<!-- end -->"]
+    return "\n".join(lines)
 
 
 def _rows_of_kinds(
@@ -110,7 +122,7 @@ def _markdown(rows: Iterator[tuple[str, ...]]) -> str:
 
 
 @pytest.mark.parametrize("path", _DOCUMENTS, ids=lambda path: path.name)
-def test_tables_of_kinds_and_settings_are_those_of_the_code(path: Path) -> None:
+def test_tables_are_those_of_the_code_and_of_kept_results(path: Path) -> None:
     text = path.read_text("utf-8")
     assert text == _with_tables(text, every=False), "Run `python tests/test_docs.py`."
 
