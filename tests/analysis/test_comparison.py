@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -13,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dynaloss.analysis import compare
+from dynaloss.analysis import compare, comparison_table, render
 from dynaloss.analysis.statistics.comparison import collapsed_seeds
 from dynaloss.errors import InputError
 from dynaloss.studies.trial_record import Outcome, TrialRecord
@@ -306,3 +309,36 @@ def test_pruned_trials_enter_on_demand_with_a_warning(record: MakeRecord) -> Non
     (cell,) = comparison.cells
     assert (cell.n, cell.mean, cell.incomplete) == (2, 0.75, True)
     assert re.search("^Pruned trials .*last value", comparison.warnings[0])
+
+
+def test_a_condition_is_named_by_the_settings_that_tell_it_from_the_others(
+    record: MakeRecord,
+) -> None:
+    """The margin varies between arms, momentum nowhere, the seed between trials."""
+    trials = [
+        record(
+            arm,
+            seed,
+            condition=f"rate {rate}",
+            parameters={
+                "data.noise.rate": rate,
+                "meta.lr": "0.1" if rate == "0.2" else "0.2",
+                "loss.margin.enabled": str(arm == "full"),
+                "optimizer.momentum": "0.9",
+                "seed": str(seed),
+            },
+        )
+        for rate in ("0.2", "0.4")
+        for arm in ("none", "full")
+        for seed in (0, 1)
+    ]
+    comparison = compare(trials, METRIC, condition_order=["rate 0.2", "rate 0.4", "no trial yet"])
+    assert comparison.settings == {
+        "rate 0.2": {"data.noise.rate": "0.2", "meta.lr": "0.1"},
+        "rate 0.4": {"data.noise.rate": "0.4", "meta.lr": "0.2"},
+    }
+    cells = json.loads(render(comparison_table(comparison), "json"))["cells"]
+    assert cells[0]["settings"] == {"data.noise.rate": 0.2, "meta.lr": 0.1}
+    assert cells[-1]["settings"] == {"data.noise.rate": None, "meta.lr": None}
+    rows = list(csv.DictReader(io.StringIO(render(comparison_table(comparison), "csv"))))
+    assert (rows[2]["meta.lr"], rows[-1]["meta.lr"]) == ("0.2", "")

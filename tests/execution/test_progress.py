@@ -94,7 +94,7 @@ def test_plain_lines_without_a_terminal(trials: tuple[Trial, ...]) -> None:
         report(progress, live, 10, {"test/accuracy": 0.5, "time/epoch_seconds": 1.0})
         end(progress, live)
     assert output.getvalue() == (
-        f"[3/6] {trials[0].name}: completed, test/accuracy 0.5 · about 0:15 left\n"
+        f"[3/6] {trials[0].name}: completed, test/accuracy 50.0 % · about 0:15 left\n"
     )
 
 
@@ -139,7 +139,7 @@ def test_the_live_display_shows_running_left_best_and_time(trials: tuple[Trial, 
         end(progress, first)
     text = output.getvalue()
     assert "1 of 4 trials done, 1 running, 2 left" in text
-    assert f"best so far: test/accuracy 0.5, {trials[0].name}" in text
+    assert f"best so far: test/accuracy 50.0 %, {trials[0].name}" in text
 
 
 def test_pruning_shortens_the_trials_to_come(trials: tuple[Trial, ...]) -> None:
@@ -169,6 +169,6 @@ def test_a_search_shows_its_objective_and_nothing_of_the_test_set(
         live = start(progress, trials[0])
         report(progress, live, 10, {"val/accuracy": 0.5, "test/accuracy": 0.75})
         end(progress, live)
-    assert "val/accuracy 0.5" in output.getvalue()
+    assert "val/accuracy 50.0 %" in output.getvalue()
     assert "test/" not in output.getvalue()
     assert "0.75" not in output.getvalue()

@@ -26,7 +26,7 @@ def trials_frame(records: Sequence[TrialRecord]) -> pandas.DataFrame:
     settings = dict.fromkeys(name for record in records for name in record.parameters)
     metrics = sorted({name for record in records for name in record.metrics})
     rows = [
-        {name: _value(text) for name, text in record.parameters.items()}
+        {name: plain_value(text) for name, text in record.parameters.items()}
         | {**record.metrics, **_place(record), "outcome": str(record.outcome)}
         | {"environment": record.tags.get(ENVIRONMENT)}
         for record in records
@@ -56,7 +56,7 @@ def _place(record: TrialRecord) -> dict[str, str | int]:
     return {name: getattr(record, name) for name in _PLACE}
 
 
-def _value(text: str) -> Scalar:
+def plain_value(text: str) -> Scalar:
     """The value of a setting that a store keeps as text."""
     if text in _WORDS:
         return _WORDS[text]

@@ -124,6 +124,11 @@ def format_value(metric: str, value: float, *, sign: str = "", exact: bool = Fal
     return f"{100 * value:{sign}.1f}" if is_percent(metric) else f"{value:{sign}.4g}"
 
 
+def with_value(metric: str, value: float) -> str:
+    """`test/accuracy 87.3 %`: the metric and its value in running text."""
+    return f"{metric} {format_value(metric, value)}{' %' if is_percent(metric) else ''}"
+
+
 def format_signed(
     metric: str, value: float, interval: tuple[float, float] | None = None, *, exact: bool = False
 ) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from dynaloss.analysis.metric_names import with_value
 from dynaloss.config.search import Objective
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies.plan import Trial
@@ -165,7 +166,7 @@ class Progress:
         parts = [
             f"{live.name}: {live.outcome}" + (f" at epoch {live.last_epoch}" if is_early else ""),
             live.note,
-            "" if value is None else f"{name} {value:.4g}",
+            "" if value is None else with_value(name, value),
         ]
         self._line(", ".join(filter(None, parts)))
 
@@ -194,7 +195,7 @@ class Progress:
         text += self._left() + f"\n{self._status()}"
         if self._best is not None:
             value, trial = self._best
-            text += f"\nbest so far: {self._objective.name} {value:.4g}, {trial}"
+            text += f"\nbest so far: {with_value(self._objective.name, value)}, {trial}"
         return Text(text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,6 +28,7 @@ from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 _SeedRecords = Mapping[int, TrialRecord]
 POOLED = "all conditions"
+_BIAS = frozenset({"data.noise.kind", "data.noise.rate", "data.imbalance_factor"})
 _COMPLETED = frozenset({Outcome.COMPLETED})
 _WITH_PRUNED = frozenset({Outcome.COMPLETED, Outcome.PRUNED})
 
@@ -97,6 +98,8 @@ class Comparison:
             have the seed; their differences are adjusted with those of `cells`.
         margin: Differences up to this, in the unit of the metric, do not matter; None for none.
         adjust: How p values are adjusted over the table.
+        settings: Of each condition, the settings that tell it from the others, and its noise and
+            imbalance, as recorded: those that all of its trials share, by dotted key.
         warnings: Caveats on all of the numbers, one sentence each.
         exact: Whether texts show every digit.
     """
@@ -110,6 +113,7 @@ class Comparison:
     pooled: tuple[Cell, ...] = ()
     margin: float | None = None
     adjust: Adjustment = "maxt"
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     exact: bool = False
 
@@ -184,8 +188,23 @@ def compare(
         pooled=judged[len(cells) :],
         margin=margin,
         adjust=adjust,
+        settings=_settings(records),
         warnings=(pruned,) if include_pruned else (),
     )
+
+
+def _settings(records: Sequence[TrialRecord]) -> dict[str, dict[str, str]]:
+    """See `Comparison.settings`."""
+    shared: dict[str, dict[str, str]] = {}
+    for record in records:
+        own = shared.setdefault(record.condition, dict(record.parameters))
+        shared[record.condition] = dict(own.items() & record.parameters.items())
+    every = set.intersection(*(set(own) for own in shared.values())) - {"seed", "base_seed"}
+    telling = {key for key in every if len({own[key] for own in shared.values()}) > 1}
+    return {
+        condition: {key: own[key] for key in sorted(own) if key in telling or key in _BIAS}
+        for condition, own in shared.items()
+    }
 
 
 def _pooled(

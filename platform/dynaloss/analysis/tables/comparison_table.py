@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dynaloss.analysis.frames import plain_value
 from dynaloss.analysis.statistics.comparison import POOLED, Cell, Comparison
 from dynaloss.analysis.tables.content import Entry, Table
 from dynaloss.analysis.wording import difference_text, mean_text, notes
+from dynaloss.config.settings import Scalar
 from dynaloss.studies.trial_record import Outcome
 
 
@@ -17,7 +19,9 @@ def comparison_table(comparison: Comparison) -> Table:
     columns = [(c, comparison.column(c)) for c in comparison.conditions]
     columns += [(POOLED, shown)] if shown else []
     heading = {name: getattr(comparison, name) for name in ("study", "metric", "baseline")}
-    cells = [_values(cell) for cell in comparison.cells]
+    cells = [
+        _values(cell) | {"settings": _settings(comparison, cell)} for cell in comparison.cells
+    ]
     lines = [heading | _flat(values) for values in cells]
     return Table(
         header=("arm", *(name for name, _ in columns)),
@@ -76,6 +80,13 @@ def _values(cell: Cell) -> dict[str, Any]:
     }
 
 
+def _settings(comparison: Comparison, cell: Cell) -> dict[str, Scalar]:
+    """The settings of a cell's condition; None where no trial of it is recorded."""
+    names = sorted({name for own in comparison.settings.values() for name in own})
+    own = comparison.settings.get(cell.condition, {})
+    return {name: plain_value(own[name]) if name in own else None for name in names}
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
@@ -88,6 +99,8 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
             flat[f"{name}_low"], flat[f"{name}_high"] = value or (None, None)
         elif name == "coverage":
             flat |= {count: value[count] for count in ("completed", "planned")}
+        elif name == "settings":
+            flat |= value
         elif name != "seeds":
             flat[name] = value
     return flat
