@@ -53,7 +53,7 @@ def dataset(samples: LabelledImages) -> TensorDataset:
 def race(config: TrialConfig, source: Source, seed: int) -> dict[str, Any]:
     """Trains both sides on the data of a seed; accuracies in percent, and seconds by part."""
     splits = make_splits(source, config.data, Streams(base_seed=0, seed=seed))
-    data, test = dataset(splits.train), dataset(splits.test)
+    data, test = dataset(splits.train), dataset(splits.tests["test"])
     trial = assemble_trial(config, seed=seed, base_seed=0, source=source, device=CPU)
     models = own_loop.train(data, seed=seed, epochs=config.schedule.epochs)
     reports = trial.trainer.epochs()

@@ -14,7 +14,7 @@ import dynaloss
 def run_study(folder: Path) -> dynaloss.Result:
     """Runs the bundled quickstart, shortened, and saves its comparison in the folder."""
     study = dynaloss.Study.load("quickstart").with_(
-        {"model.name": "mlp", "schedule.epochs": 6},
+        {"model.name": "mlp", "schedule.epochs": 6, "schedule.warmup_epochs": 2},
         study="python-api",
         conditions={"data.imbalance_factor": [1, 10]},
         seeds=[0, 1],

@@ -47,7 +47,7 @@ def test_python_in_a_document_runs_from_top_to_bottom(folder: Path, name: str) -
 def test_the_example_saves_and_prints_its_trials(folder: Path) -> None:
     printed = run_python(str(ROOT / "examples/python_api.py"))
     table = pandas.read_csv("arms.csv")
-    assert len(table) == 2 * 4
+    assert len(table) == 2 * 7
     assert (table["n"] == 2).all()
     assert "Shapley values" in printed
 

@@ -53,7 +53,9 @@ def test_a_frame_holds_what_mlflow_holds(run: AblationSummary, stored: Any) -> N
         assert (row["arm"], str(row["seed"])) == (same["tags.dynaloss.arm"], same["params.seed"])
     metrics = {name.removeprefix("metrics.") for name in stored if name.startswith("metrics.")}
     settings = {name.removeprefix("params.") for name in stored if name.startswith("params.")}
-    assert {*frame.columns} == metrics | settings | {"study", "condition", "arm", "outcome"}
+    place = {"study", "condition", "arm", "outcome", "environment"}
+    assert {*frame.columns} == metrics | settings | place
+    assert {*frame["environment"]} == {*stored["tags.dynaloss.environment"]}
 
 
 def test_curves_are_the_history_of_mlflow(run: AblationSummary, stored: Any) -> None:

@@ -25,14 +25,6 @@ def source() -> Source:
     return load_source(DataConfig())
 
 
-@pytest.fixture(autouse=True)
-def _hears_ctrl_c() -> Iterator[None]:
-    """Lets SIGINT interrupt, which shells let their background jobs ignore."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 class Log:
     """Notes what it receives; signals this process, or fails, at the second epoch of a trial."""
 

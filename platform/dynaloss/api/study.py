@@ -46,7 +46,7 @@ class Study(Loaded[AblationStudy]):
             InputError: With every problem of the study, or if it is a search.
 
         Example:
-            >>> dynaloss.Study.load("quickstart").arms
+            >>> dynaloss.Study.load("quickstart").arms[:4]
             ('none', 'corrector-only', 'margin-only', 'full')
         """
         return cls(load_study(source))
