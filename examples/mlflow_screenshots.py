@@ -240,8 +240,9 @@ class Pictures:
         self._page.run(f"{path}.style.visibility = 'hidden'")  # a folder of this machine
 
     def settings(self) -> None:
-        """All trials: settings against the result."""
-        chosen = json.dumps([*self._runs.values()]), json.dumps([self._number])
+        """The trials of the design, which have the same settings: these against the result."""
+        design = [run for name, run in self._runs.items() if name.split(" · ")[0] in DESIGN]
+        chosen = json.dumps(design), json.dumps([self._number])
         query = urlencode(dict(zip(("runs", "experiments"), chosen, strict=True)))
         self._page.open(f"{self._address}/#/compare-runs?{query}")
         self._page.wait_for_text("Parallel Coordinates Plot")
@@ -272,6 +273,7 @@ class Pictures:
         self._page.type(metric)
 
 
+DESIGN = ("none", "corrector-only", "margin-only", "full")
 HARD = "tags.`dynaloss.condition` = 'symmetric 0.4 · IR 10'"
 
 
