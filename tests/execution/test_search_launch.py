@@ -164,7 +164,7 @@ def test_no_trial_is_lost_or_rerun_after_a_kill_with_ray(
     make_storage: Callable[[str], Path], tmp_path: Path
 ) -> None:
     path, storage = write_study(tmp_path), make_storage("ray")
-    kill_once_begun(start("search", *search_options(path, storage)), storage, 12)
+    kill_once_begun(start("search", *search_options(path, storage)), storage, 20)
     before = {
         json.loads(line)["key"]
         for line in (storage / "tiny-search" / "journal.jsonl").read_text().splitlines()
