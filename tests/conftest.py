@@ -22,9 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"ray in {item.path.name}"))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _hears_ctrl_c() -> None:
-    """Lets SIGINT interrupt, which shells let their background jobs ignore."""
+    """Lets SIGINT interrupt in every test, which shells let their background jobs ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
