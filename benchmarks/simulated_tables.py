@@ -26,7 +26,7 @@ from machine import describe
 from numpy.typing import NDArray
 
 from dynaloss.analysis.statistics.intervals import t_interval
-from dynaloss.analysis.statistics.significance import LEVEL, holm, max_t, sign_flip_p
+from dynaloss.analysis.statistics.significance import LEVEL, Adjustment, adjusted_p
 
 _Array = NDArray[np.float64]
 _Draw = Callable[[np.random.Generator, int], _Array]
@@ -34,6 +34,7 @@ _Draw = Callable[[np.random.Generator, int], _Array]
 
 _COMPARISONS = 6
 _SEEDS = (3, 5, 6, 8, 10)
+_POWERS: dict[str, Adjustment] = {"power": "maxt", "power_holm": "holm"}
 _EFFECT = 2.0
 
 
@@ -80,27 +81,29 @@ def simulate(draw: _Draw, n: int, tables: int) -> dict[str, float]:
     """The shares that the module's text explains, for n seeds."""
     rng = np.random.default_rng(n)
     errors, covered, all_covered = 0, 0.0, 0
-    found: dict[str, list[float]] = {"power": [], "power_holm": []}
+    found: dict[str, list[float]] = {name: [] for name in _POWERS}
     level = (1 - LEVEL) ** (1 / _COMPARISONS)
     for _ in range(tables):
         null = draw(rng, n)
-        errors += min(max_t([dict(enumerate(row)) for row in null.tolist()])) <= LEVEL
+        errors += min(adjusted_p(_by_seed(null))) <= LEVEL
         own, at_once = (
             [_covers_zero(row, width) for row in null.tolist()] for width in (1 - LEVEL, level)
         )
         covered += np.mean(own)
         all_covered += all(at_once)
-        rows = (null + _EFFECT).tolist()
-        by_max_t = np.array(max_t([dict(enumerate(row)) for row in rows]))
-        by_holm = np.array(holm([sign_flip_p(row) for row in rows]))
-        found["power"].append(float(np.mean(by_max_t <= LEVEL)))
-        found["power_holm"].append(float(np.mean(by_holm <= LEVEL)))
+        rows = _by_seed(null + _EFFECT)
+        for of, adjust in _POWERS.items():
+            found[of].append(float(np.mean(np.array(adjusted_p(rows, adjust)) <= LEVEL)))
     return {
         "family_error": errors / tables,
         **{name: float(np.mean(shares)) for name, shares in found.items()},
         "cell_coverage": float(covered) / tables,
         "all_covered": all_covered / tables,
     }
+
+
+def _by_seed(rows: _Array) -> list[dict[int, float]]:
+    return [dict(enumerate(row)) for row in rows.tolist()]
 
 
 def _covers_zero(values: list[float], level: float) -> bool:

@@ -35,15 +35,18 @@ def keep(name: str, storage: str) -> Path:
         workspace=storage,
     )
     frame = found.to_frame()
-    trials = frame[["condition", "arm", "seed", *(name for name in _SHOWN if name in frame)]]
+    shown = frame[["condition", "arm", "seed", *(name for name in _SHOWN if name in frame)]]
+    trials = json.loads(shown.round(6).to_json(orient="records"))
     content = {
         "study": study,
         "table": found.as_text("markdown").strip().splitlines(),
-        "trials": json.loads(trials.round(6).to_json(orient="records")),
+        "trials": trials,
         **describe(),
         "command": f"dynaloss ablate {study}; python benchmarks/tables.py {name}",
     }
     path = _FOLDER / f"{name}.json"
+    if path.exists() and (before := json.loads(path.read_text("utf-8")))["trials"] == trials:
+        content |= {of: before[of] for of in ("threads", "commit")}  # these trained them
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return path

@@ -18,6 +18,7 @@ from scipy import stats
 
 from dynaloss.analysis import compare, comparison_table, render
 from dynaloss.analysis.statistics.comparison import collapsed_seeds
+from dynaloss.analysis.statistics.intervals import PairedDifference
 from dynaloss.errors import InputError
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
@@ -200,6 +201,30 @@ def test_p_values_are_corrected_over_the_table(record: MakeRecord) -> None:
     assert [(d.p, d.p_adjusted, d.verdict) for d in found] == [
         (1 / 32, 1 / 16, "inconclusive")
     ] * 2
+
+
+def test_equivalence_is_adjusted_over_the_table(record: MakeRecord) -> None:
+    """By Holm's method, so not where three have p .02 each; and never of five seeds."""
+    noise = np.array([1.0, -1.2, 0.9, -1.1, 1.3, -1.0])
+
+    def found(arms: int, seeds: int) -> list[PairedDifference]:
+        trials = [record("none", seed, 0.5) for seed in range(seeds)]
+        for arm in range(arms):
+            trials += [record(f"arm {arm}", s, 0.5 + 0.01 * noise[s]) for s in range(seeds)]
+        cells = compare(trials, METRIC, "none", margin=0.0135).cells
+        return [cell.difference for cell in cells if cell.difference]
+
+    above = stats.ttest_1samp(0.01 * noise, -0.0135, alternative="greater").pvalue
+    below = stats.ttest_1samp(0.01 * noise, 0.0135, alternative="less").pvalue
+    p = max(above, below)
+    assert 0.05 / 3 < p < 0.05
+    (alone,), few = found(1, 6), found(1, 5)
+    assert alone.p_equivalent == pytest.approx(p)
+    assert alone.verdict == "equivalent"
+    assert [d.p_equivalent for d in found(3, 6)] == pytest.approx([3 * p] * 3)
+    assert {d.verdict for d in found(3, 6)} == {"inconclusive"}
+    assert math.isnan(few[0].p_equivalent)
+    assert few[0].verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dynaloss.analysis.statistics.significance import (
+    adjusted_p,
     holm,
-    max_t,
     sign_flip_floor,
     sign_flip_p,
+    step_down,
 )
 
 
@@ -67,14 +68,14 @@ def test_five_seeds_cannot_reach_five_percent() -> None:
         max_size=4,
     )
 )
-def test_max_t_counts_every_pattern_step_by_step(differences: list[dict[int, float]]) -> None:
+def test_step_down_counts_every_pattern_step_by_step(differences: list[dict[int, float]]) -> None:
     """Westfall and Young's algorithm 4.1 written out: the max over those not yet passed."""
     seeds = sorted({seed for found in differences for seed in found})
     patterns = [
         dict(zip(seeds, signs, strict=True))
         for signs in itertools.product((1, -1), repeat=len(seeds))
     ]
-    tables = [[_abs_t(found, signs) for found in differences] for signs in patterns]
+    tables = [[_statistic(found, signs) for found in differences] for signs in patterns]
     observed = tables[0]
     left, largest, expected = list(range(len(observed))), 0.0, [0.0] * len(observed)
     while left:
@@ -83,42 +84,63 @@ def test_max_t_counts_every_pattern_step_by_step(differences: list[dict[int, flo
         largest = max(largest, float(share))
         expected[first] = largest
         left.remove(first)
-    found = max_t(differences)
-    # Cells of equal |t| may be passed in either order, to the same p values.
+    rows = [[found.get(seed, 0.0) for found in differences] for seed in seeds]
+    (found,) = step_down(np.array([rows]))
+    # Cells of equal statistics may be passed in either order, to the same p values.
     assert found == pytest.approx(expected)
 
 
-def _abs_t(differences: dict[int, float], signs: dict[int, int]) -> float:
+def _statistic(differences: dict[int, float], signs: dict[int, int]) -> float:
     values = np.array([signs[seed] * value for seed, value in differences.items()])
-    if not values.any():
-        return 0.0
-    spread = values.std(ddof=1)
-    return 1e9 if spread < 1e-12 else float(abs(values.mean()) / spread * len(values) ** 0.5)
+    return float(abs(values.sum()) / np.sqrt((values**2).sum())) if values.any() else 0.0
 
 
-def test_max_t_of_one_difference_is_the_sign_flip_test_and_of_one_pair_none() -> None:
-    values = {0: 0.3, 1: -0.1, 2: 0.4, 3: 0.2}
-    (found, none) = max_t([values, {0: 1.0}])
+@given(st.lists(st.lists(st.integers(-9, 9), min_size=7, max_size=7), min_size=2, max_size=5))
+def test_with_equal_numbers_of_seeds_the_order_is_that_of_t(rows: list[list[int]]) -> None:
+    """So that the step-down test is that on |t|, where all have the same seeds."""
+    signs = dict.fromkeys(range(7), 1)
+    found = [_statistic(dict(enumerate(row)), signs) for row in rows]
+    t = [abs(stats.ttest_1samp(row, 0).statistic) if np.std(row) > 1e-6 else None for row in rows]
+    for (one, its_t), (other, other_t) in itertools.pairwise(zip(found, t, strict=True)):
+        if its_t is not None and other_t is not None and abs(its_t - other_t) > 1e-6:
+            assert (one > other) == (its_t > other_t)
+
+
+@pytest.mark.parametrize("few", [2, 3, 5, 6, 7])
+def test_a_difference_of_few_seeds_hides_no_effect_of_its_table(few: int) -> None:
+    """Nearly equal values of a few seeds have an all but infinite |t| in many patterns."""
+    rng = np.random.default_rng(1)
+    table = [dict(enumerate(row)) for row in rng.normal(1.0, 0.2, (5, 8)).tolist()]
+    assert adjusted_p(table) == [2 / 2**8] * 5
+    *others, added = adjusted_p([*table, {seed: 1 + 1e-9 * seed for seed in range(few)}])
+    assert max(others) <= 2 * 2 / 2**8
+    assert math.isnan(added) if few < 6 else added <= 2 / 2**6
+
+
+@pytest.mark.parametrize("adjust", ["maxt", "holm"])
+def test_what_no_test_could_find_has_no_p_value_and_costs_the_others_nothing(adjust: str) -> None:
+    values = {0: 0.3, 1: 0.1, 2: 0.4, 3: 0.2, 4: 0.5, 5: 0.2}
+    (found, *none) = adjusted_p([values, {0: 1.0}, {0: 1.0, 1: 2.0}, {}], adjust)
     assert found == sign_flip_p([*values.values()])
-    assert math.isnan(none)
-    assert max_t([]) == []
+    assert all(map(math.isnan, none))
+    assert adjusted_p([], adjust) == []
 
 
-def test_max_t_of_many_seeds_is_drawn_and_close_to_the_t_test() -> None:
+def test_step_down_of_many_seeds_is_drawn_and_close_to_the_t_test() -> None:
     values = np.random.default_rng(0).normal(0.4, 1.0, 40)
-    (p,) = max_t([dict(enumerate(values.tolist()))])
+    (p,) = adjusted_p([dict(enumerate(values.tolist()))])
     assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue, 0.15)
 
 
-def test_max_t_keeps_false_positives_of_a_table_at_five_percent_and_finds_effects() -> None:
+def test_step_down_keeps_false_positives_of_a_table_at_five_percent_and_finds_effects() -> None:
     """Six seeds, six differences to one baseline, hence dependent; then effects of two spreads."""
     rng = np.random.default_rng(3)
     tables, found, powers = 300, 0, []
     for _ in range(tables):
         values = rng.standard_normal((6, 6)) - rng.standard_normal(6)
-        found += min(max_t([dict(enumerate(row)) for row in values.tolist()])) < 0.05
+        found += min(adjusted_p([dict(enumerate(row)) for row in values.tolist()])) < 0.05
         with_effects = [dict(enumerate(row)) for row in (values + 2 * 2**0.5).tolist()]
-        powers.append(np.mean(np.array(max_t(with_effects)) < 0.05))
+        powers.append(np.mean(np.array(adjusted_p(with_effects)) < 0.05))
     assert found / tables <= 0.05 + 2 * (0.05 * 0.95 / tables) ** 0.5
     assert np.mean(powers) >= 0.75
 

@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dynaloss.analysis.statistics.intervals import (
-    BOOTSTRAP_FROM,
-    bootstrap_interval,
     mean,
-    mean_interval,
     paired_difference,
     std,
     t_interval,
@@ -32,7 +29,6 @@ def test_one_value_has_a_mean_but_no_spread() -> None:
     assert mean([0.5]) == 0.5
     assert math.isnan(std([0.5]))
     assert t_interval([0.5]) is None
-    assert bootstrap_interval([0.5]) is None
 
 
 def test_mean_of_nothing_is_nan() -> None:
@@ -56,52 +52,6 @@ def test_t_interval_covers_the_true_mean_in_95_percent(n: int) -> None:
     intervals = [t_interval(sample.tolist()) for sample in samples]
     covered = np.mean([bool(i and i[0] <= 0 <= i[1]) for i in intervals])
     assert 0.93 <= covered <= 0.97
-
-
-def test_bootstrap_of_a_hand_counted_example() -> None:
-    # The resamples are 00, 01, 10, 11: the means 0 and 1 each have a quarter of the weight.
-    assert bootstrap_interval([0.0, 1.0]) == (0.0, 1.0)
-
-
-@pytest.mark.parametrize("ones", [4, 10, 20])
-def test_bootstrap_of_zeros_and_ones_is_that_of_the_binomial(ones: int) -> None:
-    n = 40
-    share = ones / n
-    resampled = stats.binom(n, share)
-    # Efron (1987): bias from the half below the estimate, acceleration from the skewness / 6.
-    bias = stats.norm.ppf(resampled.cdf(ones - 1) + resampled.pmf(ones) / 2)
-    speed = (1 - 2 * share) / math.sqrt(share * (1 - share)) / (6 * math.sqrt(n))
-    z = bias + stats.norm.ppf([0.025, 0.975])
-    levels = stats.norm.cdf(bias + z / (1 - speed * z))
-    assert bootstrap_interval([1.0] * ones + [0.0] * (n - ones)) == pytest.approx(
-        resampled.ppf(levels) / n
-    )
-
-
-@pytest.mark.parametrize("n", [5, 10, BOOTSTRAP_FROM])
-def test_interval_in_tables_covers_95_percent(n: int) -> None:
-    samples = np.random.default_rng(4).standard_normal((1_000, n))
-    intervals = [mean_interval(sample.tolist()) for sample in samples]
-    covered = np.mean([bool(i and i[0] <= 0 <= i[1]) for i in intervals])
-    assert 0.93 <= covered <= 0.97
-
-
-@given(VALUES)
-def test_bootstrap_stays_within_the_values(values: list[float]) -> None:
-    interval = bootstrap_interval(values)
-    assert interval is not None
-    assert min(values) - 1e-12 <= interval[0] <= interval[1] <= max(values) + 1e-12
-
-
-def test_bootstrap_of_equal_values_is_degenerate() -> None:
-    assert bootstrap_interval([0.25, 0.25, 0.25]) == (0.25, 0.25)
-
-
-def test_bootstrap_repeats_and_leaves_the_global_generator_alone() -> None:
-    before = np.random.get_state(legacy=True)[1].copy()  # noqa: NPY002 - the state under test
-    values = [0.1, 0.4, 0.2, 0.9, 0.3]
-    assert bootstrap_interval(values) == bootstrap_interval(values)
-    assert np.array_equal(before, np.random.get_state(legacy=True)[1])  # noqa: NPY002
 
 
 def test_difference_pairs_by_seed() -> None:

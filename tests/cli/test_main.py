@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 from click.testing import CliRunner, Result
@@ -76,6 +77,22 @@ def test_probe_prints_the_cost_and_records_nothing(run: Run, tmp_path: Path) -> 
     assert "of checkpoints" in result.stdout
     assert result.stderr.count("probe ") == 2  # ce and gce cost alike
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_spread_and_effect_of_a_plan_are_in_points(run: Run, tmp_path: Path) -> None:
+    """Six seeds find one difference where all six agree in sign, in four tables of five."""
+    (tmp_path / "two.yaml").write_text(
+        "study: two\n"
+        "trial: {}\n"
+        "arms: {ce: {loss.name: cross_entropy}, gce: {loss.name: gce}}\n"
+        "seeds: [0, 1, 2, 3, 4, 5]\n"
+        "ablation: {baseline: ce}\n"
+    )
+    options = ("--spread", "1.5", "--effect", "50", "--format", "json")
+    plan = json.loads(run("ablate", "two.yaml", "--plan", *options).stdout)
+    in_spreads = NormalDist().inv_cdf(0.8 ** (1 / 6))
+    assert plan["detectable"] == pytest.approx(0.015 * 2**0.5 * in_spreads, rel=0.05)
+    assert plan["seeds_needed"] == 6
 
 
 def test_plan_reports_an_unreachable_store(run: Run) -> None:

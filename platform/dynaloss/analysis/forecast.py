@@ -202,7 +202,7 @@ def _spread(
 ) -> tuple[float | None, str]:
     if given is not None:
         # Differences of independent arms; seeds that pair well do better.
-        return given * math.sqrt(2), f"--spread {given:g} per arm, arms assumed independent"
+        return given * math.sqrt(2), "--spread, per arm, arms assumed independent"
     found = paired_spread(plan, records)
     if found is None:
         return None, "unknown: give --spread, the standard deviation over seeds"

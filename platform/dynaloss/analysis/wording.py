@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dynaloss.analysis import metric_names
 from dynaloss.analysis.statistics.comparison import POOLED, Cell, Comparison, collapsed_seeds
-from dynaloss.analysis.statistics.intervals import BOOTSTRAP_FROM, PairedDifference, Verdict
+from dynaloss.analysis.statistics.intervals import PairedDifference, Verdict
 from dynaloss.analysis.statistics.power import fewest_seeds
 from dynaloss.analysis.statistics.significance import LARGEST_EXACT, LEVEL, sign_flip_floor
 
@@ -74,8 +74,6 @@ def _difference_notes(comparison: Comparison, baseline: str) -> list[str]:
     cells = (*comparison.cells, *comparison.pooled)
     differences = [cell.difference for cell in cells if cell.difference]
     pairs = {difference.n for difference in differences}
-    used = {n < BOOTSTRAP_FROM for n in pairs or {0}}
-    kinds = [kind for kind, few in (("t", True), ("BCa bootstrap", False)) if few in used]
     exact = "exact " if max(pairs, default=0) <= LARGEST_EXACT else ""
     how = {"maxt": "step-down maxT", "holm": "Holm's method"}[comparison.adjust]
     verdicts = [
@@ -86,12 +84,12 @@ def _difference_notes(comparison: Comparison, baseline: str) -> list[str]:
     if comparison.margin is not None:
         margin = metric_names.format_value(comparison.metric, comparison.margin)
         unit = metric_names.display_unit(comparison.metric)
-        within = f"within ± {margin}{unit} by two one-sided t tests at {LEVEL:g}"
+        within = f"within ± {margin}{unit} by two one-sided t tests, Holm-adjusted, at {LEVEL:g}"
         equivalent, neither = f"{Verdict.EQUIVALENT}: {within}", f"{INCONCLUSIVE}: none of these"
         verdicts = [equivalent, verdicts[0], neither]
     lines = [
         f"Second line: difference to {baseline}, paired by seed, "
-        f"[95 % {' or '.join(kinds)} interval of the cell alone]; {'; '.join(verdicts)}."
+        f"[95 % t interval of the cell alone]; {'; '.join(verdicts)}."
     ]
     if comparison.pooled:
         lines.append(f"{POOLED}: mean over the conditions, seed by seed.")

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 @click.option(
     "--spread",
     type=click.FloatRange(min=0, min_open=True),
-    help="With --plan: standard deviation over seeds, as a fraction such as 0.012, for the "
-    "smallest detectable difference; by default from earlier runs.",
+    metavar="POINTS",
+    help="With --plan: standard deviation of an arm over seeds, such as 1.2, for the smallest "
+    "detectable difference; by default from earlier runs.",
 )
 @click.option(
     "--effect",

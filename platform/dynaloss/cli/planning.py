@@ -36,8 +36,8 @@ def show_plan(
     """Prints every trial of a plan, then its cost and its power.
 
     Cost and power come from earlier trials of the workspace, unless `probe` measures the cost now
-    and `spread` gives the standard deviation of an arm over the seeds. `effect`, in points where
-    the metric is shown in percent, asks for the seeds that find it. The format is `table` or
+    and `spread` gives the standard deviation of an arm over the seeds. `effect` asks for the seeds
+    that find it. Both are in points where the metric is shown in percent. The format is `table` or
     `json`.
 
     Raises:
@@ -47,8 +47,8 @@ def show_plan(
     probed: dict[str, TrialCost] | None = None
     if probe:
         probed = probe_costs(trials_left(plan, records), resources, progress_console())
-    if effect is not None and is_percent(plan.metric):
-        effect /= 100
+    unit = 0.01 if is_percent(plan.metric) else 1.0
+    spread, effect = (None if given is None else unit * given for given in (spread, effect))
     known = forecast(plan, records, spread=spread, effect=effect, probed=probed)
     note = note_on_earlier_keys(earlier, {r.key: r.key_version for r in records})
     remarks = {

@@ -16,12 +16,18 @@ from dynaloss.analysis.statistics.intervals import (
     PairedDifference,
     Verdict,
     mean,
-    mean_interval,
     paired_difference,
     std,
     t_interval,
+    tost_p,
 )
-from dynaloss.analysis.statistics.significance import LEVEL, Adjustment, holm, max_t
+from dynaloss.analysis.statistics.significance import (
+    LEVEL,
+    Adjustment,
+    adjusted_p,
+    can_be_tested,
+    holm,
+)
 from dynaloss.errors import InputError
 from dynaloss.studies.reading.problems import did_you_mean, listed
 from dynaloss.studies.trial_record import Outcome, TrialRecord
@@ -45,7 +51,7 @@ class Cell:
         seeds: Value of the metric per seed, finite ones only.
         mean: Mean over the seeds; NaN without any.
         std: Sample standard deviation; NaN with fewer than two seeds.
-        ci95: Interval of the mean, see `mean_interval`; None with fewer than two seeds.
+        ci95: Interval of the mean, see `t_interval`; None with fewer than two seeds.
         difference: Paired difference to the baseline; None for the baseline itself, without a
             baseline, or without a shared seed.
         planned: Seeds expected: those planned, or those of the fullest cell of the table.
@@ -155,7 +161,7 @@ def compare(
         seeds: Seeds planned per cell, where known.
         include_pruned: Whether the last value of a pruned trial enters the numbers.
         margin: Differences up to this, in the unit of the metric, do not matter; None for none.
-        adjust: `maxt` (see `max_t`) or `holm` (see `holm`).
+        adjust: `maxt` or `holm`, see `adjusted_p`.
 
     Raises:
         InputError: If no trial has completed, the metric or the baseline is unknown, or a cell
@@ -234,29 +240,40 @@ def _judged(
     """The cells with what holds of all their differences at once, and a verdict on each."""
     found = {i: cell.difference for i, cell in enumerate(cells) if cell.difference}
     differences = [*found.values()]
-    if adjust == "holm":
-        p_values = holm([difference.p for difference in differences])
-    else:
-        p_values = max_t([difference.by_seed for difference in differences])
+    by_seed = [difference.by_seed for difference in differences]
+    p_values = adjusted_p(by_seed, adjust)
+    p_equivalent = _equivalence(by_seed, margin)
     # Sidak's inequality holds for t intervals of any dependence (J. Am. Stat. Assoc. 62, 1967).
     level = (1 - LEVEL) ** (1 / max(1, len(differences)))
     judged = list(cells)
-    for (i, difference), p in zip(found.items(), p_values, strict=True):
+    for (i, difference), p, equal in zip(found.items(), p_values, p_equivalent, strict=True):
         whole = replace(
             difference,
             p_adjusted=p,
+            p_equivalent=equal,
             simultaneous=t_interval([*difference.by_seed.values()], level),
         )
-        judged[i] = replace(
-            cells[i], difference=replace(whole, verdict=_verdict(whole, metric, margin))
-        )
+        judged[i] = replace(cells[i], difference=replace(whole, verdict=_verdict(whole, metric)))
     return tuple(judged)
 
 
-def _verdict(difference: PairedDifference, metric: str, margin: float | None) -> Verdict:
-    # The two one-sided tests of level 0.05 reject together where this interval is within.
-    inner = t_interval([*difference.by_seed.values()], 1 - 2 * LEVEL)
-    if margin is not None and inner is not None and -margin < inner[0] and inner[1] < margin:
+def _equivalence(differences: Sequence[Mapping[int, float]], margin: float | None) -> list[float]:
+    """P values of equivalence, adjusted by Holm's method; NaN without a margin or enough seeds.
+
+    The t test could say so of two seeds, but no table should that cannot find a difference.
+    """
+    return holm(
+        [
+            tost_p([*found.values()], margin)
+            if margin is not None and can_be_tested(len(found))
+            else math.nan
+            for found in differences
+        ]
+    )
+
+
+def _verdict(difference: PairedDifference, metric: str) -> Verdict:
+    if difference.p_equivalent <= LEVEL:
         return Verdict.EQUIVALENT
     if not difference.p_adjusted <= LEVEL:
         return Verdict.INCONCLUSIVE
@@ -356,7 +373,7 @@ def _cells(
             seeds=seeds,
             mean=average,
             std=std(found),
-            ci95=mean_interval(found),
+            ci95=t_interval(found),
             difference=None if arm == baseline else paired_difference(seeds, reference),
             planned=planned,
             outcomes={outcome: ends[outcome] for outcome in Outcome if outcome in ends},

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from dynaloss.analysis.statistics.comparison import POOLED, Comparison
-from dynaloss.analysis.statistics.intervals import Estimate, mean, mean_interval
+from dynaloss.analysis.statistics.intervals import Estimate, mean, t_interval
 from dynaloss.studies.arms import arm_name
 
 KINDS: Mapping[str, str] = {
@@ -65,7 +65,7 @@ def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Eff
             condition=condition,
             n=len(values),
             mean=mean(values),
-            ci95=mean_interval(values),
+            ci95=t_interval(values),
         )
         for kind, name, weights in _contrasts(components, [*arms])
         for condition, values in _by_condition(comparison, arms, weights).items()

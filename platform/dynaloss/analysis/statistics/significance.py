@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Adjustment = Literal["maxt", "holm"]
-"""How p values are adjusted for a family of tests: `max_t` or `holm`."""
+"""How p values are adjusted for a family of tests: by `step_down` maxT or `holm`."""
 
 LEVEL = 0.05
 """Level of the tests: the probability of any false positive in a table."""
@@ -19,7 +19,7 @@ LARGEST_EXACT = 16
 """Number of seeds up to which the sign-flip tests look at every pattern, 2^16."""
 
 _PART = 4096  # patterns at a time
-_TIE = 1e-9  # equal values of t^2 of cells of different size differ in their last bits
+_TIE = 1e-9  # equal sums in another order differ in their last bits
 
 
 def sign_flip_p(differences: Sequence[float], exact: int = LARGEST_EXACT) -> float:
@@ -27,76 +27,87 @@ def sign_flip_p(differences: Sequence[float], exact: int = LARGEST_EXACT) -> flo
 
     Under no effect every difference is as likely with either sign, so the p value is the share of
     the 2^n sign patterns whose mean is at least as far from zero (Fisher, "The Design of
-    Experiments", 1935, section 21). Exact up to n = 16, see `max_t`. NaN without a pair, 1 with
-    one.
+    Experiments", 1935, section 21). Exact up to n = 16, see `step_down`. NaN without a pair.
     """
-    if len(differences) < 2:  # both patterns of one pair are as far from zero
-        return 1.0 if differences else math.nan
-    return max_t([dict(enumerate(differences))], exact)[0]
+    if not differences:
+        return math.nan
+    return float(step_down(np.array(differences)[None, :, None], exact)[0, 0])
 
 
-def max_t(differences: Sequence[Mapping[int, float]], exact: int = LARGEST_EXACT) -> list[float]:
-    """P values of mean paired differences by seed, adjusted for all of them: step-down maxT.
+def adjusted_p(
+    differences: Sequence[Mapping[int, float]], adjust: Adjustment = "maxt"
+) -> list[float]:
+    """P values of the paired differences of a table by seed, adjusted for all that can be tested.
+
+    A difference of so few seeds that even its smallest p is above the level has NaN and does not
+    count: no test could find it. A seed may be missing in some differences. By `step_down`, or by
+    `holm` from their p values by `sign_flip_p`. In the order given.
+    """
+    tested = [i for i, found in enumerate(differences) if can_be_tested(len(found))]
+    if adjust == "holm":
+        found = holm([sign_flip_p([*differences[i].values()]) for i in tested])
+    else:
+        seeds = sorted({seed for i in tested for seed in differences[i]})
+        values = [[differences[i].get(seed, 0.0) for i in tested] for seed in seeds]
+        found = step_down(np.array(values)[None])[0].tolist() if tested else []
+    p_values = dict(zip(tested, found, strict=True))
+    return [p_values.get(i, math.nan) for i in range(len(differences))]
+
+
+def step_down(values: NDArray[np.float64], exact: int = LARGEST_EXACT) -> NDArray[np.float64]:
+    """P values of mean paired differences, adjusted for those of their table: step-down maxT.
 
     Westfall and Young, "Resampling-Based Multiple Testing", 1993, algorithm 4.1, with the signs of
     a seed flipped in all differences at once: under no effect at all a seed's differences are
     together as likely with either sign. That keeps their dependence, so the probability of any
     false positive in the family stays at the level without the price of Holm's method, and the
-    smallest p of n seeds is 2 / 2^n for any number of differences. The statistic is |t|. Exact up
-    to 16 seeds; beyond, 2^15 patterns are drawn from a fixed seed and the observed one is counted
-    among them, which keeps the test valid (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9(1),
-    2010).
+    smallest p of n seeds is 2 / 2^n for any number of differences. Exact up to 16 seeds; beyond,
+    2^15 patterns are drawn from a fixed seed and the observed one is counted among them, which
+    keeps the test valid (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9(1), 2010).
+
+    The statistic is |sum of d| / sqrt(sum of d^2). Of equal numbers of seeds it puts differences
+    in the same order as |t|, but it has a bound: |t| of a few nearly equal differences is all but
+    infinite under one pattern in four or eight, which would hide every effect of the other cells.
 
     Args:
-        differences: Difference by seed of each cell of a table; a seed may be missing in some.
+        values: Differences of T tables, shape (T, seeds, K); 0 where one lacks a seed.
         exact: Number of seeds up to which every pattern counts, at least 1; of more, half as many
             patterns are drawn.
 
     Returns:
-        A p value each, in the order given; NaN for fewer than two pairs.
+        The p values, shape (T, K).
     """
-    adjusted = np.full(len(differences), math.nan)
-    tested = np.array([i for i, found in enumerate(differences) if len(found) > 1], dtype=int)
-    if not len(tested):
-        return adjusted.tolist()
-    seeds = sorted({seed for i in tested for seed in differences[i]})
-    values = np.array([[differences[i].get(seed, 0.0) for i in tested] for seed in seeds])
-    sizes = np.array([len(differences[i]) for i in tested])
-    observed = _squared_t(np.ones((1, len(seeds))), values, sizes)[0]
-    order = np.argsort(-observed, kind="stable")
-    values, sizes, observed = values[:, order], sizes[order], observed[order]
-    counts, total = np.zeros(len(tested)), 0
-    for signs in _sign_patterns(len(seeds), exact):
-        found = _squared_t(signs, values, sizes)
+    squares = (values**2).sum(axis=1)
+    observed = _statistic(values.sum(axis=1), squares)
+    order = np.argsort(-observed, axis=1, kind="stable")
+    values = np.take_along_axis(values, order[:, None], axis=2)
+    squares, observed = (np.take_along_axis(of, order, axis=1) for of in (squares, observed))
+    counts, total = np.zeros(observed.shape), 0
+    for signs in _sign_patterns(values.shape[1], exact, max(1, _PART // len(values))):
+        found = _statistic(signs @ values, squares[:, None])
         # Each against the largest of those that are no further from zero than it.
-        largest = np.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
-        counts += (largest >= observed * (1 - _TIE)).sum(axis=0)
+        largest = np.maximum.accumulate(found[..., ::-1], axis=2)[..., ::-1]
+        counts += (largest >= observed[:, None] * (1 - _TIE)).sum(axis=1)
         total += len(signs)
-    adjusted[tested[order]] = np.maximum.accumulate(counts / total)
-    return adjusted.tolist()
+    adjusted = np.empty_like(counts)
+    np.put_along_axis(adjusted, order, np.maximum.accumulate(counts / total, axis=1), axis=1)
+    return adjusted
 
 
-def _squared_t(
-    signs: NDArray[np.float64], values: NDArray[np.float64], sizes: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """t^2 of each column of `values` (seeds, K) under each pattern (B, seeds); shape (B, K)."""
-    squares = (values**2).sum(axis=0) / sizes
-    means = signs @ values / sizes
-    # Rounded, as equal sums in another order differ in their last bits: such are ties.
-    share = np.divide(means**2, squares, out=np.zeros_like(means), where=squares > 0).round(12)
-    with np.errstate(divide="ignore"):  # without a spread t is infinite
-        t: NDArray[np.float64] = (sizes - 1) * share / (1 - share)
-    return t
+def _statistic(sums: NDArray[np.float64], squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The square of the statistic, at most n; 0 where all differences are."""
+    # Rounded, so that a sum that is 0 but for rounding ties with 0.
+    return np.divide(sums**2, squares, out=np.zeros_like(sums), where=squares > 0).round(12)
 
 
-def _sign_patterns(n: int, exact: int) -> Iterator[NDArray[np.float64]]:
-    """Patterns of n signs in parts; one of each pair of opposites, whose |t| are equal."""
+def _sign_patterns(n: int, exact: int, part: int) -> Iterator[NDArray[np.float64]]:
+    """Patterns of n signs in parts; one of each pair of opposites, whose statistics are equal."""
     rng = np.random.default_rng(0)
     count = 2 ** (min(n, exact) - 1)
     if n > exact:
         yield np.ones((1, n))
-    for start in range(0, count, _PART):
-        numbers = np.arange(start, min(start + _PART, count))
+    for start in range(0, count, part):
+        numbers = np.arange(start, min(start + part, count))
         if n > exact:
             yield rng.choice([-1.0, 1.0], size=(len(numbers), n))
             continue
@@ -125,3 +136,8 @@ def sign_flip_floor(n: int) -> float:
     step-down maxT, and in Wilcoxon's signed-rank test.
     """
     return min(1.0, 2.0 ** (1 - n))
+
+
+def can_be_tested(n: int) -> bool:
+    """Whether a test of n pairs can reach the level."""
+    return sign_flip_floor(n) <= LEVEL

@@ -74,6 +74,7 @@ def _values(cell: Cell) -> dict[str, Any]:
         "best_seed": _finite(cell.best_seed),
         "p": difference and _finite(difference.p),
         "p_adjusted": difference and _finite(difference.p_adjusted),
+        "p_equivalent": difference and _finite(difference.p_equivalent),
         "simultaneous_ci95": difference and difference.simultaneous and [*difference.simultaneous],
         "effect_size": difference and _finite(difference.effect_size),
         "verdict": difference and str(difference.verdict),
