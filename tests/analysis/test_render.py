@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,7 +54,7 @@ def test_unknown_format_names_the_known_ones(comparison: Comparison) -> None:
 def test_table_shows_mean_difference_and_what_is_incomplete(comparison: Comparison) -> None:
     text = render(comparison)
     assert "62.5 ± 12.5" in text
-    assert "**81.2 ± 8.8†**" in text
+    assert "*81.2 ± 8.8†" in text
     assert "+25.0 [25.0, 25.0] inconclusive" in text
     assert "† Incomplete: full, symmetric 0.4 · IR 1: 2 of 3 (1 pruned)." in text
 
@@ -67,6 +69,50 @@ def test_table_fits_its_width_and_keeps_every_number(
     if width >= 40:
         for cell in comparison.cells:
             assert f"{100 * cell.mean:.1f} ± {100 * cell.std:.1f}" in text
+
+
+def five_conditions(record: MakeRecord) -> Comparison:
+    """Six seeds; at `asymmetric 0.4 · IR 100` each arm has another verdict."""
+    gains = {"none": 0.0, "corrector-only": 0.05, "margin-only": -0.05, "class_balanced": 0.0}
+    conditions = [f"symmetric 0.{rate} · IR 10" for rate in range(1, 5)]
+    trials = [
+        record(arm, seed, 0.8 + gain * (1 + 0.01 * seed), condition=condition)
+        for condition in (*conditions, "asymmetric 0.4 · IR 100")
+        for arm, gain in gains.items()
+        for seed in range(6)
+    ]
+    return compare(trials, METRIC, "none", margin=0.01)
+
+
+def test_marks_of_five_conditions_fit_a_terminal_of_eighty_columns(record: MakeRecord) -> None:
+    table = comparison_table(five_conditions(record), "marks")
+    lines = render_table(table, width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = {line.split()[0]: line.split()[1:] for line in lines if "±" in line[:30]}
+    assert rows["none"] == ["80.0±0.0"] * 6
+    assert rows["corrector-only"] == ["*85.1±0.1▲"] * 6
+    assert rows["margin-only"] == ["74.9±0.1▼"] * 6
+    assert rows["class_balanced"] == ["80.0±0.0="] * 6
+    notes = " ".join(" ".join(lines).split())
+    assert re.search(
+        r"= equivalent: within ± 1\.0 points .* ▲ better, ▼ worse: p of .* unmarked: ", notes
+    )
+
+
+@pytest.mark.parametrize("name", ["markdown", "latex"])
+def test_means_alone_say_nothing_of_differences(record: MakeRecord, name: str) -> None:
+    text = render_table(comparison_table(five_conditions(record), "means"), name)
+    assert text.count("85.1") == 6
+    for word in ("better", "gray", "Against", "Second line", "<br>+5.1"):
+        assert word not in text
+
+
+def test_caption_and_label_are_those_of_latex_and_markdown(comparison: Comparison) -> None:
+    table = replace(comparison_table(comparison), title="50 % noise", label="tab:x")
+    text = render_table(table, "latex")
+    assert r"\caption{50 \% noise. " in text
+    assert text.index(r"\caption") < text.index(r"\label{tab:x}") < text.index(r"\end{table}")
+    assert render_table(table, "markdown").startswith('<a id="tab:x"></a>**50 % noise**\n\n| arm')
 
 
 def test_table_shows_markup_in_names_unchanged(record: MakeRecord) -> None:

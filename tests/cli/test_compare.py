@@ -65,6 +65,24 @@ def grid(write: Write, trial: Trial) -> None:
 
 @pytest.mark.usefixtures("grid")
 class TestViews:
+    def test_details_and_means(self, compare: Compare) -> None:
+        """A terminal shows differences where asked for, other formats unless told not to."""
+        difference = "+20.0"
+        assert difference not in compare("grid").stdout
+        assert difference in compare("grid", "--details").stdout
+        assert difference in compare("grid", "--format", "markdown").stdout
+        alone = compare("grid", "--format", "markdown", "--no-details").stdout
+        assert difference not in alone
+        assert "| full | **67.0 ± 0.1** |" in alone
+
+    def test_caption_and_label_are_those_of_the_first_table(self, compare: Compare) -> None:
+        metrics = ("--metric", "test/accuracy", "--metric", "train/loss", "--format", "latex")
+        text = compare("grid", *metrics, "--label", "tab:x", "--caption", "50 % noise").stdout
+        assert text.count(r"\label{tab:x}") == text.count(r"\caption{50 \% noise.") == 1
+        assert text.count(r"\begin{table}") == 2
+        assert "50 % noise" in compare("grid", "--caption", "50 % noise").stdout
+        assert "tab}x" in refused(compare("grid", "--label", "tab}x"))
+
     def test_the_plan_gives_metric_and_baseline(self, compare: Compare) -> None:
         found = cells(compare("grid", "--format", "json"))
         assert len(found) == 8
@@ -131,7 +149,8 @@ class TestViews:
     def test_every_format_shows_the_same_numbers(self, compare: Compare) -> None:
         texts = {name: compare("grid", "--format", name).stdout for name in FORMATS}
         for name in ("table", "markdown", "latex"):
-            assert texts[name].replace(r"$\pm$", "±").count("67.0 ± 0.1") == 1
+            shown = texts[name].replace(r"$\pm$", "±").replace(" ", "")
+            assert shown.count("67.0±0.1") == 1
         (row,) = [
             row
             for row in csv.DictReader(io.StringIO(texts["csv"]))

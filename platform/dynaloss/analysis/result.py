@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,6 +14,7 @@ from dynaloss.analysis.tables.comparison_table import comparison_table
 from dynaloss.analysis.tables.content import Table
 from dynaloss.analysis.tables.extras import extra_tables
 from dynaloss.analysis.tables.formats import as_json, render, table_values
+from dynaloss.analysis.wording import Content
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
@@ -91,21 +93,43 @@ class Result:
         """
         return list(dict.fromkeys(c for plan in self.plans.values() for c in plan.components))
 
-    def tables(self, extras: Sequence[str] | None = None) -> list[list[Table]]:
+    def tables(
+        self,
+        extras: Sequence[str] | None = None,
+        *,
+        content: Content = "differences",
+        caption: str = "",
+        label: str = "",
+    ) -> list[list[Table]]:
         """Per metric the table of its comparison, then those of the extras.
 
         Args:
             extras: Names of `EXTRAS`; by default those of the result.
+            content: What cells show beside the mean: the paired `differences`, `marks` of their
+                verdicts, or `means` alone.
+            caption: Caption of the first table.
+            label: Name by which LaTeX and Markdown refer to that table, such as `tab:main`, of
+                letters, digits and `:._-`.
+
+        Raises:
+            InputError: If the label has other characters.
 
         Example:
             >>> result.tables()[0][0].header
             ('arm', 'symmetric 0.4 · IR 10')
         """
+        if not re.fullmatch(r"[\w:.-]*", label, re.ASCII):
+            raise InputError(f"`label` must be of letters, digits and `:._-`, but got `{label}`.")
         names = self.extras if extras is None else extras
-        return [
-            [comparison_table(one), *extra_tables(names, self.records, one, self.components)]
+        found = [
+            [
+                comparison_table(one, content),
+                *extra_tables(names, self.records, one, self.components),
+            ]
             for one in self.comparisons
         ]
+        found[0][0] = replace(found[0][0], title=caption, label=label)
+        return found
 
     def to_frame(self) -> pandas.DataFrame:
         """One row a trial: study, key, condition, arm, seed, outcome, settings, last metrics.
@@ -135,17 +159,32 @@ class Result:
 
         return curves_frame(self._with_metrics(history=metrics or True), metrics)
 
-    def as_text(self, format: str = "table") -> str:  # noqa: A002 - as of `render`
+    def as_text(
+        self,
+        format: str = "table",  # noqa: A002 - as of `render`
+        *,
+        details: bool | None = None,
+        caption: str = "",
+        label: str = "",
+    ) -> str:
         """All tables in one of `FORMATS`, as `dynaloss compare --format` prints them.
 
+        Args:
+            format: One of `FORMATS`.
+            details: Whether cells show the differences to the baseline; by default in every
+                format but `table`. Without, that one marks the verdicts, and others show means.
+            caption: See `tables`.
+            label: See `tables`.
+
         Raises:
-            InputError: If the format is unknown.
+            InputError: If the format is unknown, or the label has characters that it must not.
 
         Example:
             >>> print(result.as_text("csv").splitlines()[0][:28])
             study,metric,baseline,condit
         """
-        found = self.tables()
+        content = content_of(format, details=details)
+        found = self.tables(content=content, caption=caption, label=label)
         if format == "json":
             return _as_json(found)
         mains = [render(tables[0], format) for tables in found]
@@ -228,6 +267,14 @@ class Result:
             replace(one, metrics=full[one.run_id].metrics, history=full[one.run_id].history)
             for one in self.records
         ]
+
+
+def content_of(format: str, *, details: bool | None) -> Content:  # noqa: A002 - as of `render`
+    """What cells show in a format, see `Result.as_text`."""
+    in_terminal = format == "table"
+    if not in_terminal if details is None else details:
+        return "differences"
+    return "marks" if in_terminal else "means"
 
 
 def _as_json(found: Sequence[Sequence[Table]]) -> str:

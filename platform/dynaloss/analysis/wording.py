@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from dynaloss.analysis import metric_names
 from dynaloss.analysis.statistics.comparison import POOLED, Cell, Comparison, collapsed_seeds
 from dynaloss.analysis.statistics.intervals import PairedDifference, Verdict
 from dynaloss.analysis.statistics.power import fewest_seeds
-from dynaloss.analysis.statistics.significance import LARGEST_EXACT, LEVEL, sign_flip_floor
+from dynaloss.analysis.statistics.significance import (
+    LARGEST_EXACT,
+    LEVEL,
+    can_be_tested,
+    sign_flip_floor,
+)
+
+Content = Literal["differences", "marks", "means"]
+"""What cells show beside the mean: the paired difference, a mark of its verdict, or nothing."""
 
 EMPTY = "–"
 _MARK = "†"
 _NUM_INCOMPLETE_SHOWN = 12
-INCONCLUSIVE = Verdict.INCONCLUSIVE
+_MARKS = {
+    Verdict.BETTER: "▲",
+    Verdict.WORSE: "▼",
+    Verdict.EQUIVALENT: "=",
+    Verdict.INCONCLUSIVE: "",
+}
 
 
 def mean_text(comparison: Comparison, cell: Cell) -> str:
@@ -21,6 +35,12 @@ def mean_text(comparison: Comparison, cell: Cell) -> str:
     metric, exact = comparison.metric, comparison.exact
     text = metric_names.format_mean(metric, cell.mean, cell.std, exact=exact) if cell.n else EMPTY
     return text + (_MARK if cell.incomplete else "")
+
+
+def marked_mean(comparison: Comparison, cell: Cell) -> str:
+    """`87.3±1.2▲`: the mean in the least space, with the mark of its verdict."""
+    mark = _MARKS[cell.difference.verdict] if cell.difference else ""
+    return mean_text(comparison, cell).replace(" ", "") + mark
 
 
 def unit_text(comparison: Comparison) -> str:
@@ -51,7 +71,7 @@ def _p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p {p:.2g}"
 
 
-def notes(comparison: Comparison) -> tuple[str, ...]:
+def notes(comparison: Comparison, content: Content = "differences") -> tuple[str, ...]:
     """Meaning of the numbers of the table, and its incomplete cells, one sentence each."""
     counts = [cell.n for cell in comparison.cells if cell.n] or [0]
     n = " to ".join(dict.fromkeys(map(str, (min(counts), max(counts)))))
@@ -60,7 +80,7 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
         f"{unit_text(comparison)}: mean ± standard deviation over seeds, n = {n}.",
     ]
     if comparison.baseline is not None:
-        lines += _difference_notes(comparison, comparison.baseline)
+        lines += _difference_notes(comparison, comparison.baseline, content)
     lines += _collapsed(comparison)
     incomplete = [_incomplete_text(cell) for cell in comparison.cells if cell.incomplete]
     if incomplete:
@@ -70,36 +90,49 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _difference_notes(comparison: Comparison, baseline: str) -> list[str]:
+def _difference_notes(comparison: Comparison, baseline: str, content: Content) -> list[str]:
     cells = (*comparison.cells, *comparison.pooled)
     differences = [cell.difference for cell in cells if cell.difference]
-    pairs = {difference.n for difference in differences}
-    exact = "exact " if max(pairs, default=0) <= LARGEST_EXACT else ""
-    how = {"maxt": "step-down maxT", "holm": "Holm's method"}[comparison.adjust]
-    verdicts = [
-        f"better, worse: p of the {exact}two-sided sign-flip test, adjusted over "
-        f"{counted(len(differences), 'difference')} by {how}, is at most {LEVEL:g}",
-        f"{Verdict.INCONCLUSIVE}: neither",
-    ]
-    if comparison.margin is not None:
-        margin = metric_names.format_value(comparison.metric, comparison.margin)
-        unit = metric_names.display_unit(comparison.metric)
-        within = f"within ± {margin}{unit} by two one-sided t tests, Holm-adjusted, at {LEVEL:g}"
-        equivalent, neither = f"{Verdict.EQUIVALENT}: {within}", f"{INCONCLUSIVE}: none of these"
-        verdicts = [equivalent, verdicts[0], neither]
-    lines = [
-        f"Second line: difference to {baseline}, paired by seed, "
-        f"[95 % t interval of the cell alone]; {'; '.join(verdicts)}."
-    ]
+    lines = []
+    if content != "means":
+        start = f"Against {baseline}, paired by seed: "
+        if content == "differences":
+            start = f"Second line: difference to {baseline}, paired by seed, "
+            start += "[95 % t interval of the cell alone]; "
+        lines.append(f"{start}{'; '.join(_rules(comparison, differences, content))}.")
     if comparison.pooled:
         lines.append(f"{POOLED}: mean over the conditions, seed by seed.")
-    fewest = min(pairs, default=0)
-    if fewest > 1 and sign_flip_floor(fewest) > LEVEL:
+    fewest = min((difference.n for difference in differences), default=0)
+    if content != "means" and fewest > 1 and not can_be_tested(fewest):
         lines.append(
             f"n = {fewest}: too few seeds for a test, whose smallest p is "
             f"{sign_flip_floor(fewest):.3g}; {fewest_seeds(1)} seeds can reach p < {LEVEL:g}."
         )
     return lines
+
+
+def _rules(
+    comparison: Comparison, differences: Sequence[PairedDifference], content: Content
+) -> list[str]:
+    """What each verdict means."""
+    better, worse, equivalent, inconclusive = (
+        f"{_MARKS[verdict]} {verdict}" if content == "marks" else str(verdict)
+        for verdict in (Verdict.BETTER, Verdict.WORSE, Verdict.EQUIVALENT, Verdict.INCONCLUSIVE)
+    )
+    tested = sum(can_be_tested(difference.n) for difference in differences)
+    exact = "exact " if max((d.n for d in differences), default=0) <= LARGEST_EXACT else ""
+    how = {"maxt": "step-down maxT", "holm": "Holm's method"}[comparison.adjust]
+    clear = (
+        f"{better}, {worse}: p of the {exact}two-sided sign-flip test, adjusted over "
+        f"{counted(tested, 'difference')} by {how}, is at most {LEVEL:g}"
+    )
+    rest = "unmarked" if content == "marks" else inconclusive
+    if comparison.margin is None:
+        return [clear, f"{rest}: neither"]
+    margin = metric_names.format_value(comparison.metric, comparison.margin)
+    unit = metric_names.display_unit(comparison.metric)
+    within = f"within ± {margin}{unit} by two one-sided t tests, Holm-adjusted, at {LEVEL:g}"
+    return [f"{equivalent}: {within}", clear, f"{rest}: none of these"]
 
 
 def _collapsed(comparison: Comparison) -> list[str]:

@@ -88,6 +88,16 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
     show_default=True,
     help="Format of the table.",
 )
+@click.option(
+    "--details/--no-details",
+    default=None,
+    help="Show the differences to the baseline in every cell; by default in every format but "
+    "table, which marks their verdicts.",
+)
+@click.option("--caption", default="", help="Caption of the table.")
+@click.option(
+    "--label", default="", help="Name of the table in LaTeX and Markdown, such as tab:main."
+)
 @click.option("--exact", is_flag=True, help="Every digit, in fractions rather than percent.")
 @click.option(
     "--report",
@@ -100,6 +110,9 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
 def compare(
     studies: tuple[str, ...],
     format_: str,
+    details: bool | None,
+    caption: str,
+    label: str,
     report: Path | None,
     figures: Path | None,
     workspace: Workspace,
@@ -108,10 +121,10 @@ def compare(
     """Compare the arms of each STUDY from the tracking store.
 
     STUDY is the name of a study, or its file; a search means its winners, trained again. Arms are
-    rows, conditions are columns; a cell shows mean and standard deviation over the seeds and the
-    difference to the baseline, paired by seed, with its 95 % interval and a verdict: better or
-    worse, with an adjusted p value, equivalent (--margin), or inconclusive. Only completed trials
-    count. Several studies share one table where they saw the same data.
+    rows, conditions are columns; a cell shows mean and standard deviation over the seeds, and
+    whether the difference to the baseline, paired by seed, is better or worse by an adjusted p
+    value, equivalent (--margin), or inconclusive. Only completed trials count. Several studies
+    share one table where they saw the same data.
     """
     from dynaloss.api.compare import compare as compare_studies
 
@@ -124,22 +137,32 @@ def compare(
         click.echo(f"report: {report}", err=True)
     if figures is not None:
         click.echo(f"figures: {len(result.save_figures(figures))} files in {figures}", err=True)
-    print_result(result, format_)
+    print_result(result, format_, details=details, caption=caption, label=label)
 
 
 def _note(text: str) -> None:
     click.echo(f"note: {text}", err=True)
 
 
-def print_result(result: Result, format_: str = "table") -> None:
-    """Prints the tables of a result in one of `FORMATS`."""
+def print_result(
+    result: Result,
+    format_: str = "table",
+    *,
+    details: bool | None = None,
+    caption: str = "",
+    label: str = "",
+) -> None:
+    """Prints the tables of a result in one of `FORMATS`, see `Result.as_text`."""
     if format_ == "table" and sys.stdout.isatty():
+        from dynaloss.analysis.result import content_of
         from dynaloss.cli.output import print_table
 
-        for table in chain.from_iterable(result.tables()):
+        content = content_of(format_, details=details)
+        for table in chain.from_iterable(result.tables(content=content, caption=caption)):
             print_table(table)
         return
     if format_ == "csv":  # which has no place for a warning
         for text in dict.fromkeys(text for one in result.comparisons for text in one.warnings):
             _note(text)
-    click.echo(result.as_text(format_), nl=False)
+    text = result.as_text(format_, details=details, caption=caption, label=label)
+    click.echo(text, nl=False)

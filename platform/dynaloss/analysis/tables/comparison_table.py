@@ -8,13 +8,18 @@ from typing import Any
 from dynaloss.analysis.frames import plain_value
 from dynaloss.analysis.statistics.comparison import POOLED, Cell, Comparison
 from dynaloss.analysis.tables.content import Entry, Table
-from dynaloss.analysis.wording import difference_text, mean_text, notes
+from dynaloss.analysis.wording import Content, difference_text, marked_mean, mean_text, notes
 from dynaloss.config.settings import Scalar
 from dynaloss.studies.trial_record import Outcome
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """Arms as rows, conditions as columns; one line per cell in CSV, one object in JSON."""
+def comparison_table(comparison: Comparison, content: Content = "differences") -> Table:
+    """Arms as rows, conditions as columns; one line per cell in CSV, one object in JSON.
+
+    Args:
+        comparison: The comparison.
+        content: What a cell shows, see `Content`.
+    """
     shown = comparison.pooled if comparison.baseline is not None else ()
     columns = [(c, comparison.column(c)) for c in comparison.conditions]
     columns += [(POOLED, shown)] if shown else []
@@ -26,10 +31,10 @@ def comparison_table(comparison: Comparison) -> Table:
     return Table(
         header=("arm", *(name for name, _ in columns)),
         rows=tuple(
-            (Entry(text=arm), *(_entry(comparison, column[i]) for _, column in columns))
+            (Entry(text=arm), *(_entry(comparison, column[i], content) for _, column in columns))
             for i, arm in enumerate(comparison.arms)
         ),
-        notes=notes(comparison),
+        notes=notes(comparison, content),
         splits=True,
         values={
             **heading,
@@ -43,12 +48,13 @@ def comparison_table(comparison: Comparison) -> Table:
     )
 
 
-def _entry(comparison: Comparison, cell: Cell) -> Entry:
+def _entry(comparison: Comparison, cell: Cell, content: Content) -> Entry:
+    unclear = cell.difference is not None and not cell.difference.clear
     return Entry(
-        text=mean_text(comparison, cell),
-        below=difference_text(comparison, cell),
+        text=(marked_mean if content == "marks" else mean_text)(comparison, cell),
+        below=difference_text(comparison, cell) if content == "differences" else "",
         place=1 if cell.best else 2 if cell.second else 0,
-        unclear=cell.difference is not None and not cell.difference.clear,
+        unclear=unclear and content != "means",
         value=cell.mean,
     )
 

@@ -31,7 +31,8 @@ class Table:
     """A table.
 
     Attributes:
-        title: Heading; empty for none.
+        title: Heading, or caption; empty for none.
+        label: Name by which LaTeX and Markdown refer to it; empty for none.
         header: One name per column; the first column names the row.
         rows: One entry per column.
         notes: How to read it, one sentence each.
@@ -43,6 +44,7 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     title: str = ""
+    label: str = ""
     notes: tuple[str, ...] = ()
     splits: bool = False
     values: Mapping[str, Any] | None = None

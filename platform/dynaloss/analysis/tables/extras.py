@@ -11,8 +11,9 @@ from dynaloss.analysis.statistics.aggregates import aggregate
 from dynaloss.analysis.statistics.comparison import POOLED, Comparison
 from dynaloss.analysis.statistics.costs import Cost, costs
 from dynaloss.analysis.statistics.effects import KINDS, Effect, effects
+from dynaloss.analysis.statistics.intervals import Verdict
 from dynaloss.analysis.tables.content import Entry, Table, text_table
-from dynaloss.analysis.wording import EMPTY, INCONCLUSIVE
+from dynaloss.analysis.wording import EMPTY
 from dynaloss.studies.trial_record import TrialRecord
 
 _Make = Callable[[Sequence[TrialRecord], Comparison, Sequence[str]], Iterator[Table]]
@@ -75,7 +76,11 @@ def _effect_entry(metric: str, effect: Effect | None) -> Entry:
     if effect is None:
         return Entry(text=EMPTY)
     text = metric_names.format_signed(metric, effect.mean, effect.ci95)
-    return Entry(text=text) if effect.clear else Entry(text=f"{text} {INCONCLUSIVE}", unclear=True)
+    return (
+        Entry(text=text)
+        if effect.clear
+        else Entry(text=f"{text} {Verdict.INCONCLUSIVE}", unclear=True)
+    )
 
 
 def _cost(

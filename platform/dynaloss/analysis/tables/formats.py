@@ -51,7 +51,9 @@ def escape_markdown(text: str) -> str:
 
 
 def _markdown(table: Table) -> str:
-    title = [f"**{escape_markdown(table.title)}**", ""] if table.title else []
+    anchor = f'<a id="{table.label}"></a>' if table.label else ""
+    bold = f"**{escape_markdown(table.title)}**" if table.title else ""
+    title = [anchor + bold, ""] if anchor or bold else []
     heads = [map(escape_markdown, table.header), ["---"] * len(table.header)]
     rows = [map(_markdown_entry, row) for row in table.rows]
     lines = [f"| {' | '.join(row)} |" for row in (*heads, *rows)]

@@ -59,7 +59,8 @@ def latex(table: Table) -> str:
     sentences = [*table.notes]
     if any(entry.place for row in table.rows for entry in row):
         sentences.append("Bold: best mean of the column; underlined: second best.")
-    title = [f"{table.title}."] if table.title else []
+    title = [f"{table.title.removesuffix('.')}."] if table.title else []
+    label = [rf"\label{{{table.label}}}"] if table.label else []
     return "\n".join(
         [
             "% Needs the packages booktabs, graphicx and xcolor.",
@@ -74,6 +75,7 @@ def latex(table: Table) -> str:
             r"\bottomrule",
             r"\end{tabular}}",
             rf"\caption{{{escape_latex(' '.join([*title, *sentences]))}}}",
+            *label,
             r"\end{table}",
             "",
         ]
