@@ -4,10 +4,11 @@
 
 Simulates tables of six differences to one shared baseline, with the functions that a comparison
 uses. By distribution of the arms over the seeds (normal; skewed: exponential; collapses: normal,
-and one run in ten is 10 standard deviations lower; real: the trials that FILE holds, resampled by
+and one run in ten is 10 standard deviations lower, the baseline's, too; arms collapse: the same,
+but never the baseline's; real: the trials that FILE holds, resampled by
 seed, as `benchmarks/tables.py` keeps them) and by number of seeds:
 
-    family_error   share of tables without any effect in which a difference is called one (maxT)
+    family_error   share of tables whose means are equal in which a difference is called one (maxT)
     power          share of found differences where all six are 2 standard deviations of theirs
     power_holm     the same by Holm's method
     cell_coverage  share of differences that the 95 % t interval of the cell alone covers
@@ -39,19 +40,25 @@ _EFFECT = 2.0
 
 
 def _of_arms(draw: Callable[[np.random.Generator, tuple[int, int]], _Array]) -> _Draw:
-    """Differences of arms to a shared baseline, scaled by their standard deviation."""
+    """Differences of arms to a shared baseline, centred and scaled; the baseline is row 0."""
     many = draw(np.random.default_rng(99), (2, 200_000))
-    scale = float((many[1] - many[0]).std())
+    mean, scale = float((many[1] - many[0]).mean()), float((many[1] - many[0]).std())
 
     def differences(rng: np.random.Generator, n: int) -> _Array:
         arms = draw(rng, (_COMPARISONS + 1, n))
-        return (arms[1:] - arms[0]) / scale
+        return (arms[1:] - arms[0] - mean) / scale
 
     return differences
 
 
 def _collapsing(rng: np.random.Generator, shape: tuple[int, int]) -> _Array:
     return rng.standard_normal(shape) - 10.0 * (rng.random(shape) < 0.1)
+
+
+def _only_arms_collapsing(rng: np.random.Generator, shape: tuple[int, int]) -> _Array:
+    values = _collapsing(rng, shape)
+    values[0] = rng.standard_normal(shape[1])
+    return values
 
 
 def _of_trials(path: Path) -> _Draw:
@@ -122,6 +129,7 @@ def main() -> None:
         "normal": _of_arms(lambda rng, shape: rng.standard_normal(shape)),
         "skewed": _of_arms(lambda rng, shape: rng.standard_exponential(shape)),
         "collapses": _of_arms(_collapsing),
+        "arms collapse": _of_arms(_only_arms_collapsing),
     }
     if options.real:
         draws["real"] = _of_trials(options.real)
@@ -131,7 +139,7 @@ def main() -> None:
             shares = simulate(draw, n, options.tables)
             results.append({"distribution": name, "seeds": n, **shares})
             texts = (f"{key} {value:.3f}" for key, value in shares.items())
-            print(f"{name:10} n = {n:2}: {', '.join(texts)}", flush=True)
+            print(f"{name:13} n = {n:2}: {', '.join(texts)}", flush=True)
     if options.output:
         content = {"tables": options.tables, "results": results, **describe()}
         options.output.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
