@@ -5,8 +5,8 @@
 Simulates tables of six differences to one shared baseline, with the functions that a comparison
 uses. By distribution of the arms over the seeds (normal; skewed: exponential; collapses: normal,
 and one run in ten is 10 standard deviations lower, the baseline's, too; arms collapse: the same,
-but never the baseline's; real: the trials that FILE holds, resampled by
-seed, as `benchmarks/tables.py` keeps them) and by number of seeds:
+but never the baseline's; real: the trials that FILE holds, resampled by seed, as
+`benchmarks/tables.py` keeps them) and by number of seeds:
 
     family_error   share of tables whose means are equal in which a difference is called one (maxT)
     power          share of found differences where all six are 2 standard deviations of theirs

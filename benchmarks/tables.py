@@ -37,16 +37,17 @@ def keep(name: str, storage: str) -> Path:
     frame = found.to_frame()
     shown = frame[["condition", "arm", "seed", *(name for name in _SHOWN if name in frame)]]
     trials = json.loads(shown.round(6).to_json(orient="records"))
+    path = _FOLDER / f"{name}.json"
+    made_on = describe()
+    if path.exists() and (before := json.loads(path.read_text("utf-8")))["trials"] == trials:
+        made_on = {of: before[of] for of in made_on}  # what trained them, not what renders them
     content = {
         "study": study,
         "table": found.as_text("markdown").strip().splitlines(),
         "trials": trials,
-        **describe(),
+        **made_on,
         "command": f"dynaloss ablate {study}; python benchmarks/tables.py {name}",
     }
-    path = _FOLDER / f"{name}.json"
-    if path.exists() and (before := json.loads(path.read_text("utf-8")))["trials"] == trials:
-        content |= {of: before[of] for of in ("threads", "commit")}  # these trained them
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return path

@@ -94,12 +94,13 @@ def _difference_notes(comparison: Comparison, baseline: str, content: Content) -
     cells = (*comparison.cells, *comparison.pooled)
     differences = [cell.difference for cell in cells if cell.difference]
     lines = []
-    if content != "means":
-        start = f"Against {baseline}, paired by seed: "
-        if content == "differences":
-            start = f"Second line: difference to {baseline}, paired by seed, "
-            start += "[95 % t interval of the cell alone]; "
-        lines.append(f"{start}{'; '.join(_rules(comparison, differences, content))}.")
+    testable = any(can_be_tested(difference.n) for difference in differences)
+    rules = "; ".join(_rules(comparison, differences, content)) if testable else ""
+    if content == "differences":
+        start = f"Second line: difference to {baseline}, paired by seed, [95 % t interval of the "
+        lines.append(f"{start}cell alone]{'; ' if rules else ''}{rules}.")
+    elif content == "marks" and rules:
+        lines.append(f"Against {baseline}, paired by seed: {rules}.")
     if comparison.pooled:
         lines.append(f"{POOLED}: mean over the conditions, seed by seed.")
     fewest = min((difference.n for difference in differences), default=0)

@@ -7,6 +7,7 @@ from typing import Any
 
 from dynaloss.analysis.frames import plain_value
 from dynaloss.analysis.statistics.comparison import POOLED, Cell, Comparison
+from dynaloss.analysis.statistics.intervals import Verdict
 from dynaloss.analysis.tables.content import Entry, Table
 from dynaloss.analysis.wording import Content, difference_text, marked_mean, mean_text, notes
 from dynaloss.config.settings import Scalar
@@ -49,7 +50,7 @@ def comparison_table(comparison: Comparison, content: Content = "differences") -
 
 
 def _entry(comparison: Comparison, cell: Cell, content: Content) -> Entry:
-    unclear = cell.difference is not None and not cell.difference.clear
+    unclear = cell.difference is not None and cell.difference.verdict is Verdict.INCONCLUSIVE
     return Entry(
         text=(marked_mean if content == "marks" else mean_text)(comparison, cell),
         below=difference_text(comparison, cell) if content == "differences" else "",
