@@ -93,6 +93,20 @@ def test_half_fraction_gives_main_effects_only(record: MakeRecord) -> None:
     assert by_name(found, "main", condition) == pytest.approx({"a": 0.1, "b": 0, "c": 0})
 
 
+def test_path_gives_the_gain_of_each_step_over_the_arm_before(record: MakeRecord) -> None:
+    path = {"none": 0.5, "b-only": 0.6, "no-c": 0.9, "full": 0.8}
+    trials = [record(arm, 0, value) for arm, value in path.items()]
+    found = effects(compare(trials, METRIC), ("a", "b", "c"))
+    assert {e.kind for e in found} == {"step"}
+    assert [e.name for e in found] == ["b", "a", "c"]
+    assert [e.mean for e in found] == pytest.approx([0.1, 0.3, -0.1])
+
+
+def test_arms_with_a_gap_are_no_path(record: MakeRecord) -> None:
+    trials = [record(arm, 0, 0.5) for arm in ("none", "a-only", "full")]
+    assert {e.kind for e in effects(compare(trials, METRIC), ("a", "b", "c"))} == {"alone"}
+
+
 def test_seed_without_all_arms_is_left_out(record: MakeRecord) -> None:
     trials = factorial(record, "ab", lambda s, seed, _c: 0.5 + 0.1 * len(s) + seed)
     found = effects(compare(trials[:-1], METRIC))

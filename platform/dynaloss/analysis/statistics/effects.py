@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -19,6 +19,7 @@ KINDS: Mapping[str, str] = {
     "main": "Main effect: mean of the arms with the component minus mean of those without.",
     "interaction": "Interaction: effect of the first component where the second is on, minus "
     "where it is off.",
+    "step": "Step: the arm with the component minus the arm before it on the path.",
     "removed": "Full minus the arm without the component.",
     "alone": "The arm with the component alone minus none.",
 }
@@ -50,8 +51,8 @@ def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Eff
 
     Main effects need arms in which the components are balanced and orthogonal, as in full and
     regular fractional factorials; interactions and Shapley values need all 2^k arms. Pooled
-    effects are means over the conditions, seed by seed. By default the components are read off
-    the names of the arms.
+    effects are means over the conditions, seed by seed. A path has no effects but its steps. By
+    default the components are read off the names of the arms.
     """
     components = components or infer_components(comparison.arms)
     names = {frozenset(s): arm_name(s, components) for s in _subsets(components)}
@@ -67,7 +68,7 @@ def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Eff
             mean=mean(values),
             ci95=t_interval(values),
         )
-        for kind, name, weights in _contrasts(components, [*arms])
+        for kind, name, weights in _steps([*arms]) or _contrasts(components, [*arms])
         for condition, values in _by_condition(comparison, arms, weights).items()
     )
 
@@ -113,6 +114,14 @@ def _contrasts(
             weights = {base | {name}: 1.0, base - {name}: -1.0}
             if weights.keys() <= {*present} and len(components) > 1:
                 yield kind, name, weights
+
+
+def _steps(present: Sequence[_Subset]) -> list[tuple[str, str, _Weights]]:
+    """What each arm of a path adds to the arm before it; nothing where the arms are no path."""
+    pairs = [*pairwise(sorted(present, key=len))]
+    if len(pairs) < 2 or any(len(more ^ less) != 1 for less, more in pairs):
+        return []
+    return [("step", "".join(more - less), {more: 1.0, less: -1.0}) for less, more in pairs]
 
 
 def _orthogonal(components: Sequence[str], present: Iterable[_Subset]) -> bool:

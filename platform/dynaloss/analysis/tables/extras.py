@@ -21,6 +21,7 @@ _TITLES = {
     "shapley": "Shapley values of the components",
     "main": "Main effects of the components",
     "interaction": "Interactions of two components",
+    "step": "Steps of the path",
     "removed": "Components removed from full",
     "alone": "Components alone",
 }
