@@ -107,6 +107,14 @@ def test_test_split_is_stratified_and_clean(make_source: MakeSource) -> None:
     assert np.array_equal(splits.tests["test"].observed, splits.tests["test"].true)
 
 
+def test_test_seed_gives_trials_of_all_seeds_one_test_split(make_source: MakeSource) -> None:
+    source, shared = make_source(), _changed(BIASED, test_seed=1)
+    first, second, own = _make(source, shared, 0), _make(source, shared, 1), _make(source, BIASED)
+    assert np.array_equal(first.in_test, second.in_test)
+    assert not np.array_equal(first.in_test, own.in_test)
+    assert not np.array_equal(first.rows, second.rows)
+
+
 def test_without_bias_all_the_rest_is_for_training(make_source: MakeSource) -> None:
     splits = _make(make_source(), PLAIN)
     assert splits.validation is None

@@ -14,12 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from dynaloss.data.sources import load_source
+from dynaloss.data.splits import make_splits
 from dynaloss.errors import InputError
 from dynaloss.execution.search.conclusion import SearchSummary
 from dynaloss.execution.search.launching import launch_search
+from dynaloss.learning.streams import Streams
 from dynaloss.studies.loading import load_search, load_study
 from dynaloss.studies.plan import make_plan
 from dynaloss.studies.trial_record import Outcome
@@ -41,7 +45,7 @@ space:
   loss.corrector.ranks: {choice: [5, 10], when: {loss.corrector.enabled: true}}
 search: {sampler: tpe, trials: 4, startup_trials: 2}
 scheduler: {name: asha, grace_epochs: 1, reduction_factor: 2, audit_fraction: 0.3}
-confirm: {top: 1, seeds: [0]}
+confirm: {top: 1, seeds: [1]}
 """
 
 
@@ -235,6 +239,22 @@ def test_the_winners_make_a_valid_study(finished: tuple[SearchSummary, Path]) ->
         (winner,) = group["winners"]
         assert trial.config.optimizer.lr == winner["settings"]["optimizer.lr"]
         assert trial.config.data.validation.fraction == 0
+
+
+def test_the_confirmation_tests_on_what_the_search_kept_for_the_test(
+    finished: tuple[SearchSummary, Path],
+) -> None:
+    summary, _ = finished
+    confirmed = make_plan(load_study(summary.best or ""), {"digits": "d"}).trials[0]
+    searched = summary.trials[0].trial
+    assert confirmed.seed != searched.seed
+    source = load_source(searched.config.data)
+    tests, others = (
+        make_splits(source, t.config.data, Streams(base_seed=t.base_seed, seed=t.seed)).positions
+        for t in (confirmed, searched)
+    )
+    assert np.array_equal(tests["test"], others["test"])
+    assert not np.isin(tests["test"], [*others["train"], *others["validation"]]).any()
 
 
 def test_rules_are_shown_for_noisy_and_clean_validation(

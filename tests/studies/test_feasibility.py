@@ -214,6 +214,11 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
             ("5: [arms.untuned]", "name", "retrained 'full'", "confirmation"),
             id="an arm called like an untuned one",
         ),
+        pytest.param(
+            "search: {trial_seed: 2}\nconfirm:\n  seeds: [1, 2]",
+            ("3: [confirm.seeds]", "2", "search.trial_seed"),
+            id="a confirmation with the seed of the search",
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_searched_is_refused(

@@ -37,7 +37,7 @@ class Search(Loaded[SearchStudy]):
         ...     "space": {"optimizer.lr": {"loguniform": [0.01, 1]}},
         ...     "search": {"trials": 4, "sampler": "random"},
         ...     "scheduler": {"name": "none"},
-        ...     "confirm": {"seeds": [0]},
+        ...     "confirm": {"seeds": [1]},
         ... })
         >>> search.name, search.conditions, search.arms
         ('small-search', ('symmetric 0.4 · IR 10',), ('full',))

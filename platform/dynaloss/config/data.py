@@ -245,6 +245,12 @@ class DataConfig(SourceSettings):
         description="Share of the images kept for the test, in (0, 1), where the source has no "
         "test split of its own.",
     )
+    test_seed: int | None = Field(
+        default=None,
+        ge=0,
+        description="Seed that draws that share: of trials of several seeds, one test split; null "
+        "draws one for each trial's seed.",
+    )
     validation: ValidationConfig = ValidationConfig()
     equal_images: Literal["keep", "drop"] = Field(
         default="keep",

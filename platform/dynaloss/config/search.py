@@ -126,7 +126,8 @@ class ConfirmConfig(Settings):
         default=1, ge=1, description="Winners per condition and arm that are trained again."
     )
     seeds: Seeds = Field(
-        default=(0, 1, 2, 3, 4), description="Seeds that each is trained with, distinct."
+        default=(1, 2, 3, 4, 5),
+        description="Seeds that each is trained with, distinct, and none of the search.",
     )
     metric: Annotated[str, AfterValidator(name_of("_./-"))] = Field(
         default="test/accuracy", description="Metric that the winners are compared by."

@@ -106,7 +106,7 @@ def _effective_data(config: DataConfig) -> dict[str, Any]:
     named = {"root", "train", "test", "more_tests", "download", "verify"}
     data = config.model_dump(exclude=named)
     if config.has_test_split:
-        del data["test_fraction"]
+        del data["test_fraction"], data["test_seed"]
     if not config.is_imbalanced:
         data["imbalance_factor"] = 1.0
     if (

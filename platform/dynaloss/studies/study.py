@@ -121,6 +121,19 @@ class SearchStudy(Study):
         """How winners are trained again, by default where the file does not set it."""
         return self.confirm or ConfirmConfig()
 
+    @property
+    def retraining(self) -> Overrides:
+        """Settings with which winners are trained again, by dotted key.
+
+        Nothing is held out, as the choice is made. All seeds test on one split: another could hold
+        images that the search trained on.
+        """
+        own, default = self.trial.data.test_seed, self.search.trial_seed
+        return {
+            "data.validation.fraction": 0.0,
+            "data.test_seed": default if own is None else own,
+        }
+
 
 def confirmed_name(study: str) -> str:
     """Name of the study that trains the winners of a search again."""

@@ -172,6 +172,7 @@ def make_splits(source: Source, config: DataConfig, streams: Streams) -> TrialSp
     """Splits and biases a source; each step draws from a stream of its own.
 
     Trials of one seed share the split, and those of one condition and seed the tail and noise.
+    With `data.test_seed` all share the test split.
 
     Raises:
         InputError: If a class would have no image, or no observed label in training.
@@ -228,7 +229,8 @@ def _long_tail(source: Source, config: DataConfig, streams: Streams) -> tuple[Bo
     labels = source.pool.labels
     in_test = np.zeros(len(labels), dtype=bool)
     if source.test is None:
-        in_test = _stratified(labels, config.test_fraction, source, streams, "split")
+        shared = streams if config.test_seed is None else replace(streams, seed=config.test_seed)
+        in_test = _stratified(labels, config.test_fraction, source, shared, "split")
     excluded = in_test
     if config.equal_images == "drop":
         excluded = np.isin(source.image_ids[: len(in_test)], _test_ids(source, in_test))

@@ -131,7 +131,7 @@ class SearchSummary:
         Example:
             >>> found.confirmation.to_frame()[["condition", "arm", "seed"]]
                            condition   arm  seed
-            0  symmetric 0.4 · IR 10  full     0
+            0  symmetric 0.4 · IR 10  full     1
         """
         if self.confirmed is None or self.workspace is None:
             return None

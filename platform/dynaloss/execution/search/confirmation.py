@@ -12,6 +12,7 @@ from dynaloss.config.search import untuned_arm, winner_arm
 from dynaloss.errors import InputError
 from dynaloss.execution.search.outcome import GroupOutcome
 from dynaloss.studies.loading import load_study
+from dynaloss.studies.overrides import apply_overrides
 from dynaloss.studies.plan import conditions_of
 from dynaloss.studies.reading.document import read_document
 from dynaloss.studies.search.arm_tuning import tuning_search, with_tuned
@@ -25,11 +26,7 @@ _BEST = "best.yaml"
 
 
 def best_study(study: SearchStudy, groups: Iterable[GroupOutcome]) -> dict[str, Any] | None:
-    """An ablation of the winners as plain values; None if no trial has completed.
-
-    Nothing is held out for validation: the choice is made, and the confirmation trains on all
-    the data of the search.
-    """
+    """An ablation of the winners as plain values; None if no trial has completed."""
     confirm = study.confirmation
     arms, tuned = _winning(study, groups)
     if not tuned:
@@ -39,8 +36,7 @@ def best_study(study: SearchStudy, groups: Iterable[GroupOutcome]) -> dict[str, 
         for arm, settings in study.arm_overrides().items()
         if confirm.untuned
     }
-    trial = study.trial.model_dump(exclude_unset=True)
-    trial.setdefault("data", {})["validation"] = {"fraction": 0.0}
+    trial = apply_overrides(study.trial.model_dump(exclude_unset=True), study.retraining)
     return {
         "study": confirmed_name(study.study),
         "trial": trial,

@@ -57,8 +57,7 @@ def _all_trained(plan: SearchPlan) -> Iterator[tuple[TrialConfig, int, int]]:
     for group in plan.groups:
         yield group.config, study.search.trial_seed, study.base_seed
         if study.confirm is not None:
-            # It holds nothing out: see `best_study`.
-            config = override(group.config, {"data.validation.fraction": 0.0})
+            config = override(group.config, study.retraining)
             yield from ((config, seed, study.base_seed) for seed in study.confirm.seeds)
 
 

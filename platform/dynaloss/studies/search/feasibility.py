@@ -49,6 +49,7 @@ def check_search(values: Mapping[str, Any], cells: Iterable[Cell]) -> list[Probl
         *_rungs(values, trials),
         *_sampler(values, space, trials),
         *_names_of_winners(values),
+        *_seeds_of_confirmation(values),
     ]
     return list(dict.fromkeys(problems))
 
@@ -69,6 +70,17 @@ def _names_of_winners(values: Mapping[str, Any]) -> Iterator[Problem]:
         for name in sorted(made & arms.keys()):
             text = f"is the name of a retrained '{arm}' in the confirmation: rename it"
             yield Problem(("arms", name), text)
+
+
+def _seeds_of_confirmation(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """New seeds alone say what the choice is worth: the winner was chosen for the others."""
+    search, confirm = (
+        _part(values, "search", SearchConfig),
+        _part(values, "confirm", ConfirmConfig),
+    )
+    if search is not None and confirm is not None and search.trial_seed in confirm.seeds:
+        rule = f"must not hold {search.trial_seed}, which search.trial_seed trains with"
+        yield Problem(("confirm", "seeds"), rule)
 
 
 def _space_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
