@@ -30,7 +30,7 @@ def search(small: dict[str, Any]) -> Search:
                 "loss.margin.enabled": {"choice": [True, False]},
             },
             "search": {"sampler": "random", "trials": 4},
-            "scheduler": {"name": "asha", "grace_epochs": 1, "reduction_factor": 2},
+            "scheduler": {"name": "none"},
             "confirm": {"top": 1, "seeds": [1, 2]},
         }
     )

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynaloss.config.families import PRUNERS
 from dynaloss.config.search import SchedulerConfig
 from dynaloss.execution.search.pruning import Candidate, Decision, Pruner, Verdict, make_pruner
 
@@ -23,21 +25,29 @@ TABLE: Sequence[Report] = [
 ]  # fmt: skip
 
 
+class Made(NamedTuple):
+    """A pruner, and the rungs of its trials."""
+
+    pruner: Pruner
+    rungs: Sequence[int]
+
+
 def make(
     name: str = "asha", *, audit: float = 0.0, mode: str = "max", most: int | None = None
-) -> Pruner:
+) -> Made:
     config = SchedulerConfig(
         name=name, grace_epochs=1, reduction_factor=3, rungs=most, audit_fraction=audit
     )
-    return make_pruner(config, seed=0, mode=mode)
+    rungs = PRUNERS[name].rungs(config, 1, EPOCHS)
+    return Made(make_pruner(config, seed=0, mode=mode), rungs)
 
 
-def replay(pruner: Pruner, reports: Sequence[Report]) -> list[Decision]:
+def replay(made: Made, reports: Sequence[Report]) -> list[Decision]:
     decisions = []
     for key, epoch, value in reports:
         pool, number = key.split("-")
-        trial = Candidate(key=key, number=int(number), pool=pool, epochs=EPOCHS)
-        decisions.append(pruner.report(trial, epoch, value))
+        trial = Candidate(key=key, number=int(number), pool=pool, rungs=made.rungs, epochs=EPOCHS)
+        decisions.append(made.pruner.report(trial, epoch, value))
     return decisions
 
 
@@ -99,9 +109,9 @@ def test_audit_draws_depend_on_trial_and_rung_alone() -> None:
 
     def audited(reports: Sequence[Report]) -> set[str]:
         # A fresh winner before each loser, so that every loser is to be stopped.
-        pruner = make(audit=0.25)
-        replay(pruner, [*first, *reports])
-        return set(pruner.audited)
+        made = make(audit=0.25)
+        replay(made, [*first, *reports])
+        return set(made.pruner.audited)
 
     falling = [(key, epoch, 0.5 - i * 1e-3) for i, (key, epoch, _) in enumerate(losers)]
     rising = [(k, e, 0.5 - i * 1e-3) for i, (k, e, _) in enumerate(reversed(losers))]

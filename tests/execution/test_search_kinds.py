@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
 from dynaloss.config.registry import Kind, Registry
 from dynaloss.config.search import SchedulerConfig, SearchConfig
+from dynaloss.config.trial import ScheduleConfig, TrialConfig
+from dynaloss.studies.search.rungs import first_rung
 
 DOCS = Path(__file__).parents[2] / "docs/search.md"
 
@@ -45,15 +47,19 @@ def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "rungs"),
     [
-        ("asha", {}, [3, 9, 27]),
-        ("asha", {"rungs": 2}, [3, 9]),
+        ("asha", {}, [6, 18]),
+        ("asha", {"rungs": 1}, [6]),
+        ("asha", {"grace_epochs": 3}, [3, 9, 27]),
         ("hyperband", {"grace_epochs": 2, "reduction_factor": 2}, [2, 4, 8, 16]),
         ("median", {"grace_epochs": 27}, [27, 28, 29]),
         ("none", {}, []),
     ],
 )
 def test_rungs_in_thirty_epochs(name: str, settings: dict[str, int], rungs: list[int]) -> None:
-    assert PRUNERS[name].rungs(SchedulerConfig(name=name, **settings), 30) == rungs
+    scheduler = SchedulerConfig(name=name, **settings)
+    schedule = ScheduleConfig(epochs=30, warmup_epochs=1, ramp_epochs=1)
+    first = first_rung(scheduler, TrialConfig(schedule=schedule))
+    assert PRUNERS[name].rungs(scheduler, first, 30) == rungs
 
 
 def test_kinds_load_without_optuna_ray_and_torch() -> None:

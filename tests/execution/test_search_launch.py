@@ -37,7 +37,7 @@ trial:
   data: {source: digits, noise: {rate: 0.4}, n_max: 20, validation: {fraction: 0.25}}
   model: {name: mlp}
   loss: {corrector: {ranks: 10, per_class: false, warm_start: false}}
-  schedule: {epochs: 6, warmup_epochs: 1, batch_size: 64, ramp_epochs: 1}
+  schedule: {epochs: 6, warmup_epochs: 0, batch_size: 64, ramp_epochs: 0}
 conditions: {data.noise.rate: [0.2, 0.6]}
 space:
   optimizer.lr: {loguniform: [1e-3, 1]}

@@ -119,6 +119,18 @@ def test_rules_are_shown_with_their_cost(group: Group) -> None:
     }
 
 
+def test_the_oracle_minimises_a_metric_of_which_less_is_better(group: Group) -> None:
+    trials = [
+        trial(group, 0, [0.1, 0.2, 0.6], seconds=2.0),
+        trial(group, 1, [0.1, 0.1, 0.5], seconds=0.5),
+    ]
+    found = {s.rule: (s.number, s.test, s.cost) for s in selections(
+        trials, group, VAL, "time/trial_seconds"
+    )}  # fmt: skip
+    assert found["oracle on test (an upper bound, never a result)"] == (1, 0.5, 0.0)
+    assert found["noisy validation, last epoch"] == (0, 6.0, 5.5)
+
+
 def test_rules_by_clean_validation_count_the_labels_that_they_use(group: Group) -> None:
     trials = [
         trial(group, 0, [0.1, 0.2, 0.6], [0.1, 0.2, 0.55]),
@@ -166,6 +178,7 @@ def test_an_audit_counts_what_pruning_would_have_lost(group: Group) -> None:
     audit = audit_of(trials, group, VAL, 3)
     assert (audit.audited, audit.finished, audit.among_best) == (2, 2, 1)
     assert audit.false_share == 0.5
+    assert audit.chance == pytest.approx(1 / 3)  # one of three completed is the best third
     correlation, n = audit.correlations[1]
     assert n == 3
     assert correlation == pytest.approx(0.5)
@@ -246,7 +259,9 @@ def test_the_summary_shows_winners_rules_audit_trade_offs_and_failures() -> None
     assert "  winner #1 (audited): val/accuracy 0.4000 with meta.lr=0.02" in lines
     oracle = next(line for line in lines if "oracle" in line)
     assert oracle.split()[-6:] == ["#2", "epoch", "3", "0.6000", "costs", "0.0000"]
-    assert "(n = 1)" in next(line for line in lines if line.startswith("  audit: 1 of 1"))
+    assert "n = 1; 0.3 by chance" in next(
+        line for line in lines if line.startswith("  audit: 1 of 1")
+    )
     assert "  rank correlation with the end: epoch 1: +1.00 (n = 3)" in lines
     assert "    #2: val/accuracy 0.35, time/trial_seconds 1.5" in lines
     assert "  importance: meta.lr 0.75, optimizer.lr 0.25" in lines

@@ -19,7 +19,8 @@ AssertFacts = Callable[..., None]
 
 _PARTS = {
     "study": "tiny",
-    "trial": "{data: {validation: {fraction: 0.2}}, schedule: {epochs: 10}}",
+    "trial": "{data: {validation: {fraction: 0.2}}, schedule: {epochs: 10, warmup_epochs: 1, "
+    "ramp_epochs: 1}}",
     "space": "{meta.lr: {loguniform: [1e-4, 1e-2]}}",
 }
 
@@ -170,9 +171,24 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
             id="grace beyond epochs",
         ),
         pytest.param(
-            "scheduler: {grace_epochs: 1, rungs: 4}",
-            ("1: [scheduler.rungs]", "at most 3", "10 epochs", "[1, 3, 9]", "got 4"),
+            "scheduler: {grace_epochs: 3, rungs: 4}",
+            ("1: [scheduler.rungs]", "at most 2", "10 epochs", "[3, 9]", "got 4"),
             id="more rungs than epochs",
+        ),
+        pytest.param(
+            "scheduler: {grace_epochs: 2}",
+            ("1: [scheduler.grace_epochs]", "above 2", "loss", "got 2"),
+            id="a grace period before the loss matters",
+        ),
+        pytest.param(
+            "trial: {data: {validation: {fraction: 0.2}}, schedule: {epochs: 10}}",
+            ("1: [trial.schedule.epochs]", "above 10", "got 10"),
+            id="warm-up and ramp up to the end",
+        ),
+        pytest.param(
+            "scheduler: {grace_epochs: soon}",
+            ("1: [scheduler.grace_epochs]", "whole number", "'soon'"),
+            id="a grace period that is a word",
         ),
         pytest.param(
             "search: {sampler: grid}",
@@ -235,7 +251,7 @@ def test_what_cannot_be_searched_is_refused(
 def test_selection_needs_a_validation_part(load_text: Callable[[str], SearchStudy]) -> None:
     facts = r":1: \[trial.data.validation.fraction\].* greater than 0.* validation.* got 0$"
     with pytest.raises(InputError, match=facts):
-        load_text("trial: {schedule: {epochs: 10}}")
+        load_text("trial: {schedule: {epochs: 10, warmup_epochs: 1, ramp_epochs: 1}}")
 
 
 def test_all_problems_are_reported_at_once(write_study: WriteStudy) -> None:

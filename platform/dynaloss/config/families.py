@@ -151,7 +151,8 @@ class PrunerKind(Kind):
 
     Attributes:
         build: Makes the rule, given the settings of the scheduler.
-        rungs: Epochs at which trials are compared, given those settings and a trial's length.
+        rungs: Epochs at which trials are compared, given those settings, the first such epoch and
+            a trial's length.
         has_rungs: Whether there are such epochs, which the settings must leave room for.
         has_brackets: Whether trials differ in their first rung.
     """

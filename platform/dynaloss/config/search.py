@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
 from dynaloss.config.settings import (
@@ -83,17 +83,22 @@ class SearchConfig(Settings):
         raise refusal("must list one {name: max} or {name: min} per entry")
 
 
+def _unless_auto(value: object) -> object:
+    return None if value == "auto" else value
+
+
 class SchedulerConfig(Settings):
     """When a bad trial is stopped; all numbers are epochs or shares."""
 
     name: Annotated[str, AfterValidator(one_of(PRUNERS))] = Field(
         default="asha", description="Rule that stops trials: one of those below."
     )
-    grace_epochs: int = Field(
-        default=3,
+    grace_epochs: Annotated[int | None, BeforeValidator(_unless_auto)] = Field(
+        default=None,
         ge=1,
-        description="Epochs that every trial trains: the first rung. Choose at least warm-up plus "
-        "learning-rate ramp, or trials are compared before they learn.",
+        description="Epochs that every trial trains: the first rung, after warm-up and ramp, in "
+        "which trials that differ in the loss alone are equal. auto, or null: these, and an "
+        "eighth of the epochs that follow.",
     )
     reduction_factor: int = Field(
         default=3,

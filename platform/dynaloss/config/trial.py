@@ -240,6 +240,15 @@ class TrialConfig(Settings):
         """Metadata images per meta step."""
         return self.meta.batch_size or self.schedule.batch_size
 
+    @property
+    def idle_epochs(self) -> int:
+        """Epochs in which trials that differ in the loss alone are nearly equal.
+
+        Those of the warm-up, if something follows it, and of the learning rate's ramp.
+        """
+        warmup = self.schedule.warmup_epochs if self.loss.draws_metadata else 0
+        return warmup + self.schedule.ramp_epochs
+
     @field_validator("loss")
     @classmethod
     def _fit_for_mixup(cls, loss: LossConfig, info: ValidationInfo) -> LossConfig:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from dynaloss.analysis.metric_names import higher_is_better
-from dynaloss.config import DataConfig
 from dynaloss.config.search import Objective
 from dynaloss.errors import InputError
 from dynaloss.execution.backends import Work, open_backend
@@ -90,19 +89,11 @@ def plan_study(study: AblationStudy) -> Plan:
     Raises:
         InputError: If files are there, but cannot be used.
     """
-    from dynaloss.data.sources import source_status
-
-    missing: dict[str, None] = {}
-
-    def digest(config: DataConfig) -> str:
-        status = source_status(config)
-        if status.missing:
-            missing[f"data not found, so the keys are provisional: {status.missing}"] = None
-        return status.digest
-
-    plan = make_plan(study, digest)
-    warnings = Sources().warnings(trial.config.data for trial in plan.trials)
-    return replace(plan, notes=(*plan.notes, *missing), warnings=(*plan.warnings, *warnings))
+    sources = Sources()
+    plan = make_plan(study, sources.planned_digest)
+    warnings = sources.warnings(trial.config.data for trial in plan.trials)
+    notes = (*plan.notes, *sources.missing_notes())
+    return replace(plan, notes=notes, warnings=(*plan.warnings, *warnings))
 
 
 def launch_ablation(

@@ -247,6 +247,7 @@ class SearchSummary:
                 "finished": audit.finished,
                 "among_best": audit.among_best,
                 "false_share": audit.false_share,
+                "chance": audit.chance,
                 "rank_correlation": {
                     rung: {"value": value, "n": n}
                     for rung, (value, n) in audit.correlations.items()

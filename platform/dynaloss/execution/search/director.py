@@ -204,8 +204,14 @@ class Director:
 
     def _report(self, trial: SearchTrial, epoch: int, metrics: dict[str, float]) -> Decision:
         trial.reports[epoch] = metrics
-        pool, epochs = trial.group.pool, trial.group.epochs
-        candidate = Candidate(key=trial.key, number=trial.number, pool=pool, epochs=epochs)
+        group = trial.group
+        candidate = Candidate(
+            key=trial.key,
+            number=trial.number,
+            pool=group.pool,
+            rungs=group.rungs,
+            epochs=group.epochs,
+        )
         decision = self._pruner.report(candidate, epoch, trial.last(self._first.name))
         if decision.rung is not None:
             trial.rungs[epoch] = decision

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from dynaloss.execution.trial.runner import TrialOrder
 from dynaloss.studies.identity import KEY_VERSION, RESULTS_VERSION, digest_of
 from dynaloss.studies.loading import load_study
 from dynaloss.studies.overrides import override
-from dynaloss.studies.search.groups import SearchPlan, make_search_plan, stored_search_plan
+from dynaloss.studies.search.groups import Group, SearchPlan, make_search_plan, stored_search_plan
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
@@ -37,24 +37,32 @@ if TYPE_CHECKING:
 
 
 def plan_search(study: SearchStudy, sources: Sources | None = None) -> SearchPlan:
-    """Plans a search; loads its data sources, since their content is part of a trial's key.
+    """Plans a search; checks its trials where their data are there.
 
-    Notes name what may be wrong with files, and conditions whose roles share images of equal
-    content.
+    Notes name data to fetch, what may be wrong with files, and conditions whose roles share images
+    of equal content.
+
+    Args:
+        study: The search.
+        sources: The data of a launch, which have to be there; by default they may be missing.
     """
+    digest = sources.digest if sources else None
     sources = sources or Sources()
-    plan = make_search_plan(study, sources.digest)
-    sources.check(_all_trained(plan))
-    by_condition = {group.condition: group.config.data for group in plan.groups}
+    plan = make_search_plan(study, digest or sources.planned_digest)
+    there = [g for g in plan.groups if g.config.data.source_key not in sources.missing]
+    sources.check(_all_trained(study, there))
+    by_condition = {group.condition: group.config.data for group in there}
     found = [_equal_images_note(study, *item, sources) for item in by_condition.items()]
     warnings = sources.warnings(by_condition.values())
-    return replace(plan, notes=(*plan.notes, *warnings, *filter(None, found)))
+    notes = (*plan.notes, *sources.missing_notes(), *warnings, *filter(None, found))
+    return replace(plan, notes=notes)
 
 
-def _all_trained(plan: SearchPlan) -> Iterator[tuple[TrialConfig, int, int]]:
+def _all_trained(
+    study: SearchStudy, groups: Iterable[Group]
+) -> Iterator[tuple[TrialConfig, int, int]]:
     """Settings, trial seed and study seed of the trials, and of a confirmation's."""
-    study = plan.study
-    for group in plan.groups:
+    for group in groups:
         yield group.config, study.search.trial_seed, study.base_seed
         if study.confirm is not None:
             config = override(group.config, study.retraining)

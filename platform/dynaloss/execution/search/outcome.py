@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dynaloss.analysis.metric_names import higher_is_better
 from dynaloss.analysis.selection import SELECTION_RULES, SelectionRule
 from dynaloss.config.search import Objective
 from dynaloss.config.settings import Scalar
@@ -47,6 +48,8 @@ class Audit:
         audited: Trials that would have been stopped, and ran on.
         finished: Those of them that completed.
         among_best: Those of them that ended among the best share of all completed trials.
+        chance: The share of all completed trials that are among the best: that of audited ones
+            if pruning chose at random.
         correlations: Per rung the rank correlation with the end and the number of trials that
             reached both; NaN below three trials.
     """
@@ -54,6 +57,7 @@ class Audit:
     audited: int
     finished: int
     among_best: int
+    chance: float
     correlations: dict[int, tuple[float, int]]
 
     @property
@@ -156,8 +160,9 @@ def selections(
         deciding = _deciding(rule, group, objective, test)
         if rule.chooses == "trial" and deciding is not None:
             found += _pick(done, rule, *deciding, test)
-    best = max((one.test for one in found), default=math.nan)
-    return [replace(one, cost=best - one.test) for one in found]
+    sign = 1 if higher_is_better(test) else -1
+    best = max((sign * one.test for one in found), default=math.nan)
+    return [replace(one, cost=best - sign * one.test) for one in found]
 
 
 def _pick(
@@ -196,7 +201,7 @@ def _deciding(
     is_clean = data.validation.labels == "clean" or data.noise.is_off
     match rule.role:
         case "":
-            return Objective(test, "max"), "test"
+            return Objective(test, "max" if higher_is_better(test) else "min"), "test"
         case "val":
             return None if is_clean else (objective, "")
         case "val_clean":
@@ -221,6 +226,7 @@ def audit_of(
         audited=sum(trial.audited_at is not None for trial in own),
         finished=len(audited),
         among_best=sum(trial in best for trial in audited),
+        chance=len(best) / len(done) if done else math.nan,
         correlations={rung: _correlation(done, objective.name, rung) for rung in shown},
     )
 

@@ -43,12 +43,14 @@ class Candidate:
         key: Key of the trial.
         number: Position in its group, from 0.
         pool: Trials of an equal pool compete.
+        rungs: Epochs at which it may be compared.
         epochs: Length of the trial.
     """
 
     key: str
     number: int
     pool: str
+    rungs: Sequence[int]
     epochs: int
 
 
@@ -125,7 +127,7 @@ class _Halving:
     """Successive halving: at each rung the best 1/reduction_factor continue.
 
     Args:
-        config: The first rung, the factor and the most rungs.
+        config: The factor.
         bracketed: Whether trials are spread over Hyperband's brackets.
     """
 
@@ -151,7 +153,7 @@ class _Halving:
         return Decision(verdict=verdict, rung=epoch, place=place, among=among)
 
     def _stops(self, trial: Candidate) -> tuple[int, Sequence[int]]:
-        stops = _halving_rungs(self.config, trial.epochs)
+        stops = trial.rungs
         if not self.bracketed:
             return 0, stops
         bracket = bracket_of(trial.number, self.config.reduction_factor, len(stops))
@@ -166,7 +168,6 @@ class _Median:
     fewer than three others, or epochs before the first rung, stop nothing.
     """
 
-    config: SchedulerConfig
     _sums: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _means: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -176,7 +177,7 @@ class _Median:
         own.append(value)
         others = self._means[trial.pool, epoch]
         among, place = len(others) + 1, 1 + sum(other > max(own) for other in others)
-        rung = epoch if epoch >= self.config.grace_epochs else None
+        rung = epoch if epoch in trial.rungs else None
         verdict = Verdict.CONTINUE
         if rung is not None and len(others) >= _FEWEST_FOR_A_MEDIAN:
             worse = max(own) < statistics.median(others)
@@ -199,8 +200,8 @@ def make_pruner(config: SchedulerConfig, *, seed: int, mode: str) -> Pruner:
     return Pruner(rule, config.audit_fraction, seed, sign=1 if mode == "max" else -1)
 
 
-def _halving_rungs(config: SchedulerConfig, epochs: int) -> list[int]:
-    return rungs(config.grace_epochs, config.reduction_factor, epochs, config.rungs)
+def _halving_rungs(config: SchedulerConfig, grace: int, epochs: int) -> list[int]:
+    return rungs(grace, config.reduction_factor, epochs, config.rungs)
 
 
 PRUNERS.add(
@@ -214,8 +215,8 @@ PRUNERS.add(
     name="median",
     description="stops trials whose best value is below the median of the others' means",
     source="Golovin et al., KDD 2017",
-    build=_Median,
-    rungs=lambda c, epochs: list(range(c.grace_epochs, epochs)),
+    build=lambda c: _Median(),
+    rungs=lambda c, grace, epochs: list(range(grace, epochs)),
 )
 PRUNERS.add(
     name="hyperband",
@@ -229,6 +230,6 @@ PRUNERS.add(
     name="none",
     description="stops nothing",
     build=lambda c: _Never(),
-    rungs=lambda c, epochs: [],
+    rungs=lambda c, grace, epochs: [],
     has_rungs=False,
 )

@@ -194,6 +194,8 @@ class Suggester:
 def earlier_best(folder: Path, group: Group) -> list[dict[str, Scalar]]:
     """Best configurations of the earlier search in a folder: of the same group, or else of all.
 
+    Over several groups they are ranked within each, since an easy condition has higher values.
+
     Raises:
         InputError: If there is no such search.
     """
@@ -205,12 +207,13 @@ def earlier_best(folder: Path, group: Group) -> list[dict[str, Scalar]]:
     everything = sorted(optuna.get_all_study_names(storage))
     same = f"{folder.name} · {group.name}"
     names = [same] if same in everything else everything
-    found: list[tuple[float, dict[str, Scalar]]] = []
+    found: list[tuple[int, dict[str, Scalar]]] = []
     for one in names:
         study = optuna.load_study(study_name=one, storage=storage)
         sign = -1 if study.directions[0] is optuna.study.StudyDirection.MAXIMIZE else 1
         done = study.get_trials(states=(TrialState.COMPLETE,))
-        found += [(sign * trial.values[0], dict(trial.params)) for trial in done]
+        ranked = sorted(done, key=lambda trial: sign * trial.values[0])
+        found += [(rank, dict(trial.params)) for rank, trial in enumerate(ranked)]
     found.sort(key=lambda entry: entry[0])
     return [chosen for _, chosen in found[:_MOST_WARM_STARTS]]
 

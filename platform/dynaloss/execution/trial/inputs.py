@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 
 class Sources:
-    """The data sources of a launch, each loaded once."""
+    """The data sources of a launch, each loaded once, or of a plan.
+
+    Attributes:
+        missing: By `DataConfig.source_key`, what to fetch of the sources that are not there.
+    """
 
     def __init__(self) -> None:
         self._loaded: dict[str, Source] = {}
+        self.missing: dict[str, str] = {}
 
     def of(self, config: DataConfig) -> Source:
         """The source of the settings."""
@@ -36,6 +41,20 @@ class Sources:
     def digest(self, config: DataConfig) -> str:
         """Digest of the content of the source."""
         return self.of(config).digest
+
+    def planned_digest(self, config: DataConfig) -> str:
+        """Digest of the content of the source, which need not be there; loads nothing."""
+        from dynaloss.data.sources import source_status
+
+        status = source_status(config)
+        if status.missing:
+            self.missing[config.source_key] = status.missing
+        return status.digest
+
+    def missing_notes(self) -> list[str]:
+        """What to fetch, a sentence for each source that is not there."""
+        texts = dict.fromkeys(self.missing.values())
+        return [f"data not found, so the keys are provisional: {text}" for text in texts]
 
     def warnings(self, configs: Iterable[DataConfig]) -> tuple[str, ...]:
         """What may be wrong with the files that settings name, one sentence each.

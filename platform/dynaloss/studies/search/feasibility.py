@@ -26,7 +26,7 @@ from dynaloss.studies.reading.document import KeyPath
 from dynaloss.studies.reading.problems import Problem, but_got, problems_of, validated
 from dynaloss.studies.search.objectives import VALIDATION_METRICS, refused_objective
 from dynaloss.studies.search.points import is_active
-from dynaloss.studies.search.rungs import rungs
+from dynaloss.studies.search.rungs import first_rung, rungs
 
 _Settings = TypeVar("_Settings", bound=Settings)
 _Trial = tuple[str, TrialConfig]
@@ -172,15 +172,30 @@ def _rungs(values: Mapping[str, Any], trials: list[_Trial]) -> Iterator[Problem]
     scheduler = _part(values, "scheduler", SchedulerConfig)
     if scheduler is None or not PRUNERS[scheduler.name].has_rungs:
         return
-    grace, most = scheduler.grace_epochs, scheduler.rungs
-    for epochs in sorted({config.schedule.epochs for _, config in trials}):
-        found = rungs(grace, scheduler.reduction_factor, epochs)
-        if not found:
-            rule = f"must be below schedule.epochs ({epochs}), where a trial ends anyway"
-            yield Problem(("scheduler", "grace_epochs"), but_got(rule, grace))
-        elif most is not None and most > len(found):
-            rule = f"must be at most {len(found)}: in {epochs} epochs the rungs are at {found}"
-            yield Problem(("scheduler", "rungs"), but_got(rule, most))
+    yield from filter(None, (_without_rungs(scheduler, config) for _, config in trials))
+
+
+def _without_rungs(scheduler: SchedulerConfig, config: TrialConfig) -> Problem | None:
+    """Why a trial has not the rungs that the scheduler names, or no meaningful ones."""
+    grace, idle = first_rung(scheduler, config), config.idle_epochs
+    epochs, most = config.schedule.epochs, scheduler.rungs
+    if idle >= epochs:
+        rule = f"must be above {idle}, warm-up plus ramp, for trials to be compared before the end"
+        return Problem(("trial", "schedule", "epochs"), but_got(rule, epochs))
+    if grace <= idle:
+        rule = (
+            f"must be above {idle}, warm-up plus ramp: until then trials that differ in the loss "
+            "alone are equal"
+        )
+        return Problem(("scheduler", "grace_epochs"), but_got(rule, grace))
+    found = rungs(grace, scheduler.reduction_factor, epochs)
+    if not found:
+        rule = f"must be below schedule.epochs ({epochs}), where a trial ends anyway"
+        return Problem(("scheduler", "grace_epochs"), but_got(rule, grace))
+    if most is not None and most > len(found):
+        rule = f"must be at most {len(found)}: in {epochs} epochs the rungs are at {found}"
+        return Problem(("scheduler", "rungs"), but_got(rule, most))
+    return None
 
 
 def _sampler(

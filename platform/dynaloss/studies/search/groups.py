@@ -15,6 +15,7 @@ from dynaloss.studies.notebook import notebook_html
 from dynaloss.studies.overrides import override
 from dynaloss.studies.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
 from dynaloss.studies.search.points import grid_points, is_active
+from dynaloss.studies.search.rungs import first_rung
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.study import SearchStudy
 
@@ -210,7 +211,11 @@ def _group(study: SearchStudy, condition: Condition, arm: str, digest: str) -> G
         arm=arm,
         config=config,
         trials=trials,
-        rungs=tuple(PRUNERS[scheduler.name].rungs(scheduler, config.schedule.epochs)),
+        rungs=tuple(
+            PRUNERS[scheduler.name].rungs(
+                scheduler, first_rung(scheduler, config), config.schedule.epochs
+            )
+        ),
         pool=" · ".join(pool) or "all",
         parameters=tuple(_possible(study, config)),
         data_digest=digest,
@@ -239,9 +244,10 @@ def _notes(
             yield f"'{group.name}' has no parameter to search: its trials are equal"
         if group.trials < study.search.trials:
             yield f"'{group.name}' has {group.trials} combinations, and runs each once"
-    name, grace = study.scheduler.name, study.scheduler.grace_epochs
+    name = study.scheduler.name
     if PRUNERS[name].has_brackets:
         most = 1 + max(len(group.rungs) for group in groups)
-        yield f"{name}: {most} brackets, from a grace period of {grace} epochs to no pruning"
+        first = min(group.rungs[0] for group in groups)
+        yield f"{name}: {most} brackets, from a grace period of {first} epochs to no pruning"
     if len({group.pool for group in groups}) < len(groups):
         yield "different conditions or arms compete: all trials of a hard one may be pruned"

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
+
+from dynaloss.config.search import SchedulerConfig
+from dynaloss.config.trial import TrialConfig
+
+
+def first_rung(scheduler: SchedulerConfig, config: TrialConfig) -> int:
+    """The grace period of a trial: as it is set, or an eighth of what follows warm-up and ramp."""
+    if scheduler.grace_epochs is not None:
+        return scheduler.grace_epochs
+    idle = config.idle_epochs
+    return idle + max(1, math.ceil((config.schedule.epochs - idle) / 8))
 
 
 def rungs(
