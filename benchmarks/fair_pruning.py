@@ -33,8 +33,8 @@ from machine import describe
 from rich.console import Console
 
 from dynaloss.config.search import SchedulerConfig
-from dynaloss.execution.search.director import SearchTrial
 from dynaloss.execution.search.pruning import Candidate, Verdict, make_pruner
+from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 

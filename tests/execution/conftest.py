@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from dynaloss.execution.search.director import Director, SearchTrial
+from dynaloss.execution.search.director import Director
 from dynaloss.execution.search.journal import Journal
+from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.trial.runner import StepResult
 from dynaloss.studies.search.groups import SearchPlan
 from dynaloss.studies.trial_record import Outcome
@@ -17,6 +18,8 @@ from dynaloss.studies.trial_record import Outcome
 
 class _Silent:
     def begun(self, trial: SearchTrial) -> None: ...
+
+    def paused(self, trial: SearchTrial) -> None: ...
 
     def prepared(self, trial: SearchTrial) -> None: ...
 
@@ -51,7 +54,7 @@ def drive(silent: _Silent) -> Callable[..., Director]:
         with Journal(folder / "journal.jsonl") as journal:
             director = Director(plan, journal, suggestions)
             director.start(silent)
-            while (trial := director.next()) is not None:
+            for trial in filter(None, director.upcoming()):
                 for epoch in range(1, trial.group.epochs + 1):
                     if left == 0:
                         raise KeyboardInterrupt

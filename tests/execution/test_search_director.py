@@ -11,8 +11,9 @@ import pytest
 from dynaloss.config.settings import Scalar
 from dynaloss.errors import InputError
 from dynaloss.execution.recording import Recorder
-from dynaloss.execution.search.director import Director, SearchTrial
+from dynaloss.execution.search.director import Director
 from dynaloss.execution.search.journal import Journal
+from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.trial.runner import StepResult
 from dynaloss.studies.search.groups import SearchPlan, make_search_plan
 from dynaloss.studies.study import SearchStudy
@@ -39,23 +40,38 @@ class Suggestions:
 def metrics_at(trial: SearchTrial, epoch: int) -> dict[str, float]:
     """A curve per trial: number 2 gives NaN at epoch 4, the hard condition is far below."""
     hard = trial.trial.config.data.noise.rate > 0.5
-    value = (0.2 if hard else 0.7) + 0.01 * ((trial.number * 7) % 5) + 0.001 * epoch
+    luck = 0.002 * (((trial.race_seed or 0) * 5 + trial.number * 3) % 7)
+    value = (0.2 if hard else 0.7) + 0.01 * ((trial.number * 7) % 5) + 0.001 * epoch + luck
     return {"val/balanced_accuracy": math.nan if trial.number == 2 and epoch == 4 else value}
 
 
+WHOLE = {"trials": 6, "length": 1.0, "race": None}
+RACE = {"top": 3, "seeds": [100, 101, 102]}
+PLANS: dict[str, dict[str, Any]] = {
+    "halving": {"search": WHOLE, "scheduler": {"grace_epochs": 1, "audit_fraction": 0.2}},
+    "promotion": {"search": WHOLE, "scheduler": {"name": "promotion", "grace_epochs": 1}},
+    "race": {"search": {**WHOLE, "race": RACE}, "scheduler": {"grace_epochs": 1}},
+    "short promotion and race": {
+        "search": {"trials": 6, "length": 0.4, "race": RACE},
+        "scheduler": {"name": "promotion", "grace_epochs": 1},
+    },
+}
+every_plan = pytest.mark.parametrize("plan", PLANS, indirect=True)
+
+
 @pytest.fixture
-def plan() -> SearchPlan:
-    study = SearchStudy.model_validate(
-        {
-            "study": "s",
-            "trial": {"data": {"validation": {"fraction": 0.2}}, "schedule": {"epochs": EPOCHS}},
-            "conditions": {"data.noise.rate": [0.2, 0.6]},
-            "space": {"meta.lr": {"uniform": [0.001, 1.0]}},
-            "search": {"trials": 6},
-            "scheduler": {"grace_epochs": 1, "audit_fraction": 0.2},
-        }
-    )
-    return make_search_plan(study, {"digits": "d"})
+def plan(request: pytest.FixtureRequest) -> SearchPlan:
+    study = {
+        "study": "s",
+        "trial": {
+            "data": {"validation": {"fraction": 0.2}},
+            "schedule": {"epochs": EPOCHS, "warmup_epochs": 0, "ramp_epochs": 0},
+        },
+        "conditions": {"data.noise.rate": [0.2, 0.6]},
+        "space": {"meta.lr": {"uniform": [0.001, 1.0]}},
+        **PLANS[getattr(request, "param", "halving")],
+    }
+    return make_search_plan(SearchStudy.model_validate(study), {"digits": "d"})
 
 
 @pytest.fixture
@@ -99,6 +115,7 @@ def test_a_metric_that_is_not_finite_ends_a_trial_as_diverged(
     assert all(t.outcome is Outcome.DIVERGED and t.last_epoch == 4 for t in thirds)
 
 
+@every_plan
 @pytest.mark.parametrize("kill_after", [0, 1, 5, 9, 10, 17, 25, 31])
 def test_a_killed_search_ends_as_if_never_killed(
     conduct: Callable[..., Director], kill_after: int
@@ -108,6 +125,7 @@ def test_a_killed_search_ends_as_if_never_killed(
     assert outline(conduct("cut")) == outline(conduct("whole"))
 
 
+@every_plan
 def test_finished_trials_are_not_rerun(conduct: Callable[..., Director]) -> None:
     conduct("whole")
     conduct("whole", kill_after=0)
@@ -121,6 +139,34 @@ def test_an_unfinished_line_is_dropped(
     journal = tmp_path / "whole" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-cut])
     assert outline(conduct("whole")) == expected
+
+
+@pytest.mark.parametrize("plan", ["promotion"], indirect=True)
+def test_promotion_lets_the_best_of_three_go_on(conduct: Callable[..., Director]) -> None:
+    """By hand: values fall in the order 2, 4, 1, 3, 0 = 5 of the numbers; 2 diverges at 4."""
+    director = conduct("whole")
+    for condition in {trial.group.condition for trial in director.trials.values()}:
+        own = [t for t in director.trials.values() if t.group.condition == condition]
+        reached = {t.number: t.last_epoch for t in own}
+        assert reached == {0: 1, 1: 1, 2: 4, 3: 1, 4: 9, 5: 1}
+        assert {t.number for t in own if t.outcome is Outcome.COMPLETED} == {4}
+        assert "rung 1" in next(t.message for t in own if t.number == 0)
+
+
+@pytest.mark.parametrize("plan", ["race"], indirect=True)
+def test_a_race_trains_the_best_with_further_seeds(conduct: Callable[..., Director]) -> None:
+    director = conduct("whole")
+    raced = [t for t in director.trials.values() if t.race_seed is not None]
+    assert raced
+    assert all(t.trial.seed == t.race_seed for t in raced)
+    assert all(t.trial.config.data.test_seed == 0 for t in raced)
+    assert all(t.last_epoch == EPOCHS and not t.rungs for t in raced)
+    searched = {t.key: t for t in director.trials.values() if t.race_seed is None}
+    for t in raced:
+        same = [s for s in searched.values() if (s.group, s.number) == (t.group, t.number)]
+        assert [s.chosen for s in same] == [t.chosen]
+    assert director.is_done
+    assert not director.left
 
 
 @contextmanager
@@ -137,11 +183,11 @@ def directing(
 def test_a_failed_trial_is_retried(plan: SearchPlan, tmp_path: Path, silent: Recorder) -> None:
     suggestions = {group.name: Suggestions() for group in plan.groups}
     with directing(plan, tmp_path, suggestions, silent) as director:
-        trial = director.next()
+        trial = next(director.upcoming())
         assert trial is not None
         director.end(trial.key, Outcome.FAILED, "lost")
     with directing(plan, tmp_path, suggestions, silent) as director:
-        again = director.next()
+        again = next(director.upcoming())
     assert again is not None
     assert again.key == trial.key
     assert not suggestions[trial.group.name].told
@@ -152,7 +198,7 @@ def test_the_data_record_survives_a_kill(
 ) -> None:
     suggestions = {group.name: Suggestions() for group in plan.groups}
     with directing(plan, tmp_path, suggestions, silent) as director:
-        trial = director.next()
+        trial = next(director.upcoming())
         assert trial is not None
         director.take(trial.key, StepResult(data={"source": "digits"}))
     with directing(plan, tmp_path, suggestions, silent) as director:

@@ -43,7 +43,7 @@ space:
   optimizer.lr: {loguniform: [1e-3, 1]}
   loss.corrector.enabled: {choice: [true, false]}
   loss.corrector.ranks: {choice: [5, 10], when: {loss.corrector.enabled: true}}
-search: {sampler: tpe, trials: 4, startup_trials: 2}
+search: {sampler: tpe, trials: 4, startup_trials: 2, length: 1, race: {top: 2, seeds: [100]}}
 scheduler: {name: asha, grace_epochs: 1, reduction_factor: 2, audit_fraction: 0.3}
 confirm: {top: 1, seeds: [1]}
 """
@@ -167,24 +167,19 @@ def test_a_search_killed_three_times_ends_as_if_never_killed(
 def test_no_trial_is_lost_or_rerun_after_a_kill_with_ray(
     make_storage: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    path, storage = write_study(tmp_path), make_storage("ray")
+    promotion = {"name: asha": "name: promotion", ", audit_fraction: 0.3": ""}
+    path, storage = write_study(tmp_path, **promotion), make_storage("ray")
     kill_once_begun(start("search", *search_options(path, storage)), storage, 20)
-    before = {
-        json.loads(line)["key"]
-        for line in (storage / "tiny-search" / "journal.jsonl").read_text().splitlines()
-        if '"event": "end"' in line
-    }
     summary = run_here(path, storage, in_process=False)
-    assert len(summary.trials) == 8
+    assert len(summary.trials) == 2 * (4 + 2)  # a race of two with one seed
     stored = outcomes_by_key(storage)
     assert dict(stored) == {trial.key: trial.outcome for trial in summary.trials}
-    assert len(stored) == 8
+    assert len(stored) == len(summary.trials)
     ends = [
         json.loads(line)["key"]
         for line in (storage / "tiny-search" / "journal.jsonl").read_text().splitlines()
         if '"event": "end"' in line
     ]
-    assert before
     assert sorted(ends) == sorted(trial.key for trial in summary.trials)
 
 
@@ -212,20 +207,21 @@ def test_a_trial_names_its_data_and_holds_its_files(
     summary, storage = finished
     store = Workspace(storage, f"sqlite:///{storage}/mlflow.db").open_store()
     run_ids = {record.key: record.run_id for record in store.records("tiny-search")}
-    digests: dict[str, set[str]] = {}
+    digests: dict[tuple[str, int | None], set[str]] = {}
     for trial in summary.trials:
         run = store.client.get_run(run_ids[trial.key])
         inputs = {it.tags[0].value: it.dataset for it in run.inputs.dataset_inputs}
         assert inputs.keys() == {"train", "validation", "test"}
-        digests.setdefault(trial.group.condition, set()).add(inputs["train"].digest)
+        seen = digests.setdefault((trial.group.condition, trial.race_seed), set())
+        seen.add(inputs["train"].digest)
         files = {it.path for it in store.client.list_artifacts(run.info.run_id)}
         learned = {"confusion.json", "confusion.png", "data.json"}
         assert "config.json" in files
         assert (learned <= files) is (trial.outcome is Outcome.COMPLETED)
         assert run.data.metrics["disk/artifacts_mib"] > 0
-    # All trials of a condition see the same data.
-    assert [len(found) for found in digests.values()] == [1, 1]
-    assert len(set.union(*digests.values())) == 2
+    # All trials of a condition see the same data, and those of a race their own.
+    assert [len(found) for found in digests.values()] == [1] * 4
+    assert len(set.union(*digests.values())) == 4
 
 
 def test_the_winners_make_a_valid_study(finished: tuple[SearchSummary, Path]) -> None:
@@ -287,8 +283,11 @@ def test_more_trials_extend_a_search_and_other_settings_are_refused(
     copy = tmp_path / "copy"
     shutil.copytree(storage, copy)
     longer = run_here(write_study(tmp_path, **{"trials: 4": "trials: 5"}), copy)
-    assert [t.key for t in longer.trials][:8] == [t.key for t in first.trials]
-    assert len(longer.trials) == 10
+    before, after = (
+        [t.key for t in found.trials if t.race_seed is None] for found in (first, longer)
+    )
+    assert after[:8] == before
+    assert len(after) == 10
     with pytest.raises(InputError, match=r"another scheduler\b.*`search\.trials`"):
         run_here(write_study(tmp_path, **{"reduction_factor: 2": "reduction_factor: 3"}), copy)
     wide = write_study(tmp_path, **{"\nstudy:": "\nresources: {cpu: 2}\nstudy:"})

@@ -11,7 +11,6 @@ import pytest
 from dynaloss.config.search import Objective
 from dynaloss.execution.search.conclusion import SearchSummary
 from dynaloss.execution.search.confirmation import best_study
-from dynaloss.execution.search.director import SearchTrial
 from dynaloss.execution.search.outcome import (
     audit_of,
     expected_best,
@@ -20,6 +19,7 @@ from dynaloss.execution.search.outcome import (
     selections,
     winners,
 )
+from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.studies.search.groups import Group, make_search_plan, search_trial
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
@@ -34,6 +34,7 @@ STUDY = SearchStudy.model_validate(
             "schedule": {"epochs": 3, "warmup_epochs": 0},
         },
         "space": {"meta.lr": {"uniform": [0.001, 1.0]}},
+        "search": {"length": 1.0, "race": None},
         "scheduler": {"grace_epochs": 1},
     }
 )
@@ -137,7 +138,7 @@ def test_rules_by_clean_validation_count_the_labels_that_they_use(group: Group) 
         trial(group, 1, [0.1, 0.7, 0.5], [0.1, 0.60, 0.45]),
     ]
     for one, clean in zip(trials, ([0.1, 0.2, 0.3], [0.1, 0.9, 0.2]), strict=True):
-        one.diagnostics["data"] = {"splits": {"train": 80, "validation": 20, "test": 50}}
+        one.data = {"splits": {"train": 80, "validation": 20, "test": 50}}
         for epoch, value in enumerate(clean, start=1):
             one.reports[epoch] |= {"val_clean/accuracy": value, "labels/clean_used": 3.0}
     found = {s.rule: (s.number, s.epoch, s.clean_labels) for s in selections(
@@ -241,7 +242,7 @@ def test_the_expected_best_is_the_mean_over_all_draws(group: Group) -> None:
 
 def test_the_summary_shows_winners_rules_audit_trade_offs_and_failures() -> None:
     values = STUDY.model_dump(exclude_unset=True)
-    values["search"] = {"metrics": [{"val/accuracy": "max"}, {"time/trial_seconds": "min"}]}
+    values["search"] |= {"metrics": [{"val/accuracy": "max"}, {"time/trial_seconds": "min"}]}
     plan = make_search_plan(SearchStudy.model_validate(values), {"digits": "d"})
     group = plan.groups[0]
     trials = [
@@ -255,7 +256,7 @@ def test_the_summary_shows_winners_rules_audit_trade_offs_and_failures() -> None
     summary = SearchSummary(plan=plan, trials=tuple(trials), groups=(outcome,), seconds=65.0)
     lines = summary.as_text().splitlines()
     assert lines[0] == "search s: 3 of 16 trials completed in 1:05"
-    assert f"{group.name}: 3 of 16 completed, 1 failed; 10 of 48 epochs" in lines
+    assert f"{group.name}: 3 of 16 completed, 1 failed; 10 epochs" in lines
     assert "  winner #1 (audited): val/accuracy 0.4000 with meta.lr=0.02" in lines
     oracle = next(line for line in lines if "oracle" in line)
     assert oracle.split()[-6:] == ["#2", "epoch", "3", "0.6000", "costs", "0.0000"]

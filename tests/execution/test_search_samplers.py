@@ -12,8 +12,9 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 from dynaloss.config.settings import Scalar
-from dynaloss.execution.search.director import Director, SearchTrial
+from dynaloss.execution.search.director import Director
 from dynaloss.execution.search.outcome import pareto_front
+from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.search.suggestions import Suggester, open_storage
 from dynaloss.studies.search.groups import make_search_plan
 from dynaloss.studies.study import SearchStudy
@@ -45,7 +46,14 @@ def _study(sampler: str, **search: Any) -> SearchStudy:
                 "schedule": {"epochs": EPOCHS, "warmup_epochs": 1},
             },
             "space": SPACES.get(sampler, CONDITIONAL),
-            "search": {"sampler": sampler, "trials": TRIALS, "startup_trials": 4} | search,
+            "search": {
+                "sampler": sampler,
+                "trials": TRIALS,
+                "startup_trials": 4,
+                "length": 1.0,
+                "race": None,
+            }
+            | search,
             "scheduler": {"grace_epochs": 1, "reduction_factor": 2},
         }
     )

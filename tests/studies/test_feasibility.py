@@ -166,13 +166,13 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
             id="two objectives in one entry",
         ),
         pytest.param(
-            "scheduler: {grace_epochs: 10}",
-            ("1: [scheduler.grace_epochs]", "below schedule.epochs (10)", "got 10"),
+            "scheduler: {grace_epochs: 5}",
+            ("1: [scheduler.grace_epochs]", "below 5", "search.length", "got 5"),
             id="grace beyond epochs",
         ),
         pytest.param(
-            "scheduler: {grace_epochs: 3, rungs: 4}",
-            ("1: [scheduler.rungs]", "at most 2", "10 epochs", "[3, 9]", "got 4"),
+            "search: {length: 1}\nscheduler: {grace_epochs: 3, rungs: 4}",
+            ("2: [scheduler.rungs]", "at most 2", "10 epochs", "[3, 9]", "got 4"),
             id="more rungs than epochs",
         ),
         pytest.param(
@@ -184,6 +184,16 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
             "trial: {data: {validation: {fraction: 0.2}}, schedule: {epochs: 10}}",
             ("1: [trial.schedule.epochs]", "above 10", "got 10"),
             id="warm-up and ramp up to the end",
+        ),
+        pytest.param(
+            "scheduler: {name: promotion, audit_fraction: 0.1}",
+            ("1: [scheduler.audit_fraction]", "0", "promotion"),
+            id="an audit of promotion",
+        ),
+        pytest.param(
+            "search:\n  race: {seeds: [0, 7]}",
+            ("2: [search.race.seeds]", "0", "search.trial_seed"),
+            id="a race with the seed of the search",
         ),
         pytest.param(
             "scheduler: {grace_epochs: soon}",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_each_condition_and_arm_has_an_equal_budget() -> None:
     study = make_study(
         conditions={"data.noise.rate": [0.2, 0.4]},
         arms={"full": {}, "no": {"loss.margin.enabled": False}},
-        search={"trials": 7},
+        search={"trials": 7, "length": 1.0},
         scheduler={"grace_epochs": 2, "reduction_factor": 2},
     )
     plan = make_search_plan(study, {"digits": "d"})
@@ -59,7 +60,10 @@ def test_each_condition_and_arm_has_an_equal_budget() -> None:
         ("full", 7, (2, 4, 8)), ("no", 7, (2, 4, 8)),
     ]  # fmt: skip
     assert len({g.pool for g in plan.groups}) == 4
-    assert search_plan_as_json(plan)["most_epochs"] == 280
+    # Four groups of seven trials, and races of four with two seeds, of ten epochs each.
+    found = json.loads(json.dumps(search_plan_as_json(plan)))
+    assert found["most_epochs"] == 4 * (7 + 4 * 2) * 10
+    assert found["race"] == {"top": 4, "seeds": [100, 101]}
 
 
 def test_pooled_groups_are_warned_of() -> None:

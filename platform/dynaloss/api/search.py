@@ -35,7 +35,7 @@ class Search(Loaded[SearchStudy]):
         ...         "schedule": {"epochs": 2, "warmup_epochs": 1},
         ...     },
         ...     "space": {"optimizer.lr": {"loguniform": [0.01, 1]}},
-        ...     "search": {"trials": 4, "sampler": "random"},
+        ...     "search": {"trials": 4, "sampler": "random", "race": None},
         ...     "scheduler": {"name": "none"},
         ...     "confirm": {"seeds": [1]},
         ... })

@@ -37,19 +37,21 @@ def search(
     """Search hyper-parameters for each condition of STUDY, and confirm the winners.
 
     STUDY is a YAML file or the name of a bundled search (see `dynaloss list`). Each condition
-    and arm is a group with `search.trials` trials of its own, selected by validation alone. The
-    winners are then trained again on train and validation with each of the `confirm` seeds.
+    and arm is a group with `search.trials` trials of its own, selected by validation alone; the
+    best of each race over further seeds. The winners are then trained again, to the end, on train
+    and validation with each of the `confirm` seeds.
 
     \b
     How `scheduler` stops trials (asha), with every number in epochs:
       grace_epochs      every trial trains for this long, up to the first rung
       reduction_factor  only the best 1/reduction_factor of the results at a rung continue, and
-                        the next rung is this many times further: 3, 9, 27 for 3 and 3
+                        the next rung is this many times further: 4, 12, 36 for 4 and 3
       rungs             number of rungs to use
       group_by          trials compete with those of the same condition and arm
       audit_fraction    share of the trials to be stopped that continue, to measure what is lost
-    hyperband gives trials different first rungs; median stops, at any epoch from grace_epochs on,
-    a trial below the median of the others; none stops nothing.
+    promotion lets trials wait at a rung instead; hyperband gives trials different first rungs;
+    median stops, at any epoch from grace_epochs on, a trial below the median of the others; none
+    stops nothing.
 
     The same command continues after an interruption, even a hard kill: finished trials do not run
     again, and every decision is the same as without the interruption.
@@ -97,6 +99,9 @@ def _print_plan(plan: SearchPlan, format_: str) -> None:
         f"most {plan.most_epochs} epochs; {study.search.sampler} on {objectives}, pruned by "
         f"{study.scheduler.name}, audit {study.scheduler.audit_fraction:g}"
     )
+    if (race := study.search.race) is not None:
+        seeds = ", ".join(map(str, race.seeds))
+        click.echo(f"race: the best {race.top} of each group again, with the seeds {seeds}")
     if study.confirm is not None:
         winners = len(plan.groups) * study.confirm.top
         runs = (winners + len(plan.groups) * study.confirm.untuned) * len(study.confirm.seeds)

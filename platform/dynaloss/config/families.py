@@ -155,12 +155,14 @@ class PrunerKind(Kind):
             a trial's length.
         has_rungs: Whether there are such epochs, which the settings must leave room for.
         has_brackets: Whether trials differ in their first rung.
+        promotes: Whether trials pause at a rung until they are among the best there.
     """
 
     build: Callable[..., Any]
     rungs: Callable[..., list[int]]
     has_rungs: bool = True
     has_brackets: bool = False
+    promotes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,17 @@ class Objective(NamedTuple):
         return 1 if self.mode == "max" else -1
 
 
+class RaceConfig(Settings):
+    """How the best configurations of a group are told apart: by further seeds, a round each."""
+
+    top: int = Field(default=4, ge=2, description="Best configurations of each group that race.")
+    seeds: Seeds = Field(
+        default=(100, 101),
+        description="Seed of each round, with a split of its own; none of the search or the "
+        "confirmation.",
+    )
+
+
 class SearchConfig(Settings):
     """How configurations are suggested, how many, and what makes one better."""
 
@@ -70,6 +81,18 @@ class SearchConfig(Settings):
         "group are tried first.",
     )
 
+    length: Real = Field(
+        default=0.375,
+        gt=0,
+        le=1,
+        description="Share of the epochs after warm-up and ramp that a trial of the search "
+        "trains, in (0, 1]; 1 trains to the end. The learning rate is that of the whole training.",
+    )
+    race: RaceConfig | None = Field(
+        default=RaceConfig(),
+        description="Further seeds for the best configurations; null for none.",
+    )
+
     def objectives(self) -> tuple[Objective, ...]:
         """What to optimise; pruning and winners go by the first."""
         several = tuple(Objective(*next(iter(entry.items()))) for entry in self.metrics)
@@ -98,7 +121,7 @@ class SchedulerConfig(Settings):
         ge=1,
         description="Epochs that every trial trains: the first rung, after warm-up and ramp, in "
         "which trials that differ in the loss alone are equal. auto, or null: these, and an "
-        "eighth of the epochs that follow.",
+        "eighth of the epochs that follow them.",
     )
     reduction_factor: int = Field(
         default=3,

@@ -68,9 +68,14 @@ class Recorder:
             pending.result()
 
     def begun(self, live: LiveTrial) -> None:
-        """Starts or resumes the trial's run, with all that is known of the trial."""
-        self._begin(live)
+        """Starts the trial's run, or resumes that of an earlier launch, with all that is known."""
+        if live.key not in self._begun:
+            self._begin(live)
         self._progress.started(live)
+
+    def paused(self, live: LiveTrial) -> None:
+        """Shows that a trial waits; its run stays open."""
+        self._progress.paused(live)
 
     def prepared(self, live: LiveTrial) -> None:
         """Names the trial's data as its inputs, and what it computes on."""

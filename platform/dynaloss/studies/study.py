@@ -122,17 +122,18 @@ class SearchStudy(Study):
         return self.confirm or ConfirmConfig()
 
     @property
-    def retraining(self) -> Overrides:
-        """Settings with which winners are trained again, by dotted key.
+    def test_split(self) -> Overrides:
+        """Settings, by dotted key, with which trials of all seeds test on one split.
 
-        Nothing is held out, as the choice is made. All seeds test on one split: another could hold
-        images that the search trained on.
+        Another could hold images that the search trained on.
         """
         own, default = self.trial.data.test_seed, self.search.trial_seed
-        return {
-            "data.validation.fraction": 0.0,
-            "data.test_seed": default if own is None else own,
-        }
+        return {"data.test_seed": default if own is None else own}
+
+    @property
+    def retraining(self) -> Overrides:
+        """Settings, by dotted key, with which winners are trained again: nothing is held out."""
+        return {"data.validation.fraction": 0.0, **self.test_split}
 
 
 def confirmed_name(study: str) -> str:

@@ -23,12 +23,13 @@ class Work:
     """Trials to run.
 
     Attributes:
-        orders: The trials; the next one is taken when a slot is free.
+        orders: The trials; the next one is taken when a slot is free. None means that it follows
+            from a running one.
         sources: Data by the name that the orders give.
         most: Upper bound on the number of orders.
     """
 
-    orders: Iterator[TrialOrder]
+    orders: Iterator[TrialOrder | None]
     sources: Mapping[str, Source]
     most: int
 

@@ -36,7 +36,7 @@ class InProcess:
                 f"{self.resources.gpu:g}"
             )
         with sigterm_as_sigint(), trial_threads(self.resources), suppress(KeyboardInterrupt):
-            for order in work.orders:
+            for order in filter(None, work.orders):
                 runner = TrialRunner(order, work.sources[order.source], self.resources.gpu)
                 try:
                     while listener.take(order.key, runner.step()):

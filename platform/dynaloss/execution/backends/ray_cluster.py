@@ -157,16 +157,22 @@ class _WithoutMemory:
 class _Orders(_WithoutMemory, Searcher):  # type: ignore[misc] # Ray has no types
     """Hands out one order after the other."""
 
-    def __init__(self, orders: Iterator[TrialOrder], share: Mapping[str, float]) -> None:
+    def __init__(self, orders: Iterator[TrialOrder | None], share: Mapping[str, float]) -> None:
         super().__init__()
         self._orders = orders
         self._share = share
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next order as plain values: anything else Ray swaps for a placeholder."""
-        order = next(self._orders, None)
-        if order is None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next order as plain values: anything else Ray swaps for a placeholder.
+
+        After None, Ray asks again once a running trial has reported.
+        """
+        try:
+            order = next(self._orders)
+        except StopIteration:
             return str(Searcher.FINISHED)
+        if order is None:
+            return None
         return {"trial": {"order": asdict(order), **self._share}}
 
     def on_trial_complete(

@@ -15,8 +15,8 @@ from dynaloss.analysis import Query, Result, run_query
 from dynaloss.config.search import Objective
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.progress import clock
-from dynaloss.execution.search.director import SearchTrial
 from dynaloss.execution.search.outcome import GroupOutcome
+from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.studies.notebook import notebook_html
 from dynaloss.studies.search.groups import SearchPlan
 from dynaloss.studies.trial_record import Outcome
@@ -37,7 +37,7 @@ class SearchSummary:
 
     Attributes:
         plan: The plan.
-        trials: Every trial so far, of this launch and those before.
+        trials: Every trial so far, of this launch and those before, and of the races.
         groups: Results by group, in the order of the plan.
         interrupted: Whether trials are left for the next launch.
         best: The study file of the winners; None if no trial completed.
@@ -104,7 +104,8 @@ class SearchSummary:
             >>> found.coverage
             '4 of 4 trials completed'
         """
-        done = sum(trial.outcome is Outcome.COMPLETED for trial in self.trials)
+        searched = (trial for one in self.groups for trial in one.trials)
+        done = sum(trial.outcome is Outcome.COMPLETED for trial in searched)
         return f"{done} of {self.plan.num_trials} trials completed"
 
     @property
@@ -237,6 +238,11 @@ class SearchSummary:
                  "audited": t.audited_at is not None}
                 for t in one.winners
             ],
+            "race": [
+                {"number": s.number, first: [self.objectives[0].sign * v for v in s.values],
+                 "dropped_after": s.dropped_after}
+                for s in one.standings
+            ],
             "selection": [
                 {"rule": s.rule, "number": s.number, "epoch": s.epoch, "value": s.value,
                  self.test_metric: s.test, "cost": s.cost, "clean_labels": s.clean_labels}
@@ -260,10 +266,10 @@ class SearchSummary:
             "importances": one.importances,
             "expected_best": one.expected_best,
             "trials": [
-                {"number": t.number, "key": t.key, "outcome": t.outcome,
+                {"number": t.number, "seed": t.trial.seed, "key": t.key, "outcome": t.outcome,
                  "epoch": t.last_epoch, "rung": t.last_rung, "audited_at": t.audited_at,
                  first: t.last(first), "settings": t.chosen}
-                for t in one.trials
+                for t in (*one.trials, *one.raced)
             ],
         }  # fmt: skip
 

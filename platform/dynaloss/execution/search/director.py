@@ -6,17 +6,17 @@ each event is written to the journal before it has any effect, and a relaunch re
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.journal import Journal
-from dynaloss.execution.search.pruning import Candidate, Decision, Verdict, make_pruner
-from dynaloss.execution.trial.live import LiveTrial
+from dynaloss.execution.search.outcome import race_among
+from dynaloss.execution.search.pruning import Candidate, Decision, Pruner, Verdict, make_pruner
+from dynaloss.execution.search.race import Entry, Race
+from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.trial.runner import StepResult
 from dynaloss.studies.search.groups import Group, SearchPlan, search_trial
 from dynaloss.studies.trial_record import Outcome
@@ -26,57 +26,6 @@ if TYPE_CHECKING:
     from dynaloss.execution.search.suggestions import Suggester
 
 
-@dataclass(slots=True, kw_only=True)
-class SearchTrial(LiveTrial):
-    """A trial of a search and what is known of it, of this launch and of those before.
-
-    Attributes:
-        group: Its group.
-        number: Position in the group, from 0.
-        chosen: The suggested values.
-        rungs: Rungs reached, each with the decision made there.
-        audited_at: Rung at which it would have been stopped, if it ran on for the audit.
-    """
-
-    group: Group
-    number: int
-    chosen: Mapping[str, Scalar]
-    rungs: dict[int, Decision] = field(default_factory=dict)
-    audited_at: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The trial in words."""
-        return f"{self.group.name} · #{self.number}"
-
-    @property
-    def note(self) -> str:
-        """The rung where it would have been stopped."""
-        return "" if self.audited_at is None else f"audited at {self.audited_at}"
-
-    @property
-    def tags(self) -> Mapping[str, Any]:
-        """Position, suggestion and rungs."""
-        return {
-            "dynaloss.group": self.group.name,
-            "dynaloss.number": self.number,
-            "dynaloss.suggested": json.dumps(dict(self.chosen)),
-            "dynaloss.rung": self.last_rung,
-            "dynaloss.audited": self.audited_at is not None,
-        }
-
-    @property
-    def last_rung(self) -> int:
-        """Last rung reached, in epochs, 0 before the first."""
-        return max(self.rungs, default=0)
-
-    def curve(self, metric: str) -> dict[int, float]:
-        """Values of a metric by epoch."""
-        return {
-            epoch: metrics.get(metric, math.nan) for epoch, metrics in sorted(self.reports.items())
-        }
-
-
 class Director:
     """Conducts one search; `start` comes before everything but the properties.
 
@@ -84,12 +33,17 @@ class Director:
         plan: The plan.
         journal: What happened so far; replayed at once.
         suggestions: By name of the group.
+        pruner: Decides when trials stop; by default that of the study.
     """
 
     _recorder: Recorder
 
     def __init__(
-        self, plan: SearchPlan, journal: Journal, suggestions: Mapping[str, Suggester]
+        self,
+        plan: SearchPlan,
+        journal: Journal,
+        suggestions: Mapping[str, Suggester],
+        pruner: Pruner | None = None,
     ) -> None:
         search = plan.study.search
         self._plan = plan
@@ -99,25 +53,41 @@ class Director:
         self._suggestions = suggestions
         self._groups = {group.name: group for group in plan.groups}
         self._first = self._objectives[0]
-        self._pruner = make_pruner(plan.study.scheduler, seed=search.seed, mode=self._first.mode)
+        self._pruner = pruner or make_pruner(
+            plan.study.scheduler, seed=search.seed, mode=self._first.mode
+        )
         self._asked = dict.fromkeys(self._groups, 0)
         self._undecided = self._replay()
         self._queue: list[SearchTrial] = []
 
     @property
     def left(self) -> list[Group]:
-        """The group of each trial that has not ended for good."""
-        ended = Counter(t.group.name for t in self.trials.values() if t.outcome.is_final)
+        """The group of each trial that has not ended for good, with all that a race may bring."""
+        ended = Counter(t.group.name for t in self._searched() if t.outcome.is_final)
         return [
             group
             for group in self._plan.groups
-            for _ in range(max(group.trials, self._asked[group.name]) - ended[group.name])
+            for _ in range(
+                max(group.trials, self._asked[group.name])
+                - ended[group.name]
+                + self._most_of_race(group)
+            )
         ]
 
     @property
-    def all_asked(self) -> bool:
-        """Whether every trial of the budget has been begun."""
-        return all(self._asked[group.name] >= group.trials for group in self._plan.groups)
+    def most_orders(self) -> int:
+        """Upper bound on the number of orders: a trial that pauses has one for each rung."""
+        return sum(1 + len(group.rungs) for group in self.left)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing but failed trials is left for the next launch."""
+        unfinished = {Outcome.RUNNING, Outcome.INTERRUPTED}
+        return not (
+            self._open_groups()
+            or any(trial.outcome in unfinished for trial in self.trials.values())
+            or any(self._race_entries(group) for group in self._plan.groups)
+        )
 
     def start(self, recorder: Recorder) -> None:
         """Makes up for what a kill cut off; `recorder` receives everything from now on."""
@@ -127,24 +97,115 @@ class Director:
                 self._act(trial, self._undecided[trial.key])
             else:
                 self._tell(trial)
-        self._queue = [t for t in self.trials.values() if not t.outcome.is_final]
+        self._queue = [
+            t for t in self.trials.values() if not t.outcome.is_final and not t.is_paused
+        ]
 
-    def next(self) -> SearchTrial | None:
-        """The next trial: one that an earlier launch left, or else a new one; None at the end.
+    def upcoming(self) -> Iterator[SearchTrial | None]:
+        """The trials to run, each when there is room; None while the next follows from others.
 
-        New trials go to the group with the fewest, so that all groups advance together.
+        First those that an earlier launch left, then those promoted to the next rung, then new
+        ones, in the group with the fewest, so that all groups advance together; then the races.
         """
+        while True:
+            trial = self._next()
+            if trial is not None:
+                self._recorder.begun(trial)
+            elif not self._running():
+                return
+            yield trial
+
+    def _next(self) -> SearchTrial | None:
         if self._queue:
             trial = self._queue.pop(0)
             trial.outcome, trial.message = Outcome.RUNNING, ""
-        else:
-            open_ = [g for g in self._plan.groups if self._asked[g.name] < g.trials]
-            if not open_:
-                return None
-            group = min(open_, key=lambda group: self._asked[group.name])
-            trial = self._ask(group)
-        self._recorder.begun(trial)
+            return trial
+        if (promoted := self._pruner.promotable()) is not None:
+            return self._promote(self.trials[promoted])
+        if open_ := self._open_groups():
+            return self._ask(min(open_, key=lambda group: self._asked[group.name]))
+        if not any(trial.race_seed is None for trial in self._running()):
+            if (last := self._last_promotion()) is not None:
+                return self._promote(last)
+            self._end_paused()
+        for group in self._plan.groups:
+            for number, seed in self._race_entries(group):
+                chosen = self._trial_of(group, number).chosen
+                self._journal.write(
+                    "begin", group=group.name, number=number, chosen=chosen, race_seed=seed
+                )
+                return self._begin(group, number, chosen, seed)
+        return None
+
+    def _open_groups(self) -> list[Group]:
+        return [g for g in self._plan.groups if self._asked[g.name] < g.trials]
+
+    def _searched(self) -> list[SearchTrial]:
+        """The trials of the search itself."""
+        return [trial for trial in self.trials.values() if trial.race_seed is None]
+
+    def _running(self) -> list[SearchTrial]:
+        return [
+            trial
+            for trial in self.trials.values()
+            if trial.outcome is Outcome.RUNNING and not trial.is_paused
+        ]
+
+    def _trial_of(self, group: Group, number: int) -> SearchTrial:
+        return next(
+            t for t in self._searched() if t.group.name == group.name and t.number == number
+        )
+
+    def _promote(self, trial: SearchTrial) -> SearchTrial:
+        self._journal.write("promote", key=trial.key)
+        self._pruner.promote(trial.key)
+        trial.is_paused = False
         return trial
+
+    def _last_promotion(self) -> SearchTrial | None:
+        """The best paused trial of a group in which too few have completed to name a winner."""
+        race = self._plan.study.search.race
+        for group in self._plan.groups:
+            own = [t for t in self._searched() if t.group.name == group.name]
+            paused = [t for t in own if t.is_paused]
+            completed = sum(t.outcome is Outcome.COMPLETED for t in own)
+            if paused and completed < (race.top if race else 1):
+                sign, name = self._first.sign, self._first.name
+                return max(paused, key=lambda t: (t.last_rung, sign * t.last(name), -t.number))
+        return None
+
+    def _end_paused(self) -> None:
+        for trial in self.trials.values():
+            if trial.is_paused:
+                trial.is_paused = False
+                message = f"not promoted from rung {trial.last_rung}"
+                self.end(trial.key, Outcome.PRUNED, message)
+
+    def race(self, group: Group) -> Race | None:
+        """The race of a group as far as it has come; None before it, or without one."""
+        config = self._plan.study.search.race
+        own = [t for t in self.trials.values() if t.group.name == group.name]
+        searched = [t for t in own if t.race_seed is None]
+        is_over = self._asked[group.name] >= group.trials and not any(
+            t.outcome in (Outcome.RUNNING, Outcome.INTERRUPTED) for t in searched
+        )
+        return race_among(config, own, self._first) if config and is_over else None
+
+    def _race_entries(self, group: Group) -> list[Entry]:
+        """What the race of a group has to begin now."""
+        race = self.race(group)
+        begun = {
+            (t.number, t.race_seed) for t in self.trials.values() if t.group.name == group.name
+        }
+        return [entry for entry in race.to_run if entry not in begun] if race else []
+
+    def _most_of_race(self, group: Group) -> int:
+        config, race = self._plan.study.search.race, self.race(group)
+        if config is None or (race is not None and not race.to_run):
+            return 0
+        own = [t for t in self.trials.values() if t.group.name == group.name]
+        ended = sum(t.race_seed is not None and t.outcome.is_final for t in own)
+        return min(config.top, group.trials) * len(config.seeds) - ended
 
     def _ask(self, group: Group) -> SearchTrial:
         number = self._asked[group.name]
@@ -152,9 +213,17 @@ class Director:
         self._journal.write("begin", group=group.name, number=number, chosen=chosen)
         return self._begin(group, number, chosen)
 
-    def _begin(self, group: Group, number: int, chosen: Mapping[str, Scalar]) -> SearchTrial:
-        trial = search_trial(self._plan.study, group, number, chosen)
-        found = SearchTrial(trial=trial, group=group, number=number, chosen=chosen)
+    def _begin(
+        self,
+        group: Group,
+        number: int,
+        chosen: Mapping[str, Scalar],
+        race_seed: int | None = None,
+    ) -> SearchTrial:
+        trial = search_trial(self._plan.study, group, number, chosen, race_seed)
+        found = SearchTrial(
+            trial=trial, group=group, number=number, chosen=chosen, race_seed=race_seed
+        )
         self.trials[found.key] = found
         self._asked[group.name] = max(self._asked[group.name], number + 1)
         return found
@@ -179,9 +248,12 @@ class Director:
             self._act(trial, decision)
         if result.resumed_from and trial.outcome is Outcome.RUNNING:
             self._recorder.resumed(trial)
-        if result.outcome is not None and trial.outcome is Outcome.RUNNING:
-            self.end(key, result.outcome, result.message, result.diagnostics)
-        return trial.outcome is Outcome.RUNNING
+        if trial.outcome is Outcome.RUNNING and not trial.is_paused:
+            if result.outcome is not None:
+                self.end(key, result.outcome, result.message, result.diagnostics)
+            elif trial.last_epoch >= trial.epochs:  # the training would go on
+                self.end(key, Outcome.COMPLETED)
+        return trial.outcome is Outcome.RUNNING and not trial.is_paused
 
     def end(
         self,
@@ -204,6 +276,18 @@ class Director:
 
     def _report(self, trial: SearchTrial, epoch: int, metrics: dict[str, float]) -> Decision:
         trial.reports[epoch] = metrics
+        decision = self._decide(trial, epoch, trial.last(self._first.name))
+        if decision.rung is not None:
+            trial.rungs[epoch] = decision
+        if decision.verdict is Verdict.AUDIT:
+            trial.audited_at = epoch
+        trial.is_paused = decision.verdict is Verdict.PAUSE
+        return decision
+
+    def _decide(self, trial: SearchTrial, epoch: int, value: float) -> Decision:
+        if trial.race_seed is not None:  # a race compares at the end
+            finite = math.isfinite(value)
+            return Decision(verdict=Verdict.CONTINUE if finite else Verdict.DIVERGED)
         group = trial.group
         candidate = Candidate(
             key=trial.key,
@@ -212,12 +296,7 @@ class Director:
             rungs=group.rungs,
             epochs=group.epochs,
         )
-        decision = self._pruner.report(candidate, epoch, trial.last(self._first.name))
-        if decision.rung is not None:
-            trial.rungs[epoch] = decision
-        if decision.verdict is Verdict.AUDIT:
-            trial.audited_at = epoch
-        return decision
+        return self._pruner.report(candidate, epoch, value)
 
     def _act(self, trial: SearchTrial, decision: Decision) -> None:
         epoch = trial.last_epoch
@@ -228,9 +307,11 @@ class Director:
         elif decision.verdict is Verdict.DIVERGED:
             message = f"{self._first.name} is not finite at epoch {epoch}"
             self.end(trial.key, Outcome.DIVERGED, message)
+        elif decision.verdict is Verdict.PAUSE:
+            self._recorder.paused(trial)
 
     def _tell(self, trial: SearchTrial) -> None:
-        if not trial.outcome.is_final:
+        if not trial.outcome.is_final or trial.race_seed is not None:
             return
         curve = trial.curve(self._first.name)
         shown = set(trial.group.rungs) | {trial.last_epoch}
@@ -248,15 +329,19 @@ class Director:
             match event["event"]:
                 case "begin" if event["group"] in self._groups:
                     group = self._groups[event["group"]]
-                    self._begin(group, event["number"], event["chosen"])
+                    self._begin(group, event["number"], event["chosen"], event.get("race_seed"))
                 case "data" if event["key"] in self.trials:
                     self.trials[event["key"]].data = event["record"]
                 case "report" if event["key"] in self.trials:
                     trial = self.trials[event["key"]]
                     trial.outcome = Outcome.RUNNING  # a failed one has resumed
                     last[trial.key] = self._report(trial, event["epoch"], event["metrics"])
+                case "promote" if event["key"] in self.trials:
+                    self._pruner.promote(event["key"])
+                    self.trials[event["key"]].is_paused = False
                 case "end" if event["key"] in self.trials:
                     trial = self.trials[event["key"]]
                     trial.outcome = Outcome(event["outcome"])
                     trial.message, trial.diagnostics = event["message"], event["diagnostics"]
+                    trial.is_paused = False
         return last

@@ -68,7 +68,7 @@ class Journal:
             raise InputError(
                 f"the search has begun with another {' and '.join(changed)}: "
                 "decisions could not be repeated. Give the study another name, or change back; "
-                "`search.trials`, conditions, arms and `confirm` may change"
+                "`search.trials`, `search.race`, conditions, arms and `confirm` may change"
             )
 
 

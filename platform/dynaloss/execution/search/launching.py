@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from dynaloss.config import DataConfig, TrialConfig
+from dynaloss.config.families import PRUNERS
 from dynaloss.execution.ablation import launch_ablation
 from dynaloss.execution.backends import Work, open_backend
 from dynaloss.execution.progress import Progress
@@ -22,6 +23,7 @@ from dynaloss.execution.search.director import Director
 from dynaloss.execution.search.html_page import write_page
 from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.search.outcome import group_outcome
+from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.search.suggestions import Suggester, earlier_best, open_storage
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.runner import TrialOrder
@@ -179,14 +181,17 @@ class _Launch:
             director.start(recorder)
             recorder.catch_up(run.trials())
             work = Work(
-                orders=(
-                    TrialOrder.of(one.trial, checkpoints) for one in iter(director.next, None)
-                ),
+                orders=(self._order(one) if one else None for one in director.upcoming()),
                 sources=self.sources.named(group.config.data for group in self.plan.groups),
-                most=len(director.left),
+                most=director.most_orders,
             )
             if work.most:
                 backend.run(work, director)
+
+    def _order(self, one: SearchTrial) -> TrialOrder:
+        promotes = PRUNERS[self.study.scheduler.name].promotes
+        checkpoints = self.workspace.checkpoints(self.study.study)
+        return TrialOrder.of(one.trial, checkpoints, save_at=one.group.rungs if promotes else ())
 
     def _summary(self, director: Director, suggesters: Mapping[str, Suggester]) -> SearchSummary:
         trials = tuple(director.trials.values())
@@ -197,8 +202,7 @@ class _Launch:
                 group_outcome(self.study, group, trials, suggesters[group.name].importances())
                 for group in self.plan.groups
             ),
-            interrupted=any(trial.outcome is Outcome.INTERRUPTED for trial in trials)
-            or (bool(director.left) and not director.all_asked),
+            interrupted=not director.is_done,
         )
 
     def _suggesters(self) -> dict[str, Suggester]:
@@ -216,7 +220,7 @@ class _Launch:
 def _frozen(study: SearchStudy) -> Mapping[str, str]:
     """Digest of each part of a search that must stay as it is once the search has begun."""
     values: dict[str, Any] = study.model_dump(mode="json")
-    search = {key: value for key, value in values["search"].items() if key != "trials"}
+    search = {k: v for k, v in values["search"].items() if k not in ("trials", "race")}
     parts = {key: values[key] for key in ("trial", "space", "scheduler", "base_seed")}
     parts["number of threads, or device"] = study.resources.effective()
     frozen = {name: digest_of(part) for name, part in {**parts, "search": search}.items()}

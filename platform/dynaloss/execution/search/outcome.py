@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from dynaloss.analysis.metric_names import higher_is_better
 from dynaloss.analysis.selection import SELECTION_RULES, SelectionRule
-from dynaloss.config.search import Objective
+from dynaloss.config.search import Objective, RaceConfig
 from dynaloss.config.settings import Scalar
-from dynaloss.execution.search.director import SearchTrial
+from dynaloss.execution.search.race import Race, Standing, race_of
+from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.studies.search.groups import Group
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
@@ -79,8 +80,10 @@ class GroupOutcome:
 
     Attributes:
         group: The group.
-        trials: Its trials by number.
-        winners: The best, by the first objective.
+        trials: Its trials by number, without those of the race.
+        raced: Those of the race.
+        winners: The best, by the race if there was one, or else by the first objective.
+        race: The race among the best; None without one.
         selections: What each selection rule would have chosen.
         audit: What pruning would have lost.
         front: Trials that no other beats in every objective; empty with a single one.
@@ -90,7 +93,9 @@ class GroupOutcome:
 
     group: Group
     trials: tuple[SearchTrial, ...]
+    raced: tuple[SearchTrial, ...]
     winners: tuple[SearchTrial, ...]
+    race: Race | None
     selections: tuple[Selection, ...]
     audit: Audit
     front: tuple[SearchTrial, ...]
@@ -103,9 +108,15 @@ class GroupOutcome:
         return Counter(str(trial.outcome) for trial in self.trials)
 
     @property
+    def standings(self) -> tuple[Standing, ...]:
+        """Those of the race that have further seeds, best first; empty without one."""
+        found = self.race.standings if self.race else ()
+        return tuple(one for one in found if len(one.values) > 1)
+
+    @property
     def epochs(self) -> int:
-        """Epochs that were trained."""
-        return sum(trial.last_epoch for trial in self.trials)
+        """Epochs that were trained, those of the race included."""
+        return sum(trial.last_epoch for trial in (*self.trials, *self.raced))
 
 
 def group_outcome(
@@ -115,13 +126,17 @@ def group_outcome(
     importances: Mapping[str, float] | None = None,
 ) -> GroupOutcome:
     """Results of a group, whose trials are among those of the search."""
-    own = sorted((t for t in trials if t.group.name == group.name), key=lambda t: t.number)
+    everything = [trial for trial in trials if trial.group.name == group.name]
+    own = sorted((t for t in everything if t.race_seed is None), key=lambda t: t.number)
     objectives, confirm = study.search.objectives(), study.confirmation
-    first = objectives[0]
+    first, config = objectives[0], study.search.race
+    race = race_among(config, everything, first) if config else None
     return GroupOutcome(
         group=group,
         trials=tuple(own),
-        winners=tuple(winners(own, first, confirm.top)),
+        raced=tuple(trial for trial in everything if trial.race_seed is not None),
+        winners=tuple(winners(own, first, confirm.top, race)),
+        race=race,
         selections=tuple(selections(own, group, first, confirm.metric)),
         audit=audit_of(own, group, first, study.scheduler.reduction_factor),
         front=tuple(pareto_front(own, objectives)) if len(objectives) > 1 else (),
@@ -139,15 +154,37 @@ def _ranked(trials: Iterable[SearchTrial], objective: Objective) -> list[SearchT
     return sorted(trials, key=lambda trial: -objective.sign * trial.last(objective.name))
 
 
-def winners(trials: Iterable[SearchTrial], objective: Objective, top: int) -> list[SearchTrial]:
-    """The best completed trials of a group by the last epoch, audited ones included.
+def winners(
+    trials: Iterable[SearchTrial], objective: Objective, top: int, race: Race | None = None
+) -> list[SearchTrial]:
+    """The best completed trials of a group: by the race, then by the last epoch.
 
-    Equal configurations count once: the winners are to differ.
+    Audited ones may be among them. Equal configurations count once: the winners are to differ.
     """
+    places = {one.number: place for place, one in enumerate(race.standings)} if race else {}
     distinct: dict[tuple[tuple[str, Scalar], ...], SearchTrial] = {}
     for trial in _ranked(sorted(_completed(trials), key=lambda t: t.number), objective):
         distinct.setdefault(tuple(sorted(trial.chosen.items(), key=str)), trial)
-    return list(distinct.values())[:top]
+    found = sorted(distinct.values(), key=lambda trial: places.get(trial.number, len(places)))
+    return found[:top]
+
+
+def race_among(config: RaceConfig, trials: Sequence[SearchTrial], objective: Objective) -> Race:
+    """The race among the best of a group's `trials`, which hold those of the race, too."""
+    searched = [trial for trial in trials if trial.race_seed is None]
+    signed = {trial.key: objective.sign * trial.last(objective.name) for trial in trials}
+    return race_of(
+        config,
+        [(t.number, signed[t.key]) for t in winners(searched, objective, config.top)],
+        {
+            (t.number, t.race_seed): (
+                t.outcome,
+                signed[t.key] if t.outcome is Outcome.COMPLETED else math.nan,
+            )
+            for t in trials
+            if t.race_seed is not None
+        },
+    )
 
 
 def selections(
@@ -177,7 +214,7 @@ def _pick(
     if not points:
         return
     value, _, before, trial = max(points, key=lambda point: point[:3])
-    sizes = trial.diagnostics.get("data", {}).get("splits", {})
+    sizes = trial.data.get("splits", {})
     used = trial.reports[-before].get("labels/clean_used", 0.0) + sizes.get(split, 0)
     yield Selection(
         rule=rule.name,

@@ -31,6 +31,7 @@ class Verdict(StrEnum):
 
     CONTINUE = "continue"
     PRUNE = "prune"
+    PAUSE = "pause"
     AUDIT = "audit"
     DIVERGED = "diverged"
 
@@ -115,6 +116,15 @@ class Pruner:
             return replace(decision, verdict=Verdict.AUDIT)
         return decision
 
+    def promotable(self) -> str | None:
+        """Key of a paused trial that may continue now; None where no trial pauses."""
+        return self.rule.promotable() if isinstance(self.rule, _Promotion) else None
+
+    def promote(self, key: str) -> None:
+        """Lets a paused trial continue."""
+        if isinstance(self.rule, _Promotion):
+            self.rule.promote(key)
+
     def _drawn(self, key: str, rung: int) -> bool:
         # A draw of its own for each trial and rung: the order of trials changes none.
         text = f"{self.seed}/{key}/{rung}/audit".encode()
@@ -158,6 +168,53 @@ class _Halving:
             return 0, stops
         bracket = bracket_of(trial.number, self.config.reduction_factor, len(stops))
         return bracket, stops[bracket:]
+
+
+@dataclass(slots=True)
+class _Promotion:
+    """Successive halving by promotion: a trial waits at each rung for its results to be the best.
+
+    Algorithm 2 of Li et al., MLSys 2020: of n results at a rung the best n / reduction_factor,
+    rounded down, may continue, each once.
+    """
+
+    config: SchedulerConfig
+    _results: dict[tuple[str, int], dict[str, float]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    _promoted: dict[tuple[str, int], set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def judge(self, trial: Candidate, epoch: int, value: float, *, counts: bool) -> Decision:
+        """Records a result at a rung; pauses the trial unless it is among the best at once."""
+        if epoch not in trial.rungs:
+            return Decision()
+        rung = trial.pool, epoch
+        results = self._results[rung]
+        results[trial.key] = value
+        place = 1 + sum(other > value for other in results.values())
+        may = trial.key in self._best(rung)
+        if may:
+            self._promoted[rung].add(trial.key)
+        verdict = Verdict.CONTINUE if may else Verdict.PAUSE
+        return Decision(verdict=verdict, rung=epoch, place=place, among=len(results))
+
+    def promotable(self) -> str | None:
+        """Key of a trial that has come to be among the best; the highest rung first."""
+        for rung in sorted(self._results, key=lambda rung: (-rung[1], rung[0])):
+            for key in self._best(rung):
+                if key not in self._promoted[rung]:
+                    return key
+        return None
+
+    def promote(self, key: str) -> None:
+        """Lets a trial continue from the last rung that it reached."""
+        reached = [rung for rung, results in self._results.items() if key in results]
+        self._promoted[max(reached, key=lambda rung: rung[1])].add(key)
+
+    def _best(self, rung: tuple[str, int]) -> list[str]:
+        results = self._results[rung]
+        ranked = sorted(results, key=lambda key: -results[key])  # stable: the earlier of equals
+        return ranked[: len(ranked) // self.config.reduction_factor]
 
 
 @dataclass(slots=True)
@@ -210,6 +267,14 @@ PRUNERS.add(
     source="Li et al., MLSys 2020",
     build=_Halving,
     rungs=_halving_rungs,
+)
+PRUNERS.add(
+    name="promotion",
+    description="trials pause at each rung; the best 1/reduction_factor there are promoted",
+    source="Li et al., MLSys 2020, algorithm 2",
+    build=_Promotion,
+    rungs=_halving_rungs,
+    promotes=True,
 )
 PRUNERS.add(
     name="median",

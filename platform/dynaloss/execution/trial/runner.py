@@ -45,6 +45,7 @@ class TrialOrder:
         fresh: Whether an existing checkpoint is ignored.
         folders: Where the process imports from, too; see `look_also_in`.
         origins: Origin of each kind of another package, as the key has it.
+        save_at: Epochs after which the state is saved before they are reported.
     """
 
     key: str
@@ -56,9 +57,12 @@ class TrialOrder:
     fresh: bool = False
     folders: tuple[str, ...] = ()
     origins: dict[str, str] = field(default_factory=dict)
+    save_at: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, trial: Trial, checkpoints: Path, *, fresh: bool = False) -> TrialOrder:
+    def of(
+        cls, trial: Trial, checkpoints: Path, *, fresh: bool = False, save_at: tuple[int, ...] = ()
+    ) -> TrialOrder:
         """The order of a planned trial, with checkpoints in that folder."""
         found = origins(trial.config)
         return cls(
@@ -71,6 +75,7 @@ class TrialOrder:
             fresh=fresh,
             folders=folders_looked_in() if found else (),
             origins=found,
+            save_at=save_at,
         )
 
 
@@ -158,7 +163,8 @@ class TrialRunner:
         if trial.trainer.is_done:
             diagnostics = self._diagnostics(trial)
             return replace(result, outcome=Outcome.COMPLETED, diagnostics=diagnostics)
-        if time.monotonic() - self._written > _CHECKPOINT_SECONDS:
+        is_due = time.monotonic() - self._written > _CHECKPOINT_SECONDS
+        if is_due or (not resumed_from and self._history[-1][0] in self._order.save_at):
             self.save()
         return result
 

@@ -26,7 +26,7 @@ from dynaloss.studies.reading.document import KeyPath
 from dynaloss.studies.reading.problems import Problem, but_got, problems_of, validated
 from dynaloss.studies.search.objectives import VALIDATION_METRICS, refused_objective
 from dynaloss.studies.search.points import is_active
-from dynaloss.studies.search.rungs import first_rung, rungs
+from dynaloss.studies.search.rungs import first_rung, rungs, search_epochs
 
 _Settings = TypeVar("_Settings", bound=Settings)
 _Trial = tuple[str, TrialConfig]
@@ -49,7 +49,7 @@ def check_search(values: Mapping[str, Any], cells: Iterable[Cell]) -> list[Probl
         *_rungs(values, trials),
         *_sampler(values, space, trials),
         *_names_of_winners(values),
-        *_seeds_of_confirmation(values),
+        *_seeds(values),
     ]
     return list(dict.fromkeys(problems))
 
@@ -72,15 +72,20 @@ def _names_of_winners(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(("arms", name), text)
 
 
-def _seeds_of_confirmation(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """New seeds alone say what the choice is worth: the winner was chosen for the others."""
-    search, confirm = (
-        _part(values, "search", SearchConfig),
-        _part(values, "confirm", ConfirmConfig),
-    )
-    if search is not None and confirm is not None and search.trial_seed in confirm.seeds:
-        rule = f"must not hold {search.trial_seed}, which search.trial_seed trains with"
-        yield Problem(("confirm", "seeds"), rule)
+def _seeds(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """New seeds alone say what a choice is worth: it was made for the others."""
+    search = _part(values, "search", SearchConfig)
+    if search is None:
+        return
+    confirm = _part(values, "confirm", ConfirmConfig)
+    used = {search.trial_seed: "search.trial_seed"}
+    for path, seeds in (
+        (("search", "race", "seeds"), search.race.seeds if search.race else ()),
+        (("confirm", "seeds"), confirm.seeds if confirm else ()),
+    ):
+        for seed in (seed for seed in seeds if seed in used):
+            yield Problem(path, f"must not hold {seed}, which {used[seed]} trains with")
+        used |= dict.fromkeys(seeds, ".".join(path))
 
 
 def _space_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -169,16 +174,22 @@ def _validation(trials: list[_Trial]) -> Iterator[Problem]:
 
 
 def _rungs(values: Mapping[str, Any], trials: list[_Trial]) -> Iterator[Problem]:
+    search = _part(values, "search", SearchConfig)
     scheduler = _part(values, "scheduler", SchedulerConfig)
-    if scheduler is None or not PRUNERS[scheduler.name].has_rungs:
+    if search is None or scheduler is None or not PRUNERS[scheduler.name].has_rungs:
         return
-    yield from filter(None, (_without_rungs(scheduler, config) for _, config in trials))
+    yield from filter(None, (_without_rungs(search, scheduler, config) for _, config in trials))
+    if PRUNERS[scheduler.name].promotes and scheduler.audit_fraction:
+        text = f"must be 0 with {scheduler.name}, which stops no trial before the end"
+        yield Problem(("scheduler", "audit_fraction"), text)
 
 
-def _without_rungs(scheduler: SchedulerConfig, config: TrialConfig) -> Problem | None:
+def _without_rungs(
+    search: SearchConfig, scheduler: SchedulerConfig, config: TrialConfig
+) -> Problem | None:
     """Why a trial has not the rungs that the scheduler names, or no meaningful ones."""
     grace, idle = first_rung(scheduler, config), config.idle_epochs
-    epochs, most = config.schedule.epochs, scheduler.rungs
+    epochs, most = search_epochs(search, config), scheduler.rungs
     if idle >= epochs:
         rule = f"must be above {idle}, warm-up plus ramp, for trials to be compared before the end"
         return Problem(("trial", "schedule", "epochs"), but_got(rule, epochs))
@@ -190,7 +201,7 @@ def _without_rungs(scheduler: SchedulerConfig, config: TrialConfig) -> Problem |
         return Problem(("scheduler", "grace_epochs"), but_got(rule, grace))
     found = rungs(grace, scheduler.reduction_factor, epochs)
     if not found:
-        rule = f"must be below schedule.epochs ({epochs}), where a trial ends anyway"
+        rule = f"must be below {epochs}, where a trial of the search ends (search.length)"
         return Problem(("scheduler", "grace_epochs"), but_got(rule, grace))
     if most is not None and most > len(found):
         rule = f"must be at most {len(found)}: in {epochs} epochs the rungs are at {found}"

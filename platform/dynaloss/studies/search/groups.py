@@ -15,7 +15,7 @@ from dynaloss.studies.notebook import notebook_html
 from dynaloss.studies.overrides import override
 from dynaloss.studies.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
 from dynaloss.studies.search.points import grid_points, is_active
-from dynaloss.studies.search.rungs import first_rung
+from dynaloss.studies.search.rungs import first_rung, search_epochs
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.study import SearchStudy
 
@@ -36,6 +36,7 @@ class Group:
         arm: Name of the arm.
         config: The trial with condition and arm applied; suggestions come on top.
         trials: Number of trials to run.
+        epochs: Length of a trial that is not stopped.
         rungs: Epochs at which trials are compared.
         pool: Trials compete with those of an equal pool.
         parameters: Keys of the space that can exist here.
@@ -48,15 +49,11 @@ class Group:
     arm: str
     config: TrialConfig
     trials: int
+    epochs: int
     rungs: tuple[int, ...]
     pool: str
     parameters: tuple[str, ...]
     data_digest: str
-
-    @property
-    def epochs(self) -> int:
-        """Length of a trial that is not stopped."""
-        return self.config.schedule.epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +95,18 @@ class SearchPlan:
 
     @property
     def most_epochs(self) -> int:
-        """Epochs of the whole search if nothing were stopped.
+        """Epochs of the whole search if nothing were stopped, those of the races included.
 
         Example:
             >>> plan.most_epochs
             8
         """
-        return sum(group.trials * group.epochs for group in self.groups)
+        race = self.study.search.race
+        return sum(
+            (group.trials + (min(race.top, group.trials) * len(race.seeds) if race else 0))
+            * group.epochs
+            for group in self.groups
+        )
 
     def to_frame(self) -> pandas.DataFrame:
         """One row a group: condition, arm, trials, epochs, rungs, parameters.
@@ -142,22 +144,27 @@ def make_search_plan(study: SearchStudy, data_digests: DataDigests) -> SearchPla
 
 
 def search_trial(
-    study: SearchStudy, group: Group, number: int, chosen: Mapping[str, Scalar]
+    study: SearchStudy,
+    group: Group,
+    number: int,
+    chosen: Mapping[str, Scalar],
+    race_seed: int | None = None,
 ) -> Trial:
     """The trial of suggested values, at a position in its group that is counted from 0.
 
-    Equal suggestions are trials of their own.
+    Equal suggestions are trials of their own. That of a race has another seed, and the test split
+    of the study.
     """
-    config = override(group.config, chosen)
-    content = trial_key(
-        config, study.search.trial_seed, study.base_seed, group.data_digest, study.resources
-    )
+    config, seed = override(group.config, chosen), study.search.trial_seed
+    if race_seed is not None:
+        config, seed = override(config, study.test_split), race_seed
+    content = trial_key(config, seed, study.base_seed, group.data_digest, study.resources)
     return Trial(
         key=digest_of({"content": content, "group": group.name, "number": number}),
         condition=group.condition,
         condition_values=group.condition_values,
         arm=group.arm,
-        seed=study.search.trial_seed,
+        seed=seed,
         base_seed=study.base_seed,
         config=config,
     )
@@ -173,6 +180,7 @@ def search_plan_as_json(plan: SearchPlan) -> dict[str, Any]:
         "sampler": study.search.sampler,
         "objectives": study.search.objectives(),
         "scheduler": study.scheduler.name,
+        "race": study.search.race and study.search.race.model_dump(mode="json"),
         "trials": plan.num_trials,
         "most_epochs": plan.most_epochs,
         "groups": [
@@ -201,6 +209,7 @@ def stored_search_plan(plan: SearchPlan) -> StoredPlan:
 def _group(study: SearchStudy, condition: Condition, arm: str, digest: str) -> Group:
     scheduler, trials = study.scheduler, study.search.trials
     label, config = condition.label, condition.configs[arm]
+    epochs = search_epochs(study.search, config)
     if OPTUNA_SAMPLERS[study.search.sampler].enumerates:
         trials = min(trials, sum(1 for _ in grid_points(study.space, config)))
     pool = [label] * ("condition" in scheduler.group_by) + [arm] * ("arm" in scheduler.group_by)
@@ -211,10 +220,9 @@ def _group(study: SearchStudy, condition: Condition, arm: str, digest: str) -> G
         arm=arm,
         config=config,
         trials=trials,
+        epochs=epochs,
         rungs=tuple(
-            PRUNERS[scheduler.name].rungs(
-                scheduler, first_rung(scheduler, config), config.schedule.epochs
-            )
+            PRUNERS[scheduler.name].rungs(scheduler, first_rung(scheduler, config), epochs)
         ),
         pool=" · ".join(pool) or "all",
         parameters=tuple(_possible(study, config)),
