@@ -87,8 +87,21 @@ def test_the_confirmation_compares_the_winners(found: SearchSummary) -> None:
         confirmed.comparisons
         == dynaloss.compare("small-search", workspace=found.workspace).comparisons
     )
-    assert len(confirmed.to_frame()) == 2 * 2
+    assert len(confirmed.to_frame()) == 2 * 2 * 2  # conditions, seeds; tuned and not
     assert found._repr_html_().count("<table") == 2
+
+
+def test_the_winners_are_set_against_the_untuned_trial_and_the_best_baseline(
+    found: SearchSummary,
+) -> None:
+    assert found.confirmation is not None
+    frame = found.confirmation.to_frame()
+    means = frame.groupby(["arm", "seed"])["test/accuracy"].mean().unstack("arm")
+    gain = 100 * (means["full"] - means["untuned"]).mean()
+    tuned, cost = found.worth
+    assert tuned.startswith(f"full against untuned: all conditions {gain:+.1f} [")
+    epochs = sum(trial.last_epoch for trial in found.trials)
+    assert cost.startswith(f"cost: {epochs} epochs, ")
 
 
 def test_without_a_confirmation_there_is_none(

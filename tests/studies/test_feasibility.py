@@ -191,6 +191,11 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
             id="an audit of promotion",
         ),
         pytest.param(
+            "arms: {gce: {}}\nconfirm: {baselines: [gce]}",
+            ("2: [confirm.baselines]", "'gce'", "arm"),
+            id="a baseline called like an arm",
+        ),
+        pytest.param(
             "search:\n  race: {seeds: [0, 7]}",
             ("2: [search.race.seeds]", "0", "search.trial_seed"),
             id="a race with the seed of the search",

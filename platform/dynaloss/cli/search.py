@@ -74,6 +74,8 @@ def search(
         click.echo(found.as_text(), nl=False)
         if (winners := found.confirmation) is not None:
             _print_confirmation(winners)
+            for line in found.worth:
+                click.echo(line)
     sys.exit(found.exit_status)
 
 
@@ -104,7 +106,10 @@ def _print_plan(plan: SearchPlan, format_: str) -> None:
         click.echo(f"race: the best {race.top} of each group again, with the seeds {seeds}")
     if study.confirm is not None:
         winners = len(plan.groups) * study.confirm.top
-        runs = (winners + len(plan.groups) * study.confirm.untuned) * len(study.confirm.seeds)
+        conditions = len({group.condition for group in plan.groups})
+        others = len(plan.groups) * study.confirm.untuned
+        others += conditions * len(study.confirm.baselines)
+        runs = (winners + others) * len(study.confirm.seeds)
         click.echo(f"confirmation: {winners} winners, {runs} trials on train + validation")
     for note in plan.notes:
         click.echo(f"note: {note}")

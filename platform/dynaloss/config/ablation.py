@@ -43,7 +43,8 @@ _Designs = Annotated[
     AfterValidator(filled),
     AfterValidator(distinct),
 ]
-_Baseline = Annotated[str, AfterValidator(lambda name: baseline_settings(name) and name)]
+Baseline = Annotated[str, AfterValidator(lambda name: baseline_settings(name) and name)]
+"""A loss, which is an arm of its name with the loss's default settings."""
 
 
 class ComponentConfig(Settings):
@@ -71,7 +72,7 @@ class AblationConfig(Settings):
     one_factor: dict[str, Values] = Field(
         default={}, description="Levels per dotted key of `trial`, each level an arm of its own."
     )
-    baselines: Annotated[tuple[_Baseline, ...], Listed, AfterValidator(distinct)] = Field(
+    baselines: Annotated[tuple[Baseline, ...], Listed, AfterValidator(distinct)] = Field(
         default=(),
         description="Losses to run beside the design, each an arm of its name with the loss's "
         "default settings.",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
+from dynaloss.config.ablation import Baseline
 from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
 from dynaloss.config.settings import (
     Listed,
@@ -161,8 +162,13 @@ class ConfirmConfig(Settings):
         default="test/accuracy", description="Metric that the winners are compared by."
     )
     untuned: bool = Field(
-        default=False,
+        default=True,
         description="Whether the trial without tuned settings is run beside its winners.",
+    )
+    baselines: Annotated[tuple[Baseline, ...], Listed, AfterValidator(distinct)] = Field(
+        default=(),
+        description="Losses to run beside them, each an arm of its name with the loss's default "
+        "settings.",
     )
 
 

@@ -17,6 +17,7 @@ from dynaloss.config.settings import Scalar
 from dynaloss.execution.progress import clock
 from dynaloss.execution.search.outcome import GroupOutcome
 from dynaloss.execution.search.searched import SearchTrial
+from dynaloss.execution.search.worth import worth
 from dynaloss.studies.notebook import notebook_html
 from dynaloss.studies.search.groups import SearchPlan
 from dynaloss.studies.trial_record import Outcome
@@ -131,13 +132,28 @@ class SearchSummary:
 
         Example:
             >>> found.confirmation.to_frame()[["condition", "arm", "seed"]]
-                           condition   arm  seed
-            0  symmetric 0.4 · IR 10  full     1
+                           condition      arm  seed
+            0  symmetric 0.4 · IR 10     full     1
+            1  symmetric 0.4 · IR 10  untuned     1
         """
         if self.confirmed is None or self.workspace is None:
             return None
         query = Query(studies=(self.confirmed.plan.study,))
         return run_query(query, self.workspace.open_store(must_exist=True))
+
+    @property
+    def worth(self) -> tuple[str, ...]:
+        """Winners against the untuned trial and the best baseline, and the cost, a line each.
+
+        Empty where the winners have not been trained again.
+
+        Example:
+            >>> [line.partition(":")[0] for line in found.worth]
+            ['full against untuned', 'cost']
+        """
+        if (confirmation := self.confirmation) is None:
+            return ()
+        return tuple(worth(self.plan.study, self.groups, confirmation))
 
     def to_frame(self) -> pandas.DataFrame:
         """One row a trial: its place, outcome, epochs, chosen values and last objectives.

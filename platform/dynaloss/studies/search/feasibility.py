@@ -64,6 +64,8 @@ def _names_of_winners(values: Mapping[str, Any]) -> Iterator[Problem]:
     arms, confirm = mapping_at(values, "arms"), _part(values, "confirm", ConfirmConfig)
     if confirm is None:
         return
+    for name in (name for name in confirm.baselines if name in arms):
+        yield Problem(("confirm", "baselines"), f"must not hold '{name}', which is an arm")
     for arm in arms:
         made = {winner_arm(arm, place) for place in range(2, confirm.top + 1)}
         made |= {untuned_arm(arm)} if confirm.untuned else set()
