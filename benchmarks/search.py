@@ -1,6 +1,6 @@
 """Search methods side by side on recorded curves: regret against epochs and wall time.
 
-    python benchmarks/search.py [--repeats 300] [--processes 2] [--output FILE] [METHOD ...]
+    python benchmarks/search.py [METHOD ...] [--slots 2] [--repeats 300] [--output FILE]
 
 Every method runs on the table of `search_curves.py` through the director, the suggestions and the
 pruning of `dynaloss search`; the rules of Ray and of Optuna take the place of the pruner. A
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,13 +34,14 @@ from search_curves import METRICS, Curves, load
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.pruning import Candidate, Decision, Pruner, Verdict
 from dynaloss.studies.search.groups import make_search_plan
+from dynaloss.studies.search.points import untuned_point
 from dynaloss.studies.study import SearchStudy
 
 OUTPUT = Path(__file__).parent / "results" / "search.json"
 OBJECTIVE, TEST = "val/balanced_accuracy", "test/accuracy"
-TRIALS = (2, 4, 8, 16, 24)
-SLOTS = (2, 8, 32)
+TRIALS = (1, 2, 4, 8, 16)
 RACE_SEEDS = (100, 101)
+DEFAULT = "TPE, ASHA, untuned first, race"
 
 MakePruner = Callable[[SearchStudy], Pruner | None]
 
@@ -127,43 +128,47 @@ def _optuna(study: SearchStudy, *, name: str) -> Any:  # noqa: ANN401 - stands f
     return _Foreign(goes_on)
 
 
-_WHOLE = {"metric": OBJECTIVE, "sampler": "random", "length": 1.0, "race": None}
-_RACE = {"top": 4, "seeds": RACE_SEEDS}
-_SHORT = {"length": 0.375, "race": _RACE}
+_WHOLE = {
+    "metric": OBJECTIVE,
+    "sampler": "random",
+    "race": None,
+    "untuned_first": False,
+}
+_RACE = {"race": {"top": 4, "seeds": RACE_SEEDS}}
+_FIRST = {"untuned_first": True}
+_TPE, _SHARED = {"sampler": "tpe"}, {"sampler": "shared_tpe"}
 _ASHA, _PROMOTION = {"name": "asha"}, {"name": "promotion"}
 METHODS: dict[str, Method] = {
     "random": Method(),
     "random, ASHA": Method(scheduler=_ASHA),
     "random, promotion": Method(scheduler=_PROMOTION),
     "random, median": Method(scheduler={"name": "median"}),
-    "random, Ray ASHA pooled": Method(
+    "random, Ray's ASHA, pooled": Method(
         scheduler=_ASHA, pruner=lambda study: _ray(study, pooled=True)
     ),
-    "random, Ray ASHA by condition": Method(
+    "random, Ray's ASHA by condition": Method(
         scheduler=_ASHA, pruner=lambda study: _ray(study, pooled=False)
     ),
-    "random, Optuna halving": Method(
+    "random, Optuna's halving": Method(
         scheduler=_ASHA, pruner=lambda study: _optuna(study, name="halving")
     ),
-    "random, Optuna Hyperband": Method(
+    "random, Optuna's Hyperband": Method(
         scheduler=_ASHA, pruner=lambda study: _optuna(study, name="hyperband")
     ),
-    "TPE": Method(search={"sampler": "tpe"}),
-    "TPE, ASHA": Method(search={"sampler": "tpe"}, scheduler=_ASHA),
-    "TPE, Optuna halving": Method(
-        search={"sampler": "tpe"},
-        scheduler=_ASHA,
-        pruner=lambda study: _optuna(study, name="halving"),
+    "TPE": Method(search=_TPE),
+    "TPE, ASHA": Method(search=_TPE, scheduler=_ASHA),
+    "TPE, Optuna's halving": Method(
+        search=_TPE, scheduler=_ASHA, pruner=lambda study: _optuna(study, name="halving")
     ),
-    "random, race": Method(search={"race": _RACE}),
-    "random, ASHA, race": Method(search={"race": _RACE}, scheduler=_ASHA),
-    "random, short": Method(search={"length": 0.375}),
-    "random, short, race": Method(search=_SHORT),
-    "random, short, ASHA, race": Method(search=_SHORT, scheduler=_ASHA),
-    "random, short, promotion, race": Method(search=_SHORT, scheduler=_PROMOTION),
-    "TPE, short, ASHA, race": Method(search={**_SHORT, "sampler": "tpe"}, scheduler=_ASHA),
-    "TPE, short, promotion, race": Method(
-        search={**_SHORT, "sampler": "tpe"}, scheduler=_PROMOTION
+    "random, untuned first": Method(search=_FIRST),
+    "TPE, ASHA, race": Method(search={**_TPE, **_RACE}, scheduler=_ASHA),
+    "TPE, ASHA, untuned first": Method(search={**_TPE, **_FIRST}, scheduler=_ASHA),
+    DEFAULT: Method(search={**_TPE, **_FIRST, **_RACE}, scheduler=_ASHA),
+    "TPE, promotion, untuned first, race": Method(
+        search={**_TPE, **_FIRST, **_RACE}, scheduler=_PROMOTION
+    ),
+    "shared TPE, ASHA, untuned first, race": Method(
+        search={**_SHARED, **_FIRST, **_RACE}, scheduler=_ASHA
     ),
 }
 
@@ -222,7 +227,8 @@ def run(method: str, trials: int, repeat: int, slots: int) -> dict[str, Any]:
     plan = make_search_plan(study, lambda data: "digits")
     storage = optuna.storages.InMemoryStorage()
     suggesters = {
-        group.name: Suggester(storage, study, group, parallel=slots > 1) for group in plan.groups
+        group.name: Suggester(storage, study, group, parallel=slots > 1, groups=plan.groups)
+        for group in plan.groups
     }
     pruner = how.pruner(study) if how.pruner else None
     nowhere: Any = _Nowhere()
@@ -261,7 +267,9 @@ class _Played:
     def __init__(self, curves: Curves, groups: Sequence[Any], roles: NDArray[np.int64]) -> None:
         self._curves = curves
         self._place = _unit(SearchStudy.model_validate(curves.study).model_dump_json())
-        self._places = np.array([self._place(chosen) for chosen in curves.configurations[:-1]])
+        space = SearchStudy.model_validate(curves.study).space
+        known = [*curves.configurations[:-1], untuned_point(space, groups[0].config) or {}]
+        self._places = np.array([self._place(chosen) for chosen in known])
         self._conditions = {group.name: k for k, group in enumerate(groups)}
         self._roles = roles
         self.epochs = 0
@@ -273,6 +281,7 @@ class _Played:
     def play(self, director: Any, slots: int) -> float:  # noqa: ANN401 - stands in as a backend
         """Runs a search to its end; returns its wall time in seconds."""
         from dynaloss.execution.trial.runner import StepResult
+        from dynaloss.studies.trial_record import Outcome
 
         upcoming, running, now = director.upcoming(), [], 0.0
         while True:
@@ -285,7 +294,9 @@ class _Played:
             now, key, epoch, cell, step = heapq.heappop(running)
             self.epochs += 1
             metrics = {name: float(self._curves.values[name][cell][epoch - 1]) for name in METRICS}
-            if director.take(key, StepResult(reports=((epoch, metrics),))):
+            last = epoch == self._curves.values[OBJECTIVE].shape[-1]
+            outcome = Outcome.COMPLETED if last else None
+            if director.take(key, StepResult(reports=((epoch, metrics),), outcome=outcome)):
                 heapq.heappush(running, (now + step, key, epoch + 1, cell, step))
 
     def _cell(self, trial: Any) -> tuple[int, int, int]:  # noqa: ANN401 - a `SearchTrial`
@@ -299,38 +310,51 @@ def _many(work: tuple[str, int, int, int, int]) -> list[dict[str, Any]]:
     return [run(method, trials, repeat, slots) for repeat in range(start, stop)]
 
 
-def measure(methods: Sequence[str], repeats: int, processes: int) -> list[dict[str, Any]]:
-    """A row per method and number of trials, over all repeats, on two slots."""
-    rows = []
+def measure(
+    methods: Sequence[str], slots: Sequence[int], repeats: int, processes: int
+) -> list[dict[str, Any]]:
+    """A row per method, number of slots and of trials, over all repeats."""
+    rows = [_untuned(repeats)]
     with ProcessPoolExecutor(processes) as pool:
-        for method in methods:
-            for trials in TRIALS:
-                parts = np.linspace(0, repeats, processes * 4 + 1).astype(int).tolist()
-                work = [(method, trials, 2, a, b) for a, b in pairwise(parts)]
-                found = [one for part in pool.map(_many, work) for one in part]
-                rows.append(_row(method, trials, found))
-                print(_shown(rows[-1]), flush=True)
+        for method, n, trials in product(methods, slots, TRIALS):
+            parts = np.linspace(0, repeats, processes * 4 + 1).astype(int).tolist()
+            work = [(method, trials, n, a, b) for a, b in pairwise(parts)]
+            found = [one for part in pool.map(_many, work) for one in part]
+            rows.append({"method": method, "slots": n, "trials": trials, **_row(found)})
+            print(_shown(rows[-1]), flush=True)
     return rows
 
 
-def _row(method: str, trials: int, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _untuned(repeats: int) -> dict[str, Any]:
+    """The row of no search at all: the defaults, on the seeds that no search would have seen."""
+    test = table().values[TEST][..., -1]
+    best = np.nanmax(test.mean(axis=2), axis=1)
+    found = []
+    for repeat in range(repeats):
+        unseen = np.random.default_rng(repeat).permutation(len(table().seeds))[3:]
+        regret = (best - test[:, -1, unseen].mean(axis=1)).tolist()
+        found.append({"regret": regret, "epochs": 0, "seconds": 0.0, "empty": 0})
+    return {"method": "no search", "slots": 0, "trials": 0, **_row(found)}
+
+
+def _row(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     regret = np.array([one["regret"] for one in found])
     return {
-        "method": method,
-        "trials": trials,
         "epochs": float(np.mean([one["epochs"] for one in found])),
         "seconds": float(np.mean([one["seconds"] for one in found])),
         "regret": float(regret.mean()),
         "regret_sem": float(regret.mean(axis=1).std(ddof=1) / math.sqrt(len(regret))),
         "worst": float(regret.max(axis=1).mean()),
-        "by_condition": regret.mean(axis=0).tolist(),
+        "by_condition": regret.mean(axis=0).round(5).tolist(),
+        "by_repeat": regret.mean(axis=1).round(5).tolist(),
         "empty": float(np.mean([one["empty"] for one in found])),
     }
 
 
 def _shown(row: Mapping[str, Any]) -> str:
     return (
-        f"{row['method']:32} {row['trials']:3} trials {row['epochs']:7.0f} epochs  "
+        f"{row['method']:38} {row['slots']:2} slots {row['trials']:3} trials "
+        f"{row['epochs']:7.0f} epochs {row['seconds']:5.0f} s  "
         f"regret {100 * row['regret']:5.2f} ± {100 * row['regret_sem']:.2f}, worst "
         f"{100 * row['worst']:5.2f}, empty {row['empty']:.2f}"
     )
@@ -340,13 +364,16 @@ def main() -> None:
     """Runs the methods that are named, or all, and keeps the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("methods", nargs="*", metavar="METHOD", help="Methods, by default all.")
+    parser.add_argument("--slots", type=int, nargs="+", default=[2], help="Trials at a time.")
     parser.add_argument("--repeats", type=int, default=300, help="Searches for each row.")
     parser.add_argument(
         "--processes", type=int, default=os.cpu_count(), help="Searches at a time."
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="File of the rows.")
     options = parser.parse_args()
-    rows = measure(options.methods or [*METHODS], options.repeats, options.processes)
+    rows = measure(
+        options.methods or [*METHODS], options.slots, options.repeats, options.processes
+    )
     from machine import describe
 
     options.output.write_text(json.dumps(describe() | {"rows": rows}, indent=1) + "\n", "utf-8")

@@ -29,7 +29,7 @@ def search(small: dict[str, Any]) -> Search:
                 "optimizer.lr": {"loguniform": [1e-3, 1]},
                 "loss.margin.enabled": {"choice": [True, False]},
             },
-            "search": {"sampler": "random", "trials": 4, "length": 1.0, "race": None},
+            "search": {"sampler": "random", "trials": 4, "race": None},
             "scheduler": {"name": "none"},
             "confirm": {"top": 1, "seeds": [1, 2]},
         }
@@ -130,7 +130,7 @@ def test_arms_are_searched_before_a_study_tuned_per_arm_runs(
         ablation={"components": ["margin"], "tuning": "per_arm"},
         tuning={
             "space": {"optimizer.lr": {"choice": [0.01, 0.05]}},
-            "search": {"sampler": "grid", "trials": 2, "length": 1.0, "race": None},
+            "search": {"sampler": "grid", "trials": 2, "race": None},
             "scheduler": {"name": "none"},
         },
     )

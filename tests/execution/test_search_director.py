@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,14 @@ def metrics_at(trial: SearchTrial, epoch: int) -> dict[str, float]:
     return {"val/balanced_accuracy": math.nan if trial.number == 2 and epoch == 4 else value}
 
 
-WHOLE = {"trials": 6, "length": 1.0, "race": None}
+WHOLE = {"trials": 6, "race": None}
 RACE = {"top": 3, "seeds": [100, 101, 102]}
 PLANS: dict[str, dict[str, Any]] = {
     "halving": {"search": WHOLE, "scheduler": {"grace_epochs": 1, "audit_fraction": 0.2}},
     "promotion": {"search": WHOLE, "scheduler": {"name": "promotion", "grace_epochs": 1}},
     "race": {"search": {**WHOLE, "race": RACE}, "scheduler": {"grace_epochs": 1}},
     "short promotion and race": {
-        "search": {"trials": 6, "length": 0.4, "race": RACE},
+        "search": {"trials": 6, "race": RACE},
         "scheduler": {"name": "promotion", "grace_epochs": 1},
     },
 }
@@ -167,6 +168,40 @@ def test_a_race_trains_the_best_with_further_seeds(conduct: Callable[..., Direct
         assert [s.chosen for s in same] == [t.chosen]
     assert director.is_done
     assert not director.left
+
+
+def test_the_untuned_trial_is_never_stopped_and_races(
+    tmp_path: Path, drive: Callable[..., Director]
+) -> None:
+    study = SearchStudy.model_validate(
+        {
+            "study": "s",
+            "trial": {
+                "data": {"validation": {"fraction": 0.2}},
+                "schedule": {"epochs": EPOCHS, "warmup_epochs": 0, "ramp_epochs": 0},
+                "meta": {"lr": 0.01},  # what `Suggestions` suggests first
+            },
+            "space": {"meta.lr": {"uniform": [0.001, 1.0]}},
+            "search": {"trials": 6, "race": {"top": 2, "seeds": [100]}},
+            "scheduler": {"grace_epochs": 1},
+        }
+    )
+    plan = make_search_plan(study, {"digits": "d"})
+
+    def worst_first(trial: SearchTrial, epoch: int) -> dict[str, float]:
+        return {"val/balanced_accuracy": 0.1 * trial.number + 0.001 * epoch}
+
+    for name in ("asha", "promotion"):
+        scheduler = study.scheduler.model_copy(update={"name": name})
+        found = replace(plan, study=study.model_copy(update={"scheduler": scheduler}))
+        suggestions = {group.name: Suggestions() for group in plan.groups}
+        director = drive(found, tmp_path / name, suggestions, worst_first)
+        untuned = next(t for t in director.trials.values() if t.number == 0)
+        assert untuned.is_untuned
+        assert untuned.outcome is Outcome.COMPLETED
+        raced = {t.number for t in director.trials.values() if t.race_seed is not None}
+        assert 0 in raced
+        assert 5 in raced
 
 
 @contextmanager

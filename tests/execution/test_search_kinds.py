@@ -21,7 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs/search.md"
 @pytest.mark.parametrize(
     ("registry", "names"),
     [
-        (OPTUNA_SAMPLERS, ["tpe", "random", "qmc", "cmaes", "gp", "nsgaii", "grid"]),
+        (OPTUNA_SAMPLERS, ["tpe", "shared_tpe", "random", "qmc", "cmaes", "gp", "nsgaii", "grid"]),
         (PRUNERS, ["asha", "promotion", "median", "hyperband", "none"]),
     ],
     ids=["samplers", "pruners"],

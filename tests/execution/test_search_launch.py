@@ -43,7 +43,7 @@ space:
   optimizer.lr: {loguniform: [1e-3, 1]}
   loss.corrector.enabled: {choice: [true, false]}
   loss.corrector.ranks: {choice: [5, 10], when: {loss.corrector.enabled: true}}
-search: {sampler: tpe, trials: 4, startup_trials: 2, length: 1, race: {top: 2, seeds: [100]}}
+search: {sampler: tpe, trials: 4, startup_trials: 2, race: {top: 2, seeds: [100]}}
 scheduler: {name: asha, grace_epochs: 1, reduction_factor: 2, audit_fraction: 0.3}
 confirm: {top: 1, seeds: [1]}
 """

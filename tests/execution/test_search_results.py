@@ -34,7 +34,7 @@ STUDY = SearchStudy.model_validate(
             "schedule": {"epochs": 3, "warmup_epochs": 0},
         },
         "space": {"meta.lr": {"uniform": [0.001, 1.0]}},
-        "search": {"length": 1.0, "race": None},
+        "search": {"race": None},
         "scheduler": {"grace_epochs": 1},
     }
 )

@@ -166,13 +166,13 @@ def test_a_search_is_read_from_its_file(load_text: Callable[[str], SearchStudy])
             id="two objectives in one entry",
         ),
         pytest.param(
-            "scheduler: {grace_epochs: 5}",
-            ("1: [scheduler.grace_epochs]", "below 5", "search.length", "got 5"),
+            "scheduler: {grace_epochs: 10}",
+            ("1: [scheduler.grace_epochs]", "below schedule.epochs (10)", "got 10"),
             id="grace beyond epochs",
         ),
         pytest.param(
-            "search: {length: 1}\nscheduler: {grace_epochs: 3, rungs: 4}",
-            ("2: [scheduler.rungs]", "at most 2", "10 epochs", "[3, 9]", "got 4"),
+            "scheduler: {grace_epochs: 3, rungs: 4}",
+            ("1: [scheduler.rungs]", "at most 2", "10 epochs", "[3, 9]", "got 4"),
             id="more rungs than epochs",
         ),
         pytest.param(

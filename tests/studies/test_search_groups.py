@@ -32,6 +32,37 @@ def test_rungs_are_whole_epochs_below_the_end() -> None:
     assert rungs(1, 2, 100, most=3) == [1, 2, 4]
 
 
+@pytest.mark.parametrize(
+    ("space", "first", "untuned"),
+    [
+        ({"meta.lr": {"uniform": [0.001, 0.1]}}, True, {"meta.lr": 0.003}),
+        ({"meta.lr": {"uniform": [0.001, 0.1]}}, False, None),
+        ({"meta.lr": {"uniform": [0.01, 0.1]}}, True, None),
+        ({"meta.lr": {"choice": [0.01, 0.003]}}, True, {"meta.lr": 0.003}),
+        ({"meta.every": {"integer": [1, 9], "step": 4}}, True, {"meta.every": 1}),
+        ({"meta.every": {"integer": [2, 9], "step": 4}}, True, None),
+        ({"loss.corrector.enabled": {"choice": [1, 0]}}, True, None),
+        (
+            {
+                "loss.corrector.enabled": {"choice": [True, False]},
+                "loss.corrector.ranks": {
+                    "choice": [100],
+                    "when": {"loss.corrector.enabled": False},
+                },
+            },
+            True,
+            {"loss.corrector.enabled": True},
+        ),
+    ],
+)
+def test_the_untuned_trial_is_that_of_the_study_where_the_space_holds_it(
+    space: dict[str, Any], first: bool, untuned: dict[str, Any] | None
+) -> None:
+    study = make_study(space=space, search={"untuned_first": first})
+    (group,) = make_search_plan(study, {"digits": "d"}).groups
+    assert group.untuned == untuned
+
+
 @given(st.integers(1, 50), st.integers(2, 5), st.integers(1, 2000))
 def test_every_rung_is_a_multiple_of_the_one_before(grace: int, factor: int, epochs: int) -> None:
     found = rungs(grace, factor, epochs)
@@ -51,7 +82,7 @@ def test_each_condition_and_arm_has_an_equal_budget() -> None:
     study = make_study(
         conditions={"data.noise.rate": [0.2, 0.4]},
         arms={"full": {}, "no": {"loss.margin.enabled": False}},
-        search={"trials": 7, "length": 1.0},
+        search={"trials": 7},
         scheduler={"grace_epochs": 2, "reduction_factor": 2},
     )
     plan = make_search_plan(study, {"digits": "d"})

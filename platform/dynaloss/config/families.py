@@ -132,6 +132,7 @@ class OptunaSamplerKind(Kind):
             all values must be countable.
         needs_complete: Whether Optuna's sampler learns from completed trials alone, so that it
             must be shown pruned ones as completed.
+        shares: Whether it learns from the trials of all groups, by their ranks within the group.
         is_multi_objective: Whether it takes several objectives.
         takes_any_space: Whether it takes choices, and parameters that depend on others.
         least_parameters: Fewest parameters that it can search.
@@ -140,6 +141,7 @@ class OptunaSamplerKind(Kind):
     build: Callable[..., Any]
     enumerates: bool = False
     needs_complete: bool = False
+    shares: bool = False
     is_multi_objective: bool = True
     takes_any_space: bool = True
     least_parameters: int = 0

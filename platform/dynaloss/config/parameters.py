@@ -79,6 +79,15 @@ class Distribution:
         values = (self.low + i * self.step for i in range(count))
         return tuple(int(v) if self.kind == "whole" else self.rounded(v) for v in values)
 
+    def holds(self, value: Scalar) -> bool:
+        """Whether it is one of the values that the parameter may have."""
+        if (points := self.points()) is not None:
+            return any(type(one) is type(value) and one == value for one in points)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        is_of_kind = isinstance(value, int) or self.kind == "real"
+        return is_of_kind and self.low <= value <= self.high
+
     def rounded(self, value: float) -> float:
         """`value` without the noise of adding steps, and within the range."""
         return min(round(value, 12), self.high)

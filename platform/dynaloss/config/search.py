@@ -76,19 +76,17 @@ class SearchConfig(Settings):
     trial_seed: int = Field(
         default=0, ge=0, description="Seed that all trials train with, so that all see one split."
     )
+    untuned_first: bool = Field(
+        default=True,
+        description="Whether the first trial of each group has the values of `trial` and its arm, "
+        "where the space holds them. It is never stopped, and races.",
+    )
     start_from: str | None = Field(
         default=None,
         description="Earlier search of the same storage: its best three configurations of each "
         "group are tried first.",
     )
 
-    length: Real = Field(
-        default=0.375,
-        gt=0,
-        le=1,
-        description="Share of the epochs after warm-up and ramp that a trial of the search "
-        "trains, in (0, 1]; 1 trains to the end. The learning rate is that of the whole training.",
-    )
     race: RaceConfig | None = Field(
         default=RaceConfig(),
         description="Further seeds for the best configurations; null for none.",

@@ -48,18 +48,16 @@ class TimeLeft:
         self._seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._shares: list[float] = []
 
-    def started(self, trial: Trial, epoch: int = 0, epochs: int | None = None) -> None:
-        """Counts a trial as running, with `epoch` of its epochs done, by default of all it has."""
-        cost = (trial.condition, trial.arm, epochs or trial.config.schedule.epochs)
+    def started(self, trial: Trial, epoch: int = 0) -> None:
+        """Counts a trial as running, with `epoch` epochs done."""
+        cost = cost_of(trial)
         if trial.key not in self._running:
             self._waiting[cost] -= 1
         self._running[trial.key] = cost, cost[-1] - epoch
 
-    def observe(
-        self, trial: Trial, epoch: int, seconds: float | None, epochs: int | None = None
-    ) -> None:
+    def observe(self, trial: Trial, epoch: int, seconds: float | None) -> None:
         """Adds that `epoch`, counted from 1, of a trial is done, and its duration."""
-        self.started(trial, epoch, epochs)
+        self.started(trial, epoch)
         if seconds is not None:
             self._seconds[trial.condition, trial.arm].append(seconds)
 
@@ -137,12 +135,12 @@ class Progress:
     def started(self, live: LiveTrial) -> None:
         """Shows that a trial runs."""
         self._running[live.key] = live
-        self._time_left.started(live.trial, live.last_epoch, live.epochs)
+        self._time_left.started(live.trial, live.last_epoch)
 
     def reported(self, live: LiveTrial) -> None:
         """Updates the display by the last epoch's report."""
         seconds = live.metrics.get("time/epoch_seconds")
-        self._time_left.observe(live.trial, live.last_epoch, seconds, live.epochs)
+        self._time_left.observe(live.trial, live.last_epoch, seconds)
         is_new = live.last_epoch > live.resumed_from
         is_due = time.monotonic() - self._last_line > _PLAIN_LINE_SECONDS
         if self._live is None and is_new and is_due:
@@ -150,7 +148,8 @@ class Progress:
 
     def resumed(self, live: LiveTrial) -> None:
         """Prints where a trial goes on, once its earlier epochs have been reported."""
-        self._line(f"{live.name}: resumed from epoch {live.resumed_from}/{live.epochs}")
+        epochs = live.trial.config.schedule.epochs
+        self._line(f"{live.name}: resumed from epoch {live.resumed_from}/{epochs}")
 
     def paused(self, live: LiveTrial) -> None:
         """Shows that a trial runs no longer; it may start again."""
@@ -184,7 +183,7 @@ class Progress:
 
     def _status(self) -> str:
         running = ", ".join(
-            f"{live.name} (epoch {live.last_epoch}/{live.epochs})"
+            f"{live.name} (epoch {live.last_epoch}/{live.trial.config.schedule.epochs})"
             for live in self._running.values()
         )
         return f"running: {running or 'nothing yet'}"

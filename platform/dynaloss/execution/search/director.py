@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dynaloss.config.settings import Scalar
@@ -248,11 +249,8 @@ class Director:
             self._act(trial, decision)
         if result.resumed_from and trial.outcome is Outcome.RUNNING:
             self._recorder.resumed(trial)
-        if trial.outcome is Outcome.RUNNING and not trial.is_paused:
-            if result.outcome is not None:
-                self.end(key, result.outcome, result.message, result.diagnostics)
-            elif trial.last_epoch >= trial.epochs:  # the training would go on
-                self.end(key, Outcome.COMPLETED)
+        if result.outcome is not None and trial.outcome is Outcome.RUNNING:
+            self.end(key, result.outcome, result.message, result.diagnostics)
         return trial.outcome is Outcome.RUNNING and not trial.is_paused
 
     def end(
@@ -296,7 +294,11 @@ class Director:
             rungs=group.rungs,
             epochs=group.epochs,
         )
-        return self._pruner.report(candidate, epoch, value)
+        decision = self._pruner.report(candidate, epoch, value)
+        if trial.is_untuned and decision.verdict in (Verdict.PRUNE, Verdict.PAUSE):
+            self._pruner.promote(trial.key)
+            return replace(decision, verdict=Verdict.CONTINUE)
+        return decision
 
     def _act(self, trial: SearchTrial, decision: Decision) -> None:
         epoch = trial.last_epoch

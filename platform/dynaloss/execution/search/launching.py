@@ -209,9 +209,15 @@ class _Launch:
         study, storage = self.study, open_storage(self.folder)
         suggesters = {}
         for group in self.plan.groups:
-            one = Suggester(storage, study, group, parallel=not self.in_process)
+            one = Suggester(
+                storage,
+                study,
+                group,
+                parallel=not self.in_process,
+                groups=self.plan.groups,
+            )
             suggesters[group.name] = one
-            if study.search.start_from is not None and not one.optuna_study.trials:
+            if study.search.start_from is not None and not one.has_begun:
                 earlier = self.workspace.folder(study.search.start_from)
                 one.begin_with(earlier_best(earlier, group))
         return suggesters

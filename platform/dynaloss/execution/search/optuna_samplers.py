@@ -17,6 +17,14 @@ def _tpe(search: SearchConfig, *, seed: int, group_seed: int, parallel: bool) ->
     return TPESampler(seed=seed, n_startup_trials=search.startup_trials, constant_liar=parallel)
 
 
+def _shared_tpe(
+    search: SearchConfig, *, seed: int, group_seed: int, parallel: bool
+) -> BaseSampler:
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed, n_startup_trials=search.startup_trials)
+
+
 def _random(search: SearchConfig, *, seed: int, group_seed: int, parallel: bool) -> BaseSampler:
     from optuna.samplers import RandomSampler
 
@@ -59,6 +67,13 @@ OPTUNA_SAMPLERS.add(
     description="models which regions give good results",
     source="Bergstra et al., NeurIPS 2011",
     build=_tpe,
+)
+OPTUNA_SAMPLERS.add(
+    name="shared_tpe",
+    description="as tpe, over the trials of all groups, by their ranks within the group",
+    build=_shared_tpe,
+    shares=True,
+    is_multi_objective=False,
 )
 OPTUNA_SAMPLERS.add(name="random", description="draws at random", build=_random)
 OPTUNA_SAMPLERS.add(name="qmc", description="spreads evenly over the space", build=_qmc)

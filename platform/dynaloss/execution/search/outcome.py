@@ -170,12 +170,17 @@ def winners(
 
 
 def race_among(config: RaceConfig, trials: Sequence[SearchTrial], objective: Objective) -> Race:
-    """The race among the best of a group's `trials`, which hold those of the race, too."""
+    """The race among the best of a group's `trials`, which hold those of the race, too.
+
+    The untuned trial takes part wherever it stands: what is chosen has to beat it.
+    """
     searched = [trial for trial in trials if trial.race_seed is None]
+    best = winners(searched, objective, config.top)
+    best += [t for t in _completed(searched) if t.is_untuned and t not in best]
     signed = {trial.key: objective.sign * trial.last(objective.name) for trial in trials}
     return race_of(
         config,
-        [(t.number, signed[t.key]) for t in winners(searched, objective, config.top)],
+        [(t.number, signed[t.key]) for t in best],
         {
             (t.number, t.race_seed): (
                 t.outcome,

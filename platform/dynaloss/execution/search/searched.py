@@ -43,9 +43,9 @@ class SearchTrial(LiveTrial):
         return f"{self.group.name} · #{self.number}{race}"
 
     @property
-    def epochs(self) -> int:
-        """Epochs that it trains unless it is stopped."""
-        return self.group.epochs
+    def is_untuned(self) -> bool:
+        """Whether it is the first trial of its group, with the values of the study."""
+        return self.number == 0 and self.group.untuned == self.chosen
 
     @property
     def note(self) -> str:

@@ -55,6 +55,7 @@ class Suggester:
         study: The search.
         group: The group.
         parallel: Whether several trials run at a time.
+        groups: Those of the search, from which a sampler that shares learns; by default the group.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Suggester:
         group: Group,
         *,
         parallel: bool,
+        groups: Sequence[Group] = (),
     ) -> None:
         self._storage = storage
         self._group = group
@@ -71,7 +73,9 @@ class Suggester:
         self._kind = OPTUNA_SAMPLERS[study.search.sampler]
         self._space = {key: study.space[key] for key in group.parameters}
         self._parallel = parallel
-        name = f"{study.study} · {group.name}"
+        name = _study_name(study, group)
+        alike = [one for one in groups or [group] if one.parameters == group.parameters]
+        self._shared = [_study_name(study, one) for one in alike]
         self.optuna_study = optuna.create_study(
             storage=storage,
             study_name=name,
@@ -79,9 +83,16 @@ class Suggester:
             load_if_exists=True,
         )
         self._study_id = storage.get_study_id_from_name(name)
+        if group.untuned is not None and not self.optuna_study.trials:
+            self.begin_with([group.untuned])
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a trial has been asked for."""
+        return any(t.state is not TrialState.WAITING for t in self.optuna_study.trials)
 
     def begin_with(self, parameters: Sequence[Mapping[str, Scalar]]) -> None:
-        """Puts configurations of an earlier search first, as far as the space has their values."""
+        """Queues configurations to begin with, as far as the space has their values."""
         usable = [
             {key: value for key, value in chosen.items() if self._has(key, value)}
             for chosen in parameters
@@ -181,14 +192,51 @@ class Suggester:
         if number >= len(trials) and self._kind.enumerates:
             points = grid_points(self._space, self._group.config)
             self.optuna_study.enqueue_trial(next(islice(points, number, None)))
-        if number >= len(trials) and self._kind.needs_complete:
-            seen = _with_pruned(self.optuna_study)
+        if number >= len(trials) and (self._kind.needs_complete or self._kind.shares):
+            seen = self._seen_by_all() if self._kind.shares else _with_pruned(self.optuna_study)
             seen.sampler = self.optuna_study.sampler
             self.optuna_study.enqueue_trial(self._choose(seen.ask()))
         return self.optuna_study.ask()
 
+    def _seen_by_all(self) -> optuna.Study:
+        """A study in memory of the trials of all groups, with ranks within the group as values.
+
+        The value is the share of the group's trials that one beats: further is better, then the
+        objective where it ended. So an easy condition does not give all the good ones.
+        """
+        seen = optuna.create_study(direction="maximize")
+        sign = self._search.objectives()[0].sign
+        for name in self._shared:
+            if name not in optuna.get_all_study_names(self._storage):
+                continue
+            study = optuna.load_study(study_name=name, storage=self._storage)
+            ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+            keys = [_how_far(trial, sign) for trial in ended]
+            for trial, key in zip(ended, keys, strict=True):
+                beaten = sum(other < key for other in keys) + sum(o == key for o in keys) / 2
+                seen.add_trial(
+                    optuna.create_trial(
+                        value=beaten / len(keys),
+                        params=trial.params,
+                        distributions=trial.distributions,
+                    )
+                )
+        return seen
+
     def _trial_id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+
+
+def _study_name(study: SearchStudy, group: Group) -> str:
+    return f"{study.study} · {group.name}"
+
+
+def _how_far(trial: optuna.trial.FrozenTrial, sign: int) -> tuple[float, float]:
+    """How far an ended trial came, and how well it did there."""
+    steps = trial.intermediate_values
+    reached = math.inf if trial.state is TrialState.COMPLETE else max(steps, default=0)
+    value = trial.values[0] if trial.values else math.nan
+    return reached, sign * value if math.isfinite(value) else -math.inf
 
 
 def earlier_best(folder: Path, group: Group) -> list[dict[str, Scalar]]:

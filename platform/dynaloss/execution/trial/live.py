@@ -46,11 +46,6 @@ class LiveTrial:
         return self.trial.name
 
     @property
-    def epochs(self) -> int:
-        """Epochs that it trains unless it is stopped."""
-        return self.trial.config.schedule.epochs
-
-    @property
     def note(self) -> str:
         """What else to print of it when it ends; may be empty."""
         return ""

@@ -26,7 +26,7 @@ from dynaloss.studies.reading.document import KeyPath
 from dynaloss.studies.reading.problems import Problem, but_got, problems_of, validated
 from dynaloss.studies.search.objectives import VALIDATION_METRICS, refused_objective
 from dynaloss.studies.search.points import is_active
-from dynaloss.studies.search.rungs import first_rung, rungs, search_epochs
+from dynaloss.studies.search.rungs import first_rung, rungs
 
 _Settings = TypeVar("_Settings", bound=Settings)
 _Trial = tuple[str, TrialConfig]
@@ -176,22 +176,19 @@ def _validation(trials: list[_Trial]) -> Iterator[Problem]:
 
 
 def _rungs(values: Mapping[str, Any], trials: list[_Trial]) -> Iterator[Problem]:
-    search = _part(values, "search", SearchConfig)
     scheduler = _part(values, "scheduler", SchedulerConfig)
-    if search is None or scheduler is None or not PRUNERS[scheduler.name].has_rungs:
+    if scheduler is None or not PRUNERS[scheduler.name].has_rungs:
         return
-    yield from filter(None, (_without_rungs(search, scheduler, config) for _, config in trials))
+    yield from filter(None, (_without_rungs(scheduler, config) for _, config in trials))
     if PRUNERS[scheduler.name].promotes and scheduler.audit_fraction:
         text = f"must be 0 with {scheduler.name}, which stops no trial before the end"
         yield Problem(("scheduler", "audit_fraction"), text)
 
 
-def _without_rungs(
-    search: SearchConfig, scheduler: SchedulerConfig, config: TrialConfig
-) -> Problem | None:
+def _without_rungs(scheduler: SchedulerConfig, config: TrialConfig) -> Problem | None:
     """Why a trial has not the rungs that the scheduler names, or no meaningful ones."""
     grace, idle = first_rung(scheduler, config), config.idle_epochs
-    epochs, most = search_epochs(search, config), scheduler.rungs
+    epochs, most = config.schedule.epochs, scheduler.rungs
     if idle >= epochs:
         rule = f"must be above {idle}, warm-up plus ramp, for trials to be compared before the end"
         return Problem(("trial", "schedule", "epochs"), but_got(rule, epochs))
@@ -203,7 +200,7 @@ def _without_rungs(
         return Problem(("scheduler", "grace_epochs"), but_got(rule, grace))
     found = rungs(grace, scheduler.reduction_factor, epochs)
     if not found:
-        rule = f"must be below {epochs}, where a trial of the search ends (search.length)"
+        rule = f"must be below schedule.epochs ({epochs}), where a trial ends anyway"
         return Problem(("scheduler", "grace_epochs"), but_got(rule, grace))
     if most is not None and most > len(found):
         rule = f"must be at most {len(found)}: in {epochs} epochs the rungs are at {found}"

@@ -14,8 +14,8 @@ from dynaloss.studies.identity import KEY_VERSION, digest_of, effective_config, 
 from dynaloss.studies.notebook import notebook_html
 from dynaloss.studies.overrides import override
 from dynaloss.studies.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
-from dynaloss.studies.search.points import grid_points, is_active
-from dynaloss.studies.search.rungs import first_rung, search_epochs
+from dynaloss.studies.search.points import grid_points, is_active, untuned_point
+from dynaloss.studies.search.rungs import first_rung
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.study import SearchStudy
 
@@ -36,11 +36,11 @@ class Group:
         arm: Name of the arm.
         config: The trial with condition and arm applied; suggestions come on top.
         trials: Number of trials to run.
-        epochs: Length of a trial that is not stopped.
         rungs: Epochs at which trials are compared.
         pool: Trials compete with those of an equal pool.
         parameters: Keys of the space that can exist here.
         data_digest: Digest of the content of the data source.
+        untuned: The values of the first trial where they are those of the study; else None.
     """
 
     name: str
@@ -49,11 +49,16 @@ class Group:
     arm: str
     config: TrialConfig
     trials: int
-    epochs: int
     rungs: tuple[int, ...]
     pool: str
     parameters: tuple[str, ...]
     data_digest: str
+    untuned: Mapping[str, Scalar] | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Length of a trial that is not stopped."""
+        return self.config.schedule.epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,8 +214,8 @@ def stored_search_plan(plan: SearchPlan) -> StoredPlan:
 def _group(study: SearchStudy, condition: Condition, arm: str, digest: str) -> Group:
     scheduler, trials = study.scheduler, study.search.trials
     label, config = condition.label, condition.configs[arm]
-    epochs = search_epochs(study.search, config)
-    if OPTUNA_SAMPLERS[study.search.sampler].enumerates:
+    enumerates = OPTUNA_SAMPLERS[study.search.sampler].enumerates
+    if enumerates:
         trials = min(trials, sum(1 for _ in grid_points(study.space, config)))
     pool = [label] * ("condition" in scheduler.group_by) + [arm] * ("arm" in scheduler.group_by)
     return Group(
@@ -220,14 +225,20 @@ def _group(study: SearchStudy, condition: Condition, arm: str, digest: str) -> G
         arm=arm,
         config=config,
         trials=trials,
-        epochs=epochs,
         rungs=tuple(
-            PRUNERS[scheduler.name].rungs(scheduler, first_rung(scheduler, config), epochs)
+            PRUNERS[scheduler.name].rungs(
+                scheduler, first_rung(scheduler, config), config.schedule.epochs
+            )
         ),
         pool=" · ".join(pool) or "all",
         parameters=tuple(_possible(study, config)),
         data_digest=digest,
+        untuned=None if enumerates else _untuned(study, config),
     )
+
+
+def _untuned(study: SearchStudy, config: TrialConfig) -> dict[str, Scalar] | None:
+    return untuned_point(study.space, config) if study.search.untuned_first else None
 
 
 def _possible(study: SearchStudy, config: TrialConfig) -> list[str]:

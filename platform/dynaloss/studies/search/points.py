@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from dynaloss.config.parameters import ParameterConfig
 from dynaloss.config.settings import Scalar, combinations, is_single
@@ -21,6 +22,19 @@ def is_active(
         if (isinstance(value, bool), value) not in [(isinstance(v, bool), v) for v in accepted]:
             return False
     return True
+
+
+def untuned_point(
+    space: Mapping[str, ParameterConfig], config: TrialConfig
+) -> dict[str, Scalar] | None:
+    """The trial's own values of the parameters; None where the space does not hold one of them."""
+    chosen: dict[str, Any] = {}
+    for key, parameter in space.items():
+        if is_active(parameter, config, chosen):
+            chosen[key] = value_at(config, key)
+            if not parameter.distribution().holds(chosen[key]):
+                return None
+    return chosen
 
 
 def grid_points(

@@ -5,25 +5,16 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from dynaloss.config.search import SchedulerConfig, SearchConfig
+from dynaloss.config.search import SchedulerConfig
 from dynaloss.config.trial import TrialConfig
-
-_SHARE_BEFORE_THE_FIRST_RUNG = 1 / 8
-
-
-def search_epochs(search: SearchConfig, config: TrialConfig) -> int:
-    """Epochs of a trial of a search: warm-up, ramp, and the share that is set of the others."""
-    return _epochs_until(search.length, config)
 
 
 def first_rung(scheduler: SchedulerConfig, config: TrialConfig) -> int:
-    """The grace period of a trial: as it is set, or a share of what follows warm-up and ramp."""
-    return scheduler.grace_epochs or _epochs_until(_SHARE_BEFORE_THE_FIRST_RUNG, config)
-
-
-def _epochs_until(share: float, config: TrialConfig) -> int:
-    epochs, idle = config.schedule.epochs, config.idle_epochs
-    return min(epochs, idle + max(1, math.ceil(share * (epochs - idle))))
+    """The grace period of a trial: as it is set, or an eighth of what follows warm-up and ramp."""
+    if scheduler.grace_epochs is not None:
+        return scheduler.grace_epochs
+    idle = config.idle_epochs
+    return idle + max(1, math.ceil((config.schedule.epochs - idle) / 8))
 
 
 def rungs(
