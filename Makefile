@@ -41,7 +41,7 @@ format: $(STAMP)  ## Format the code
 	$(BIN)/ruff format .
 
 bench: $(STAMP)  ## Run the benchmarks on this machine, but those that need data or trials
-	for name in bulk_store compare_scale fair_pruning meta_step own_loop simulated_tables; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in bulk_store compare_scale meta_step own_loop search simulated_tables; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:  ## Remove the environment and the caches, never the results
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis dist

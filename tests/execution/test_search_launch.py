@@ -220,8 +220,8 @@ def test_a_trial_names_its_data_and_holds_its_files(
         assert (learned <= files) is (trial.outcome is Outcome.COMPLETED)
         assert run.data.metrics["disk/artifacts_mib"] > 0
     # All trials of a condition see the same data, and those of a race their own.
-    assert [len(found) for found in digests.values()] == [1] * 4
-    assert len(set.union(*digests.values())) == 4
+    assert {len(found) for found in digests.values()} == {1}
+    assert len(set.union(*digests.values())) == len(digests) > 2
 
 
 def test_the_winners_make_a_valid_study(finished: tuple[SearchSummary, Path]) -> None:
@@ -230,8 +230,8 @@ def test_the_winners_make_a_valid_study(finished: tuple[SearchSummary, Path]) ->
     study = load_study(summary.best)
     plan = make_plan(study, {"digits": "d"})
     assert study.study == "tiny-search-best"
-    assert [trial.arm for trial in plan.trials] == ["full", "untuned"] * 2
-    for trial, group in zip(plan.trials[::2], summary.as_json()["groups"], strict=True):
+    tuned = [trial for trial in plan.trials if trial.arm == "full"]
+    for trial, group in zip(tuned, summary.as_json()["groups"], strict=True):
         (winner,) = group["winners"]
         assert trial.config.optimizer.lr == winner["settings"]["optimizer.lr"]
         assert trial.config.data.validation.fraction == 0
