@@ -55,6 +55,7 @@ def drive(silent: _Silent) -> Callable[..., Director]:
             director = Director(plan, journal, suggestions)
             director.start(silent)
             for trial in filter(None, director.upcoming()):
+                assert trial.outcome is Outcome.RUNNING
                 for epoch in range(1, trial.group.epochs + 1):
                     if left == 0:
                         raise KeyboardInterrupt

@@ -154,6 +154,19 @@ def test_promotion_lets_the_best_of_three_go_on(conduct: Callable[..., Director]
         assert "rung 1" in next(t.message for t in own if t.number == 0)
 
 
+@pytest.mark.parametrize("plan", ["promotion"], indirect=True)
+def test_a_longer_search_by_promotion_leaves_what_has_ended(
+    plan: SearchPlan, tmp_path: Path, drive: Callable[..., Director]
+) -> None:
+    suggestions = {group.name: Suggestions() for group in plan.groups}
+    before = outline(drive(plan, tmp_path, suggestions, metrics_at))
+    longer = replace(plan, groups=tuple(replace(group, trials=12) for group in plan.groups))
+    director = drive(longer, tmp_path, suggestions, metrics_at)
+    assert len(director.trials) == 2 * 12
+    assert outline(director)[: len(before)] == before
+    assert director.is_done
+
+
 @pytest.mark.parametrize("plan", ["race"], indirect=True)
 def test_a_race_trains_the_best_with_further_seeds(conduct: Callable[..., Director]) -> None:
     director = conduct("whole")

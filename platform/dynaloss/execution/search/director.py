@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from dynaloss.config.families import PRUNERS
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.search.outcome import race_among
@@ -78,7 +79,8 @@ class Director:
     @property
     def most_orders(self) -> int:
         """Upper bound on the number of orders: a trial that pauses has one for each rung."""
-        return sum(1 + len(group.rungs) for group in self.left)
+        promotes = PRUNERS[self._plan.study.scheduler.name].promotes
+        return sum(1 + promotes * len(group.rungs) for group in self.left)
 
     @property
     def is_done(self) -> bool:
@@ -121,8 +123,10 @@ class Director:
             trial = self._queue.pop(0)
             trial.outcome, trial.message = Outcome.RUNNING, ""
             return trial
-        if (promoted := self._pruner.promotable()) is not None:
-            return self._promote(self.trials[promoted])
+        while (key := self._pruner.promotable()) is not None:
+            if self.trials[key].is_paused:
+                return self._promote(self.trials[key])
+            self._pruner.promote(key)  # it has ended, before the search was made longer
         if open_ := self._open_groups():
             return self._ask(min(open_, key=lambda group: self._asked[group.name]))
         if not any(trial.race_seed is None for trial in self._running()):
