@@ -158,10 +158,13 @@ def test_promotion_lets_the_best_of_three_go_on(conduct: Callable[..., Director]
 def test_a_longer_search_by_promotion_leaves_what_has_ended(
     plan: SearchPlan, tmp_path: Path, drive: Callable[..., Director]
 ) -> None:
+    def falling(trial: SearchTrial, epoch: int) -> dict[str, float]:
+        return {"val/balanced_accuracy": 0.9 - 0.01 * trial.number}
+
     suggestions = {group.name: Suggestions() for group in plan.groups}
-    before = outline(drive(plan, tmp_path, suggestions, metrics_at))
+    before = outline(drive(plan, tmp_path, suggestions, falling))
     longer = replace(plan, groups=tuple(replace(group, trials=12) for group in plan.groups))
-    director = drive(longer, tmp_path, suggestions, metrics_at)
+    director = drive(longer, tmp_path, suggestions, falling)
     assert len(director.trials) == 2 * 12
     assert outline(director)[: len(before)] == before
     assert director.is_done
