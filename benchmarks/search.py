@@ -376,7 +376,7 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines += [
         "",
         f"Regret in points, mean over four conditions and {len(nothing['by_repeat'])} repeats "
-        "(epochs of all four; conditions without a winner where there are any). The defaults, "
+        "(epochs of all four, seconds on the slots, conditions without a winner). The defaults, "
         f"without any search: {100 * nothing['regret']:.2f}. Standard errors are at most "
         f"{100 * max(row['regret_sem'] for row in rows):.2f}.",
     ]
@@ -385,7 +385,7 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _cell(row: Mapping[str, Any]) -> str:
     empty = f", {row['empty']:.1f} empty" if row["empty"] else ""
-    return f"{100 * row['regret']:.2f} ({row['epochs']:,.0f}{empty})"
+    return f"{100 * row['regret']:.2f} ({row['epochs']:,.0f}, {row['seconds']:.0f} s{empty})"
 
 
 def _claims(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
