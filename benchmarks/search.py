@@ -403,9 +403,9 @@ def _claims(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield ""
         yield f"Less regret than `{name}` by, at no more epochs (within 5 %): {'; '.join(texts)}."
     if own and nothing:
-        texts = (f"{o['trials']} trials {_difference(o, nothing[0])}" for o in own)
+        texts = (f"{o['trials']}: {_difference(o, nothing[0])}" for o in own)
         yield ""
-        yield f"Less regret than the defaults, which cost nothing, by: {'; '.join(texts)}."
+        yield f"Less regret than the defaults, by number of trials: {'; '.join(texts)}."
 
 
 def _epochs(row: Mapping[str, Any]) -> float:
