@@ -54,14 +54,14 @@ class SearchTrial(LiveTrial):
 
     @property
     def tags(self) -> Mapping[str, Any]:
-        """Position, suggestion and rungs."""
-        return {
+        """Position, suggestion and rungs, and the seed of a race."""
+        race = {} if self.race_seed is None else {"dynaloss.race_seed": self.race_seed}
+        return race | {
             "dynaloss.group": self.group.name,
             "dynaloss.number": self.number,
             "dynaloss.suggested": json.dumps(dict(self.chosen)),
             "dynaloss.rung": self.last_rung,
             "dynaloss.audited": self.audited_at is not None,
-            "dynaloss.race_seed": self.race_seed,
         }
 
     @property
