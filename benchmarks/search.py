@@ -2,6 +2,8 @@
 
     python benchmarks/search.py [METHOD ...] [--slots 2] [--repeats 300] [--output FILE]
 
+All methods together also give the figure of docs/search.md.
+
 Every method runs on the table of `search_curves.py` through the director, the suggestions and the
 pruning of `dynaloss search`; the rules of Ray and of Optuna take the place of the pruner. A
 suggestion stands for the recorded configuration that is nearest in the space. For each number of
@@ -31,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from search_curves import METRICS, Curves, load
 
+from dynaloss.analysis.figures.panels import arm_styles, panels, save_figure
 from dynaloss.analysis.statistics.intervals import t_interval
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.pruning import Candidate, Decision, Pruner, Verdict
@@ -39,10 +42,19 @@ from dynaloss.studies.search.points import untuned_point
 from dynaloss.studies.study import SearchStudy
 
 OUTPUT = Path(__file__).parent / "results" / "tables" / "search.json"
+FIGURE = Path(__file__).parents[1] / "docs" / "images" / "search-regret.png"
 OBJECTIVE, TEST = "val/balanced_accuracy", "test/accuracy"
 TRIALS = (1, 2, 4, 8, 16)
 RACE_SEEDS = (100, 101)
 DEFAULT = "TPE, ASHA, untuned first, race"
+_DRAWN = (
+    "random",
+    "TPE, ASHA",
+    "random, untuned first",
+    "TPE, ASHA, untuned first",
+    DEFAULT,
+    "TPE, ASHA, race",
+)
 
 MakePruner = Callable[[SearchStudy], Pruner | None]
 
@@ -408,6 +420,26 @@ def _claims(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"Less regret than the defaults, by number of trials: {'; '.join(texts)}."
 
 
+def draw(rows: Sequence[Mapping[str, Any]], path: Path = FIGURE) -> None:
+    """Draws regret against epochs on two slots, with the 95 % interval of the mean."""
+    (figure, (axes,)) = panels([""], x="epochs of all conditions", y="regret (points)")
+    nothing = next(row for row in rows if row["method"] == "no search")
+    for method, style in arm_styles(_DRAWN).items():
+        own = [row for row in rows if row["method"] == method and row["slots"] == 2]
+        axes.errorbar(
+            [row["epochs"] for row in own],
+            [100 * row["regret"] for row in own],
+            yerr=[196 * row["regret_sem"] for row in own],
+            label=method,
+            capsize=2,
+            **style.line(marker=True),
+        )
+    axes.axhline(100 * nothing["regret"], color="grey", linestyle="--", label="no search")
+    axes.set(xscale="log", ylim=(0, None))
+    axes.legend(fontsize="small")
+    save_figure(figure, path)
+
+
 def _epochs(row: Mapping[str, Any]) -> float:
     return float(row["epochs"])
 
@@ -435,6 +467,8 @@ def main() -> None:
         options.methods or [*METHODS], options.slots, options.repeats, options.processes
     )
     content = {"table": shown(rows), "rows": rows, **describe(), "threads": 1}
+    if not options.methods:
+        draw(rows)
     options.output.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     print("\n".join(content["table"]))
 
