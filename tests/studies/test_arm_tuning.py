@@ -36,6 +36,20 @@ def test_every_arm_is_searched_with_an_equal_budget(load_text: LoadText) -> None
     assert search.trial.data.validation.fraction == 0.2
 
 
+def test_the_search_trains_with_seeds_that_the_arms_are_not_compared_on(
+    load_text: LoadText, problems_of: ProblemsOf
+) -> None:
+    search = tuning_search(load_text(PER_ARM.replace("[3, 4]", "[0, 1, 100]"))).search
+    assert search.trial_seed == 2
+    assert search.race is not None
+    assert search.race.seeds == (101, 102)
+    for given in ("trial_seed: 4", "race: {seeds: [4, 5]}"):
+        (problem,) = problems_of(PER_ARM.replace("trials: 7", f"trials: 7, {given}"))
+        assert "[seeds] must not hold 4," in problem
+    without = tuning_search(load_text(PER_ARM.replace("trials: 7", "trials: 7, race: null")))
+    assert without.search.race is None
+
+
 def test_arms_are_compared_with_what_was_found_and_without_validation(
     load_text: LoadText,
 ) -> None:
