@@ -130,7 +130,7 @@ _reports = st.lists(
 )
 
 
-@pytest.mark.parametrize("name", ["asha", "median", "hyperband", "none"])
+@pytest.mark.parametrize("name", ["asha", "promotion", "pasha", "median", "hyperband", "none"])
 @given(drawn=_reports, cut=st.integers(0, 60))
 def test_a_pruner_rebuilt_from_reports_decides_the_same(
     name: str, drawn: list[tuple[str, float]], cut: int
@@ -154,6 +154,42 @@ def test_the_best_result_at_a_rung_always_continues(values: list[float]) -> None
     for i, decision in enumerate(decisions):
         if values[i] >= max(values[: i + 1]):
             assert decision.verdict is Verdict.CONTINUE
+
+
+def pasha_with_four_at_the_second_rung(last: dict[str, Sequence[float]]) -> tuple[Made, Decision]:
+    """Ten trials at epoch 1, three of them and a-9 on to epoch 3; returns the last decision."""
+    made = make("pasha")
+    replay(made, [(f"a-{i}", 1, 0.9 - 0.1 * i) for i in range(9)])
+    while (key := made.pruner.promotable()) is not None:
+        made.pruner.promote(key)
+    decisions = replay(made, [("a-9", 1, 0.85)])
+    assert decisions[0].verdict is Verdict.CONTINUE
+    for key, values in last.items():
+        decisions = replay(made, [(key, 2, values[0]), (key, 3, values[1])])
+    return made, decisions[-1]
+
+
+STEADY = {"a-0": (0.92, 0.93), "a-1": (0.81, 0.82), "a-2": (0.7, 0.7)}
+
+
+@pytest.mark.parametrize(
+    ("last", "goes_on"),
+    [
+        pytest.param({**STEADY, "a-9": (0.86, 0.87)}, False, id="ranks stay"),
+        pytest.param({**STEADY, "a-9": (0.86, 0.95)}, True, id="ranks change"),
+        # a-9 and a-1 cross twice and end .07 apart: a-9 and a-0, .05 apart at epoch 1, are level.
+        pytest.param(
+            {**STEADY, "a-1": (0.86, 0.88), "a-9": (0.85, 0.95)}, False, id="within the noise"
+        ),
+    ],
+)
+def test_pasha_opens_the_next_rung_where_ranks_change(
+    last: dict[str, Sequence[float]], goes_on: bool
+) -> None:
+    made, decision = pasha_with_four_at_the_second_rung(last)
+    assert decision.verdict is (Verdict.CONTINUE if goes_on else Verdict.PAUSE)
+    assert made.pruner.promotable() is None
+    assert (decision.rung, decision.among) == (3, 4)
 
 
 def test_the_median_rule_waits_for_company() -> None:

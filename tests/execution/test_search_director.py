@@ -51,6 +51,7 @@ RACE = {"top": 3, "seeds": [100, 101, 102]}
 PLANS: dict[str, dict[str, Any]] = {
     "halving": {"search": WHOLE, "scheduler": {"grace_epochs": 1, "audit_fraction": 0.2}},
     "promotion": {"search": WHOLE, "scheduler": {"name": "promotion", "grace_epochs": 1}},
+    "pasha": {"search": WHOLE, "scheduler": {"name": "pasha", "grace_epochs": 1}},
     "race": {"search": {**WHOLE, "race": RACE}, "scheduler": {"grace_epochs": 1}},
     "short promotion and race": {
         "search": {"trials": 6, "race": RACE},

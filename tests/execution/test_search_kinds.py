@@ -22,7 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs/search.md"
     ("registry", "names"),
     [
         (OPTUNA_SAMPLERS, ["tpe", "shared_tpe", "random", "qmc", "cmaes", "gp", "nsgaii", "grid"]),
-        (PRUNERS, ["asha", "promotion", "median", "hyperband", "none"]),
+        (PRUNERS, ["asha", "promotion", "pasha", "median", "hyperband", "none"]),
     ],
     ids=["samplers", "pruners"],
 )

@@ -17,6 +17,7 @@ from dynaloss.execution.search.outcome import (
     group_outcome,
     pareto_front,
     selections,
+    telling_epoch,
     winners,
 )
 from dynaloss.execution.search.searched import SearchTrial
@@ -230,6 +231,26 @@ def test_rank_correlation_of_a_rung_with_the_end(
     assert n == 4
     assert correlation == pytest.approx(expected, nan_ok=True)
     assert (1 in audit.known_correlations) is not math.isnan(expected)
+
+
+@pytest.mark.parametrize(
+    ("swapped_until", "num_trials", "expected"),
+    [(1, 8, 2), (2, 8, None), (0, 8, 1), (0, 7, None)],
+    ids=["from the second epoch", "only at the end", "from the first", "too few trials"],
+)
+def test_epoch_from_which_trials_rank_as_at_the_end(
+    swapped_until: int, num_trials: int, expected: int | None
+) -> None:
+    values = STUDY.model_dump(exclude_unset=True)
+    values["trial"]["schedule"]["ramp_epochs"] = 0
+    study = SearchStudy.model_validate(values)
+    group = make_search_plan(study, {"digits": "d"}).groups[0]
+    signs = [-1 if epoch <= swapped_until else 1 for epoch in (1, 2, 3)]
+    trials = [
+        trial(group, i, [0.5 + sign * 0.01 * i for sign in signs]) for i in range(num_trials)
+    ]
+    outcome = group_outcome(study, group, trials)
+    assert telling_epoch([outcome], "val/accuracy") == expected
 
 
 def test_the_expected_best_is_the_mean_over_all_draws(group: Group) -> None:

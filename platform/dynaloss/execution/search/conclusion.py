@@ -15,7 +15,7 @@ from dynaloss.analysis import Query, Result, run_query
 from dynaloss.config.search import Objective
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.progress import clock
-from dynaloss.execution.search.outcome import GroupOutcome
+from dynaloss.execution.search.outcome import GroupOutcome, telling_epoch
 from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.search.worth import worth
 from dynaloss.studies.notebook import notebook_html
@@ -155,6 +155,16 @@ class SearchSummary:
             return ()
         return tuple(worth(self.plan.study, self.groups, confirmation))
 
+    @property
+    def telling_epoch(self) -> int | None:
+        """First epoch from which on results rank as those at the end; None where too few show it.
+
+        Example:
+            >>> found.telling_epoch is None
+            True
+        """
+        return telling_epoch(self.groups, self.objectives[0].name)
+
     def to_frame(self) -> pandas.DataFrame:
         """One row a trial: its place, outcome, epochs, chosen values and last objectives.
 
@@ -217,6 +227,7 @@ class SearchSummary:
             "interrupted": self.interrupted,
             "seconds": round(self.seconds, 1),
             "best": self.best,
+            "telling_epoch": self.telling_epoch,
             "groups": [self._group_as_json(one) for one in self.groups],
         }
         plain: dict[str, Any] = json.loads(to_json(values, inf_nan_mode="null"))

@@ -17,6 +17,8 @@ from dynaloss.studies.search.groups import Group
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
+_FEWEST_FULL, _AGREES = 8, 0.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
@@ -271,6 +273,27 @@ def audit_of(
         chance=len(best) / len(done) if done else math.nan,
         correlations={rung: _correlation(done, objective.name, rung) for rung in shown},
     )
+
+
+def telling_epoch(outcomes: Iterable[GroupOutcome], metric: str) -> int | None:
+    """First epoch, after warm-up and ramp, from which on results rank as those at the end.
+
+    The rank correlation over the completed trials, audited ones included, must be 0.5 or more, as
+    a mean over the groups with at least eight. None without such a group, or where only the last
+    epoch does.
+    """
+    groups = [(one.group, _completed(one.trials)) for one in outcomes]
+    known = [(group, done) for group, done in groups if len(done) >= _FEWEST_FULL]
+    if not known:
+        return None
+    earliest = 1 + max(group.config.idle_epochs for group, _ in known)
+    found = None
+    for epoch in range(min(group.epochs for group, _ in known) - 1, earliest - 1, -1):
+        agreement = sum(_correlation(done, metric, epoch)[0] for _, done in known) / len(known)
+        if not agreement >= _AGREES:
+            break
+        found = epoch
+    return found
 
 
 def _correlation(done: Sequence[SearchTrial], metric: str, rung: int) -> tuple[float, int]:

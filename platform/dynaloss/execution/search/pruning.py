@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
+from itertools import combinations, pairwise
 from typing import Protocol
 
 from dynaloss.config.families import PRUNERS
@@ -192,7 +193,7 @@ class _Promotion:
         results = self._results[rung]
         results[trial.key] = value
         place = 1 + sum(other > value for other in results.values())
-        may = trial.key in self._best(rung)
+        may = trial.key in self._best(rung) and self._is_open(rung)
         if may:
             self._promoted[rung].add(trial.key)
         verdict = Verdict.CONTINUE if may else Verdict.PAUSE
@@ -200,7 +201,8 @@ class _Promotion:
 
     def promotable(self) -> str | None:
         """Key of a trial that has come to be among the best; the highest rung first."""
-        for rung in sorted(self._results, key=lambda rung: (-rung[1], rung[0])):
+        is_open = filter(self._is_open, self._results)
+        for rung in sorted(is_open, key=lambda rung: (-rung[1], rung[0])):
             for key in self._best(rung):
                 if key not in self._promoted[rung]:
                     return key
@@ -215,6 +217,59 @@ class _Promotion:
         results = self._results[rung]
         ranked = sorted(results, key=lambda key: -results[key])  # stable: the earlier of equals
         return ranked[: len(ranked) // self.config.reduction_factor]
+
+    def _is_open(self, rung: tuple[str, int]) -> bool:
+        """Whether trials may be promoted from a rung."""
+        return True
+
+
+@dataclass(slots=True)
+class _Growing(_Promotion):
+    """Promotion up to a rung that is moved on only while the two highest rungs rank unlike.
+
+    Bohdal et al., ICLR 2023, with soft ranking: results at the lower rung count as equal within
+    the noise, the 90th percentile of the distances between trials whose curves cross at least
+    twice.
+    """
+
+    _curves: dict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
+    _highest: dict[str, float] = field(default_factory=dict)
+
+    def judge(self, trial: Candidate, epoch: int, value: float, *, counts: bool) -> Decision:
+        """As by promotion, after the highest rung was moved where rankings say so."""
+        self._curves[trial.key][epoch] = value
+        stops = [*trial.rungs, math.inf]
+        highest = self._highest.setdefault(trial.pool, stops[1])
+        if epoch == highest:
+            self._results[trial.pool, epoch][trial.key] = value
+            k = stops.index(epoch)
+            if not self._rank_alike(trial.pool, *trial.rungs[k - 1 : k + 1]):
+                self._highest[trial.pool] = stops[k + 1]
+        return _Promotion.judge(self, trial, epoch, value, counts=counts)
+
+    def _is_open(self, rung: tuple[str, int]) -> bool:
+        pool, epoch = rung
+        return epoch < self._highest[pool]
+
+    def _rank_alike(self, pool: str, low: int, high: int) -> bool:
+        """Whether each place at the higher rung is held by a trial that could hold it below."""
+        above, below = self._results[pool, high], self._results[pool, low]
+        both = [key for key in above if key in below]
+        noise = self._noise(both, high)
+        by_high = sorted(both, key=lambda key: -above[key])
+        by_low = sorted(both, key=lambda key: -below[key])
+        pairs = zip(by_high, by_low, strict=True)
+        return all(abs(below[one] - below[other]) <= noise for one, other in pairs)
+
+    def _noise(self, keys: Sequence[str], last: int) -> float:
+        """The distance at an epoch up to which trials count as equal; 0 where no curves cross."""
+        distances = []
+        for one, other in combinations((self._curves[key] for key in keys), 2):
+            gaps = [one[e] - other[e] for e in range(1, last + 1) if e in one and e in other]
+            signs = [gap > 0 for gap in gaps if gap]
+            if sum(a != b for a, b in pairwise(signs)) > 1:
+                distances.append(abs(gaps[-1]))
+        return sorted(distances)[int(0.9 * (len(distances) - 1))] if distances else 0.0
 
 
 @dataclass(slots=True)
@@ -273,6 +328,14 @@ PRUNERS.add(
     description="trials pause at each rung; the best 1/reduction_factor there are promoted",
     source="Li et al., MLSys 2020, algorithm 2",
     build=_Promotion,
+    rungs=_halving_rungs,
+    promotes=True,
+)
+PRUNERS.add(
+    name="pasha",
+    description="as promotion, no further than to the rung from which on rankings stay",
+    source="Bohdal et al., ICLR 2023",
+    build=_Growing,
     rungs=_halving_rungs,
     promotes=True,
 )
