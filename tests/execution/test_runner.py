@@ -82,6 +82,27 @@ def test_a_trial_saved_after_its_last_epoch_only_ends(order: TrialOrder, source:
     assert rest.diagnostics == whole[-1].diagnostics
 
 
+@pytest.mark.parametrize(("saves", "resumed_from"), [((1, 2), 1), ((2,), 0)])
+def test_a_damaged_checkpoint_changes_no_result(
+    order: TrialOrder, source: Source, saves: tuple[int, ...], resumed_from: int
+) -> None:
+    whole = run_to_end(TrialRunner(replace(order, key="whole"), source, gpus=0))
+    first = TrialRunner(order, source, gpus=0)
+    for epoch in (1, 2):
+        first.step()
+        if epoch in saves:
+            first.save()
+    (path,) = Path(order.checkpoints).glob("k.pt")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    rest = run_to_end(TrialRunner(order, source, gpus=0))
+    assert rest[0].resumed_from == resumed_from
+    assert [str(path.with_suffix(".damaged")) in note for note in rest[0].notes] == [True]
+    assert not any(result.notes for result in rest[1:])
+    assert comparable(rest) == comparable(whole)
+
+
 def test_fresh_ignores_the_checkpoint(order: TrialOrder, source: Source) -> None:
     first = TrialRunner(order, source, gpus=0)
     first.step()

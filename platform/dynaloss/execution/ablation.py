@@ -274,6 +274,7 @@ class _Listener:
         if result.data:
             live.data, live.environment = result.data, result.environment
             self._recorder.prepared(live)
+        self._recorder.noted(live, result.notes)
         live.resumed_from = result.resumed_from or live.resumed_from
         for epoch, metrics in result.reports:
             live.reports = {epoch: metrics}

@@ -91,6 +91,11 @@ class Recorder:
         """Shows where a trial goes on; the epochs before have been reported."""
         self._progress.resumed(live)
 
+    def noted(self, live: LiveTrial, notes: Iterable[str]) -> None:
+        """Shows what the user has to know of how a trial began."""
+        for text in notes:
+            self._progress.noted(live, text)
+
     def ended(self, live: LiveTrial) -> None:
         """Records the end of a trial."""
         if live.key not in self._begun:

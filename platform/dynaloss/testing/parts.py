@@ -175,7 +175,7 @@ def resumes(part: Part) -> Iterator[str]:
     with TemporaryDirectory() as folder:
         checkpoint = CheckpointFile(Path(folder), "trial")
         checkpoint.write(first.trainer.state_dict())
-        second.trainer.load_state_dict(checkpoint.read() or {})
+        second.trainer.load_state_dict(checkpoint.read()[0] or {})
     found += _reports(second.trainer)
     differing = [i for i in range(_EPOCHS) if not equal(found[i], expected[i])]
     if differing:

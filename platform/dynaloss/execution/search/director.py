@@ -243,6 +243,7 @@ class Director:
             self._journal.write("data", key=key, record=result.data)
             trial.data, trial.environment = result.data, result.environment
             self._recorder.prepared(trial)
+        self._recorder.noted(trial, result.notes)
         trial.resumed_from = result.resumed_from or trial.resumed_from
         for epoch, metrics in result.reports:
             if trial.outcome is not Outcome.RUNNING or epoch <= trial.last_epoch:

@@ -1,9 +1,10 @@
-"""A trial's last state on disk, from which a later launch resumes."""
+"""A trial's last states on disk, from which a later launch resumes."""
 
 from __future__ import annotations
 
 import io
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from dynaloss.lazy import torch
 
 
 class CheckpointFile:
-    """The checkpoint of one trial: one file, replaced as a whole, or none.
+    """The checkpoint of one trial and the one before it, each replaced as a whole, or none.
+
+    A checkpoint whose content is not what was written is never used: torch writes a checksum of
+    each part, but does not compare it.
 
     Args:
         folder: Folder of the study's checkpoints, on storage that every node sees.
@@ -21,12 +25,18 @@ class CheckpointFile:
 
     def __init__(self, folder: Path, key: str) -> None:
         self.path = folder / f"{key}.pt"
+        self.before = folder / f"{key}.before.pt"
 
     def write(self, state: Mapping[str, Any]) -> None:
-        """Replaces the file; a kill in between leaves the former one whole."""
+        """Replaces the file; a kill or a loss of power in between leaves one whole."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(f".{os.getpid()}.part")
-        torch.save(dict(state), unfinished)
+        with unfinished.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        if self.path.exists():
+            self.path.replace(self.before)
         unfinished.replace(self.path)
 
     @staticmethod
@@ -36,13 +46,30 @@ class CheckpointFile:
         torch.save(dict(state), content)
         return content.tell()
 
-    def read(self) -> dict[str, Any] | None:
-        """Returns the state, or None where there is no checkpoint."""
-        if not self.path.exists():
-            return None
-        state: dict[str, Any] = torch.load(self.path, weights_only=True, map_location="cpu")
-        return state
+    def read(self) -> tuple[dict[str, Any] | None, list[Path]]:
+        """The last whole state, or None, and the damaged files, which are set aside."""
+        damaged: list[Path] = []
+        for path in (self.path, self.before):
+            if not path.exists():
+                continue
+            try:
+                return _read_whole(path), damaged
+            except OSError:  # of the storage, not of the file
+                raise
+            except Exception:  # a damaged file can raise anything
+                damaged.append(path.replace(path.with_suffix(".damaged")))
+        return None, damaged
 
     def remove(self) -> None:
-        """Removes the file, if there is one."""
-        self.path.unlink(missing_ok=True)
+        """Removes the files, damaged and unfinished ones too, if there are any."""
+        for path in self.path.parent.glob(f"{self.path.stem}.*"):
+            path.unlink(missing_ok=True)
+
+
+def _read_whole(path: Path) -> dict[str, Any]:
+    """Reads a file of `write`; raises an error of any kind if it is not as it was written."""
+    with zipfile.ZipFile(path) as parts:
+        if (name := parts.testzip()) is not None:
+            raise ValueError(f"{name} does not have its checksum")
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    return state

@@ -87,6 +87,8 @@ class StepResult:
         reports: (epoch, metrics) pairs: that of the epoch, or those of an earlier launch when a
             trial resumes from a checkpoint.
         resumed_from: Last epoch of that checkpoint, in the result that holds its reports; else 0.
+        notes: What the user has to know of how the trial began, one sentence each; only in the
+            first result of a launch.
         outcome: How the trial ended, or None before its end.
         message: Why it ended so, where that is not obvious.
         data: What was done to the data; only in the first result of a launch.
@@ -96,6 +98,7 @@ class StepResult:
 
     reports: tuple[tuple[int, dict[str, float]], ...] = ()
     resumed_from: int = 0
+    notes: tuple[str, ...] = ()
     outcome: Outcome | None = None
     message: str = ""
     data: dict[str, Any] = field(default_factory=dict)
@@ -121,6 +124,7 @@ class TrialRunner:
         self._checkpoint = CheckpointFile(Path(order.checkpoints), order.key)
         self._written = time.monotonic()
         self._history: list[tuple[int, dict[str, float]]] = []
+        self._notes: tuple[str, ...] = ()
         self._trial: AssembledTrial | None = None
         self._is_between_epochs = True
 
@@ -157,6 +161,7 @@ class TrialRunner:
         result = StepResult(
             reports=reports,
             resumed_from=resumed_from,
+            notes=self._notes if first else (),
             data=trial.data_record if first else {},
             environment=environment(self._device) if first else {},
         )
@@ -180,7 +185,8 @@ class TrialRunner:
             source=self._source,
             device=self._device,
         )
-        state = None if self._order.fresh else self._checkpoint.read()
+        state, damaged = (None, []) if self._order.fresh else self._checkpoint.read()
+        self._notes = tuple(f"the checkpoint {path} is damaged and not used" for path in damaged)
         if state is not None:
             trial.trainer.load_state_dict(state["trainer"])
             self._history = [(epoch, metrics) for epoch, metrics in state["history"]]
