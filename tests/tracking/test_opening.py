@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -26,6 +29,41 @@ def test_damaged_database_gives_one_clear_error(storage: Path) -> None:
     database.write_bytes(content)
     with pytest.raises(InputError, match=r"/mlflow\.db .*opened.*malformed"):
         Workspace(storage).open_store()
+
+
+def test_emptied_database_gives_one_clear_error(storage: Path) -> None:
+    (storage / "mlflow.db").write_bytes(b"")
+    with pytest.raises(InputError, match=r"/mlflow\.db .*opened.*empty.*lost"):
+        Workspace(storage).open_store()
+
+
+@pytest.fixture
+def open_in_a_process(tmp_path: Path) -> Callable[[], subprocess.Popen[bytes]]:
+    """Opens the store of the test's folder in a process of its own."""
+    code = (
+        "import sys; from dynaloss.tracking import Workspace; Workspace(sys.argv[1]).open_store()"
+    )
+    return lambda: subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+
+
+def test_a_store_can_be_made_by_two_processes_at_once(
+    tmp_path: Path, open_in_a_process: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    processes = [open_in_a_process() for _ in range(2)]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_a_kill_while_the_store_is_made_leaves_none(
+    tmp_path: Path, open_in_a_process: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    process = open_in_a_process()
+    while process.poll() is None and not any(tmp_path.glob(".new-store-*/mlflow.db")):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    assert Workspace(tmp_path).open_store().studies() == ()
 
 
 def test_outdated_database_names_the_upgrade(storage: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
@@ -161,10 +162,31 @@ def _check_database(tracking_uri: str) -> None:
     """Connect once: MLflow itself retries an unusable database for more than a minute."""
     import sqlalchemy
 
-    if path := sqlite_path(tracking_uri):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if (path := sqlite_path(tracking_uri)) is not None:
+        if not path.exists():
+            _make_sqlite(path)
+        elif not path.stat().st_size:
+            raise ValueError("the file is empty, all that it held is lost")
     engine = sqlalchemy.create_engine(tracking_uri, poolclass=sqlalchemy.NullPool)
     sqlalchemy.inspect(engine).get_table_names()
+
+
+def _make_sqlite(path: Path) -> None:
+    """Make a store aside and put it in its place whole, unless another process was faster.
+
+    MLflow makes it in place, in seconds: a kill in between, or a second process, spoils it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-store-", dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        internals.make_sqlite(made)
+        try:
+            path.hardlink_to(made)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links
+            if not path.exists():
+                made.replace(path)
 
 
 def _not_opened(tracking_uri: str, error: Exception) -> str:

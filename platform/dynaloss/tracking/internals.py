@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dynaloss.tracking.schema import NO_TAGS
@@ -63,6 +64,15 @@ def check_server(tracking_uri: str) -> None:
         raise PermissionError(f"the server refused the credentials (HTTP {status})")
     if status >= 500:
         raise ConnectionError(f"the server answered HTTP {status}")
+
+
+def make_sqlite(path: Path) -> None:
+    """Make a SQLite store with MLflow's tables, and close it."""
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore(f"sqlite:///{path}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
+    store.engine.dispose()
 
 
 def sql_reader(tracking_uri: str) -> SqlReader | None:
