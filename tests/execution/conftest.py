@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class _Silent:
     def reported(self, trial: SearchTrial) -> None: ...
 
     def resumed(self, trial: SearchTrial) -> None: ...
+
+    def noted(self, trial: SearchTrial, notes: Sequence[str]) -> None: ...
 
     def ended(self, trial: SearchTrial) -> None: ...
 

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
 import re
 import runpy
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +84,13 @@ def finished(
     return run_here(write_study(tmp_path_factory.mktemp("file")), storage), storage
 
 
-def run_here(path: Path, storage: Path, *, in_process: bool = True) -> SearchSummary:
+def run_here(
+    path: Path, storage: Path, *, in_process: bool = True, console: Console | None = None
+) -> SearchSummary:
     study = load_search(path)
     workspace = Workspace(storage, f"sqlite:///{storage}/mlflow.db")
     return launch_search(
-        study, workspace, Console(quiet=True), in_process=in_process, confirm=False
+        study, workspace, console or Console(quiet=True), in_process=in_process, confirm=False
     )
 
 
@@ -161,6 +166,37 @@ def test_a_search_killed_three_times_ends_as_if_never_killed(
     assert Counter(key for key, _ in stored) == Counter(trial.key for trial in whole.trials)
     assert dict(stored) == {trial.key: trial.outcome for trial in whole.trials}
     assert {trial.outcome for trial in whole.trials} == {Outcome.COMPLETED, Outcome.PRUNED}
+
+
+def cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def change_a_value(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("update trial_params set param_value = param_value * 1.01")
+
+
+@pytest.mark.parametrize(
+    ("damage", "is_told"),
+    [(Path.unlink, False), (cut_in_half, True), (change_a_value, True)],
+    ids=["deleted", "cut in half", "a value changed"],
+)
+def test_optunas_file_is_made_anew_from_the_journal(
+    finished: tuple[SearchSummary, Path],
+    make_storage: Callable[[str], Path],
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    is_told: bool,
+) -> None:
+    path, storage = write_study(tmp_path), make_storage("damaged")
+    kill_once_begun(fork("search", *search_options(path, storage), "--sequential"), storage, 16)
+    file = storage / "tiny-search" / "optuna.db"
+    damage(file)
+    told = io.StringIO()
+    whole = run_here(path, storage, console=Console(file=told))
+    assert outline(whole) == outline(finished[0])
+    assert (str(file) + ".damaged" in told.getvalue()) is is_told
 
 
 @pytest.mark.ray

@@ -16,12 +16,19 @@ from dynaloss.config.ablation import (
 )
 from dynaloss.config.parameters import ParameterConfig
 from dynaloss.config.search import ConfirmConfig, SchedulerConfig, SearchConfig
-from dynaloss.config.settings import Listed, Seeds, Settings, Single, Values, name_of
+from dynaloss.config.settings import Listed, Seeds, Settings, Single, Values, name_of, rule_error
 from dynaloss.config.trial import ResourcesConfig, TrialConfig
 from dynaloss.studies.arms import arms_in, known_components, values_of
 from dynaloss.studies.cells import Cell, cells_in
 from dynaloss.studies.designs import fraction_of
 from dynaloss.studies.overrides import Overrides, import_kinds
+
+
+def _free(name: str) -> str:
+    """Refuses what the storage folder, where each study has a folder, holds beside studies."""
+    if name in ("artifacts", "mlflow.db"):
+        raise rule_error("must not be artifacts or mlflow.db")
+    return name
 
 
 class Study(Settings):
@@ -30,7 +37,7 @@ class Study(Settings):
     `dynaloss.studies.loading` makes one from a file, and checks what holds between the parts.
     """
 
-    study: Annotated[str, AfterValidator(name_of())] = Field(
+    study: Annotated[str, AfterValidator(name_of()), AfterValidator(_free)] = Field(
         description="Name of the study and of its folder: letters, digits, '-', '_', '.'."
     )
     trial: TrialConfig

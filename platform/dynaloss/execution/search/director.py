@@ -65,7 +65,7 @@ class Director:
     @property
     def left(self) -> list[Group]:
         """The group of each trial that has not ended for good, with all that a race may bring."""
-        ended = Counter(t.group.name for t in self._searched() if t.outcome.is_final)
+        ended = Counter(t.group.name for t in self.searched() if t.outcome.is_final)
         return [
             group
             for group in self._plan.groups
@@ -91,6 +91,10 @@ class Director:
             or any(trial.outcome in unfinished for trial in self.trials.values())
             or any(self._race_entries(group) for group in self._plan.groups)
         )
+
+    def searched(self) -> list[SearchTrial]:
+        """The trials of the search itself, without those of the races, in order of their start."""
+        return [trial for trial in self.trials.values() if trial.race_seed is None]
 
     def start(self, recorder: Recorder) -> None:
         """Makes up for what a kill cut off; `recorder` receives everything from now on."""
@@ -145,10 +149,6 @@ class Director:
     def _open_groups(self) -> list[Group]:
         return [g for g in self._plan.groups if self._asked[g.name] < g.trials]
 
-    def _searched(self) -> list[SearchTrial]:
-        """The trials of the search itself."""
-        return [trial for trial in self.trials.values() if trial.race_seed is None]
-
     def _running(self) -> list[SearchTrial]:
         return [
             trial
@@ -158,7 +158,7 @@ class Director:
 
     def _trial_of(self, group: Group, number: int) -> SearchTrial:
         return next(
-            t for t in self._searched() if t.group.name == group.name and t.number == number
+            t for t in self.searched() if t.group.name == group.name and t.number == number
         )
 
     def _promote(self, trial: SearchTrial) -> SearchTrial:
@@ -171,7 +171,7 @@ class Director:
         """The best paused trial of a group in which too few have completed to name a winner."""
         race = self._plan.study.search.race
         for group in self._plan.groups:
-            own = [t for t in self._searched() if t.group.name == group.name]
+            own = [t for t in self.searched() if t.group.name == group.name]
             paused = [t for t in own if t.is_paused]
             completed = sum(t.outcome is Outcome.COMPLETED for t in own)
             if paused and completed < (race.top if race else 1):

@@ -8,6 +8,7 @@ that a kill cut short is dropped, as if its event had not happened.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,20 +37,22 @@ class Journal:
 
     def write(self, event: str, **content: Any) -> None:  # noqa: ANN401 - any JSON
         """Appends an event."""
-        self._file.write(json.dumps({"event": event, **content}, default=_plain) + "\n")
+        content = {"event": event, **content}
+        self._file.write(
+            json.dumps(content | {"crc32": _checksum(content)}, default=_plain) + "\n"
+        )
         self._file.flush()
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Yields every event so far, in order."""
-        with self.path.open(encoding="utf-8") as lines:
+        with self.path.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, start=1):
-                try:
-                    yield json.loads(line)
-                except ValueError:
+                if (event := _event(line)) is None:
                     raise InputError(
                         f"{self.path}:{number}: the journal of the search is damaged; "
                         "give the study another name, or remove its folder to start again"
-                    ) from None
+                    )
+                yield event
 
     def claim(self, frozen: Mapping[str, str]) -> None:
         """Records what must not change between launches, or compares it with the record.
@@ -70,6 +73,19 @@ class Journal:
                 "decisions could not be repeated. Give the study another name, or change back; "
                 "`search.trials`, `search.race`, conditions, arms and `confirm` may change"
             )
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """What a line holds; None where it is not as it was written: no flipped bit may decide."""
+    try:
+        event: dict[str, Any] = json.loads(line)
+        return event if event.pop("crc32") == _checksum(event) else None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
+
+
+def _checksum(event: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(event, default=_plain).encode())
 
 
 def _plain(value: object) -> object:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.config.families import PRUNERS
+from dynaloss.config.settings import Scalar
 from dynaloss.execution.ablation import launch_ablation
 from dynaloss.execution.backends import Work, open_backend
 from dynaloss.execution.progress import Progress
@@ -24,7 +25,13 @@ from dynaloss.execution.search.html_page import write_page
 from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.search.outcome import group_outcome
 from dynaloss.execution.search.searched import SearchTrial
-from dynaloss.execution.search.suggestions import Suggester, earlier_best, open_storage
+from dynaloss.execution.search.suggestions import (
+    DamagedStorageError,
+    Suggester,
+    earlier_best,
+    open_storage,
+    set_storage_aside,
+)
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.runner import TrialOrder
 from dynaloss.studies.identity import KEY_VERSION, RESULTS_VERSION, digest_of
@@ -147,12 +154,11 @@ class _Launch:
 
     def run(self) -> SearchSummary:
         """Runs the trials that are left, and stores the results."""
-        suggesters = self._suggesters()
+        director, suggesters = self._restored()
         tags = {"dynaloss.plan_hash": self.plan.hash, "dynaloss.kind": "search"}
         store = self.workspace.open_store()
         with store.start_study(self.study.study, tags=tags) as run:
             run.log_dict(None, "plan.json", stored_search_plan(self.plan).as_json())
-            director = Director(self.plan, self.journal, suggesters)
             run.mark_stale(keep=list(director.trials))
             self._conduct(director, run)
             summary = self._summary(director, suggesters)
@@ -162,6 +168,29 @@ class _Launch:
                 run.log_study_artifact(page)
             run.finish(Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED)
         return summary
+
+    def _restored(self) -> tuple[Director, dict[str, Suggester]]:
+        """The search by its journal; Optuna's file is made anew from it where it differs."""
+        earlier = self._earlier()
+        try:
+            return self._opened(earlier)
+        except DamagedStorageError as error:
+            aside = set_storage_aside(self.folder)
+            text = f"warning: {error}; made anew from the journal, the former is {aside}"
+            self.console.print(text, markup=False, soft_wrap=True)
+            return self._opened(earlier)
+
+    def _opened(
+        self, earlier: Mapping[str, list[dict[str, Scalar]]]
+    ) -> tuple[Director, dict[str, Suggester]]:
+        suggesters = self._suggesters(earlier)
+        director = Director(self.plan, self.journal, suggesters)
+        names = [name for name, _ in self.study.search.objectives()]
+        for trial in director.searched():
+            is_complete = trial.outcome is Outcome.COMPLETED
+            values = [trial.last(name) for name in names] if is_complete else None
+            suggesters[trial.group.name].restore(trial.number, trial.chosen, values)
+        return director, suggesters
 
     def _conduct(self, director: Director, run: StudyRun) -> None:
         """Runs and records what is left; without that, only what a kill kept from the store."""
@@ -205,21 +234,21 @@ class _Launch:
             interrupted=not director.is_done,
         )
 
-    def _suggesters(self) -> dict[str, Suggester]:
-        study, storage = self.study, open_storage(self.folder)
+    def _earlier(self) -> dict[str, list[dict[str, Scalar]]]:
+        """What the earlier search that is named suggests to each group."""
+        if (name := self.study.search.start_from) is None:
+            return {}
+        folder = self.workspace.folder(name)
+        return {group.name: earlier_best(folder, group) for group in self.plan.groups}
+
+    def _suggesters(self, earlier: Mapping[str, list[dict[str, Scalar]]]) -> dict[str, Suggester]:
+        study, storage, groups = self.study, open_storage(self.folder), self.plan.groups
         suggesters = {}
-        for group in self.plan.groups:
-            one = Suggester(
-                storage,
-                study,
-                group,
-                parallel=not self.in_process,
-                groups=self.plan.groups,
-            )
+        for group in groups:
+            one = Suggester(storage, study, group, parallel=not self.in_process, groups=groups)
             suggesters[group.name] = one
-            if study.search.start_from is not None and not one.has_begun:
-                earlier = self.workspace.folder(study.search.start_from)
-                one.begin_with(earlier_best(earlier, group))
+            if not one.has_begun:
+                one.begin_with(earlier.get(group.name, []))
         return suggesters
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sqlite3
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,11 +42,40 @@ _MOST_WARM_STARTS = 3
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
+class DamagedStorageError(InputError):
+    """Optuna's file is not as it was written."""
+
+
 def open_storage(folder: Path) -> optuna.storages.RDBStorage:
-    """The SQLite file in the folder of a search; optuna-dashboard opens it too."""
+    """The SQLite file in the folder of a search; optuna-dashboard opens it too.
+
+    Raises:
+        DamagedStorageError: If the file is damaged.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _FILE
+    if path.exists() and not _is_whole(path):
+        raise DamagedStorageError(f"{path} is damaged")
     wait = {"connect_args": {"timeout": 60}}
-    return optuna.storages.RDBStorage(f"sqlite:///{folder / _FILE}", engine_kwargs=wait)
+    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs=wait)
+
+
+def set_storage_aside(folder: Path) -> Path:
+    """Makes way for a new file in the folder of a search; returns where the former one is now."""
+    path = folder / _FILE
+    path.with_name(f"{_FILE}-journal").unlink(missing_ok=True)  # SQLite would apply it to the new
+    return path.replace(path.with_name(f"{_FILE}.damaged"))
+
+
+def _is_whole(path: Path) -> bool:
+    database = sqlite3.connect(path, timeout=60)
+    with closing(database):
+        try:
+            return database.execute("pragma integrity_check").fetchall() == [("ok",)]
+        except sqlite3.OperationalError:  # locked, or not to be read: no damage
+            raise
+        except sqlite3.DatabaseError:
+            return False
 
 
 class Suggester:
@@ -138,6 +169,36 @@ class Suggester:
                 chosen[key] = _suggest(trial, key, parameter.distribution())
         return chosen
 
+    def restore(
+        self, number: int, chosen: Mapping[str, Scalar], values: Sequence[float] | None
+    ) -> None:
+        """Makes a trial that the journal holds anew, where the storage does not have it.
+
+        Args:
+            number: Position in the group; each is restored in order.
+            chosen: Its parameters.
+            values: The objectives at the end; None where it has not completed.
+
+        Raises:
+            DamagedStorageError: If the stored trial has other parameters or objectives.
+        """
+        trials = self.optuna_study.get_trials(deepcopy=False)
+        if number < len(trials) and trials[number].state is not TrialState.WAITING:
+            stored = trials[number]
+            if stored.params.keys() != chosen.keys():
+                raise DamagedStorageError(f"{_FILE} does not agree with the journal")
+            pairs = [(stored.params[key], value) for key, value in chosen.items()]
+            pairs += zip(stored.values or (), values or (), strict=False)
+            if not all(_is_same(*pair) for pair in pairs):
+                raise DamagedStorageError(f"{_FILE} does not agree with the journal")
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if number >= len(trials):
+                self.optuna_study.enqueue_trial(dict(chosen))
+            self._renew_sampler(number)
+            self._choose(self.optuna_study.ask())
+
     def tell(
         self, number: int, outcome: Outcome, values: Sequence[float], curve: Mapping[int, float]
     ) -> None:
@@ -225,6 +286,12 @@ class Suggester:
 
     def _trial_id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+
+
+def _is_same(stored: object, value: object) -> bool:
+    if isinstance(stored, float) and isinstance(value, (int, float)):
+        return math.isclose(stored, value, rel_tol=1e-9)  # steps are rounded
+    return stored == value
 
 
 def _study_name(study: SearchStudy, group: Group) -> str:
