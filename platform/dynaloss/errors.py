@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 __all__ = ["DynalossError", "InputError"]
 
+_MOST_SHOWN = 50
+
 
 class DynalossError(Exception):
     """Base of every error that dynaloss raises for its user to read.
@@ -35,4 +37,16 @@ class InputError(DynalossError):
 
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__("\n".join(self.shown))
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The problems to print: of very many the first, and how many there are more.
+
+        Example:
+            >>> dynaloss.InputError(f"problem {i}" for i in range(100)).shown[-1]
+            'and 50 more'
+        """
+        more = len(self.problems) - _MOST_SHOWN
+        rest = (f"and {more:,} more",) if more > 0 else ()
+        return self.problems[:_MOST_SHOWN] + rest

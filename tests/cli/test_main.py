@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import NormalDist
 
@@ -132,6 +133,58 @@ def test_unknown_study_names_the_nearest(run: Run) -> None:
     result = run("ablate", "quikstart")
     assert result.exit_code == 2
     assert re.search("quikstart.*'quickstart'", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "facts"),
+    [
+        pytest.param(("ablate", "a" * 5000), "there is no such file", id="a long name"),
+        pytest.param(("ablate", "pipe.yaml"), "pipe.yaml: must be a plain file", id="a pipe"),
+        pytest.param(
+            ("ablate", "quickstart", "--plan", "--storage", "a" * 5000),
+            "File name too long",
+            id="a long folder",
+        ),
+        pytest.param(
+            ("ablate", "quickstart", "--plan", "--tracking-uri", f"sqlite:///{'a' * 5000}"),
+            "File name too long",
+            id="a long address",
+        ),
+    ],
+)
+def test_a_path_that_cannot_be_used_gives_one_clear_error(
+    run: Run, arguments: Sequence[str], facts: str
+) -> None:
+    os.mkfifo("pipe.yaml")
+    result = run(*arguments)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert facts in line
+
+
+def test_a_home_that_does_not_exist_is_a_folder_that_does_not_exist(run: Run) -> None:
+    Path("study.yaml").write_text(
+        "study: s\ntrial: {data: {source: image_folder, root: ~nobody-here/images}}\nseeds: [0]\n"
+    )
+    result = run("ablate", "study.yaml", "--plan", "--storage", "~nobody-here/results")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"'/.*/~nobody-here/images' does not exist", " ".join(result.output.split()))
+
+
+def test_a_plan_says_what_the_machine_does_not_have(run: Run) -> None:
+    Path("study.yaml").write_text("study: s\ntrial: {}\nseeds: [0]\nresources: {cpu: 10000}\n")
+    result = run("ablate", "study.yaml", "--plan")
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.output.split())
+    assert re.search(r"note: resources\.cpu is 10000, but this machine has \d+( |$)", told)
+
+
+def test_of_very_many_problems_the_first_are_printed(run: Run) -> None:
+    keys = "".join(f"key{i}: 1\n" for i in range(1000))
+    Path("study.yaml").write_text(f"study: s\ntrial: {{}}\nseeds: [0]\n{keys}")
+    lines = run("ablate", "study.yaml").stderr.splitlines()
+    assert lines[0].startswith("error: study.yaml:4: [key0] is not a known key")
+    assert (len(lines), lines[-1]) == (51, "error: and 950 more")
 
 
 def test_compare_reports_a_missing_store(run: Run, tmp_path: Path) -> None:

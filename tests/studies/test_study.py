@@ -14,6 +14,8 @@ from dynaloss.learning.losses.class_balanced import ClassBalancedConfig
 from dynaloss.learning.losses.focal import FocalConfig
 from dynaloss.learning.losses.ldam import LDAMConfig
 from dynaloss.studies import COMPONENTS, AblationStudy, load_study, make_plan
+from dynaloss.studies.loading import load_any
+from dynaloss.studies.metric_names import unknown_metric
 from dynaloss.studies.plan import conditions_of
 from dynaloss.studies.reading.problems import listed
 
@@ -236,6 +238,77 @@ def test_what_is_missing_is_named(write_study: WriteStudy) -> None:
 def test_a_study_is_named_like_a_folder(problems_of: ProblemsOf, name: str) -> None:
     (problem,) = problems_of(f"study: '{name}'")
     assert problem.startswith("1: [study] ")
+
+
+@pytest.mark.parametrize("name", ["artifacts", "mlflow.db"])
+def test_a_study_is_not_named_like_what_lies_beside_studies(
+    problems_of: ProblemsOf, name: str
+) -> None:
+    (problem,) = problems_of(f"study: {name}\nseeds: [0]")
+    assert f"got '{name}'" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        pytest.param(
+            "seeds: [0, 1, 2]\narms: {a: {}, b: {}}\nconditions: {meta.lr: [1, 2]}\n"
+            "limits: {trials: 11}",
+            ("4: [limits.trials]", "at least the 12", "2 conditions × 2 arms × 3 seeds", "got 11"),
+            id="more trials than allowed",
+        ),
+        pytest.param(
+            f"seeds: {list(range(10_001))}",
+            ("1: [limits.trials]", "at least the 10,001", "1 arms × 10,001 seeds", "got 10000"),
+            id="more seeds than allowed by default",
+        ),
+        pytest.param(
+            "space: {meta.lr: {uniform: [0.1, 1]}}\nsearch: {trials: 20000}\n"
+            "conditions: {data.noise.rate: [0.1, 0.2]}",
+            ("1: [limits.trials]", "at least the 40,000", "20,000 trials of each", "got 10000"),
+            id="a larger search than allowed",
+        ),
+        pytest.param(
+            f"seeds: [0]\nablation: {{components: {[f'c{i}' for i in range(40)]}}}",
+            ("2: [ablation.components]", "at most 10", "got 40"),
+            id="2^40 arms",
+        ),
+    ],
+)
+def test_a_plan_is_counted_before_it_is_built(
+    write_study: WriteStudy, text: str, facts: tuple[str, ...]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        load_any(write_study(f"{text}\nstudy: s"))
+    (problem,) = caught.value.problems
+    place, *rest = facts
+    assert problem.startswith(f"study.yaml:{place}")
+    assert all(fact in problem for fact in rest)
+
+
+def test_a_limit_changes_neither_keys_nor_hashes(load_text: LoadText) -> None:
+    with_limit = make_plan(load_text("limits: {trials: 9}"), {"digits": "d"})
+    without = make_plan(load_text(""), {"digits": "d"})
+    assert with_limit == without
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("report: {metric: test/acuracy}", ("1: [report.metric]", "'test/accuracy'")),
+        ("report: {metric: test_other/accuracy}", ("1: [report.metric]", "'test_other/accuracy'")),
+    ],
+)
+def test_a_metric_that_no_trial_reports_is_refused(
+    problems_of: ProblemsOf, text: str, facts: tuple[str, ...]
+) -> None:
+    (problem,) = problems_of(text)
+    assert all(fact in problem for fact in facts)
+
+
+def test_a_further_test_set_has_metrics_of_its_own() -> None:
+    assert unknown_metric("test_other/accuracy_last10", ["other"]) is None
+    assert unknown_metric("test_other/acuracy", ["other"]) is not None
 
 
 def test_true_and_one_are_two_values(problems_of: ProblemsOf, assert_facts: AssertFacts) -> None:

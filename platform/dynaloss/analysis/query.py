@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dynaloss.analysis.joining import join_studies
-from dynaloss.analysis.metric_names import is_percent
 from dynaloss.analysis.pivot import pivot, planned, select
 from dynaloss.analysis.result import Result, StudyReader
 from dynaloss.analysis.selection import curves_of
@@ -19,6 +18,7 @@ from dynaloss.analysis.statistics.comparison import Comparison, compare
 from dynaloss.analysis.statistics.significance import Adjustment
 from dynaloss.analysis.wording import counted
 from dynaloss.errors import InputError
+from dynaloss.studies.metric_names import is_percent
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import ENVIRONMENT, Outcome, TrialRecord
 

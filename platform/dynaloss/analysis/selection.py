@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from dynaloss.analysis import metric_names
 from dynaloss.analysis.statistics.intervals import mean, mean_by_arm
 from dynaloss.config.registry import Kind, Registry
+from dynaloss.studies import metric_names
 from dynaloss.studies.trial_record import TrialRecord
 
 _Point = tuple[int, float]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from dynaloss.analysis import metric_names
 from dynaloss.analysis.statistics.comparison import POOLED, Cell, Comparison, collapsed_seeds
 from dynaloss.analysis.statistics.intervals import PairedDifference, Verdict
 from dynaloss.analysis.statistics.power import fewest_seeds
@@ -15,6 +14,7 @@ from dynaloss.analysis.statistics.significance import (
     can_be_tested,
     sign_flip_floor,
 )
+from dynaloss.studies import metric_names
 
 Content = Literal["differences", "marks", "means"]
 """What cells show beside the mean: the paired difference, a mark of its verdict, or nothing."""

@@ -58,7 +58,8 @@ class AblationConfig(Settings):
     """Which components are switched on and off, and in what combinations."""
 
     components: Annotated[tuple[str, ...], Listed, AfterValidator(distinct)] = Field(
-        default=(), description="Components to switch; none, where all arms are written out."
+        default=(),
+        description="Components to switch, at most 10; none, where all arms are written out.",
     )
     design: _Designs = Field(
         default=("factorial",),

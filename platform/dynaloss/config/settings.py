@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from itertools import product
@@ -109,7 +110,8 @@ def _absolute(path: str | None) -> str | None:
         return None
     if not path or "\0" in path:
         raise rule_error("must be a path")
-    return str(Path(path).expanduser().absolute())
+    # Unlike Path.expanduser, this leaves the home of an unknown user as it is written.
+    return str(Path(os.path.expanduser(path)).absolute())  # noqa: PTH111
 
 
 Listed = Field(strict=False)

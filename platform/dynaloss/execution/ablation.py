@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from dynaloss.analysis.metric_names import higher_is_better
 from dynaloss.config.search import Objective
 from dynaloss.errors import InputError
-from dynaloss.execution.backends import Work, open_backend
+from dynaloss.execution.backends import Work, open_backend, shortages
 from dynaloss.execution.progress import Progress, clock, cost_of
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
+from dynaloss.studies.metric_names import higher_is_better
 from dynaloss.studies.plan import Plan, Trial, make_plan
 from dynaloss.studies.stored_plan import StoredPlan, note_on_earlier_keys, stored_plan
 from dynaloss.studies.study import AblationStudy
@@ -92,7 +92,7 @@ def plan_study(study: AblationStudy) -> Plan:
     sources = Sources()
     plan = make_plan(study, sources.planned_digest)
     warnings = sources.warnings(trial.config.data for trial in plan.trials)
-    notes = (*plan.notes, *sources.missing_notes())
+    notes = (*plan.notes, *sources.missing_notes(), *shortages(study.resources))
     return replace(plan, notes=notes, warnings=(*plan.warnings, *warnings))
 
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from dynaloss.analysis.metric_names import with_value
 from dynaloss.config.search import Objective
 from dynaloss.execution.trial.live import LiveTrial
+from dynaloss.studies.metric_names import with_value
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dynaloss.config.limits import LimitsConfig
 from dynaloss.config.settings import combinations, is_single, list_at, mapping_at
 from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import InputError
 from dynaloss.studies.arms import Choice, Choices, arms_in, settings_at, values_of
 from dynaloss.studies.overrides import Overrides, apply_overrides, key_problem
 from dynaloss.studies.reading.document import KeyPath
-from dynaloss.studies.reading.problems import Problem, validated
+from dynaloss.studies.reading.problems import Problem, but_got, validated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,35 @@ class Cell:
         if self.config is None:
             raise InputError(str(problem) for problem in self.problems)
         return self.config
+
+
+_MOST_COMPONENTS = 10
+
+
+def size_problem(values: Mapping[str, Any]) -> Problem | None:
+    """Why a study is too large to be planned, or None: its cells are counted, not built."""
+    components = len(list_at(values, "ablation", "components"))
+    if components > _MOST_COMPONENTS:
+        text = but_got(f"must name at most {_MOST_COMPONENTS} components", components)
+        return Problem(("ablation", "components"), text)
+    limit = mapping_at(values, "limits").get("trials", LimitsConfig().trials)
+    conditions, arms = _num_conditions(values), len(arms_in(values))
+    seeds = len(list_at(values, "seeds")) or 1
+    each = mapping_at(values, "search").get("trials", 1) if "space" in values else seeds
+    if not (isinstance(limit, int) and isinstance(each, int)):
+        return None  # which the typed settings report
+    trials = conditions * arms * each
+    if trials <= limit:
+        return None
+    what = "trials of each" if "space" in values else "seeds"
+    counted = f"{conditions:,} conditions × {arms:,} arms × {each:,} {what}"
+    rule = f"must be at least the {trials:,} trials planned ({counted})"
+    return Problem(("limits", "trials"), but_got(rule, limit))
+
+
+def _num_conditions(values: Mapping[str, Any]) -> int:
+    keys = mapping_at(values, "conditions")
+    return math.prod(len(list_at(values, "conditions", key)) or 1 for key in keys)
 
 
 def cells_in(values: Mapping[str, Any]) -> Iterator[Cell]:

@@ -22,6 +22,7 @@ from dynaloss.studies.arms import (
 )
 from dynaloss.studies.cells import Cell, tuned_entries
 from dynaloss.studies.components import COMPONENTS, ComponentKind
+from dynaloss.studies.metric_names import unknown_metric
 from dynaloss.studies.overrides import import_kinds, key_problem
 from dynaloss.studies.reading.document import KeyPath
 from dynaloss.studies.reading.problems import Problem, but_got, listed, not_one_of, repeats
@@ -40,6 +41,7 @@ def check_across(values: Mapping[str, Any], cells: Iterable[Cell]) -> list[Probl
         *_baseline(values),
         *_set_twice(values),
         *_tuned(values),
+        *_metrics(values),
         *(problem for cell in cells for problem in cell.problems),
     ]
     return list(dict.fromkeys(problems))
@@ -144,6 +146,17 @@ def _empty_design(values: Mapping[str, Any]) -> Iterator[Problem]:
         known = listed(known_components(values))
         text = f"must name at least one of {known}, as the study lists no arms"
         yield Problem(("ablation", "components"), text)
+
+
+def _metrics(values: Mapping[str, Any]) -> Iterator[Problem]:
+    more_tests = mapping_at(values, "trial", "data", "more_tests")
+    for part in ("report", "confirm"):
+        metric = mapping_at(values, part).get("metric")
+        # What is no name at all is reported by the typed settings.
+        if not isinstance(metric, str) or broken_name(metric, "_./-"):
+            continue
+        if text := unknown_metric(metric, more_tests):
+            yield Problem((part, "metric"), text)
 
 
 def _baseline(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from dynaloss.config.outside import look_also_in
 from dynaloss.errors import InputError
-from dynaloss.studies.cells import cells_in
+from dynaloss.studies.cells import cells_in, size_problem
 from dynaloss.studies.checks import check_across
 from dynaloss.studies.reading.bundled import find_study
 from dynaloss.studies.reading.document import Document, document_of, read_document
@@ -79,6 +79,8 @@ def _loaded(document: Document, model: type[_Study]) -> _Study:
     beside = () if document.path is None else (document.path.parent,)
     look_also_in((*beside, Path.cwd()))
     values = document.values
+    if too_large := size_problem(values):
+        raise InputError(placed([too_large], document))
     study, problems = validated(model, values)
     cells = list(cells_in(values))
     problems += check_across(values, cells)

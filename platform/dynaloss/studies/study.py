@@ -14,6 +14,7 @@ from dynaloss.config.ablation import (
     TunedConfig,
     TuningConfig,
 )
+from dynaloss.config.limits import LimitsConfig
 from dynaloss.config.parameters import ParameterConfig
 from dynaloss.config.search import ConfirmConfig, SchedulerConfig, SearchConfig
 from dynaloss.config.settings import Listed, Seeds, Settings, Single, Values, name_of, rule_error
@@ -51,6 +52,7 @@ class Study(Settings):
         default=0, ge=0, description="Study seed, at least 0: part of every random stream."
     )
     resources: ResourcesConfig = ResourcesConfig()
+    limits: LimitsConfig = LimitsConfig()
 
     @model_validator(mode="before")
     @classmethod

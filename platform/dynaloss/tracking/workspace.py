@@ -37,7 +37,9 @@ class Workspace:
     tracking_uri: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "storage", Path(self.storage).expanduser().resolve())
+        # Unlike Path.expanduser, this leaves the home of an unknown user as it is written.
+        folder = Path(os.path.expanduser(self.storage))  # noqa: PTH111
+        object.__setattr__(self, "storage", folder.resolve())
 
     @classmethod
     def of(cls, place: Workspace | str | Path | None) -> Workspace:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from dynaloss.analysis import metric_names
 from dynaloss.analysis.figures import overview, training
 from dynaloss.analysis.figures.panels import MAX_ARMS, save_figure
 from dynaloss.analysis.statistics.comparison import POOLED, Comparison
 from dynaloss.analysis.statistics.effects import effects
 from dynaloss.analysis.statistics.intervals import mean
 from dynaloss.analysis.wording import counted
+from dynaloss.studies import metric_names
 from dynaloss.studies.trial_record import TrialRecord
 
 _Draw = Callable[[Sequence[TrialRecord]], Figure | None]

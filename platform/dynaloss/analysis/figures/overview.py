@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from dynaloss.analysis import metric_names
 from dynaloss.analysis.figures.panels import arm_styles, legend, panels, plain
 from dynaloss.analysis.statistics.aggregates import complete_scores, performance_profile
 from dynaloss.analysis.statistics.comparison import POOLED, Comparison
 from dynaloss.analysis.statistics.effects import KINDS, Effect
+from dynaloss.studies import metric_names
 
 _NUM_THRESHOLDS = 201
 

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from dynaloss.analysis import metric_names
 from dynaloss.analysis.figures.panels import ArmStyle, arm_styles, legend, panels, plain
 from dynaloss.analysis.statistics import series
 from dynaloss.analysis.statistics.series import Array, Diagnostics, Series
+from dynaloss.studies import metric_names
 from dynaloss.studies.trial_record import TrialRecord
 
 _Order = NDArray[np.intp]

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from matplotlib.figure import Figure
 
-from dynaloss.analysis import metric_names
 from dynaloss.analysis.figures import figure_bytes, gallery
 from dynaloss.analysis.statistics.comparison import Comparison
 from dynaloss.analysis.tables.content import Table, text_table
@@ -25,6 +24,7 @@ from dynaloss.analysis.wording import (
     summarise,
     unit_text,
 )
+from dynaloss.studies import metric_names
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaloss.analysis.metric_names import higher_is_better
 from dynaloss.analysis.statistics.comparison import Comparison
 from dynaloss.analysis.statistics.intervals import Interval, mean
+from dynaloss.studies.metric_names import higher_is_better
 
 _Array = NDArray[np.float64]
 _Scores = Sequence[_Array]

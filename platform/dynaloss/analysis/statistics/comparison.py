@@ -10,7 +10,6 @@ from functools import cached_property
 
 import numpy as np
 
-from dynaloss.analysis.metric_names import higher_is_better
 from dynaloss.analysis.statistics.intervals import (
     Interval,
     PairedDifference,
@@ -29,6 +28,7 @@ from dynaloss.analysis.statistics.significance import (
     holm,
 )
 from dynaloss.errors import InputError
+from dynaloss.studies.metric_names import higher_is_better
 from dynaloss.studies.reading.problems import did_you_mean, listed
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from dynaloss.analysis import metric_names
 from dynaloss.analysis.selection import epoch_rules, rankings
 from dynaloss.analysis.statistics.aggregates import aggregate
 from dynaloss.analysis.statistics.comparison import POOLED, Comparison
@@ -14,6 +13,7 @@ from dynaloss.analysis.statistics.effects import KINDS, Effect, effects
 from dynaloss.analysis.statistics.intervals import Verdict
 from dynaloss.analysis.tables.content import Entry, Table, text_table
 from dynaloss.analysis.wording import EMPTY
+from dynaloss.studies import metric_names
 from dynaloss.studies.trial_record import TrialRecord
 
 _Make = Callable[[Sequence[TrialRecord], Comparison, Sequence[str]], Iterator[Table]]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from dynaloss.analysis import metric_names
 from dynaloss.analysis.statistics.series import (
     Diagnostics,
     centred_margins,
@@ -18,6 +17,7 @@ from dynaloss.analysis.statistics.series import (
 )
 from dynaloss.analysis.tables.content import Table, text_table
 from dynaloss.analysis.wording import EMPTY, shortened
+from dynaloss.studies import metric_names
 from dynaloss.studies.trial_record import TrialRecord
 
 _BLOCKS = "▁▂▃▄▅▆▇█"

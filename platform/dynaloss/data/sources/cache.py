@@ -38,7 +38,8 @@ def cached_decoding(digest: str, decode: Callable[[], Decoded]) -> Decoded:
     Kept in `$DYNALOSS_CACHE`, or `~/.cache/dynaloss`. A folder appears whole or not at all; a
     second process waits for the first. The digest is that of all that the result depends on.
     """
-    cache = Path(os.environ.get("DYNALOSS_CACHE") or "~/.cache/dynaloss").expanduser()
+    place = os.environ.get("DYNALOSS_CACHE") or "~/.cache/dynaloss"
+    cache = Path(os.path.expanduser(place))  # noqa: PTH111 - a home may be unknown
     folder = cache / "decoded" / f"{_LAYOUT}-{digest[:32]}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)

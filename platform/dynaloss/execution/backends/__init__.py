@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 from dynaloss.config.trial import ResourcesConfig
 from dynaloss.execution.backends.contract import Backend, Listener, Work
+from dynaloss.lazy import torch
 
-__all__ = ["Backend", "Listener", "Work", "open_backend"]
+__all__ = ["Backend", "Listener", "Work", "open_backend", "shortages"]
+
+
+def shortages(resources: ResourcesConfig) -> Iterator[str]:
+    """What a trial needs and this machine does not have; of a cluster nothing is known."""
+    if os.environ.get("RAY_ADDRESS"):
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    have = {"cpu": cores or 1, "gpu": torch.cuda.device_count() if resources.gpu else 0}
+    for name, amount in have.items():
+        if (needed := getattr(resources, name)) > amount:
+            yield f"resources.{name} is {needed:g}, but this machine has {amount}"
 
 
 def open_backend(

@@ -15,7 +15,7 @@ from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.config.families import PRUNERS
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.ablation import launch_ablation
-from dynaloss.execution.backends import Work, open_backend
+from dynaloss.execution.backends import Work, open_backend, shortages
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.search.conclusion import SearchSummary
@@ -64,6 +64,8 @@ def plan_search(study: SearchStudy, sources: Sources | None = None) -> SearchPla
     found = [_equal_images_note(study, *item, sources) for item in by_condition.items()]
     warnings = sources.warnings(by_condition.values())
     notes = (*plan.notes, *sources.missing_notes(), *warnings, *filter(None, found))
+    if digest is None:
+        notes = (*notes, *shortages(study.resources))
     return replace(plan, notes=notes)
 
 

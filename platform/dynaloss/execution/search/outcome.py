@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dynaloss.analysis.metric_names import higher_is_better
 from dynaloss.analysis.selection import SELECTION_RULES, SelectionRule
 from dynaloss.config.search import Objective, RaceConfig
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.race import Race, Standing, race_of
 from dynaloss.execution.search.searched import SearchTrial
+from dynaloss.studies.metric_names import higher_is_better
 from dynaloss.studies.search.groups import Group
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome

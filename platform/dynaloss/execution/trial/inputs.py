@@ -11,7 +11,7 @@ from dynaloss.errors import InputError
 from dynaloss.execution.trial.assembly import checks_of
 
 if TYPE_CHECKING:
-    from dynaloss.data.sources import Source
+    from dynaloss.data.sources import Source, SourceStatus
 
 
 class Sources:
@@ -23,6 +23,7 @@ class Sources:
 
     def __init__(self) -> None:
         self._loaded: dict[str, Source] = {}
+        self._statuses: dict[str, SourceStatus] = {}
         self.missing: dict[str, str] = {}
 
     def of(self, config: DataConfig) -> Source:
@@ -44,12 +45,19 @@ class Sources:
 
     def planned_digest(self, config: DataConfig) -> str:
         """Digest of the content of the source, which need not be there; loads nothing."""
-        from dynaloss.data.sources import source_status
-
-        status = source_status(config)
+        status = self._status(config)
         if status.missing:
             self.missing[config.source_key] = status.missing
         return status.digest
+
+    def _status(self, config: DataConfig) -> SourceStatus:
+        """Whether the data are there, looked at once."""
+        from dynaloss.data.sources import source_status
+
+        key = config.source_key
+        if key not in self._statuses:
+            self._statuses[key] = source_status(config)
+        return self._statuses[key]
 
     def missing_notes(self) -> list[str]:
         """What to fetch, a sentence for each source that is not there."""
@@ -76,11 +84,11 @@ class Sources:
         return tuple(found)
 
     def _remarks(self, config: DataConfig) -> Iterator[str]:
-        from dynaloss.data.sources import source_remarks, source_status
+        from dynaloss.data.sources import source_remarks
 
         yield from source_remarks(config)
         noise, is_loaded = NOISES[config.noise.kind], config.source_key in self._loaded
-        if noise.remarks is not None and (is_loaded or source_status(config).missing is None):
+        if noise.remarks is not None and (is_loaded or self._status(config).missing is None):
             source = self.of(config)
             if noise.check is not None:
                 noise.check(config.noise, source)

@@ -26,7 +26,8 @@ class CorrectorConfig(Settings):
     ranks: int = Field(
         default=100,
         ge=2,
-        description="Number of loss-rank bins per class, at least 2; few for small data.",
+        le=10_000,
+        description="Number of loss-rank bins per class, 2 to 10,000; few for small data.",
     )
     per_class: bool = Field(
         default=True, description="One trust curve for each class, or one for all of them."
@@ -34,7 +35,8 @@ class CorrectorConfig(Settings):
     hidden_layers: int = Field(
         default=2,
         ge=1,
-        description="Hidden layers of the network that makes the curves, at least 1; 1 suits "
+        le=100,
+        description="Hidden layers of the network that makes the curves, 1 to 100; 1 suits "
         "short trials.",
     )
     warm_start: bool = Field(
@@ -72,7 +74,8 @@ class MarginConfig(Settings):
     hidden_layers: int = Field(
         default=2,
         ge=1,
-        description="Hidden layers of the network that makes the margins, at least 1.",
+        le=100,
+        description="Hidden layers of the network that makes the margins, 1 to 100.",
     )
     in_finetune: bool = Field(
         default=True, description="Whether margins are added in the pass over the metadata, too."

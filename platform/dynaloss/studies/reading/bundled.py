@@ -43,13 +43,20 @@ def find_study(source: str | Path, first: str = "ablations") -> Path:
     studies: dict[str, Path] = {}
     for folder in sorted(_FOLDERS, key=lambda folder: folder == first):
         studies |= bundled_studies(folder)
-    if path.is_file():
+    if _exists(path) and not path.is_dir():
         return path
     if str(source) in studies:
         return studies[str(source)]
-    rule = "is a folder, not a study file" if path.is_dir() else "there is no such file"
+    rule = "is a folder, not a study file" if _exists(path) else "there is no such file"
     hint = did_you_mean(source, studies) or f"bundled studies: {', '.join(studies) or 'none'}"
     raise InputError(f"{source}: {rule}, and no bundled study has this name; {hint}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _folders() -> Iterator[Path]:

@@ -22,6 +22,7 @@ from dynaloss.errors import InputError
 
 KeyPath = tuple[str | int, ...]
 
+_LARGEST = 2**18
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -59,6 +60,10 @@ def read_document(path: Path) -> Document:
     """
     text = ""
     try:
+        if path.exists() and not path.is_file():  # a pipe may keep its reader waiting for ever
+            raise InputError(f"{path}: must be a plain file")
+        if (size := path.stat().st_size) > _LARGEST:
+            raise InputError(f"{path}: must have at most {_LARGEST:,} bytes, but has {size:,}")
         text = path.read_text(encoding="utf-8-sig")
         return _document(path, _CoreLoader(text).get_single_node())
     except OSError as error:

@@ -87,5 +87,5 @@ def _search_values(values: Mapping[str, Any]) -> dict[str, Any]:
         "arms": {arm: values_of(choices) for arm, choices in arms_in(values).items()},
         **{name: tuning[name] for name in _OWN if name in tuning},
         "search": _with_new_seeds(values),
-        **{name: values[name] for name in ("base_seed", "resources") if name in values},
+        **{name: values[name] for name in ("base_seed", "resources", "limits") if name in values},
     }

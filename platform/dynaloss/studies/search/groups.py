@@ -83,7 +83,9 @@ class SearchPlan:
             >>> search.plan().hash == plan.hash
             True
         """
-        study = self.study.model_dump(mode="json", exclude={"resources", "confirm", "study"})
+        study = self.study.model_dump(
+            mode="json", exclude={"resources", "limits", "confirm", "study"}
+        )
         groups = [[g.name, effective_config(g.config), g.data_digest] for g in self.groups]
         resources = self.study.resources.effective()
         return digest_of({"study": study, "groups": groups, **resources})

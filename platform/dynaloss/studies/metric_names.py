@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
+
+from dynaloss.studies.reading.problems import but_got, did_you_mean
 
 _WINDOW = re.compile(r"_last(\d+)$")
 _LOWER_IS_BETTER = frozenset({"loss", "error", "regret"})
@@ -115,6 +118,18 @@ def definition(metric: str) -> str | None:
     text = _DEFINITIONS.get(base(metric))
     window = _WINDOW.search(metric)
     return f"{text} Mean of the last {window[1]} epochs." if text and window else text
+
+
+def unknown_metric(metric: str, more_tests: Collection[str] = ()) -> str | None:
+    """Why no trial can report a metric of this name, or None where one may.
+
+    Each of the further test sets has those of the test set under its own name.
+    """
+    known = [metric, *(metric.replace(f"test_{name}/", "test/", 1) for name in more_tests)]
+    if any(definition(name) is not None for name in known):
+        return None
+    rule = "must be a metric that trials report"
+    return but_got(rule, metric, did_you_mean(metric, _DEFINITIONS) or "")
 
 
 def format_value(metric: str, value: float, *, sign: str = "", exact: bool = False) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynaloss.analysis import metric_names
+from dynaloss.studies import metric_names
 
 
 @pytest.mark.parametrize(
