@@ -38,6 +38,7 @@ class CommandLine:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,  # a group of its own, to be signalled as a whole
         )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -71,7 +72,7 @@ def stop_after_first_trial(process: subprocess.Popen[str], how: signal.Signals) 
     assert process.stderr is not None
     for line in process.stderr:
         if ": completed" in line:
-            process.send_signal(how)
+            os.killpg(process.pid, how)  # as `timeout`, `scancel` and a terminal do
             break
     return process.communicate(timeout=120)[1]
 

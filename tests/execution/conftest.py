@@ -1,8 +1,10 @@
-"""Shared by the tests of searches: a director driven by made-up results."""
+"""Shared by tests of execution, such as a director driven by made-up results."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,25 @@ from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.trial.runner import StepResult
 from dynaloss.studies.search.groups import SearchPlan
 from dynaloss.studies.trial_record import Outcome
+
+
+@pytest.fixture
+def processes_below() -> Callable[[], dict[int, str]]:
+    """Lists the processes that this one has started, and those below them, by command line."""
+
+    def find() -> dict[int, str]:
+        parents, commands = {}, {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                stat = (folder / "stat").read_text().rpartition(")")[-1].split()
+                parents[int(folder.name)] = int(stat[1])
+                commands[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+        below = {os.getpid()}
+        while more := {child for child, parent in parents.items() if parent in below} - below:
+            below |= more
+        return {pid: commands[pid] for pid in below & commands.keys() if pid != os.getpid()}
+
+    return find
 
 
 class _Silent:

@@ -1,10 +1,11 @@
-"""This process as a backend; Ray is exercised end to end."""
+"""The backends: this process, and Ray whose processes are killed."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,28 @@ def source() -> Source:
 
 
 class Log:
-    """Notes what it receives; signals this process, or fails, at the second epoch of a trial."""
+    """Notes what it receives; at the second epoch of a trial does, or signals, or fails."""
 
-    def __init__(self, *, stop: signal.Signals | None = None, fail: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        stop: signal.Signals | None = None,
+        fail: bool = False,
+        do: Callable[[], object] = lambda: None,
+    ) -> None:
         self.reports: list[tuple[str, int]] = []
         self.outcomes: dict[str, Outcome] = {}
+        self.notes: list[tuple[str | None, str]] = []
         self._stop = stop
         self._fail = fail
+        self._do = do
 
     def take(self, key: str, result: StepResult) -> bool:
         self.reports += [(key, epoch) for epoch, _ in result.reports]
         if result.outcome is not None:
             self.outcomes[key] = result.outcome
         if self.reports[-1] == ("a", 2):
+            self._do()
             if self._fail:
                 raise OSError("disk full")
             if self._stop is not None:
@@ -48,9 +58,14 @@ class Log:
     def end(self, key: str, outcome: Outcome, *rest: Any) -> None:
         self.outcomes[key] = outcome
 
+    def note(self, key: str | None, text: str) -> None:
+        self.notes.append((key, text))
 
-def run(folder: Path, source: Source, log: Log, *keys: str) -> list[str]:
-    """Runs trials of these keys in this process; returns the keys of those that began."""
+
+def run(
+    folder: Path, source: Source, log: Log, *keys: str, in_process: bool = True, retries: int = 0
+) -> list[str]:
+    """Runs trials of these keys; returns the keys of those that began."""
     begun: list[str] = []
     config = TrialConfig.model_validate(
         {
@@ -72,9 +87,12 @@ def run(folder: Path, source: Source, log: Log, *keys: str) -> list[str]:
                 checkpoints=str(folder),
             )
 
-    with open_backend(ResourcesConfig(), in_process=True) as backend:
-        assert backend.slots == 1
-        backend.run(Work(orders=orders(), sources={"digits": source}, most=len(keys)), log)
+    with open_backend(ResourcesConfig(), in_process=in_process) as backend:
+        assert backend.slots == 1 or not in_process
+        work = Work(
+            orders=orders(), sources={"digits": source}, most=len(keys) + retries, retries=retries
+        )
+        backend.run(work, log)
     return begun
 
 
@@ -115,4 +133,88 @@ def test_an_error_of_the_listener_keeps_the_state_and_is_raised(
 ) -> None:
     with pytest.raises(OSError, match="disk full"):
         run(tmp_path, source, Log(fail=True), "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.fixture
+def kill(processes_below: Callable[[], dict[int, str]]) -> Callable[[str], None]:
+    """Kills the processes below this one whose command line holds a text."""
+
+    def end(text: str) -> None:
+        for pid, command in processes_below().items():
+            if text in command:
+                os.kill(pid, signal.SIGKILL)
+
+    return end
+
+
+def whole(reports: list[tuple[str, int]], key: str) -> bool:
+    """Whether every epoch of a trial has been reported, some again after a start anew."""
+    return {epoch for one, epoch in reports if one == key} == set(range(1, EPOCHS + 1))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_ray_is_started_again_once_where_it_is_lost(
+    tmp_path: Path, source: Source, kill: Callable[[str], None]
+) -> None:
+    log = Log(do=lambda: None if log.notes else kill("backends.ray_cluster import serve"))
+    run(tmp_path, source, log, "a", "b", "c", in_process=False)
+    assert log.outcomes == dict.fromkeys("abc", Outcome.COMPLETED)
+    assert all(whole(log.reports, key) for key in "abc")
+    assert [key for key, _ in log.notes] == [None]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_ray_that_is_lost_again_leaves_the_trials_for_the_next_launch(
+    tmp_path: Path, source: Source, kill: Callable[[str], None]
+) -> None:
+    log = Log(do=lambda: kill("backends.ray_cluster import serve"))
+    run(tmp_path, source, log, "a", "b", in_process=False)
+    assert log.outcomes.get("a") is None
+    assert [key for key, _ in log.notes] == [None, None]
+    assert "interrupted" in log.notes[-1][1]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_a_trial_whose_process_is_lost_is_tried_again(
+    tmp_path: Path, source: Source, kill: Callable[[str], None]
+) -> None:
+    log = Log(do=lambda: kill("ray::TrialTrainable"))
+    run(tmp_path, source, log, "a", in_process=False, retries=1)
+    assert log.outcomes == {"a": Outcome.FAILED}  # it is lost as often as it comes to epoch 2
+    assert log.reports == [("a", 1), ("a", 2)] * 2
+    assert [key for key, _ in log.notes] == ["a"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_a_signal_to_every_process_of_ray_ends_the_run_in_order(
+    tmp_path: Path, source: Source, processes_below: Callable[[], dict[int, str]]
+) -> None:
+    """As a batch system sends it, which knows all processes of a job."""
+
+    def signal_all() -> None:
+        for pid in [*processes_below(), os.getpid()]:
+            os.kill(pid, signal.SIGTERM)
+
+    log = Log(do=signal_all)
+    run(tmp_path, source, log, "a", in_process=False)
+    assert log.outcomes == {}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_an_error_of_the_listener_keeps_the_state_under_ray(
+    tmp_path: Path, source: Source
+) -> None:
+    with pytest.raises(OSError, match="disk full"):
+        run(tmp_path, source, Log(fail=True), "a", in_process=False)
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]

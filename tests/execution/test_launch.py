@@ -6,6 +6,8 @@ import io
 import re
 import socket
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from dynaloss.execution.ablation import (
     plan_study,
     single_trial,
 )
-from dynaloss.execution.backends.ray_cluster import _reason, _slots, ray_backend
+from dynaloss.execution.backends.ray_cluster import _reason, _slots
+from dynaloss.execution.backends.ray_process import ray_backend
 from dynaloss.execution.trial.runner import StepResult, TrialRunner
 from dynaloss.studies import AblationStudy, ResourcesConfig, load_study, override
 from dynaloss.studies.trial_record import Outcome
@@ -260,16 +263,29 @@ def test_a_ray_error_is_reported_with_its_cause() -> None:
     assert _reason(error) == "Failed to connect: AuthenticationError: no token"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of its own")
-def test_ray_listens_on_loopback_alone(study: AblationStudy) -> None:
-    import ray  # not before the module that says how it starts
+def listening(processes: Iterable[int]) -> Iterator[str]:
+    """Addresses, in hex as the kernel shows them, on which processes listen."""
+    sockets = set()
+    for link in (link for one in processes for link in Path(f"/proc/{one}/fd").glob("*")):
+        with suppress(OSError):
+            sockets.add(str(link.readlink()))
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            address, state, inode = (line.split()[k] for k in (1, 3, 9))
+            if state == "0A" and f"socket:[{inode}]" in sockets:
+                yield address.partition(":")[0]
 
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's tables")
+def test_ray_listens_on_loopback_alone(
+    study: AblationStudy, processes_below: Callable[[], dict[int, str]]
+) -> None:
     with ray_backend(study.resources):
-        (node,) = ray.nodes()
-        for port in (node["NodeManagerPort"], node["ObjectManagerPort"]):
-            socket.create_connection(("127.0.0.1", port), 10).close()
-            with pytest.raises(ConnectionRefusedError):  # a wildcard would take this one too
-                socket.create_connection(("127.0.0.2", port), 10)
+        found = [*listening(processes_below())]
+    assert len(found) > 2
+    # 127.0.0.1, ::1 and ::ffff:127.0.0.1
+    ipv6 = {"00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+    assert set(found) <= {"0100007F", *ipv6}
 
 
 def test_fractional_resources_share_a_processor(study: AblationStudy) -> None:

@@ -31,6 +31,9 @@ class _Commands(click.Group):
         except DynalossError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(1)
+        except KeyboardInterrupt:  # the second Ctrl-C, or one where nothing can be kept
+            click.echo("error: stopped at once; run the same command again to continue", err=True)
+            ctx.exit(130)
         except OSError as error:
             if error.errno == errno.EPIPE or error.filename is None:
                 raise

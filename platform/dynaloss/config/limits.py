@@ -10,6 +10,12 @@ from dynaloss.config.settings import Settings
 class LimitsConfig(Settings):
     """What a study may use; no limit affects a result."""
 
+    retries: int = Field(
+        default=2,
+        ge=0,
+        description="How often a trial whose process is lost, to the memory say, is tried again "
+        "from its last checkpoint before it counts as failed.",
+    )
     trials: int = Field(
         default=10_000,
         ge=1,

@@ -247,6 +247,7 @@ class _Launch:
                     orders=orders(),
                     sources=self.sources.named(trial.config.data for trial in left),
                     most=len(left),
+                    retries=self.study.limits.retries,
                 )
                 backend.run(work, _Listener(trials, recorder))
         return trials
@@ -298,6 +299,10 @@ class _Listener:
             live.outcome, live.message, live.diagnostics = outcome, message, diagnostics or {}
             self._recorder.ended(live)
             live.data, live.diagnostics = {}, {}
+
+    def note(self, key: str | None, text: str) -> None:
+        """Shows a sentence; see `Listener.note`."""
+        self._recorder.noted(self._trials[key] if key else None, [text])
 
 
 def _trials_left(plan: Plan, run: StudyRun) -> list[Trial]:

@@ -151,9 +151,9 @@ class Progress:
         epochs = live.trial.config.schedule.epochs
         self._line(f"{live.name}: resumed from epoch {live.resumed_from}/{epochs}")
 
-    def noted(self, live: LiveTrial, text: str) -> None:
-        """Prints a sentence on a trial."""
-        self._line(f"{live.name}: {text}")
+    def noted(self, live: LiveTrial | None, text: str) -> None:
+        """Prints a sentence on a trial, or on the launch."""
+        self._line(f"{live.name}: {text}" if live else text)
 
     def paused(self, live: LiveTrial) -> None:
         """Shows that a trial runs no longer; it may start again."""

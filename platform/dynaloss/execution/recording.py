@@ -91,8 +91,8 @@ class Recorder:
         """Shows where a trial goes on; the epochs before have been reported."""
         self._progress.resumed(live)
 
-    def noted(self, live: LiveTrial, notes: Iterable[str]) -> None:
-        """Shows what the user has to know of how a trial began."""
+    def noted(self, live: LiveTrial | None, notes: Iterable[str]) -> None:
+        """Shows what the user has to know of a trial, or of the launch."""
         for text in notes:
             self._progress.noted(live, text)
 

@@ -40,6 +40,6 @@ def open_backend(
         from dynaloss.execution.backends.in_process import InProcess
 
         return nullcontext(InProcess(resources))
-    from dynaloss.execution.backends.ray_cluster import ray_backend
+    from dynaloss.execution.backends.ray_process import ray_backend
 
     return ray_backend(resources)

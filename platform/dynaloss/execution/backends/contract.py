@@ -27,11 +27,13 @@ class Work:
             from a running one.
         sources: Data by the name that the orders give.
         most: Upper bound on the number of orders.
+        retries: How often a trial whose process is lost is tried again.
     """
 
     orders: Iterator[TrialOrder | None]
     sources: Mapping[str, Source]
     most: int
+    retries: int = 0
 
 
 class Listener(Protocol):
@@ -42,6 +44,9 @@ class Listener(Protocol):
 
     def end(self, key: str, outcome: Outcome, message: str) -> None:
         """Receives the end of a trial that could not report it itself."""
+
+    def note(self, key: str | None, text: str) -> None:
+        """Receives a sentence for the user, on a trial or on the run."""
 
 
 class Backend(Protocol):

@@ -1,4 +1,4 @@
-"""Ray as a backend without memory: every launch gives it the trials that are left.
+"""Ray in a process of its own, without memory: every launch gives it the trials that are left.
 
 Ray's own searchers and schedulers lose their state in a restore, so nothing is kept in Ray: its
 searcher asks for the next order, its scheduler asks whether a trial continues after a result.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 # Ray reads these when it is imported.
@@ -25,6 +28,8 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 if not os.environ.get("RAY_ADDRESS"):
     # Off, Ray's processes listen on loopback only, on every system despite the name.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    # How long a lost control process is waited for in silence, instead of a minute.
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
 
 import ray
 from ray import tune
@@ -34,27 +39,67 @@ from ray.tune.search import Searcher
 
 from dynaloss.config.trial import ResourcesConfig
 from dynaloss.errors import InputError
-from dynaloss.execution.backends.contract import Listener, Work, sigterm_as_sigint
+from dynaloss.execution.backends.ray_process import WAIT
 from dynaloss.execution.backends.ray_trainable import RESULT_KEY, TrialTrainable
 from dynaloss.execution.trial.runner import TrialOrder
-from dynaloss.studies.trial_record import Outcome
+
+if TYPE_CHECKING:
+    from dynaloss.data.sources import Source
+
+_LONGEST_FOLDER = 40
+"""Characters of a folder whose sockets have addresses that fit the system's limit of 107."""
 
 
-@contextmanager
-def ray_backend(resources: ResourcesConfig) -> Iterator[RayBackend]:
-    """The cluster at RAY_ADDRESS, or Ray on this machine, started unless it runs already.
+def serve(descriptor: int) -> None:
+    """Runs trials for the process that holds the other end of a connection, until it closes it.
 
-    Raises:
-        InputError: If Ray does not start, or not even one trial fits.
+    See `RayProcess`, which starts this in a process of its own: what ends Ray's own processes may
+    end the one that has called them, too.
     """
-    started = not ray.is_initialized()
-    if started:
-        _start_ray()
+    _end_with_parent()
+    with suppress(EOFError, ConnectionError, KeyboardInterrupt):
+        _serve(Connection(descriptor))
+    _end()
+
+
+def _end() -> None:
+    """Ends this process with those of Ray, seconds before an orderly end of theirs would."""
+    if os.environ.get("RAY_ADDRESS"):
+        ray.shutdown()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _serve(connection: Connection[Any, Any]) -> None:
+    resources: ResourcesConfig = connection.recv()
     try:
-        yield RayBackend(resources, _slots(resources, ray.cluster_resources()))
-    finally:
-        if started:
-            ray.shutdown()
+        _start_ray()
+        slots = _slots(resources, ray.cluster_resources())
+    except InputError as error:
+        connection.send(error.problems)
+        return
+    # A batch system may send it to every process; the parent passes on what is meant for a run.
+    # Here and not before, as Ray sets a handler when it starts.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    connection.send(slots)
+    while (work := connection.recv()) is not None:
+        sources, most = work
+        # Ray Tune takes the first one; the second ends it at once.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _run(resources, slots, sources, most, _Parent(connection))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        connection.send(None)
+
+
+def _end_with_parent() -> None:
+    """Ends this process, and with it Ray, soon after its parent was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        _end()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _start_ray() -> None:
@@ -63,6 +108,10 @@ def _start_ray() -> None:
     if not address:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        if len(str(Path.cwd())) < _LONGEST_FOLDER:
+            options["_temp_dir"] = str(Path.cwd())
+    # Ray's processes inherit this: they outlive a signal to all, until this process ends them.
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
     try:
         if address:
             _require_answer(address)
@@ -70,6 +119,8 @@ def _start_ray() -> None:
     except (OSError, RuntimeError, ValueError) as error:
         what = f"connect to the cluster at RAY_ADDRESS='{address}'" if address else "start"
         raise InputError(f"Ray could not {what}: {_reason(error)}") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def _reason(error: Exception) -> str:
@@ -105,46 +156,51 @@ def _slots(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
     return int(min(available[name] / amount for name, amount in wanted.items() if amount))
 
 
-@dataclass(frozen=True, slots=True)
-class RayBackend:
-    """Runs trials with Ray Tune.
+class _Parent:
+    """The calls that the other end of a connection answers; see `RayProcess`."""
 
-    Args:
-        resources: What a trial occupies.
-        slots: Trials that fit at the same time.
-    """
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        self._connection = connection
 
-    resources: ResourcesConfig
-    slots: int
+    def call(self, what: str, *arguments: object) -> Any:  # noqa: ANN401 - by what is called
+        """The answer to a call."""
+        self._connection.send((what, *arguments))
+        return self._connection.recv()
 
-    def run(self, work: Work, listener: Listener) -> None:
-        """See `Backend.run`; each source goes into the object store, hence to each node, once."""
-        references = {name: ray.put(source) for name, source in work.sources.items()}
-        share = {"cpu": self.resources.cpu, "gpu": self.resources.gpu}
-        trainable = tune.with_parameters(TrialTrainable, sources=references)
-        with tempfile.TemporaryDirectory(prefix="dynaloss-ray-") as folder, sigterm_as_sigint():
-            tuner = tune.Tuner(
-                tune.with_resources(trainable, resources=share),
-                tune_config=tune.TuneConfig(
-                    search_alg=_Orders(work.orders, share),
-                    scheduler=_Scheduler(listener),
-                    num_samples=work.most,
-                    # A cluster may grow: there Ray itself finds out what fits.
-                    max_concurrent_trials=None if os.environ.get("RAY_ADDRESS") else self.slots,
-                    reuse_actors=True,
-                    trial_name_creator=_key,
-                    trial_dirname_creator=_key,
-                ),
-                run_config=tune.RunConfig(
-                    storage_path=folder,
-                    # A failed save would end the actor, and with it the reuse of its process.
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    verbose=0,
-                ),
-            )
-            for name in ("ray.tune", "ray.train", "ray.air"):
-                logging.getLogger(name).setLevel(logging.CRITICAL)  # would break up the progress
-            tuner.fit()
+
+def _run(
+    resources: ResourcesConfig,
+    slots: int,
+    sources: Mapping[str, Source],
+    most: int,
+    parent: _Parent,
+) -> None:
+    """Runs at most so many trials; each source goes into the object store, so to a node, once."""
+    references = {name: ray.put(source) for name, source in sources.items()}
+    share = {"cpu": resources.cpu, "gpu": resources.gpu}
+    trainable = tune.with_parameters(TrialTrainable, sources=references)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, resources=share),
+        tune_config=tune.TuneConfig(
+            search_alg=_Orders(parent, share),
+            scheduler=_Scheduler(parent),
+            num_samples=most,
+            # A cluster may grow: there Ray itself finds out what fits.
+            max_concurrent_trials=None if os.environ.get("RAY_ADDRESS") else slots,
+            reuse_actors=True,
+            trial_name_creator=_key,
+            trial_dirname_creator=_key,
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(Path.cwd()),
+            # A failed save would end the actor, and with it the reuse of its process.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+    for name in ("ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # would break up the progress
+    tuner.fit()
 
 
 class _WithoutMemory:
@@ -157,9 +213,9 @@ class _WithoutMemory:
 class _Orders(_WithoutMemory, Searcher):  # type: ignore[misc] # Ray has no types
     """Hands out one order after the other."""
 
-    def __init__(self, orders: Iterator[TrialOrder | None], share: Mapping[str, float]) -> None:
+    def __init__(self, parent: _Parent, share: Mapping[str, float]) -> None:
         super().__init__()
-        self._orders = orders
+        self._parent = parent
         self._share = share
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -167,13 +223,10 @@ class _Orders(_WithoutMemory, Searcher):  # type: ignore[misc] # Ray has no type
 
         After None, Ray asks again once a running trial has reported.
         """
-        try:
-            order = next(self._orders)
-        except StopIteration:
-            return str(Searcher.FINISHED)
-        if order is None:
-            return None
-        return {"trial": {"order": asdict(order), **self._share}}
+        order = self._parent.call("next")
+        if isinstance(order, TrialOrder):
+            return {"trial": {"order": asdict(order), **self._share}}
+        return None if order is WAIT else str(Searcher.FINISHED)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -190,14 +243,14 @@ class _Orders(_WithoutMemory, Searcher):  # type: ignore[misc] # Ray has no type
 class _Scheduler(_WithoutMemory, FIFOScheduler):  # type: ignore[misc] # Ray has no types
     """Passes each result to the listener, which decides whether the trial continues."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, parent: _Parent) -> None:
         super().__init__()
-        self._listener = listener
+        self._parent = parent
 
     def on_trial_result(
         self, tune_controller: object, trial: RayTrial, result: dict[str, Any]
     ) -> str:
-        continues = self._listener.take(_key(trial), result[RESULT_KEY])
+        continues = self._parent.call("take", _key(trial), result[RESULT_KEY])
         return str(FIFOScheduler.CONTINUE if continues else FIFOScheduler.STOP)
 
     def on_trial_complete(
@@ -205,11 +258,11 @@ class _Scheduler(_WithoutMemory, FIFOScheduler):  # type: ignore[misc] # Ray has
     ) -> None:
         """The last result arrives only here; that of a stopped trial is not new."""
         if result.get(RESULT_KEY) is not None and result[RESULT_KEY].outcome is not None:
-            self._listener.take(_key(trial), result[RESULT_KEY])
+            self._parent.call("take", _key(trial), result[RESULT_KEY])
 
     def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:
         """The worker is gone: an error inside the trial would have been reported."""
-        self._listener.end(_key(trial), Outcome.FAILED, _error_of(trial))
+        self._parent.call("lost", _key(trial), _error_of(trial))
 
 
 def _key(trial: RayTrial) -> str:

@@ -277,6 +277,10 @@ class Director:
         self._tell(trial)
         self._recorder.ended(trial)
 
+    def note(self, key: str | None, text: str) -> None:
+        """Shows a sentence; see `Listener.note`."""
+        self._recorder.noted(self.trials[key] if key else None, [text])
+
     def _report(self, trial: SearchTrial, epoch: int, metrics: dict[str, float]) -> Decision:
         trial.reports[epoch] = metrics
         decision = self._decide(trial, epoch, trial.last(self._first.name))

@@ -215,6 +215,7 @@ class _Launch:
                 orders=(self._order(one) if one else None for one in director.upcoming()),
                 sources=self.sources.named(group.config.data for group in self.plan.groups),
                 most=director.most_orders,
+                retries=study.limits.retries,
             )
             if work.most:
                 backend.run(work, director)

@@ -1,0 +1,288 @@
+"""Ray as a backend, in a process of its own: what ends Ray does not end the launch.
+
+The launch answers the calls of that process, which asks for the next order and passes on each
+result. If it ends too early, it is started anew, once, with the trials that it had.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from dynaloss.config.trial import ResourcesConfig
+from dynaloss.errors import InputError
+from dynaloss.execution.backends.contract import Listener, Work
+from dynaloss.execution.trial.runner import StepResult, TrialOrder
+from dynaloss.studies.trial_record import Outcome
+
+
+class Answer(Enum):
+    """What is answered instead of an order."""
+
+    WAIT = "wait"
+    FINISHED = "finished"
+
+
+WAIT = Answer.WAIT
+"""The next order follows from a running trial."""
+
+_FOLDER = "dynaloss-ray-"
+_SECONDS_TO_END = 30.0
+_MOST_STARTS = 2
+
+
+@contextmanager
+def ray_backend(resources: ResourcesConfig) -> Iterator[RayBackend]:
+    """The cluster at RAY_ADDRESS, or Ray on this machine, started for this.
+
+    Raises:
+        InputError: If Ray does not start, or not even one trial fits.
+    """
+    with RayBackend(resources) as backend:
+        yield backend
+
+
+class RayBackend:
+    """Runs trials with Ray Tune; a context manager.
+
+    Args:
+        resources: What a trial occupies.
+
+    Raises:
+        InputError: If Ray does not start, or not even one trial fits.
+    """
+
+    def __init__(self, resources: ResourcesConfig) -> None:
+        self._resources = resources
+        self._process = _RayProcess(resources)
+
+    def __enter__(self) -> RayBackend:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.close()
+
+    @property
+    def slots(self) -> int:
+        """See `Backend.slots`."""
+        return self._process.slots
+
+    def run(self, work: Work, listener: Listener) -> None:
+        """See `Backend.run`."""
+        run = _Run(work, listener)
+        with _signals_to(run):
+            for start in range(1, _MOST_STARTS + 1):
+                if run.is_done_by(self._process):
+                    break
+                self._process.kill()
+                if run.is_stopped:
+                    return
+                if start == _MOST_STARTS:
+                    listener.note(None, "Ray has ended too early: the trials left are interrupted")
+                    return
+                listener.note(None, "Ray has ended too early: it is started again")
+                self._process = _RayProcess(self._resources)
+        run.raise_error()
+
+
+class _RayProcess:
+    """A process that serves one launch after another; see `ray_cluster.serve`."""
+
+    def __init__(self, resources: ResourcesConfig) -> None:
+        self._open = ExitStack()
+        _remove_left_folders()
+        # An own folder: Ray looks for modules in the working one, where anything may lie.
+        own = tempfile.TemporaryDirectory(
+            prefix=f"{_FOLDER}{os.getpid()}-", ignore_cleanup_errors=True
+        )
+        folder = self._open.enter_context(own)
+        # Ray tells of a loss in pages of its log; a launch says it in a sentence.
+        self._output = self._open.enter_context((Path(folder) / "output.txt").open("w+"))
+        here = {"", str(Path.cwd())}
+        path = [str(Path(entry).absolute()) for entry in sys.path if entry not in here]
+        self.connection, there = multiprocessing.Pipe()
+        code = (
+            "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+            f"sys.path[:] = {path!r}; "
+            "from dynaloss.execution.backends.ray_cluster import serve; "
+            f"serve({there.fileno()})"
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            pass_fds=[there.fileno()],
+            start_new_session=True,  # away from the signals of a terminal and of a group
+        )
+        there.close()
+        self.slots = self._begin(resources)
+
+    def _begin(self, resources: ResourcesConfig) -> int:
+        try:
+            self.connection.send(resources)
+            answer: int | tuple[str, ...] = self.connection.recv()
+        except (EOFError, OSError):
+            self._output.seek(0)
+            reason = (self._output.read().strip().splitlines() or ["its process has ended"])[-1]
+            answer = (f"Ray could not start: {reason}",)
+        except BaseException:
+            self.kill()
+            raise
+        if isinstance(answer, int):
+            return answer
+        self.close()
+        raise InputError(answer)
+
+    def interrupt(self) -> None:
+        """Asks for the end of a run, with the state of its trials kept."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGINT)
+
+    def close(self) -> None:
+        """Ends the process, by force if it takes too long."""
+        with suppress(OSError):
+            self.connection.send(None)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_SECONDS_TO_END)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the process at once, with those of Ray that it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self.connection.close()
+        self._open.close()
+
+
+def _remove_left_folders() -> None:
+    """Removes the folders of launches that were killed, which Ray fills with its logs."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        number = path.name.removeprefix(_FOLDER).partition("-")[0]
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except (ValueError, OSError):  # somebody else's
+            continue
+
+
+class _Run:
+    """What is left of a run, whichever process does it."""
+
+    def __init__(self, work: Work, listener: Listener) -> None:
+        self._work = work
+        self._listener = listener
+        self._again: list[TrialOrder] = []
+        self._running: dict[str, TrialOrder] = {}
+        self._losses: Counter[str] = Counter()
+        self._process: _RayProcess | None = None
+        self._error: BaseException | None = None
+        self.is_stopped = False
+
+    def is_done_by(self, process: _RayProcess) -> bool:
+        """Answers the calls of a process; False if it has ended before the run has."""
+        self._process = process
+        self._again = [*self._running.values(), *self._again]
+        self._running = {}
+        try:
+            process.connection.send((self._work.sources, self._work.most))
+            while (call := process.connection.recv()) is not None:
+                process.connection.send(self._answer(*call))
+        except (EOFError, OSError):
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Ends the run; trials keep their state in a checkpoint."""
+        self.is_stopped = True
+        if self._process is not None:
+            self._process.interrupt()
+
+    def raise_error(self) -> None:
+        """Raises the error of the listener that has stopped the run, if any."""
+        if self._error is not None:
+            raise self._error
+
+    def _answer(self, what: str, *arguments: object) -> object:
+        """What is called is a method of this class; an error of the listener stops the run."""
+        answers: Mapping[str, Callable[..., object]] = {
+            "next": self._next, "take": self._take, "lost": self._lost,
+        }  # fmt: skip
+        if self._error is None:
+            try:
+                return answers[what](*arguments)
+            except Exception as error:  # such as of a full disk: trials are to keep their state
+                self._error = error
+                self.stop()
+        # A trial that is told to stop would not save its state: the signal makes it.
+        return Answer.FINISHED if what == "next" else True
+
+    def _next(self) -> TrialOrder | Answer:
+        if self.is_stopped:
+            return Answer.FINISHED
+        if self._again:
+            order: TrialOrder | None = self._again.pop(0)
+        else:
+            try:
+                order = next(self._work.orders)
+            except StopIteration:
+                # A trial that is lost has to be asked for again.
+                return Answer.WAIT if self._running else Answer.FINISHED
+        if order is None:
+            return Answer.WAIT
+        self._running[order.key] = order
+        return order
+
+    def _take(self, key: str, result: StepResult) -> bool:
+        continues = self._listener.take(key, result)
+        if not continues:
+            self._running.pop(key, None)
+        return continues
+
+    def _lost(self, key: str, message: str) -> None:
+        order = self._running.pop(key, None)
+        self._losses[key] += 1
+        if order is None or self._losses[key] > self._work.retries:
+            self._listener.end(key, Outcome.FAILED, message)
+            return
+        self._listener.note(key, "its process was lost; it goes on from its last checkpoint")
+        self._again.append(order)
+
+
+@contextmanager
+def _signals_to(run: _Run) -> Iterator[None]:
+    """Makes SIGINT, and SIGTERM, which a batch system sends, end a run in order.
+
+    Only the main thread can handle signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        run.stop()
+
+    former: dict[signal.Signals, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if callable(signal.getsignal(signal.SIGINT)):  # else ignored, as in a background job
+        former[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
