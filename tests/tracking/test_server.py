@@ -41,7 +41,10 @@ serve_ui(sys.argv[1], port={port}, announce=functools.partial(print, flush=True)
 def server(storage: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", SERVE.format(port=port), f"sqlite:///{storage / 'mlflow.db'}"]
+    # What lies in the working folder is none of the server's modules.
+    (storage / "random.py").write_text("raise SystemExit('imported')")
+    code, uri = SERVE.format(port=port), f"sqlite:///{storage / 'mlflow.db'}"
+    command = [sys.executable, "-P", "-c", code, uri]
     with subprocess.Popen(command, cwd=storage, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"

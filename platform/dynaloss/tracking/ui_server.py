@@ -73,6 +73,8 @@ def _environment(tracking_uri: str) -> dict[str, str]:
     return os.environ | {
         "MLFLOW_BACKEND_STORE_URI": tracking_uri,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # Nothing is imported from the working folder, where a `random.py` may lie.
+        "PYTHONSAFEPATH": "1",
         "PYTHONWARNINGS": "ignore",
     }
 
