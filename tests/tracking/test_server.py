@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,9 +17,12 @@ import pytest
 from dynaloss.errors import InputError
 from dynaloss.execution.publish import publish_report
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking import Store, StudyRun
+from dynaloss.tracking import Store, StoreError, StudyRun
+from dynaloss.tracking import client as client_module
 
 Begin = Callable[..., str]
+Served = tuple[str, subprocess.Popen[bytes]]
+Serve = Callable[[], Served]
 
 DATA = {
     "source": "digits",
@@ -38,27 +43,84 @@ serve_ui(sys.argv[1], port={port}, announce=functools.partial(print, flush=True)
 
 
 @pytest.fixture
-def server(storage: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def serve(storage: Path) -> Iterator[Serve]:
+    """Starts a server, the same one each time, and returns once it answers."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     # What lies in the working folder is none of the server's modules.
     (storage / "random.py").write_text("raise SystemExit('imported')")
     code, uri = SERVE.format(port=port), f"sqlite:///{storage / 'mlflow.db'}"
-    command = [sys.executable, "-P", "-c", code, uri]
-    with subprocess.Popen(command, cwd=storage, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> Served:
+        command = [sys.executable, "-P", "-c", code, uri]
+        started.append(subprocess.Popen(command, cwd=storage, stdout=subprocess.PIPE))
+        assert started[-1].stdout is not None
         page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
-        assert page in (line.decode().strip() for line in process.stdout)
+        assert page in (line.decode().strip() for line in started[-1].stdout)
         socket.create_connection(("127.0.0.1", port)).close()
-        yield f"http://127.0.0.1:{port}", process
+        return f"http://127.0.0.1:{port}", started[-1]
+
+    yield start
+    for process in started:
         process.terminate()
-        process.wait(30)
+        process.communicate(timeout=30)
+
+
+@pytest.fixture
+def server(
+    serve: Serve,
+) -> Served:
+    """The address of a server, and its process."""
+    return serve()
 
 
 @pytest.mark.slow
-def test_a_study_on_a_server(
-    server: tuple[str, subprocess.Popen[bytes]], begin: Begin, tmp_path: Path
+def test_a_server_that_goes_away_is_waited_for(
+    serve: Serve, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    uri, process = serve()
+    store = Store(uri)
+    with store.start_study("away", interval=0.05) as study:
+        begin(study, "k1")
+        study.log_report("k1", 1, {"loss": 1.0})
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        for epoch in (2, 3):
+            study.log_report("k1", epoch, {"loss": 1 / epoch})  # waits for nothing
+        back = threading.Thread(target=serve)
+        back.start()
+        begin(study, "k2")  # waits for the server
+        study.log_data("k1", DATA)
+        for key in ("k1", "k2"):
+            study.end_trial(key, Outcome.COMPLETED)
+        study.finish(Outcome.COMPLETED)
+        back.join()
+    records = {record.key: record for record in Store(uri).records("away", history=True)}
+    assert records["k1"].history["loss"] == ((1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3)))
+    assert {record.outcome for record in records.values()} == {Outcome.COMPLETED}
+
+
+@pytest.mark.slow
+def test_a_server_that_stays_away_fails_in_the_end(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(client_module, "_PATIENCE", 3.0)
+    uri, process = serve()
+    client = Store(uri).client
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+    start = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="failed `get_experiment`"):
+            client.get_experiment("0")
+    assert 3 < time.monotonic() - start < 15
+
+
+@pytest.mark.slow
+def test_a_study_on_a_server(server: Served, begin: Begin, tmp_path: Path) -> None:
     uri, process = server
     store = Store(uri)
     with store.start_study("remote · é") as study:
@@ -126,9 +188,7 @@ def _run_trials(study: StudyRun, begin: Begin) -> None:
 
 
 @pytest.mark.slow
-def test_a_report_is_published_on_a_server(
-    server: tuple[str, subprocess.Popen[bytes]], begin: Begin, tmp_path: Path
-) -> None:
+def test_a_report_is_published_on_a_server(server: Served, begin: Begin, tmp_path: Path) -> None:
     uri, _ = server
     store = Store(uri)
     with store.start_study(PLAN["study"]) as study:

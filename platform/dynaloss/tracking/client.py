@@ -33,6 +33,10 @@ _ENVIRONMENT: Final = {
 }
 _BUSY: Final = "TEMPORARILY_UNAVAILABLE"
 _WAITS: Final = (0.2, 1.0)
+# MLflow's error for a request that no server has answered.
+_UNREACHABLE: Final = re.compile("API request to .* failed with exception", re.DOTALL)
+_SERVER_WAIT: Final = 2.0
+_PATIENCE: Final = 600.0
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -70,6 +74,7 @@ class Client:
         if must_exist and path is not None and not path.is_file():
             raise InputError(f"There is no tracking store at {path} yet: no study was run there.")
         self.tracking_uri = tracking_uri
+        self._away_since: float | None = None
         if not must_exist or self.reader is None:
             _ = self.raw
 
@@ -102,20 +107,33 @@ class Client:
     ) -> _T:
         """The call's result, retried while the store is busy; `what` names it in the error.
 
-        A retry is safe: a busy store has written nothing, and a metric written twice with the
-        same time stamp is one metric to MLflow.
+        A server that has answered before is waited for, ten minutes in all. A retry is safe: a
+        store that is busy or away has written nothing, and a metric written twice with the same
+        time stamp is one metric to MLflow.
         """
         waits = iter(_WAITS)
         while True:
             try:
-                return call(*args, **kwargs)
+                found = call(*args, **kwargs)
             except _store_errors() as error:
-                code, wait = _code(error), next(waits, None)
-                if code != _BUSY or wait is None:
+                code = _code(error)
+                wait = next(waits, None) if code == _BUSY else self._wait_for_server(error)
+                if wait is None:
                     where = redacted(self.tracking_uri)
                     message = f"The tracking store {where} failed `{what}`: {_gist(error)}"
                     raise StoreError(message, code) from error
                 time.sleep(wait)
+            else:
+                self._away_since = None
+                return found
+
+    def _wait_for_server(self, error: Exception) -> float | None:
+        """Seconds until the next try; None where the error is another one, or it was too long."""
+        if not (is_server(self.tracking_uri) and _UNREACHABLE.search(str(error))):
+            return None
+        now = time.monotonic()
+        self._away_since = self._away_since or now
+        return None if now - self._away_since > _PATIENCE else _SERVER_WAIT
 
 
 def prepare_environment() -> None:
