@@ -155,6 +155,7 @@ METHODS: dict[str, Method] = {
     "random": Method(),
     "random, ASHA": Method(scheduler=_ASHA),
     "random, promotion": Method(scheduler=_PROMOTION),
+    "random, PASHA": Method(scheduler={"name": "pasha"}),
     "random, median": Method(scheduler={"name": "median"}),
     "random, Ray's ASHA, pooled": Method(
         scheduler=_ASHA, pruner=lambda study: _ray(study, pooled=True)
@@ -179,6 +180,9 @@ METHODS: dict[str, Method] = {
     DEFAULT: Method(search={**_TPE, **_FIRST, **_RACE}, scheduler=_ASHA),
     "TPE, promotion, untuned first, race": Method(
         search={**_TPE, **_FIRST, **_RACE}, scheduler=_PROMOTION
+    ),
+    "TPE, PASHA, untuned first, race": Method(
+        search={**_TPE, **_FIRST, **_RACE}, scheduler={"name": "pasha"}
     ),
     "shared TPE, ASHA, untuned first, race": Method(
         search={**_SHARED, **_FIRST, **_RACE}, scheduler=_ASHA

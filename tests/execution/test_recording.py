@@ -117,7 +117,10 @@ def test_a_failure_before_the_start_is_written(
         live.outcome, live.message = Outcome.FAILED, "lost"
         recorder.ended(live)
     assert run.of(live)[0] == ("begin",)
-    assert run.of(live)[-1] == ("end", Outcome.FAILED, "lost")
+    assert run.of(live)[-2:] == [
+        ("files", ["config.json", "error.txt"]),
+        ("end", Outcome.FAILED, "lost"),
+    ]
 
 
 def test_ends_that_a_kill_kept_from_the_store_are_written_with_all_that_is_known(

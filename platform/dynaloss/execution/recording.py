@@ -135,6 +135,8 @@ class Recorder:
         with tempfile.TemporaryDirectory(prefix="dynaloss-artifacts-") as name:
             folder = Path(name)
             write_artifacts(live.trial, live.diagnostics, folder)
+            if live.outcome is Outcome.FAILED:
+                (folder / "error.txt").write_text(live.message, "utf-8")  # the tag is cut
             self._run.log_artifacts(live.key, folder)
             if epoch := live.last_epoch:
                 self._run.log_report(live.key, epoch, {"disk/artifacts_mib": mib_in(folder)})
