@@ -218,6 +218,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="Seed of faults and moments.")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="File of the rows.")
     options = parser.parse_args()
+    # Shells let their background jobs ignore it, and these pass that on to what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from machine import describe
 
     draw, rows = np.random.default_rng(options.seed), []
