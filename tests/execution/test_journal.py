@@ -55,6 +55,24 @@ def test_no_flipped_bit_gives_another_event(path: Path) -> None:
         assert re.match(rf".*journal\.jsonl:{line}: .* damaged", told)
 
 
+@pytest.mark.parametrize(
+    ("order", "line"),
+    [
+        pytest.param((1, 2, 3), 1, id="the first is lost"),
+        pytest.param((0, 2, 3), 2, id="one is lost"),
+        pytest.param((0, 1, 1, 2, 3), 3, id="one is repeated"),
+        pytest.param((0, 2, 1, 3), 2, id="two have changed places"),
+    ],
+)
+def test_lines_are_those_written_in_their_order(
+    path: Path, order: tuple[int, ...], line: int
+) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[k] for k in order))
+    with pytest.raises(InputError, match=rf"journal\.jsonl:{line}: .* damaged"):
+        events(path)
+
+
 @pytest.mark.parametrize("line", ["{}", "[]", "1", '{"event": "end", "crc32": 1}', "text"])
 def test_a_line_of_something_else_is_refused(path: Path, line: str) -> None:
     with path.open("a") as file:

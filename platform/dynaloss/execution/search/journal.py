@@ -27,7 +27,11 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8")
-        self._file.truncate(path.read_bytes().rfind(b"\n") + 1)  # drops an unfinished line
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._file.truncate(len(whole))  # drops an unfinished line
+        # Read only where the journal is whole, and then the last line's.
+        self._checksum = _last_checksum(whole)
 
     def __enter__(self) -> Journal:
         return self
@@ -38,16 +42,18 @@ class Journal:
     def write(self, event: str, **content: Any) -> None:  # noqa: ANN401 - any JSON
         """Appends an event."""
         content = {"event": event, **content}
-        self._file.write(
-            json.dumps(content | {"crc32": _checksum(content)}, default=_plain) + "\n"
-        )
+        self._checksum = _checksum(content, self._checksum)
+        line = json.dumps(content | {"crc32": self._checksum}, default=_plain)
+        self._file.write(f"{line}\n")
         self._file.flush()
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Yields every event so far, in order."""
+        checksum = 0
         with self.path.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, start=1):
-                if (event := _event(line)) is None:
+                event, checksum = _event(line, checksum)
+                if event is None:
                     raise InputError(
                         f"{self.path}:{number}: the journal of the search is damaged; "
                         "give the study another name, or remove its folder to start again"
@@ -75,17 +81,29 @@ class Journal:
             )
 
 
-def _event(line: str) -> dict[str, Any] | None:
-    """What a line holds; None where it is not as it was written: no flipped bit may decide."""
+def _event(line: str, before: int) -> tuple[dict[str, Any] | None, int]:
+    """What a line holds, and its checksum; None where it is not as it was written.
+
+    The checksum goes on from that of the line before: neither a bit that flips nor a line that is
+    lost, repeated or moved may decide on a trial.
+    """
     try:
         event: dict[str, Any] = json.loads(line)
-        return event if event.pop("crc32") == _checksum(event) else None
-    except (ValueError, KeyError, AttributeError, TypeError):
-        return None
+        checksum = event.pop("crc32")
+        return (event if checksum == _checksum(event, before) else None), checksum
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        return None, 0
 
 
-def _checksum(event: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(event, default=_plain).encode())
+def _checksum(event: Mapping[str, Any], before: int) -> int:
+    return zlib.crc32(json.dumps(event, default=_plain).encode(), before)
+
+
+def _last_checksum(lines: bytes) -> int:
+    try:
+        return int(json.loads(lines.splitlines()[-1])["crc32"])
+    except (IndexError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return 0
 
 
 def _plain(value: object) -> object:

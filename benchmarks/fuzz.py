@@ -1,0 +1,224 @@
+"""Malformed files of every kind: each must give one clear error, soon.
+
+    python benchmarks/fuzz.py [--inputs 100000] [--seed 0] [--output FILE]
+
+Valid study files, label files and journals of a search are changed at random: bits, lines, values
+that are too large, of another kind, or hostile. Each is read by the code that a launch reads it
+with. Counted are what is accepted, refused with an `InputError`, and what raises anything else or
+takes more than a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import resource
+import tempfile
+import time
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dynaloss.errors import InputError
+from dynaloss.execution.search.journal import Journal
+from dynaloss.learning.given_files import read_arrays
+from dynaloss.studies.loading import load_any
+
+OUTPUT = Path(__file__).parent / "results" / "tables" / "fuzz.json"
+_STUDIES = ("ablations", "search_spaces")
+_HOSTILE = (
+    "null", "[]", "{}", "-1", "0", "1e400", ".nan", "1" * 400, "''", "'\\0'", "[[[[]]]]", "true",
+    "{a: {b: 1}}", "!!python/object:os.system x", "*x", "&x 1", "<<: {}", "'../../etc'", "mod:x",
+    "os:system", "'a b'", "[null]", "- 1", "? x", "|", "0x7fffffffffffffffffff", "2024-01-01",
+    "{uniform: [1, 0]}", "{choice: []}", "{loguniform: [0, 1]}", "'$(id)'", "auto", "-.inf",
+)  # fmt: skip
+
+Read = Callable[[Path], object]
+
+
+def studies() -> list[bytes]:
+    """The study files that come with the project."""
+    root = Path(__file__).parents[1]
+    paths = (path for name in _STUDIES for path in sorted((root / name).glob("*.yaml")))
+    return [path.read_bytes() for path in paths]
+
+
+def arrays() -> dict[str, list[bytes]]:
+    """Label files by suffix."""
+    labels = np.arange(40) % 10
+    npy, npz, pt = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.save(npy, labels)
+    np.savez(npz, clean_label=labels)
+    torch.save({"clean_label": torch.from_numpy(labels)}, pt)
+    csv = "index,label\n" + "".join(f"{i},{label}\n" for i, label in enumerate(labels))
+    return {
+        ".npy": [npy.getvalue()],
+        ".npz": [npz.getvalue()],
+        ".pt": [pt.getvalue()],
+        ".csv": [csv.encode()],
+    }
+
+
+def journals() -> list[bytes]:
+    """A journal."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.jsonl"
+        with Journal(path) as journal:
+            journal.claim({"trial": "a", "space": "b"})
+            journal.write("begin", group="full", number=0, chosen={"meta.lr": 0.003})
+            journal.write("report", key="k", epoch=1, metrics={"val/accuracy": 0.1})
+            journal.write("end", key="k", outcome="completed", message="", diagnostics={})
+        return [path.read_bytes()]
+
+
+def read_journal(path: Path) -> None:
+    """As a launch of the search does."""
+    with Journal(path) as journal:
+        journal.claim({"trial": "a", "space": "b"})
+        list(journal.read())
+
+
+def read_labels(path: Path) -> None:
+    """As label noise of a file does."""
+    read_arrays(path, "data.noise.path")
+
+
+def changed(content: bytes, draw: np.random.Generator, *, is_text: bool) -> bytes:
+    """The content with one to four changes."""
+    for _ in range(draw.integers(1, 5)):
+        change = _text_changed if is_text and draw.random() < 0.8 else _bytes_changed
+        content = change(content, draw)
+    return content
+
+
+def _bytes_changed(content: bytes, draw: np.random.Generator) -> bytes:
+    if not content:
+        return bytes(draw.integers(0, 256, 8, dtype=np.uint8))
+    at, many = int(draw.integers(len(content))), bytearray(content)
+    match draw.integers(4):
+        case 0:
+            many[at] ^= 1 << int(draw.integers(8))
+        case 1:
+            del many[at : at + int(draw.integers(1, 64))]
+        case 2:
+            many[at:at] = bytes(draw.integers(0, 256, int(draw.integers(1, 16)), dtype=np.uint8))
+        case _:
+            many = many[:at]
+    return bytes(many)
+
+
+def _text_changed(content: bytes, draw: np.random.Generator) -> bytes:
+    lines = content.decode("utf-8", "replace").split("\n")
+    at, other = (int(k) for k in draw.integers(len(lines), size=2))
+    match draw.integers(5):
+        case 0:
+            del lines[at]
+        case 1:
+            lines.insert(at, lines[other])
+        case 2:
+            lines[at] = "  " * int(draw.integers(4)) + lines[at].lstrip()
+        case _:
+            values = [*re.finditer(r"[\w.+-]+|\[[^\]]*\]|\{[^}]*\}", lines[at])]
+            if values:
+                found = values[int(draw.integers(len(values)))]
+                value = _HOSTILE[int(draw.integers(len(_HOSTILE)))]
+                lines[at] = lines[at][: found.start()] + value + lines[at][found.end() :]
+    return "\n".join(lines).encode("utf-8", "replace")
+
+
+def main() -> None:
+    """Reads so many changed files, and keeps the counts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=100_000, help="Files to read.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the changes.")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="File of the counts.")
+    options = parser.parse_args()
+    from machine import describe
+
+    kinds: dict[str, tuple[str, list[bytes], Read]] = {
+        "study files": (".yaml", studies(), load_any),
+        "journals": (".jsonl", journals(), read_journal),
+    }
+    for suffix, contents in arrays().items():
+        kinds[f"label files {suffix}"] = (suffix, contents, read_labels)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    slowest: Counter[str] = Counter()
+    failures: list[dict[str, str]] = []
+    draw, before = np.random.default_rng(options.seed), _peak_mib()
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix, contents, read in kinds.values():
+            read_well(Path(folder) / f"whole{suffix}", contents, read)
+            before = max(before, _peak_mib())
+        for number in range(options.inputs):
+            name = [*kinds][number % len(kinds)]
+            suffix, contents, read = kinds[name]
+            content = changed(
+                contents[int(draw.integers(len(contents)))],
+                draw,
+                is_text=suffix in (".yaml", ".csv", ".jsonl"),
+            )
+            path = Path(folder) / f"input{suffix}"
+            path.write_bytes(content)
+            start = time.perf_counter()
+            counts[name][_outcome(read, path, name, failures)] += 1
+            seconds = time.perf_counter() - start
+            slowest[name] = max(slowest[name], round(seconds, 2))  # type: ignore[assignment]
+            counts[name]["slow"] += seconds > 1
+    content = {
+        "table": shown(counts, slowest, _peak_mib() - before),
+        "failures": failures[:20],
+        **describe(),
+    }
+    options.output.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    print("\n".join(content["table"]), *failures[:5], sep="\n")
+
+
+def read_well(path: Path, contents: list[bytes], read: Read) -> None:
+    """Reads what is unchanged: it must be accepted, and what is imported late is imported."""
+    for content in contents:
+        path.write_bytes(content)
+        read(path)
+
+
+def _outcome(read: Read, path: Path, name: str, failures: list[dict[str, str]]) -> str:
+    try:
+        read(path)
+    except InputError:
+        return "refused"
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place[0]).name}:{place[1]}"
+        failures.append({"kind": name, "error": repr(error)[:200], "place": where})
+        return "other errors"
+    return "accepted"
+
+
+def shown(
+    counts: Mapping[str, Counter[str]], slowest: Mapping[str, Any], more_mib: float
+) -> list[str]:
+    """The counts as a table in Markdown, a line per kind of file."""
+    names = ("accepted", "refused", "other errors", "slow")
+    lines = [
+        "| files | read | accepted | refused | other errors | over a second | slowest (s) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for kind, found in counts.items():
+        read = sum(found[name] for name in names[:3])
+        cells = (f"{found[name]:,}" for name in names)
+        lines.append(f"| {kind} | {read:,} | {' | '.join(cells)} | {slowest[kind]:.2f} |")
+    return [*lines, "", f"Peak memory: {more_mib:.0f} MiB above that of reading the valid files."]
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
