@@ -53,8 +53,8 @@ _LONGEST_FOLDER = 40
 def serve(descriptor: int) -> None:
     """Runs trials for the process that holds the other end of a connection, until it closes it.
 
-    See `RayProcess`, which starts this in a process of its own: what ends Ray's own processes may
-    end the one that has called them, too.
+    `RayBackend` starts this in a process of its own: what ends Ray's own processes may end the one
+    that has called them, too.
     """
     _end_with_parent()
     with suppress(EOFError, ConnectionError, KeyboardInterrupt):
@@ -157,7 +157,7 @@ def _slots(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
 
 
 class _Parent:
-    """The calls that the other end of a connection answers; see `RayProcess`."""
+    """The calls that the other end of a connection answers; see `RayBackend`."""
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection

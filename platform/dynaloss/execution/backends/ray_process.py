@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any
 
 from dynaloss.config.trial import ResourcesConfig
-from dynaloss.errors import InputError
+from dynaloss.errors import DynalossError, InputError
 from dynaloss.execution.backends.contract import Listener, Work
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
 from dynaloss.studies.trial_record import Outcome
@@ -62,7 +62,8 @@ class RayBackend:
         resources: What a trial occupies.
 
     Raises:
-        InputError: If Ray does not start, or not even one trial fits.
+        InputError: If Ray cannot be reached, or not even one trial fits.
+        DynalossError: If Ray ends while it starts.
     """
 
     def __init__(self, resources: ResourcesConfig) -> None:
@@ -89,10 +90,10 @@ class RayBackend:
                     break
                 self._process.kill()
                 if run.is_stopped:
-                    return
+                    break
                 if start == _MOST_STARTS:
                     listener.note(None, "Ray has ended too early: the trials left are interrupted")
-                    return
+                    break
                 listener.note(None, "Ray has ended too early: it is started again")
                 self._process = _RayProcess(self._resources)
         run.raise_error()
@@ -139,7 +140,8 @@ class _RayProcess:
         except (EOFError, OSError):
             self._output.seek(0)
             reason = (self._output.read().strip().splitlines() or ["its process has ended"])[-1]
-            answer = (f"Ray could not start: {reason}",)
+            self.kill()
+            raise DynalossError(f"Ray could not start: {reason}") from None
         except BaseException:
             self.kill()
             raise
