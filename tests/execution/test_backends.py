@@ -55,15 +55,21 @@ class Log:
                 os.kill(os.getpid(), self._stop)
         return result.outcome is None
 
-    def end(self, key: str, outcome: Outcome, *rest: Any) -> None:
-        self.outcomes[key] = outcome
+    def end(self, key: str, outcome: Outcome, message: str, *rest: Any) -> None:
+        self.outcomes[key], self.message = outcome, message
 
     def note(self, key: str | None, text: str) -> None:
         self.notes.append((key, text))
 
 
 def run(
-    folder: Path, source: Source, log: Log, *keys: str, in_process: bool = True, retries: int = 0
+    folder: Path,
+    source: Source,
+    log: Log,
+    *keys: str,
+    in_process: bool = True,
+    retries: int = 0,
+    epoch_seconds: float | None = None,
 ) -> list[str]:
     """Runs trials of these keys; returns the keys of those that began."""
     begun: list[str] = []
@@ -85,6 +91,7 @@ def run(
                 seed=0,
                 base_seed=0,
                 checkpoints=str(folder),
+                epoch_seconds=epoch_seconds,
             )
 
     with open_backend(ResourcesConfig(), in_process=in_process) as backend:
@@ -208,6 +215,19 @@ def test_a_signal_to_every_process_of_ray_ends_the_run_in_order(
     run(tmp_path, source, log, "a", in_process=False)
     assert log.outcomes == {}
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_trial_whose_epoch_takes_too_long_fails_and_says_where_it_was(
+    tmp_path: Path, source: Source
+) -> None:
+    log = Log()
+    run(tmp_path, source, log, "a", in_process=False, epoch_seconds=1e-3)
+    assert log.outcomes == {"a": Outcome.FAILED}
+    *where, last = log.message.splitlines()
+    assert last == "an epoch took longer than limits.epoch_seconds"
+    assert any("in _assemble" in line or "in step" in line for line in where)
 
 
 @pytest.mark.ray

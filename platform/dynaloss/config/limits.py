@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from dynaloss.config.settings import Settings
+from dynaloss.config.settings import Real, Settings
 
 
 class LimitsConfig(Settings):
     """What a study may use; no limit affects a result."""
 
+    epoch_seconds: Real | None = Field(
+        default=None,
+        gt=0,
+        description="Longest time of an epoch, in seconds, the first with what precedes it; the "
+        "process of a trial that takes longer ends, and counts as lost. Not where trials run one "
+        "at a time; null for no limit.",
+    )
     retries: int = Field(
         default=2,
         ge=0,

@@ -240,7 +240,12 @@ class _Launch:
             def orders() -> Iterator[TrialOrder]:
                 for live in trials.values():
                     recorder.begun(live)
-                    yield TrialOrder.of(live.trial, folder, fresh=self.fresh)
+                    yield TrialOrder.of(
+                        live.trial,
+                        folder,
+                        fresh=self.fresh,
+                        epoch_seconds=self.study.limits.epoch_seconds,
+                    )
 
             with progress, recorder:
                 work = Work(

@@ -260,6 +260,9 @@ class _Run:
     def _lost(self, key: str, message: str) -> None:
         order = self._running.pop(key, None)
         self._losses[key] += 1
+        if order is not None and order.hang_file.exists():
+            where = order.hang_file.read_text("utf-8")
+            message = f"{where}\nan epoch took longer than limits.epoch_seconds"
         if order is None or self._losses[key] > self._work.retries:
             self._listener.end(key, Outcome.FAILED, message)
             return

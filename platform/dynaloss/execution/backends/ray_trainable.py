@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import faulthandler
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -23,6 +25,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc] # Ray has no types
     checkpoints are not used: the runner writes its own, and every launch starts from those.
     """
 
+    _order: TrialOrder
     _runner: TrialRunner
 
     def setup(
@@ -41,8 +44,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc] # Ray has no types
         return True
 
     def step(self) -> dict[str, Any]:
-        """Trains an epoch."""
-        result: StepResult = self._runner.step()
+        """Trains an epoch; ends the process if that takes too long."""
+        with _limited(self._order):
+            result: StepResult = self._runner.step()
         return {RESULT_KEY: result, "done": result.outcome is not None}
 
     def cleanup(self) -> None:
@@ -50,7 +54,23 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc] # Ray has no types
         self._runner.save()
 
     def _begin(self, config: dict[str, Any]) -> None:
-        order = TrialOrder(**config["order"])
+        order = self._order = TrialOrder(**config["order"])
         look_also_in(order.folders)
         extend_path()  # before the source is read, which may need it
         self._runner = TrialRunner(order, ray.get(self._sources[order.source]), config["gpu"])
+
+
+@contextmanager
+def _limited(order: TrialOrder) -> Iterator[None]:
+    """Ends the process, after a note of where it was, if the block takes too long."""
+    if order.epoch_seconds is None:
+        yield
+        return
+    order.hang_file.parent.mkdir(parents=True, exist_ok=True)
+    with order.hang_file.open("w") as file:
+        faulthandler.dump_traceback_later(order.epoch_seconds, exit=True, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    order.hang_file.unlink(missing_ok=True)

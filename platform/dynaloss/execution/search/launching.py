@@ -223,7 +223,12 @@ class _Launch:
     def _order(self, one: SearchTrial) -> TrialOrder:
         promotes = PRUNERS[self.study.scheduler.name].promotes
         checkpoints = self.workspace.checkpoints(self.study.study)
-        return TrialOrder.of(one.trial, checkpoints, save_at=one.group.rungs if promotes else ())
+        return TrialOrder.of(
+            one.trial,
+            checkpoints,
+            save_at=one.group.rungs if promotes else (),
+            epoch_seconds=self.study.limits.epoch_seconds,
+        )
 
     def _summary(self, director: Director, suggesters: Mapping[str, Suggester]) -> SearchSummary:
         trials = tuple(director.trials.values())

@@ -46,6 +46,7 @@ class TrialOrder:
         folders: Where the process imports from, too; see `look_also_in`.
         origins: Origin of each kind of another package, as the key has it.
         save_at: Epochs after which the state is saved before they are reported.
+        epoch_seconds: Longest time of an epoch, where a process can be ended; None for no limit.
     """
 
     key: str
@@ -58,10 +59,17 @@ class TrialOrder:
     folders: tuple[str, ...] = ()
     origins: dict[str, str] = field(default_factory=dict)
     save_at: tuple[int, ...] = ()
+    epoch_seconds: float | None = None
 
     @classmethod
     def of(
-        cls, trial: Trial, checkpoints: Path, *, fresh: bool = False, save_at: tuple[int, ...] = ()
+        cls,
+        trial: Trial,
+        checkpoints: Path,
+        *,
+        fresh: bool = False,
+        save_at: tuple[int, ...] = (),
+        epoch_seconds: float | None = None,
     ) -> TrialOrder:
         """The order of a planned trial, with checkpoints in that folder."""
         found = origins(trial.config)
@@ -76,7 +84,13 @@ class TrialOrder:
             folders=folders_looked_in() if found else (),
             origins=found,
             save_at=save_at,
+            epoch_seconds=epoch_seconds,
         )
+
+    @property
+    def hang_file(self) -> Path:
+        """Where the process of the trial tells what it was doing when an epoch took too long."""
+        return Path(self.checkpoints) / f"{self.key}.hang"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
