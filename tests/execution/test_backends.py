@@ -163,14 +163,22 @@ def whole(reports: list[tuple[str, int]], key: str) -> bool:
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-def test_ray_is_started_again_once_where_it_is_lost(
+def test_trials_go_on_where_ray_is_lost_once_and_then_a_process(
     tmp_path: Path, source: Source, kill: Callable[[str], None]
 ) -> None:
-    log = Log(do=lambda: None if log.notes else kill("backends.ray_cluster import serve"))
-    run(tmp_path, source, log, "a", "b", "c", in_process=False)
+    losses = iter(["backends.ray_cluster import serve", "ray::TrialTrainable"])
+
+    def lose() -> None:
+        if text := next(losses, ""):
+            kill(text)
+
+    log = Log(do=lose)
+    run(tmp_path, source, log, "a", "b", "c", in_process=False, retries=1)
     assert log.outcomes == dict.fromkeys("abc", Outcome.COMPLETED)
     assert all(whole(log.reports, key) for key in "abc")
-    assert [key for key, _ in log.notes] == [None]
+    notes = [key for key, _ in log.notes]
+    assert notes[:2] == [None, "a"]
+    assert {*notes[2:]} <= {"b", "c"}  # whichever ran beside it
 
 
 @pytest.mark.ray
@@ -184,19 +192,6 @@ def test_ray_that_is_lost_again_leaves_the_trials_for_the_next_launch(
     assert log.outcomes.get("a") is None
     assert [key for key, _ in log.notes] == [None, None]
     assert "interrupted" in log.notes[-1][1]
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-def test_a_trial_whose_process_is_lost_is_tried_again(
-    tmp_path: Path, source: Source, kill: Callable[[str], None]
-) -> None:
-    log = Log(do=lambda: kill("ray::TrialTrainable"))
-    run(tmp_path, source, log, "a", in_process=False, retries=1)
-    assert log.outcomes == {"a": Outcome.FAILED}  # it is lost as often as it comes to epoch 2
-    assert log.reports == [("a", 1), ("a", 2)] * 2
-    assert [key for key, _ in log.notes] == ["a"]
 
 
 @pytest.mark.ray
