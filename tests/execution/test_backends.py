@@ -177,8 +177,8 @@ def test_trials_go_on_where_ray_is_lost_once_and_then_a_process(
     assert log.outcomes == dict.fromkeys("abc", Outcome.COMPLETED)
     assert all(whole(log.reports, key) for key in "abc")
     notes = [key for key, _ in log.notes]
-    assert notes[:2] == [None, "a"]
-    assert {*notes[2:]} <= {"b", "c"}  # whichever ran beside it
+    assert notes[0] is None
+    assert {"a"} <= {*notes[1:]} <= {*"abc"}  # and whichever ran beside it
 
 
 @pytest.mark.ray
