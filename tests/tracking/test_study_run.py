@@ -304,3 +304,15 @@ def test_a_trial_has_the_version_of_its_key(store: Store, study: StudyRun, begin
     study.tag_trial("k1", {"dynaloss.key_version": KEY_VERSION + 1})
     assert store.records("quickstart")[0].key_version == KEY_VERSION + 1
     assert key_version_of({}) == 1
+
+
+def test_an_end_that_a_kill_cut_in_half_is_finished(store: Store, begin: Begin) -> None:
+    with store.start_study("cut") as study:
+        run_id = begin(study, "k1")
+        store.client.set_tag(run_id, "dynaloss.outcome", "completed")  # and no status
+        study.finish(Outcome.INTERRUPTED)
+    assert store.client.get_run(run_id).info.status == "RUNNING"
+    with store.start_study("cut") as study:
+        assert study.mark_stale() == ()
+        study.finish(Outcome.COMPLETED)
+    assert store.client.get_run(run_id).info.status == "FINISHED"

@@ -208,6 +208,11 @@ class StudyRun:
             for key, run in self._runs.items()
             if _state(run).outcome is Outcome.RUNNING and key not in current
         )
+        for run in self._runs.values():
+            # A kill between the two writes of an end.
+            if (outcome := _state(run).outcome).is_final and run.status == "RUNNING":
+                self._client.set_terminated(run.run_id, STATUS[outcome])
+                run.status = STATUS[outcome]
         for key in stale:
             self._end(self._runs[key], Outcome.INTERRUPTED, "The launch ended before the trial.")
         return stale
