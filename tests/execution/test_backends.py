@@ -14,6 +14,7 @@ import pytest
 from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.data.sources import Source, load_source
 from dynaloss.execution.backends import Work, open_backend
+from dynaloss.execution.backends.ray_process import _Run
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
 from dynaloss.studies import ResourcesConfig
 from dynaloss.studies.trial_record import Outcome
@@ -233,3 +234,19 @@ def test_an_error_of_the_listener_keeps_the_state_under_ray(
     with pytest.raises(OSError, match="disk full"):
         run(tmp_path, source, Log(fail=True), "a", in_process=False)
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.parametrize(("note", "told"), [("", "killed"), ("File x", "an epoch took longer")])
+def test_a_lost_process_is_late_only_where_it_says_so(
+    tmp_path: Path, note: str, told: str
+) -> None:
+    order = TrialOrder(
+        key="a", config={}, source="digits", seed=0, base_seed=0, checkpoints=str(tmp_path)
+    )
+    log = Log()
+    left = _Run(Work(orders=iter([order]), sources={}, most=1), log)
+    assert left._answer("next") is order
+    order.hang_file.write_text(note)
+    left._answer("lost", "a", "killed")
+    assert log.outcomes == {"a": Outcome.FAILED}
+    assert log.message.splitlines()[-1].startswith(told)

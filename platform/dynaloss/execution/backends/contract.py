@@ -75,7 +75,7 @@ def sigterm_as_sigint() -> Iterator[None]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if callable(signal.getsignal(signal.SIGINT)):
-            os.kill(os.getpid(), signal.SIGINT)  # Ray Tune has a handler of its own
+            os.kill(os.getpid(), signal.SIGINT)  # by the handler in force
         else:  # ignored, as it is for background jobs of a shell script
             raise KeyboardInterrupt
 

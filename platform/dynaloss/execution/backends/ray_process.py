@@ -260,14 +260,18 @@ class _Run:
     def _lost(self, key: str, message: str) -> None:
         order = self._running.pop(key, None)
         self._losses[key] += 1
-        if order is not None and order.hang_file.exists():
-            where = order.hang_file.read_text("utf-8")
+        # Empty where the process was lost in the middle of an epoch that was in time.
+        if order is not None and (where := _content(order.hang_file)):
             message = f"{where}\nan epoch took longer than limits.epoch_seconds"
         if order is None or self._losses[key] > self._work.retries:
             self._listener.end(key, Outcome.FAILED, message)
             return
         self._listener.note(key, "its process was lost; it goes on from its last checkpoint")
         self._again.append(order)
+
+
+def _content(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""
 
 
 @contextmanager
