@@ -251,7 +251,6 @@ class _Launch:
                 work = Work(
                     orders=orders(),
                     sources=self.sources.named(trial.config.data for trial in left),
-                    most=len(left),
                     retries=self.study.limits.retries,
                 )
                 backend.run(work, _Listener(trials, recorder))

@@ -26,13 +26,11 @@ class Work:
         orders: The trials; the next one is taken when a slot is free. None means that it follows
             from a running one.
         sources: Data by the name that the orders give.
-        most: Upper bound on the number of orders.
         retries: How often a trial whose process is lost is tried again.
     """
 
     orders: Iterator[TrialOrder | None]
     sources: Mapping[str, Source]
-    most: int
     retries: int = 0
 
 

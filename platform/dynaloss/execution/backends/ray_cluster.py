@@ -81,11 +81,10 @@ def _serve(connection: Connection[Any, Any]) -> None:
     # Here and not before, as Ray sets a handler when it starts.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection.send(slots)
-    while (work := connection.recv()) is not None:
-        sources, most = work
+    while (sources := connection.recv()) is not None:
         # Ray Tune takes the first one; the second ends it at once.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _run(resources, slots, sources, most, _Parent(connection))
+        _run(resources, slots, sources, _Parent(connection))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         connection.send(None)
 
@@ -172,10 +171,9 @@ def _run(
     resources: ResourcesConfig,
     slots: int,
     sources: Mapping[str, Source],
-    most: int,
     parent: _Parent,
 ) -> None:
-    """Runs at most so many trials; each source goes into the object store, so to a node, once."""
+    """Runs trials until none is left; a source goes into the object store, so to a node, once."""
     references = {name: ray.put(source) for name, source in sources.items()}
     share = {"cpu": resources.cpu, "gpu": resources.gpu}
     trainable = tune.with_parameters(TrialTrainable, sources=references)
@@ -184,7 +182,7 @@ def _run(
         tune_config=tune.TuneConfig(
             search_alg=_Orders(parent, share),
             scheduler=_Scheduler(parent),
-            num_samples=most,
+            num_samples=-1,  # the searcher says when none is left
             # A cluster may grow: there Ray itself finds out what fits.
             max_concurrent_trials=None if os.environ.get("RAY_ADDRESS") else slots,
             reuse_actors=True,

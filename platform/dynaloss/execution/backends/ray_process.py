@@ -167,9 +167,24 @@ class _RayProcess:
         """Ends the process at once, with those of Ray that it has started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        for pid in _processes_of(self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.wait()
         self.connection.close()
         self._open.close()
+
+
+def _processes_of(session: int) -> Iterator[int]:
+    """The processes of a session, where the system lists them.
+
+    Ray gives each worker a group of its own. One that outlives Ray for a moment would write the
+    checkpoint of a trial that goes on elsewhere.
+    """
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getsid(pid := int(folder.name)) == session:
+                yield pid
 
 
 def _remove_left_folders() -> None:
@@ -203,7 +218,7 @@ class _Run:
         self._again = [*self._running.values(), *self._again]
         self._running = {}
         try:
-            process.connection.send((self._work.sources, self._work.most))
+            process.connection.send(self._work.sources)
             while (call := process.connection.recv()) is not None:
                 process.connection.send(self._answer(*call))
         except (EOFError, OSError):

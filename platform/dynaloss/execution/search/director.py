@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dynaloss.config.families import PRUNERS
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.search.outcome import race_among
@@ -75,12 +74,6 @@ class Director:
                 + self._most_of_race(group)
             )
         ]
-
-    @property
-    def most_orders(self) -> int:
-        """Upper bound on the number of orders: a trial that pauses has one for each rung."""
-        promotes = PRUNERS[self._plan.study.scheduler.name].promotes
-        return sum(1 + promotes * len(group.rungs) for group in self.left)
 
     @property
     def is_done(self) -> bool:

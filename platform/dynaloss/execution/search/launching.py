@@ -214,10 +214,9 @@ class _Launch:
             work = Work(
                 orders=(self._order(one) if one else None for one in director.upcoming()),
                 sources=self.sources.named(group.config.data for group in self.plan.groups),
-                most=director.most_orders,
                 retries=study.limits.retries,
             )
-            if work.most:
+            if director.left:
                 backend.run(work, director)
 
     def _order(self, one: SearchTrial) -> TrialOrder:
