@@ -27,7 +27,8 @@ import numpy as np
 import torch
 
 from dynaloss.errors import InputError
-from dynaloss.execution.search.journal import Journal
+from dynaloss.execution.search.launching import claim
+from dynaloss.journal import Journal
 from dynaloss.learning.given_files import read_arrays
 from dynaloss.studies.loading import load_any
 
@@ -71,7 +72,7 @@ def journals() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.jsonl"
         with Journal(path) as journal:
-            journal.claim({"trial": "a", "space": "b"})
+            claim(journal, {"trial": "a", "space": "b"})
             journal.write("begin", group="full", number=0, chosen={"meta.lr": 0.003})
             journal.write("report", key="k", epoch=1, metrics={"val/accuracy": 0.1})
             journal.write("end", key="k", outcome="completed", message="", diagnostics={})
@@ -81,7 +82,7 @@ def journals() -> list[bytes]:
 def read_journal(path: Path) -> None:
     """As a launch of the search does."""
     with Journal(path) as journal:
-        journal.claim({"trial": "a", "space": "b"})
+        claim(journal, {"trial": "a", "space": "b"})
         list(journal.read())
 
 

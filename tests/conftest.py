@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import socket
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +38,38 @@ def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage = tmp_path_factory.mktemp("empty")
     Workspace(storage, f"sqlite:///{storage / 'mlflow.db'}").open_store()
     return storage
+
+
+SERVE = """
+import functools, sys
+from dynaloss.tracking import serve_ui
+serve_ui(sys.argv[1], port=int(sys.argv[2]), announce=functools.partial(print, flush=True))
+"""
+
+
+@pytest.fixture
+def serve_store() -> Iterator[Callable[..., tuple[str, subprocess.Popen[bytes]]]]:
+    """Starts MLflow's server on a store, at the same address each time; returns once it answers.
+
+    Takes the address of the store and the working folder; returns the address and the process.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(uri: str, folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
+        command = [sys.executable, "-P", "-c", SERVE, uri, str(port)]
+        started.append(subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE))
+        assert started[-1].stdout is not None
+        page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+        assert page in (line.decode().strip() for line in started[-1].stdout)
+        socket.create_connection(("127.0.0.1", port)).close()
+        return f"http://127.0.0.1:{port}", started[-1]
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 WriteModules = Callable[..., Path]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from dynaloss.execution.search.director import Director
-from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.trial.runner import StepResult
+from dynaloss.journal import Journal
 from dynaloss.studies.search.groups import SearchPlan
 from dynaloss.studies.trial_record import Outcome
 

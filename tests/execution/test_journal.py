@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dynaloss.errors import InputError
-from dynaloss.execution.search.journal import Journal
+from dynaloss.journal import Journal
 
 
 @pytest.fixture

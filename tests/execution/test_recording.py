@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import pytest
 from rich.console import Console
 
 from dynaloss.config.search import Objective
+from dynaloss.execution.delivery import Delivery
 from dynaloss.execution.progress import Progress, cost_of
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies import load_study
-from dynaloss.studies.plan import Trial, make_plan
+from dynaloss.studies.plan import make_plan
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking import TrialState
+from dynaloss.tracking import Outbox, TrialState
 
 
 class Run:
@@ -25,8 +27,8 @@ class Run:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
 
-    def begin_trial(self, trial: Trial, **rest: Any) -> None:
-        self.calls.append(("begin", trial.key))
+    def begin_trial(self, key: str, **rest: Any) -> None:
+        self.calls.append(("begin", key))
 
     def log_data(self, key: str, record: dict[str, Any]) -> None:
         self.calls.append(("data", key, record))
@@ -43,6 +45,12 @@ class Run:
 
     def tag_trial(self, key: str, tags: dict[str, Any]) -> None:
         pass
+
+    def flush(self) -> None:
+        pass
+
+    def __contains__(self, key: str) -> bool:
+        return any(key == begun for _, begun, *_ in self.calls)
 
     def end_trial(self, key: str, outcome: Outcome, message: str = "") -> None:
         self.calls.append(("end", key, outcome, message))
@@ -63,7 +71,7 @@ def trials() -> list[LiveTrial]:
 
 
 @pytest.fixture
-def recorder(run: Run, trials: list[LiveTrial], tmp_path: Path) -> Recorder:
+def recorder(run: Run, trials: list[LiveTrial], tmp_path: Path) -> Iterator[Recorder]:
     progress = Progress(
         Console(file=io.StringIO()),
         Objective("test/accuracy", "max"),
@@ -71,7 +79,9 @@ def recorder(run: Run, trials: list[LiveTrial], tmp_path: Path) -> Recorder:
         done=0,
         slots=1,
     )
-    return Recorder(run, tmp_path, progress, trials)
+    delivery = Delivery(run, None, tmp_path, tmp_path)
+    with Outbox(tmp_path / "waiting.jsonl", delivery) as outbox:
+        yield Recorder(outbox, tmp_path, progress, trials)
 
 
 def test_a_trial_is_written_from_its_start_to_its_end(
@@ -148,7 +158,7 @@ def test_ends_that_a_kill_kept_from_the_store_are_written_with_all_that_is_known
 def test_a_write_that_fails_is_raised_at_the_end(
     recorder: Recorder, run: Run, trials: list[LiveTrial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*arguments: Any) -> None:
+    def refuse(**arguments: Any) -> None:
         raise OSError("no store")
 
     monkeypatch.setattr(run, "end_trial", refuse)

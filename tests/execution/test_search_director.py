@@ -13,9 +13,10 @@ from dynaloss.config.settings import Scalar
 from dynaloss.errors import InputError
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.search.director import Director
-from dynaloss.execution.search.journal import Journal
+from dynaloss.execution.search.launching import claim
 from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.trial.runner import StepResult
+from dynaloss.journal import Journal
 from dynaloss.studies.search.groups import SearchPlan, make_search_plan
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
@@ -259,7 +260,7 @@ def test_the_data_record_survives_a_kill(
 
 def test_a_search_that_began_with_other_settings_is_refused(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl") as journal:
-        journal.claim({"space": "a", "scheduler": "b"})
-        journal.claim({"space": "a", "scheduler": "b"})
+        claim(journal, {"space": "a", "scheduler": "b"})
+        claim(journal, {"space": "a", "scheduler": "b"})
         with pytest.raises(InputError, match=r"another scheduler\b.*`search\.trials`"):
-            journal.claim({"space": "a", "scheduler": "c"})
+            claim(journal, {"space": "a", "scheduler": "c"})

@@ -12,6 +12,7 @@ import pytest
 from dynaloss.config import TrialConfig
 from dynaloss.studies.plan import Trial
 from dynaloss.tracking import Store, StudyRun, Workspace
+from dynaloss.tracking.study_run import labels_of
 
 Begin = Callable[..., str]
 MakeTrial = Callable[..., Trial]
@@ -42,7 +43,7 @@ def store(storage: Path) -> Store:
 
 @pytest.fixture
 def study(store: Store) -> Iterator[StudyRun]:
-    with store.start_study("quickstart", interval=0.05) as started:
+    with store.start_study("quickstart") as started:
         yield started
 
 
@@ -57,8 +58,9 @@ def begin() -> Begin:
 
     def call(study: StudyRun, key: str = "k1", **given: Any) -> str:
         labels = {name: given.pop(name) for name in ("condition", "arm", "seed") if name in given}
-        plain = {"name": f"trial {key}", "parameters": {"a.b": 1}}
-        return study.begin_trial(make_trial(key, **labels), **plain | given)
+        tags = {**labels_of(make_trial(key, **labels)), **given.pop("tags", {})}
+        plain = {"name": f"trial {key}", "parameters": {"a.b": 1}, "tags": tags}
+        return study.begin_trial(key, **plain | given)
 
     return call
 

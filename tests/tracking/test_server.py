@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import math
 import signal
-import socket
 import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +13,7 @@ import pytest
 from dynaloss.errors import InputError
 from dynaloss.execution.publish import publish_report
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking import Store, StoreError, StudyRun
-from dynaloss.tracking import client as client_module
+from dynaloss.tracking import Store, StudyRun
 
 Begin = Callable[..., str]
 Served = tuple[str, subprocess.Popen[bytes]]
@@ -35,88 +30,20 @@ DATA = {
     "true_class_counts": [50, 50],
     "observed_class_counts": [60, 40],
 }
-SERVE = """
-import functools, sys
-from dynaloss.tracking import serve_ui
-serve_ui(sys.argv[1], port={port}, announce=functools.partial(print, flush=True))
-"""
 
 
 @pytest.fixture
-def serve(storage: Path) -> Iterator[Serve]:
+def serve(storage: Path, serve_store: Callable[..., Served]) -> Serve:
     """Starts a server, the same one each time, and returns once it answers."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     # What lies in the working folder is none of the server's modules.
     (storage / "random.py").write_text("raise SystemExit('imported')")
-    code, uri = SERVE.format(port=port), f"sqlite:///{storage / 'mlflow.db'}"
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> Served:
-        command = [sys.executable, "-P", "-c", code, uri]
-        started.append(subprocess.Popen(command, cwd=storage, stdout=subprocess.PIPE))
-        assert started[-1].stdout is not None
-        page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
-        assert page in (line.decode().strip() for line in started[-1].stdout)
-        socket.create_connection(("127.0.0.1", port)).close()
-        return f"http://127.0.0.1:{port}", started[-1]
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.communicate(timeout=30)
+    return lambda: serve_store(f"sqlite:///{storage / 'mlflow.db'}", storage)
 
 
 @pytest.fixture
-def server(
-    serve: Serve,
-) -> Served:
+def server(serve: Serve) -> Served:
     """The address of a server, and its process."""
     return serve()
-
-
-@pytest.mark.slow
-def test_a_server_that_goes_away_is_waited_for(
-    serve: Serve, begin: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    uri, process = serve()
-    store = Store(uri)
-    with store.start_study("away", interval=0.05) as study:
-        begin(study, "k1")
-        study.log_report("k1", 1, {"loss": 1.0})
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-        for epoch in (2, 3):
-            study.log_report("k1", epoch, {"loss": 1 / epoch})  # waits for nothing
-        back = threading.Thread(target=serve)
-        back.start()
-        begin(study, "k2")  # waits for the server
-        study.log_data("k1", DATA)
-        for key in ("k1", "k2"):
-            study.end_trial(key, Outcome.COMPLETED)
-        study.finish(Outcome.COMPLETED)
-        back.join()
-    records = {record.key: record for record in Store(uri).records("away", history=True)}
-    assert records["k1"].history["loss"] == ((1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3)))
-    assert {record.outcome for record in records.values()} == {Outcome.COMPLETED}
-
-
-@pytest.mark.slow
-def test_a_server_that_stays_away_fails_in_the_end(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(client_module, "_PATIENCE", 3.0)
-    uri, process = serve()
-    client = Store(uri).client
-    process.send_signal(signal.SIGINT)
-    process.wait(30)
-    start = time.monotonic()
-    for _ in range(2):
-        with pytest.raises(StoreError, match="failed `get_experiment`"):
-            client.get_experiment("0")
-    assert 3 < time.monotonic() - start < 15
 
 
 @pytest.mark.slow

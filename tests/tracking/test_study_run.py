@@ -34,10 +34,10 @@ def test_trial_started_twice_has_one_run(store: Store, study: StudyRun, begin: B
 def test_relaunch_resumes_the_runs_of_a_killed_launch(
     store: Store, storage: Path, begin: Begin
 ) -> None:
-    killed = store.start_study("quickstart", interval=3600)
+    killed = store.start_study("quickstart")
     run_id = begin(killed)
     killed.log_report("k1", 1, {"loss": 1.0})
-    killed._writer.flush(run_id)
+    killed.flush()
     killed.log_report("k1", 2, {"loss": 0.5})  # never written
     with Workspace(storage).open_store().start_study("quickstart") as again:
         assert again.run_id == killed.run_id

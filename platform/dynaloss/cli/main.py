@@ -13,6 +13,7 @@ from dynaloss.cli.diff import diff
 from dynaloss.cli.list import list_
 from dynaloss.cli.search import search
 from dynaloss.cli.show import show
+from dynaloss.cli.sync import sync
 from dynaloss.cli.train import train
 from dynaloss.cli.ui import ui
 from dynaloss.errors import DynalossError, InputError
@@ -51,5 +52,5 @@ def main() -> None:
     """
 
 
-for _command in (ablate, train, search, compare, diff, show, list_, ui):
+for _command in (ablate, train, search, compare, diff, show, list_, sync, ui):
     main.add_command(_command)

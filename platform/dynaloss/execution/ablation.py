@@ -14,6 +14,7 @@ from rich.console import Console
 from dynaloss.config.search import Objective
 from dynaloss.errors import InputError
 from dynaloss.execution.backends import Work, open_backend, shortages
+from dynaloss.execution.delivery import OpenStudy, note_on_waiting, opened_study
 from dynaloss.execution.progress import Progress, clock, cost_of
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.trial.inputs import Sources
@@ -21,12 +22,12 @@ from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
 from dynaloss.studies.metric_names import higher_is_better
 from dynaloss.studies.plan import Plan, Trial, make_plan
-from dynaloss.studies.stored_plan import StoredPlan, note_on_earlier_keys, stored_plan
+from dynaloss.studies.stored_plan import note_on_earlier_keys, stored_plan
 from dynaloss.studies.study import AblationStudy
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
-    from dynaloss.tracking import Store, StudyRun, Workspace
+    from dynaloss.tracking import StudyRun, Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class LaunchSummary:
         skipped: Number of trials that had ended before.
         seconds: Wall time.
         deviations: How the plan departs from the one before, one sentence each.
+        waiting: Number of records that wait on disk, as the tracking server is away.
     """
 
     plan: Plan
@@ -46,6 +48,7 @@ class LaunchSummary:
     skipped: int
     seconds: float
     deviations: tuple[str, ...] = ()
+    waiting: int = 0
 
     @property
     def interrupted(self) -> bool:
@@ -54,11 +57,11 @@ class LaunchSummary:
 
     @property
     def exit_status(self) -> int:
-        """0 if all is done, 1 if a trial failed or diverged, 130 after an interruption."""
+        """0 if all is done, 130 if trials are left, 1 if one failed, diverged, or records wait."""
         if self.interrupted:
             return 130
         outcomes = {ending.outcome for ending in self.endings.values()}
-        return 1 if outcomes & {Outcome.FAILED, Outcome.DIVERGED} else 0
+        return 1 if outcomes & {Outcome.FAILED, Outcome.DIVERGED} or self.waiting else 0
 
     def as_text(self) -> str:
         """The outcomes, then a line for each trial that failed or diverged."""
@@ -76,6 +79,8 @@ class LaunchSummary:
                 reason = (ending.message.strip().splitlines() or [""])[-1]
                 lines.append(f"{ending.outcome}: {trial.name} ({trial.key}): {reason}")
         lines += [f"deviation: {text}" for text in self.deviations]
+        if self.waiting:
+            lines.append(note_on_waiting(self.plan.study, self.waiting))
         if self.interrupted:
             lines.append("Interrupted. Run the same command again to continue.")
         return "\n".join(lines) + "\n"
@@ -160,10 +165,10 @@ def launch_trial(
     sources = Sources()
     plan = _checked(plan, sources, console)
     launch = _Launch(study, plan, sources, workspace, console, fresh, in_process=True)
-    with launch.opened() as (_, run):
-        ending = launch.run_trials(plan.trials, run)[trial.key]
+    with launch.opened() as opened:
+        ending = launch.run_trials(plan.trials, opened)[trial.key]
         is_interrupted = ending.outcome is Outcome.INTERRUPTED
-        run.finish(Outcome.INTERRUPTED if is_interrupted else Outcome.COMPLETED)
+        opened.finish(Outcome.INTERRUPTED if is_interrupted else Outcome.COMPLETED)
         return ending
 
 
@@ -189,40 +194,51 @@ class _Launch:
     in_process: bool
 
     @contextmanager
-    def opened(self) -> Iterator[tuple[Store, StudyRun]]:
-        """The tracking store and the study's own run in it."""
-        with self.workspace.locked(self.study.study):
-            store = self.workspace.open_store()
-            tags = {"dynaloss.plan_hash": self.plan.hash}
-            with store.start_study(self.plan.study, tags=tags) as run:
-                yield store, run
+    def opened(self) -> Iterator[OpenStudy]:
+        """The study in the tracking store."""
+        name, tags = self.study.study, {"dynaloss.plan_hash": self.plan.hash}
+        with (
+            self.workspace.locked(name),
+            opened_study(self.workspace, name, self.say, tags=tags) as opened,
+        ):
+            yield opened
+
+    def say(self, text: str) -> None:
+        """Shows a sentence."""
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def run(self) -> LaunchSummary:
         """Runs what is left, and stores the plan and the report."""
         started, plan = time.monotonic(), self.plan
-        with self.opened() as (store, run):
+        with self.opened() as opened:
+            store, run = opened.store, opened.run
             earlier = store.plan(plan.study)
             stored = stored_plan(plan).amending(earlier)
             run.log_dict(None, "plan.json", stored.as_json())
             versions = {key: state.key_version for key, state in run.trials().items()}
             if note := note_on_earlier_keys(earlier, versions):
-                self.console.print(f"note: {note}", markup=False)
+                self.say(f"note: {note}")
             left = [*plan.trials] if self.fresh else _trials_left(plan, run)
             run.mark_stale(keep=[trial.key for trial in left])
             summary = LaunchSummary(
                 plan=plan,
-                endings=self.run_trials(left, run) if left else {},
+                endings=self.run_trials(left, opened) if left else {},
                 skipped=len(plan.trials) - len(left),
                 seconds=time.monotonic() - started,
                 deviations=stored.deviations[len(earlier.deviations) :],
             )
             is_news = summary.endings or stored != earlier or not run.was_completed
-            if is_news and not summary.interrupted:
-                self._publish(store, run, stored)
-            run.finish(Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED)
-        return summary
 
-    def run_trials(self, left: Sequence[Trial], run: StudyRun) -> dict[str, LiveTrial]:
+            def publish() -> None:
+                from dynaloss.execution.publish import try_to_publish
+
+                if is_news and not summary.interrupted:
+                    try_to_publish(store, run, stored, self.say)
+
+            outcome = Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED
+            return replace(summary, waiting=opened.finish(outcome, publish))
+
+    def run_trials(self, left: Sequence[Trial], opened: OpenStudy) -> dict[str, LiveTrial]:
         """Runs and records trials; those without an end are interrupted."""
         metric = self.plan.metric
         folder = self.workspace.checkpoints(self.study.study)
@@ -235,7 +251,8 @@ class _Launch:
                 done=len(self.plan.trials) - len(left),
                 slots=backend.slots,
             )
-            recorder = Recorder(run, folder, progress, trials.values(), fresh=self.fresh)
+            outbox, files = opened.outbox, opened.delivery.files
+            recorder = Recorder(outbox, files, progress, trials.values(), fresh=self.fresh)
 
             def orders() -> Iterator[TrialOrder]:
                 for live in trials.values():
@@ -255,15 +272,6 @@ class _Launch:
                 )
                 backend.run(work, _Listener(trials, recorder))
         return trials
-
-    def _publish(self, store: Store, run: StudyRun, plan: StoredPlan) -> None:
-        """Refreshes what MLflow's interface shows of the study; the trials are safe without."""
-        from dynaloss.execution.publish import publish_report
-
-        try:
-            publish_report(store, run, plan)
-        except Exception as error:  # such as a full disk: no reason to call the launch a failure
-            self.console.print(f"The report could not be stored: {error}", markup=False)
 
 
 class _Listener:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,16 @@ def publish_report(store: Store, run: StudyRun, plan: StoredPlan) -> None:
         sections = gallery(result.records, comparison, result.components)
         save_gallery(sections, folder / "figures", formats=("png",))
         run.log_artifacts(None, folder)
+
+
+def try_to_publish(
+    store: Store, run: StudyRun, plan: StoredPlan, say: Callable[[str], None]
+) -> None:
+    """Publishes the report, or says why that failed: the trials are safe without."""
+    try:
+        publish_report(store, run, plan)
+    except Exception as error:  # such as a full disk: no reason to call the launch a failure
+        say(f"The report could not be stored: {error}")
 
 
 def describe(plan: StoredPlan, comparison: Comparison | None, problem: str = "") -> str:

@@ -1,35 +1,35 @@
-"""Records trials in the tracking store and on the display."""
+"""Records trials, for the tracking store and on the display."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynaloss.execution.progress import Progress
-from dynaloss.execution.trial.checkpoints import CheckpointFile
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies.identity import effective_config, flatten
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
+from dynaloss.tracking.study_run import labels_of
 
 if TYPE_CHECKING:
-    from dynaloss.tracking import StudyRun, TrialState
+    from dynaloss.tracking import Outbox, TrialState
 
 
 class Recorder:
     """Records the trials of one launch; a context manager around the run.
 
-    On leaving it, trials without an end are recorded as interrupted, and all pending writes are
-    waited for. Slow writes are made in the background: reports arrive in the caller's loop.
+    On leaving it, trials without an end are recorded as interrupted, and the store has it all, or
+    has been away for a minute. Nothing slow is done in the caller's loop, in which reports arrive.
 
     Args:
-        run: The study in the tracking store.
-        checkpoints: Folder of the study's checkpoints.
+        outbox: Takes what the store is to have.
+        files: Folder of files that wait to become artifacts.
         progress: Display to update.
         trials: Every trial of the launch, looked at when the block ends.
         fresh: Whether a trial gets a new run instead of that of an earlier launch.
@@ -37,21 +37,22 @@ class Recorder:
 
     def __init__(
         self,
-        run: StudyRun,
-        checkpoints: Path,
+        outbox: Outbox,
+        files: Path,
         progress: Progress,
         trials: Iterable[LiveTrial],
         *,
         fresh: bool = False,
     ) -> None:
-        self._run = run
-        self._checkpoints = checkpoints
+        self._outbox = outbox
+        self._files = files
         self._progress = progress
         self._trials = trials
         self._fresh = fresh
         self._begun: set[str] = set()
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="artifacts")
         self._pending: list[Future[None]] = []
+        self._was_away = False
 
     def __enter__(self) -> Recorder:
         return self
@@ -66,6 +67,7 @@ class Recorder:
         self._background.shutdown(wait=True)
         for pending in self._pending:
             pending.result()
+        self._outbox.flush()
 
     def begun(self, live: LiveTrial) -> None:
         """Starts the trial's run, or resumes that of an earlier launch, with all that is known."""
@@ -79,13 +81,14 @@ class Recorder:
 
     def prepared(self, live: LiveTrial) -> None:
         """Names the trial's data as its inputs, and what it computes on."""
-        self._later(self._run.log_data, live.key, live.data)
-        self._later(self._run.tag_environment, live.key, live.environment)
+        self._outbox.add("log_data", key=live.key, record=live.data)
+        self._outbox.add("tag_environment", key=live.key, environment=live.environment)
 
     def reported(self, live: LiveTrial) -> None:
         """Records the last epoch's metrics."""
-        self._run.log_report(live.key, live.last_epoch, live.metrics)
+        self._add_report(live.key, live.last_epoch, live.metrics)
         self._progress.reported(live)
+        self._tell_of_server()
 
     def resumed(self, live: LiveTrial) -> None:
         """Shows where a trial goes on; the epochs before have been reported."""
@@ -115,35 +118,57 @@ class Recorder:
     def _begin(self, live: LiveTrial) -> None:
         trial = live.trial
         parameters = flatten(trial.config) | {"seed": trial.seed, "base_seed": trial.base_seed}
-        self._run.begin_trial(
-            trial, name=live.name, parameters=parameters, tags=live.tags, fresh=self._fresh
+        self._outbox.add(
+            "begin_trial",
+            key=trial.key,
+            name=live.name,
+            parameters={name: str(value) for name, value in parameters.items()},
+            tags=_texts({**live.tags, **labels_of(trial)}),
+            fresh=self._fresh,
         )
         self._begun.add(trial.key)
         if live.data:
             self.prepared(live)
         for epoch, metrics in live.reports.items():
-            self._run.log_report(trial.key, epoch, metrics)
+            self._add_report(trial.key, epoch, metrics)
+
+    def _add_report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        self._outbox.add("log_report", key=key, epoch=epoch, metrics=metrics)
 
     def _write_end(self, live: LiveTrial) -> None:
         # A copy: the caller may drop what it holds of a trial before this is written.
-        self._later(self._end, replace(live))
-
-    def _later(self, task: Callable[..., None], *arguments: object) -> None:
-        self._pending.append(self._background.submit(task, *arguments))
+        self._pending.append(self._background.submit(self._end, replace(live)))
 
     def _end(self, live: LiveTrial) -> None:
-        with tempfile.TemporaryDirectory(prefix="dynaloss-artifacts-") as name:
-            folder = Path(name)
-            write_artifacts(live.trial, live.diagnostics, folder)
-            if live.outcome is Outcome.FAILED:
-                (folder / "error.txt").write_text(live.message, "utf-8")  # the tag is cut
-            self._run.log_artifacts(live.key, folder)
-            if epoch := live.last_epoch:
-                self._run.log_report(live.key, epoch, {"disk/artifacts_mib": mib_in(folder)})
-        self._run.tag_trial(live.key, live.tags)
-        self._run.end_trial(live.key, live.outcome, live.message)
-        if live.outcome.is_final:
-            CheckpointFile(self._checkpoints, live.key).remove()
+        folder = Path(tempfile.mkdtemp(prefix=f"{live.key}-", dir=self._files))
+        write_artifacts(live.trial, live.diagnostics, folder)
+        if live.outcome is Outcome.FAILED:
+            (folder / "error.txt").write_text(live.message, "utf-8")  # the tag is cut
+        size = mib_in(folder)
+        self._outbox.add("log_artifacts", key=live.key, folder=folder.name)
+        if epoch := live.last_epoch:
+            self._add_report(live.key, epoch, {"disk/artifacts_mib": size})
+        self._outbox.add("tag_trial", key=live.key, tags=_texts(live.tags))
+        self._outbox.add(
+            "end_trial", key=live.key, outcome=str(live.outcome), message=live.message
+        )
+
+    def _tell_of_server(self) -> None:
+        """Says once that the server is away, and once that it is back."""
+        if self._outbox.is_away is self._was_away:
+            return
+        self._was_away = self._outbox.is_away
+        news = (
+            f"the tracking server is away: trials go on, their records wait in {self._files}"
+            if self._was_away
+            else "the tracking server is back"
+        )
+        self._progress.noted(None, news)
+
+
+def _texts(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Tags as text, so that they read the same from disk."""
+    return {name: str(value) for name, value in tags.items()}
 
 
 def write_artifacts(trial: Trial, diagnostics: Mapping[str, Any], folder: Path) -> None:

@@ -33,10 +33,10 @@ _ENVIRONMENT: Final = {
 }
 _BUSY: Final = "TEMPORARILY_UNAVAILABLE"
 _WAITS: Final = (0.2, 1.0)
-# MLflow's error for a request that no server has answered.
-_UNREACHABLE: Final = re.compile("API request to .* failed with exception", re.DOTALL)
-_SERVER_WAIT: Final = 2.0
-_PATIENCE: Final = 600.0
+# MLflow's errors for a request that no server has answered, or only a proxy before it.
+_UNREACHABLE: Final = re.compile(
+    "API request to .* failed with (exception|error code (502|503|504))", re.DOTALL
+)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -52,6 +52,14 @@ class StoreError(DynalossError):
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+class StoreAwayError(StoreError):
+    """The tracking server does not answer."""
+
+
+class ServerAbsentError(InputError):
+    """The tracking server did not answer when it was first asked."""
 
 
 class Client:
@@ -74,7 +82,6 @@ class Client:
         if must_exist and path is not None and not path.is_file():
             raise InputError(f"There is no tracking store at {path} yet: no study was run there.")
         self.tracking_uri = tracking_uri
-        self._away_since: float | None = None
         if not must_exist or self.reader is None:
             _ = self.raw
 
@@ -84,7 +91,9 @@ class Client:
         try:
             return _open(self.tracking_uri)
         except Exception as error:
-            raise InputError(_not_opened(self.tracking_uri, error)) from error
+            is_absent = is_server(self.tracking_uri) and not isinstance(error, PermissionError)
+            kind = ServerAbsentError if is_absent else InputError
+            raise kind(_not_opened(self.tracking_uri, error)) from error
 
     @cached_property
     def reader(self) -> internals.SqlReader | None:
@@ -107,33 +116,39 @@ class Client:
     ) -> _T:
         """The call's result, retried while the store is busy; `what` names it in the error.
 
-        A server that has answered before is waited for, ten minutes in all. A retry is safe: a
-        store that is busy or away has written nothing, and a metric written twice with the same
-        time stamp is one metric to MLflow.
+        A retry is safe: a busy store has written nothing, and a metric written twice with the
+        same time stamp is one metric to MLflow.
+
+        Raises:
+            StoreAwayError: If no server answers.
+            StoreError: If the store fails the call.
         """
         waits = iter(_WAITS)
         while True:
             try:
-                found = call(*args, **kwargs)
+                return call(*args, **kwargs)
             except _store_errors() as error:
                 code = _code(error)
-                wait = next(waits, None) if code == _BUSY else self._wait_for_server(error)
+                wait = next(waits, None) if code == _BUSY else None
                 if wait is None:
                     where = redacted(self.tracking_uri)
                     message = f"The tracking store {where} failed `{what}`: {_gist(error)}"
-                    raise StoreError(message, code) from error
+                    is_away = is_server(self.tracking_uri) and _UNREACHABLE.search(str(error))
+                    raise (StoreAwayError if is_away else StoreError)(message, code) from error
                 time.sleep(wait)
-            else:
-                self._away_since = None
-                return found
 
-    def _wait_for_server(self, error: Exception) -> float | None:
-        """Seconds until the next try; None where the error is another one, or it was too long."""
-        if not (is_server(self.tracking_uri) and _UNREACHABLE.search(str(error))):
-            return None
-        now = time.monotonic()
-        self._away_since = self._away_since or now
-        return None if now - self._away_since > _PATIENCE else _SERVER_WAIT
+    def require_server(self) -> None:
+        """Returns at once where the store is no server, or one that answers.
+
+        Raises:
+            StoreAwayError: If the server does not answer.
+        """
+        if is_server(self.tracking_uri):
+            try:
+                internals.check_server(self.tracking_uri)
+            except Exception as error:
+                where = redacted(self.tracking_uri)
+                raise StoreAwayError(f"The tracking server {where} is away.") from error
 
 
 def prepare_environment() -> None:

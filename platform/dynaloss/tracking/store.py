@@ -59,21 +59,18 @@ class Store:
         self.tracking_uri = tracking_uri
         self.artifact_root = artifact_root
 
-    def start_study(
-        self, name: str, *, tags: Mapping[str, Any] | None = None, interval: float = 2.0
-    ) -> StudyRun:
+    def start_study(self, name: str, *, tags: Mapping[str, Any] | None = None) -> StudyRun:
         """Start or resume a study: its experiment and its parent run, each made once.
 
         Args:
             name: Name of the study, which is that of the experiment.
             tags: Tags of the parent run, such as the hash of the plan.
-            interval: Seconds between two writes of queued metrics.
 
         Raises:
             InputError: If the name is empty or too long, or the experiment was deleted.
         """
         experiment_id = self._experiment(name)
-        return StudyRun(self.client, name, experiment_id, tags=tags or {}, interval=interval)
+        return StudyRun(self.client, name, experiment_id, tags=tags or {})
 
     def studies(self) -> tuple[str, ...]:
         """Names of the studies, the latest used first."""

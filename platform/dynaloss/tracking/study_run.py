@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from dynaloss.studies.identity import KEY_VERSION
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking.bulk_reading import StoredRun, read_trials
-from dynaloss.tracking.client import Client
+from dynaloss.tracking.client import Client, StoreError
 from dynaloss.tracking.lineage import dataset_inputs, environment_tags, source_tags
 from dynaloss.tracking.metric_writer import MetricWriter
 from dynaloss.tracking.run_writing import (
@@ -47,7 +48,7 @@ class StudyRun:
     """A launch of a study: writes its trials, each into the one run that its key names.
 
     As a context manager it ends the study as interrupted or failed where an exception leaves the
-    block, and does nothing where the study was finished within the block.
+    block, and does nothing where the study was finished, or left open, within the block.
 
     Attributes:
         name: Name of the study and of its experiment.
@@ -63,7 +64,6 @@ class StudyRun:
         experiment_id: str,
         *,
         tags: Mapping[str, Any],
-        interval: float,
     ) -> None:
         self.name = name
         self.experiment_id = experiment_id
@@ -79,7 +79,7 @@ class StudyRun:
         self._runs = read_trials(client, experiment_id, metrics=(EPOCH,))
         self._begun: set[str] = set()
         self._finished = False
-        self._writer = MetricWriter(client, interval=interval)
+        self._writer = MetricWriter(client)
 
     def __enter__(self) -> StudyRun:
         return self
@@ -88,7 +88,14 @@ class StudyRun:
         if not self._finished:
             failed = isinstance(error, Exception)  # Ctrl-C and SystemExit are none
             outcome = Outcome.FAILED if failed else Outcome.INTERRUPTED
-            self.finish(outcome, "" if error is None else f"{type(error).__name__}: {error}")
+            message = "" if error is None else f"{type(error).__name__}: {error}"
+            # What has ended the block is not to be hidden by a store that fails as well.
+            with suppress(*[StoreError] if error else []):
+                self.finish(outcome, message)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the study has a run of the trial with this key."""
+        return key in self._runs
 
     def trials(self) -> dict[str, TrialState]:
         """The trials by key, in order of start: those in the store at the start, and later ones.
@@ -99,7 +106,7 @@ class StudyRun:
 
     def begin_trial(
         self,
-        trial: Trial,
+        key: str,
         *,
         name: str,
         parameters: Mapping[str, Any],
@@ -109,15 +116,14 @@ class StudyRun:
         """Start the trial's run, or resume the one with its key; return the run's identifier.
 
         Args:
-            trial: The trial.
+            key: Key of the trial.
             name: Name of the run.
             parameters: Flattened resolved configuration.
-            tags: Further tags.
+            tags: Further tags, such as `labels_of` the trial.
             fresh: Replace an existing run of the trial by a new one; the old one is deleted, and
                 can be restored.
         """
-        key = trial.key
-        wanted = self._tags("trial", tags or {}) | _labels(trial)
+        wanted = self._tags("trial", tags or {})
         wanted |= {Tag.KEY: key, Tag.KEY_VERSION: KEY_VERSION, Tag.PARENT: self.run_id}
         run = self._find(key)
         if run is not None and fresh:
@@ -133,17 +139,22 @@ class StudyRun:
         return run.run_id
 
     def log_report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Queue all the metrics of one epoch, to be written a moment later.
+        """Queue all the metrics of one epoch, to be written by `flush`, or at the trial's end.
 
         Skips epochs that the run holds already, so a resumed trial may replay them. NaN is stored
         as such; an SQL store holds an infinity as the largest float, read back as infinity.
-
-        Raises:
-            StoreError: If earlier metrics of this trial could not be written yet.
         """
         run = self._run(key)
         self._writer.add(run.run_id, epoch, metrics)
         run.metrics[EPOCH] = max(float(epoch), run.metrics.get(EPOCH, float(epoch)))
+
+    def flush(self) -> None:
+        """Write all queued metrics.
+
+        Raises:
+            StoreError: If that fails; they stay queued.
+        """
+        self._writer.flush()
 
     def log_text(self, key: str | None, name: str, text: str) -> None:
         """Store a text file with the trial, or with the study where the key is None."""
@@ -173,7 +184,7 @@ class StudyRun:
 
     def update_labels(self, trial: Trial) -> None:
         """Match a trial's labels and the name of its run to the plan; writes what differs."""
-        write_tags(self._client, self._run(trial.key), _labels(trial))
+        write_tags(self._client, self._run(trial.key), labels_of(trial))
         rename_run(self._client, self._run(trial.key), trial.name)
 
     def tag_trial(self, key: str, tags: Mapping[str, Any]) -> None:
@@ -185,7 +196,7 @@ class StudyRun:
         run = self._run(key)
         write_tags(self._client, run, environment_tags(environment, run.tags))
 
-    def end_trial(self, key: str, outcome: Outcome, message: str = "") -> None:
+    def end_trial(self, key: str, outcome: str, message: str = "") -> None:
         """Write the trial's queued metrics, then its outcome.
 
         Raises:
@@ -195,7 +206,7 @@ class StudyRun:
         try:
             self._writer.flush(run.run_id)
         finally:
-            self._end(run, outcome, message)
+            self._end(run, Outcome(outcome), message)
 
     def mark_stale(self, keep: Collection[str] = ()) -> tuple[str, ...]:
         """Mark as interrupted the trials that a killed launch left running; returns their keys.
@@ -225,9 +236,13 @@ class StudyRun:
         """
         self._finished = True
         try:
-            self._writer.close()
+            self._writer.flush()
         finally:
             self._end(self._parent, outcome, message)
+
+    def leave_open(self) -> None:
+        """Leave the study's run as it is: what is still to be written ends it."""
+        self._finished = True
 
     def _tags(self, role: str, tags: Mapping[str, Any]) -> dict[str, Any]:
         own = {Tag.STUDY: self.name, Tag.ROLE: role, Tag.OUTCOME: Outcome.RUNNING}
@@ -252,7 +267,8 @@ class StudyRun:
         return self.run_id if key is None else self._run(key).run_id
 
 
-def _labels(trial: Trial) -> dict[str, Any]:
+def labels_of(trial: Trial) -> dict[str, Any]:
+    """Tags that place a trial in its study."""
     return {Tag.CONDITION: trial.condition, Tag.ARM: trial.arm, Tag.SEED: trial.seed}
 
 

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 from dynaloss.analysis import Query, Result, run_query
 from dynaloss.config.search import Objective
 from dynaloss.config.settings import Scalar
+from dynaloss.execution.delivery import note_on_waiting
 from dynaloss.execution.progress import clock
 from dynaloss.execution.search.outcome import GroupOutcome, telling_epoch
 from dynaloss.execution.search.searched import SearchTrial
@@ -45,6 +46,8 @@ class SearchSummary:
         confirmed: The launch that retrained them; None if there was none.
         seconds: Wall time of this launch.
         workspace: Where the search is kept; None where nothing can be read from it.
+        waiting: Number of records that wait on disk, as the tracking server is away; winners are
+            then not confirmed yet.
 
     Example:
         >>> found = dynaloss.search(search, in_process=True, progress=False)
@@ -62,10 +65,11 @@ class SearchSummary:
     confirmed: LaunchSummary | None = None
     seconds: float = 0.0
     workspace: Workspace | None = field(default=None, repr=False)
+    waiting: int = 0
 
     @property
     def exit_status(self) -> int:
-        """0 if all is done, 1 if a trial failed, 130 after an interruption.
+        """0 if all is done, 1 if a trial failed or records wait, 130 after an interruption.
 
         Example:
             >>> found.exit_status
@@ -75,7 +79,17 @@ class SearchSummary:
         outcomes = {trial.outcome for trial in (*self.trials, *confirmed)}
         if self.interrupted or Outcome.INTERRUPTED in outcomes:
             return 130
-        return 1 if Outcome.FAILED in outcomes else 0
+        return 1 if Outcome.FAILED in outcomes or self.waiting else 0
+
+    @property
+    def note_on_waiting(self) -> str:
+        """What to say of records that wait; empty where none does.
+
+        Example:
+            >>> found.note_on_waiting
+            ''
+        """
+        return note_on_waiting(self.plan.study.study, self.waiting) if self.waiting else ""
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

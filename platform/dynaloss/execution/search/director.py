@@ -13,12 +13,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dynaloss.config.settings import Scalar
-from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.search.outcome import race_among
 from dynaloss.execution.search.pruning import Candidate, Decision, Pruner, Verdict, make_pruner
 from dynaloss.execution.search.race import Entry, Race
 from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.trial.runner import StepResult
+from dynaloss.journal import Journal
 from dynaloss.studies.search.groups import Group, SearchPlan, search_trial
 from dynaloss.studies.trial_record import Outcome
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -14,15 +15,16 @@ from rich.console import Console
 from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.config.families import PRUNERS
 from dynaloss.config.settings import Scalar
+from dynaloss.errors import InputError
 from dynaloss.execution.ablation import launch_ablation
 from dynaloss.execution.backends import Work, open_backend, shortages
+from dynaloss.execution.delivery import OpenStudy, opened_study
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.search.conclusion import SearchSummary
 from dynaloss.execution.search.confirmation import write_best
 from dynaloss.execution.search.director import Director
 from dynaloss.execution.search.html_page import write_page
-from dynaloss.execution.search.journal import Journal
 from dynaloss.execution.search.outcome import group_outcome
 from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.search.suggestions import (
@@ -34,6 +36,7 @@ from dynaloss.execution.search.suggestions import (
 )
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.runner import TrialOrder
+from dynaloss.journal import Journal
 from dynaloss.studies.identity import KEY_VERSION, RESULTS_VERSION, digest_of
 from dynaloss.studies.loading import load_study
 from dynaloss.studies.overrides import override
@@ -42,7 +45,9 @@ from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
-    from dynaloss.tracking import StudyRun, Workspace
+    from dynaloss.tracking import Workspace
+
+_REMEDY = "give the study another name, or remove its folder to start again"
 
 
 def plan_search(study: SearchStudy, sources: Sources | None = None) -> SearchPlan:
@@ -126,14 +131,18 @@ def launch_search(
     folder = workspace.folder(study.study)
     # Ray, once started, serves the confirmation too.
     with ExitStack() as stack:
-        with workspace.locked(study.study), Journal(folder / "journal.jsonl") as journal:
-            journal.claim(_frozen(study))
+        with (
+            workspace.locked(study.study),
+            Journal(folder / "journal.jsonl", _REMEDY) as journal,
+        ):
+            claim(journal, _frozen(study))
             summary = _Launch(
                 study, folder, plan, sources, workspace, console, journal, stack, in_process
             ).run()
         path = write_best(study, summary.groups, folder)
         confirmed = None
-        if path is not None and study.confirm is not None and confirm and not summary.interrupted:
+        is_over = not summary.interrupted and not summary.waiting
+        if path is not None and study.confirm is not None and confirm and is_over:
             best = load_study(path)
             confirmed = launch_ablation(best, workspace, console, in_process=in_process)
     seconds = time.monotonic() - started
@@ -158,18 +167,24 @@ class _Launch:
         """Runs the trials that are left, and stores the results."""
         director, suggesters = self._restored()
         tags = {"dynaloss.plan_hash": self.plan.hash, "dynaloss.kind": "search"}
-        store = self.workspace.open_store()
-        with store.start_study(self.study.study, tags=tags) as run:
-            run.log_dict(None, "plan.json", stored_search_plan(self.plan).as_json())
-            run.mark_stale(keep=list(director.trials))
-            self._conduct(director, run)
+        with opened_study(self.workspace, self.study.study, self.say, tags=tags) as opened:
+            plan = stored_search_plan(self.plan).as_json()
+            opened.run.log_dict(None, "plan.json", plan)
+            opened.run.mark_stale(keep=list(director.trials))
+            self._conduct(director, opened)
             summary = self._summary(director, suggesters)
-            run.log_dict(None, "search.json", summary.as_json())
+            found = json.dumps(summary.as_json(), indent=1)
+            opened.outbox.add("log_text", key=None, name="search.json", text=found)
             if summary.trials:
                 page = write_page(summary, suggesters, self.folder / "search.html")
-                run.log_study_artifact(page)
-            run.finish(Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED)
-        return summary
+                text = page.read_text("utf-8")
+                opened.outbox.add("log_text", key=None, name=page.name, text=text)
+            outcome = Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED
+            return replace(summary, waiting=opened.finish(outcome))
+
+    def say(self, text: str) -> None:
+        """Shows a sentence."""
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def _restored(self) -> tuple[Director, dict[str, Suggester]]:
         """The search by its journal; Optuna's file is made anew from it where it differs."""
@@ -179,7 +194,7 @@ class _Launch:
         except DamagedStorageError as error:
             aside = set_storage_aside(self.folder)
             text = f"warning: {error}; made anew from the journal, the former is {aside}"
-            self.console.print(text, markup=False, soft_wrap=True)
+            self.say(text)
             return self._opened(earlier)
 
     def _opened(
@@ -194,10 +209,10 @@ class _Launch:
             suggesters[trial.group.name].restore(trial.number, trial.chosen, values)
         return director, suggesters
 
-    def _conduct(self, director: Director, run: StudyRun) -> None:
+    def _conduct(self, director: Director, opened: OpenStudy) -> None:
         """Runs and records what is left; without that, only what a kill kept from the store."""
         left, study = director.left, self.study
-        checkpoints = self.workspace.checkpoints(study.study)
+        outbox, files = opened.outbox, opened.delivery.files
         backend = self.stack.enter_context(
             open_backend(study.resources, in_process=self.in_process or not left)
         )
@@ -208,9 +223,9 @@ class _Launch:
             done=sum(trial.outcome.is_final for trial in director.trials.values()),
             slots=backend.slots,
         )
-        with progress, Recorder(run, checkpoints, progress, director.trials.values()) as recorder:
+        with progress, Recorder(outbox, files, progress, director.trials.values()) as recorder:
             director.start(recorder)
-            recorder.catch_up(run.trials())
+            recorder.catch_up(opened.run.trials())
             work = Work(
                 orders=(self._order(one) if one else None for one in director.upcoming()),
                 sources=self.sources.named(group.config.data for group in self.plan.groups),
@@ -257,6 +272,25 @@ class _Launch:
             if not one.has_begun:
                 one.begin_with(earlier.get(group.name, []))
         return suggesters
+
+
+def claim(journal: Journal, frozen: Mapping[str, str]) -> None:
+    """Records what must not change between launches, or compares it with the record.
+
+    Raises:
+        InputError: If a part of the study file differs from the launch before.
+    """
+    earlier = next(journal.read(), None)
+    if earlier is None:
+        journal.write("plan", frozen=dict(frozen))
+        return
+    changed = [name for name, digest in frozen.items() if earlier["frozen"].get(name) != digest]
+    if changed:
+        raise InputError(
+            f"the search has begun with another {' and '.join(changed)}: "
+            "decisions could not be repeated. Give the study another name, or change back; "
+            "`search.trials`, `search.race`, conditions, arms and `confirm` may change"
+        )
 
 
 def _frozen(study: SearchStudy) -> Mapping[str, str]:

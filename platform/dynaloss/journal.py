@@ -1,15 +1,15 @@
-"""The events of a search in order: one line of JSON each, appended and flushed.
+"""Events in order: one line of JSON each, appended and flushed.
 
-Decisions follow from the order of reports, which no other store keeps. A line is handed to the
-operating system before the event has any effect, so that a killed launch can be replayed; a line
-that a kill cut short is dropped, as if its event had not happened.
+A line is handed to the operating system before the event has any effect, so that a killed launch
+can be replayed; a line that a kill cut short is dropped, as if its event had not happened.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,22 @@ from dynaloss.errors import InputError
 
 
 class Journal:
-    """The journal of one search; a context manager while it is written.
+    """A journal; a context manager while it is written.
 
     Args:
         path: The file; created if it does not exist.
+        remedy: What to do where it is damaged, for the error.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, remedy: str = "") -> None:
         self.path = path
+        self._remedy = remedy
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
-        content = path.read_bytes()
+        self._open()
+
+    def _open(self) -> None:
+        self._file = self.path.open("a", encoding="utf-8")
+        content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         self._file.truncate(len(whole))  # drops an unfinished line
         # Read only where the journal is whole, and then the last line's.
@@ -37,6 +42,10 @@ class Journal:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
         self._file.close()
 
     def write(self, event: str, **content: Any) -> None:  # noqa: ANN401 - any JSON
@@ -47,6 +56,21 @@ class Journal:
         self._file.write(f"{line}\n")
         self._file.flush()
 
+    def sync(self) -> None:
+        """Returns when what was written would outlive a loss of power."""
+        os.fsync(self._file.fileno())
+
+    def replace(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Replaces the content, as a whole or not at all."""
+        unfinished = self.path.with_suffix(f".{os.getpid()}.part")
+        unfinished.unlink(missing_ok=True)
+        with Journal(unfinished) as journal:
+            for event in events:
+                journal.write(**event)
+        self._file.close()
+        unfinished.replace(self.path)
+        self._open()
+
     def read(self) -> Iterator[dict[str, Any]]:
         """Yields every event so far, in order."""
         checksum = 0
@@ -55,30 +79,10 @@ class Journal:
                 event, checksum = _event(line, checksum)
                 if event is None:
                     raise InputError(
-                        f"{self.path}:{number}: the journal of the search is damaged; "
-                        "give the study another name, or remove its folder to start again"
+                        f"{self.path}:{number}: the journal is damaged"
+                        + (f"; {self._remedy}" if self._remedy else "")
                     )
                 yield event
-
-    def claim(self, frozen: Mapping[str, str]) -> None:
-        """Records what must not change between launches, or compares it with the record.
-
-        Raises:
-            InputError: If a part of the study file differs from the launch before.
-        """
-        earlier = next(self.read(), None)
-        if earlier is None:
-            self.write("plan", frozen=dict(frozen))
-            return
-        changed = [
-            name for name, digest in frozen.items() if earlier["frozen"].get(name) != digest
-        ]
-        if changed:
-            raise InputError(
-                f"the search has begun with another {' and '.join(changed)}: "
-                "decisions could not be repeated. Give the study another name, or change back; "
-                "`search.trials`, `search.race`, conditions, arms and `confirm` may change"
-            )
 
 
 def _event(line: str, before: int) -> tuple[dict[str, Any] | None, int]:

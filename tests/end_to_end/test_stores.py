@@ -1,0 +1,272 @@
+"""The same study on every kind of store, and on a server that goes away."""
+
+from __future__ import annotations
+
+import io
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from rich.console import Console
+
+from dynaloss.errors import InputError
+from dynaloss.execution import delivery
+from dynaloss.execution.ablation import LaunchSummary, launch_ablation
+from dynaloss.execution.search.launching import launch_search
+from dynaloss.execution.sync import studies_that_wait, sync
+from dynaloss.studies import load_search, load_study
+from dynaloss.tracking import Workspace, outbox
+
+pytestmark = pytest.mark.slow
+
+Address = Callable[[], str]
+
+TRIAL = {
+    "data": {"source": "digits", "n_max": 40, "noise": {"kind": "symmetric", "rate": 0.4}},
+    "model": {"name": "mlp"},
+    "loss": {"corrector": {"ranks": 10, "per_class": False, "warm_start": False}},
+    "schedule": {"epochs": 4, "warmup_epochs": 1, "batch_size": 64, "ramp_epochs": 1},
+}
+STUDY = {
+    "study": "every-store",
+    "trial": TRIAL,
+    "ablation": {"components": ["corrector"], "design": "factorial", "baseline": "none"},
+}
+SEARCH = {
+    "study": "search",
+    "trial": TRIAL | {"data": TRIAL["data"] | {"validation": {"fraction": 0.2}}},
+    "space": {"optimizer.lr": {"loguniform": [0.01, 0.3]}},
+    "search": {"trials": 3, "race": None},
+    "scheduler": {"name": "none"},
+    "confirm": None,
+}
+# What no seed determines.
+COSTS = ("time/", "memory/", "disk/", "git")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The address of a server of PostgreSQL."""
+    folders = [*map(str, Path("/usr/lib/postgresql").glob("*/bin")), os.environ["PATH"]]
+    initdb = shutil.which("initdb", path=os.pathsep.join(folders))
+    if initdb is None:
+        pytest.skip("PostgreSQL is not installed")
+    user: dict[str, Any] = {}
+    if os.getuid() == 0:  # as which PostgreSQL does not run
+        try:
+            user = {"user": pwd.getpwnam("postgres").pw_uid}
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user `postgres`")
+    folder = Path(tempfile.mkdtemp(prefix="dynaloss-postgres-"))
+    if user:
+        os.chown(folder, user["user"], -1)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    data = folder / "data"
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    make = [initdb, "-D", data, "-A", "trust", "-U", "tester", "--no-sync"]
+    subprocess.run(make, check=True, cwd=folder, **quiet, **user)
+    options = ["listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off"]
+    serve = [Path(initdb).with_name("postgres"), "-D", data, "-p", str(port)]
+    serve += [part for option in options for part in ("-c", option)]
+    with subprocess.Popen(serve, cwd=folder, **quiet, **user) as server:
+        try:
+            for _ in range(100):
+                time.sleep(0.1)
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+            yield f"postgresql://tester@127.0.0.1:{port}"
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(30)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(postgres_server: str, tmp_path: Path) -> str:
+    """The address of an empty database."""
+    name = f"d{abs(hash(tmp_path))}"
+    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
+        connection.execute(f"create database {name}".encode())
+    return f"{postgres_server}/{name}".replace("postgresql:", "postgresql+psycopg:")
+
+
+@pytest.fixture
+def sqlite(empty_storage: Path, tmp_path: Path) -> str:
+    shutil.copy(empty_storage / "mlflow.db", tmp_path)
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a store of the kind that the test names."""
+    database, is_served, _ = request.param.partition(" behind a server")
+    uri: str = request.getfixturevalue(database)
+    if not is_served:
+        return uri
+    served, _ = request.getfixturevalue("serve_store")(uri, tmp_path)
+    return str(served)
+
+
+def launch(workspace: Workspace, *, seeds: list[int], fresh: bool = False) -> LaunchSummary:
+    study = load_study({**STUDY, "seeds": seeds})
+    console = Console(file=io.StringIO())
+    return launch_ablation(study, workspace, console, fresh=fresh, in_process=True)
+
+
+def outline(workspace: Workspace, study: str = STUDY["study"]) -> list[dict[str, Any]]:
+    """What a store holds of a study, without what differs between two equal launches."""
+    store = workspace.open_store(must_exist=True)
+    found = []
+    for record in store.records(study, history=True, diagnostics=True):
+        history = {
+            name: curve for name, curve in record.history.items() if not name.startswith(COSTS)
+        }
+        run = store.client.get_run(record.run_id)
+        found.append(
+            {
+                "trial": (record.key, record.arm, record.seed, str(record.outcome)),
+                "status": (run.info.status, run.info.run_name),
+                "parameters": record.parameters,
+                "history": repr(history),  # NaN is not equal to itself
+                "diagnostics": repr(record.diagnostics),
+                "inputs": sorted(it.dataset.digest for it in run.inputs.dataset_inputs),
+                "artifacts": sorted(it.path for it in store.client.list_artifacts(record.run_id)),
+                "tags": {name for name in record.tags if not name.startswith("mlflow")},
+            }
+        )
+    return sorted(found, key=lambda one: one["trial"])
+
+
+@pytest.fixture(scope="session")
+def expected(
+    empty_storage: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
+    """The outline of one undisturbed launch on SQLite."""
+    storage = tmp_path_factory.mktemp("expected")
+    shutil.copy(empty_storage / "mlflow.db", storage)
+    workspace = Workspace(storage, f"sqlite:///{storage / 'mlflow.db'}")
+    assert launch(workspace, seeds=[0, 1]).exit_status == 0
+    return outline(workspace)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["sqlite behind a server", "postgres", "postgres behind a server"],
+    indirect=True,
+)
+def test_a_study_is_the_same_on_every_store(
+    address: str, tmp_path: Path, expected: list[dict[str, Any]]
+) -> None:
+    workspace = Workspace(tmp_path, address)
+    assert len(launch(workspace, seeds=[0]).endings) == 2
+    assert launch(workspace, seeds=[0]).skipped == 2
+    assert launch(workspace, seeds=[0, 1]).skipped == 2
+    assert outline(workspace) == expected
+    launch(workspace, seeds=[0, 1], fresh=True)  # a run each instead of another
+    assert outline(workspace) == expected
+    store = workspace.open_store(must_exist=True)
+    assert store.tags(STUDY["study"])["mlflow.note.content"].count("| none |") == 1
+    launch_search(load_search(SEARCH), workspace, Console(file=io.StringIO()), in_process=True)
+    assert Counter(one["status"][0] for one in outline(workspace, "search")) == {"FINISHED": 3}
+    assert not list(tmp_path.rglob("*.pt"))
+    assert not list(tmp_path.glob("*/undelivered"))
+
+
+class Watching(io.StringIO):
+    """Does something once when a line with a text is printed."""
+
+    def __init__(self, text: str, do: Callable[[], object]) -> None:
+        super().__init__()
+        self._waiting = [(text, do)]
+
+    def write(self, text: str) -> int:
+        for wanted, do in self._waiting:
+            if wanted in text:
+                self._waiting.clear()
+                do()
+        return super().write(text)
+
+
+def test_records_wait_for_a_server_that_stays_away(
+    sqlite: str,
+    serve_store: Callable[..., Any],
+    tmp_path: Path,
+    expected: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(outbox, "_PATIENCE", 0.5)
+    monkeypatch.setattr(delivery, "_SECONDS_FOR_A_SERVER_TO_COME_UP", 0.5)
+    uri, server = serve_store(sqlite, tmp_path)
+    workspace = Workspace(tmp_path, uri)
+
+    def stop() -> None:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+
+    screen = Watching(": completed", stop)
+    study = load_study({**STUDY, "seeds": [0, 1]})
+    summary = launch_ablation(study, workspace, Console(file=screen), in_process=True)
+    assert {str(ending.outcome) for ending in summary.endings.values()} == {"completed"}
+    assert (summary.exit_status, summary.interrupted) == (1, False)
+    assert f"{summary.waiting} records wait" in summary.as_text()
+    assert "`dynaloss sync every-store`" in summary.as_text()
+    assert "the tracking server is away" in screen.getvalue()
+    with pytest.raises(InputError, match=r"opened"):
+        sync(workspace, print)
+    assert studies_that_wait(workspace) == ["every-store"]
+
+    said: list[str] = []
+    monkeypatch.setattr(delivery, "_SECONDS_FOR_A_SERVER_TO_COME_UP", 30)
+    back = threading.Timer(1, serve_store, [sqlite, tmp_path])
+    back.start()
+    with pytest.raises(InputError, match=r"No records of 'other' wait .* every-store do"):
+        sync(workspace, said.append, ["other"])
+    sync(workspace, said.append)
+    back.join()
+    assert said[0].endswith("Asking again for 30 seconds.")
+    assert any(f"{summary.waiting} records" in line for line in said)
+    assert outline(workspace) == expected
+    note = workspace.open_store().tags(STUDY["study"])
+    assert note["mlflow.note.content"].count("| none |") == 1
+    assert not list(tmp_path.rglob("*.pt"))
+    assert studies_that_wait(workspace) == []
+    assert launch(workspace, seeds=[0, 1]).skipped == 4
+
+
+def test_a_server_that_comes_back_is_given_all_by_the_same_launch(
+    sqlite: str,
+    serve_store: Callable[..., Any],
+    tmp_path: Path,
+    expected: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    uri, server = serve_store(sqlite, tmp_path)
+
+    def stop() -> None:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+        back.start()
+
+    back = threading.Timer(3, serve_store, [sqlite, tmp_path])
+    study, screen = load_study({**STUDY, "seeds": [0, 1]}), Watching(": completed", stop)
+    workspace = Workspace(tmp_path, uri)
+    summary = launch_ablation(study, workspace, Console(file=screen), in_process=True)
+    back.join()
+    assert (summary.exit_status, summary.waiting) == (0, 0)
+    assert outline(workspace) == expected
