@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -197,6 +199,28 @@ def test_a_process_with_a_group_of_its_own_belongs_to_the_session() -> None:
         finally:
             os.killpg(leader.pid, signal.SIGKILL)
             os.kill(worker, signal.SIGKILL)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_ray_that_is_lost_while_it_starts_is_started_again(
+    tmp_path: Path,
+    source: Source,
+    kill: Callable[[str], None],
+    processes_below: Callable[[], dict[int, str]],
+) -> None:
+    def kill_once() -> None:
+        while not any("gcs_server" in command for command in processes_below().values()):
+            time.sleep(0.01)
+        kill("backends.ray_cluster import serve")
+
+    killer = threading.Thread(target=kill_once)
+    killer.start()
+    log = Log()
+    run(tmp_path, source, log, "a", in_process=False)
+    killer.join()
+    assert log.outcomes == {"a": Outcome.COMPLETED}
 
 
 @pytest.mark.ray

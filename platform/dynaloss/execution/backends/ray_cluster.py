@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -116,7 +117,9 @@ def _start_ray() -> None:
             _require_answer(address)
         ray.init(**options)
     except (OSError, RuntimeError, ValueError) as error:
-        what = f"connect to the cluster at RAY_ADDRESS='{address}'" if address else "start"
+        if not address:  # something has ended one of its processes, say: worth another try
+            sys.exit(_reason(error))
+        what = f"connect to the cluster at RAY_ADDRESS='{address}'"
         raise InputError(f"Ray could not {what}: {_reason(error)}") from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)

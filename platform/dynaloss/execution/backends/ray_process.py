@@ -39,6 +39,11 @@ class Answer(Enum):
 WAIT = Answer.WAIT
 """The next order follows from a running trial."""
 
+
+class RayLostError(DynalossError):
+    """Ray has ended while it started."""
+
+
 _FOLDER = "dynaloss-ray-"
 _SECONDS_TO_END = 30.0
 _MOST_STARTS = 2
@@ -63,12 +68,12 @@ class RayBackend:
 
     Raises:
         InputError: If Ray cannot be reached, or not even one trial fits.
-        DynalossError: If Ray ends while it starts.
+        RayLostError: If Ray ends while it starts, twice.
     """
 
     def __init__(self, resources: ResourcesConfig) -> None:
         self._resources = resources
-        self._process = _RayProcess(resources)
+        self._process = _started(resources)
 
     def __enter__(self) -> RayBackend:
         return self
@@ -95,8 +100,16 @@ class RayBackend:
                     listener.note(None, "Ray has ended too early: the trials left are interrupted")
                     break
                 listener.note(None, "Ray has ended too early: it is started again")
-                self._process = _RayProcess(self._resources)
+                self._process = _started(self._resources)
         run.raise_error()
+
+
+def _started(resources: ResourcesConfig) -> _RayProcess:
+    """Ray's process, tried twice: something may end it while it starts."""
+    try:
+        return _RayProcess(resources)
+    except RayLostError:
+        return _RayProcess(resources)
 
 
 class _RayProcess:
@@ -141,7 +154,7 @@ class _RayProcess:
             self._output.seek(0)
             reason = (self._output.read().strip().splitlines() or ["its process has ended"])[-1]
             self.kill()
-            raise DynalossError(f"Ray could not start: {reason}") from None
+            raise RayLostError(f"Ray could not start: {reason}") from None
         except BaseException:
             self.kill()
             raise
