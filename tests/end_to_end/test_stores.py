@@ -52,6 +52,7 @@ SEARCH = {
     "scheduler": {"name": "none"},
     "confirm": None,
 }
+SECRET = "canary-7f3a"
 # What no seed determines.
 COSTS = ("time/", "memory/", "disk/", "git")
 
@@ -115,15 +116,21 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a store of the kind that the test names."""
     database, is_served, _ = request.param.partition(" behind a server")
     uri: str = request.getfixturevalue(database)
-    if not is_served:
-        return uri
-    served, _ = request.getfixturevalue("serve_store")(uri, tmp_path)
-    return str(served)
+    if is_served:
+        uri, _ = request.getfixturevalue("serve_store")(uri, tmp_path)
+    name = "tester@" if "tester@" in uri else ""
+    return uri.replace(f"://{name}", f"://tester:{SECRET}@")
 
 
-def launch(workspace: Workspace, *, seeds: list[int], fresh: bool = False) -> LaunchSummary:
+def launch(
+    workspace: Workspace,
+    *,
+    seeds: list[int],
+    fresh: bool = False,
+    screen: io.StringIO | None = None,
+) -> LaunchSummary:
     study = load_study({**STUDY, "seeds": seeds})
-    console = Console(file=io.StringIO())
+    console = Console(file=screen or io.StringIO())
     return launch_ablation(study, workspace, console, fresh=fresh, in_process=True)
 
 
@@ -171,8 +178,8 @@ def expected(
 def test_a_study_is_the_same_on_every_store(
     address: str, tmp_path: Path, expected: list[dict[str, Any]]
 ) -> None:
-    workspace = Workspace(tmp_path, address)
-    assert len(launch(workspace, seeds=[0]).endings) == 2
+    workspace, screen = Workspace(tmp_path, address), io.StringIO()
+    assert len(launch(workspace, seeds=[0], screen=screen).endings) == 2
     assert launch(workspace, seeds=[0]).skipped == 2
     assert launch(workspace, seeds=[0, 1]).skipped == 2
     assert outline(workspace) == expected
@@ -184,6 +191,15 @@ def test_a_study_is_the_same_on_every_store(
     assert Counter(one["status"][0] for one in outline(workspace, "search")) == {"FINISHED": 3}
     assert not list(tmp_path.rglob("*.pt"))
     assert not list(tmp_path.glob("*/undelivered"))
+
+    # The password of the address is nowhere to be read.
+    with pytest.raises(InputError) as refused:
+        Workspace(tmp_path, address.replace("127.0.0.1", "127.0.0.2")).open_store()
+    shown = [screen.getvalue(), str(refused.value), repr(store.records(STUDY["study"]))]
+    assert not any(SECRET in text for text in shown)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
 class Watching(io.StringIO):

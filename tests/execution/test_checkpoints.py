@@ -111,3 +111,21 @@ def test_what_cannot_be_read_is_no_damage(checkpoint: CheckpointFile) -> None:
     checkpoint.path.mkdir()
     with pytest.raises(IsADirectoryError):
         checkpoint.read()
+
+
+def test_what_would_take_more_than_the_quota_replaces_the_one_before_or_is_not_written(
+    checkpoint: CheckpointFile, tmp_path: Path
+) -> None:
+    size = checkpoint.path.stat().st_size
+    other = tmp_path / "other.pt"
+    other.write_bytes(bytes(size))
+    room_for_two = CheckpointFile(tmp_path, "k", 2.5 * size)
+    assert room_for_two.write(state_of(6))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["k.pt", "other.pt"]
+    assert same(room_for_two.read()[0], state_of(6))
+    room_for_one = CheckpointFile(tmp_path, "k", 1.5 * size)
+    assert not room_for_one.write(state_of(7))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["k.pt", "other.pt"]
+    assert same(room_for_one.read()[0], state_of(6))
+    assert CheckpointFile(tmp_path, "k", 3.5 * size).write(state_of(8))
+    assert (tmp_path / "k.before.pt").exists()

@@ -71,17 +71,28 @@ def trials() -> list[LiveTrial]:
 
 
 @pytest.fixture
-def recorder(run: Run, trials: list[LiveTrial], tmp_path: Path) -> Iterator[Recorder]:
-    progress = Progress(
+def progress(trials: list[LiveTrial]) -> Progress:
+    return Progress(
         Console(file=io.StringIO()),
         Objective("test/accuracy", "max"),
         waiting=[cost_of(live.trial) for live in trials],
         done=0,
         slots=1,
     )
+
+
+@pytest.fixture
+def outbox(run: Run, tmp_path: Path) -> Iterator[Outbox]:
     delivery = Delivery(run, None, tmp_path, tmp_path)
     with Outbox(tmp_path / "waiting.jsonl", delivery) as outbox:
-        yield Recorder(outbox, tmp_path, progress, trials)
+        yield outbox
+
+
+@pytest.fixture
+def recorder(
+    outbox: Outbox, trials: list[LiveTrial], progress: Progress, tmp_path: Path
+) -> Recorder:
+    return Recorder(outbox, tmp_path, progress, trials)
 
 
 def test_a_trial_is_written_from_its_start_to_its_end(
@@ -167,3 +178,23 @@ def test_a_write_that_fails_is_raised_at_the_end(
     recorder.ended(trials[0])
     with pytest.raises(OSError, match="no store"):
         recorder.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "kept"),
+    [("all", [True, True, True]), ("best", [True, False, True]), ("none", [False] * 3)],
+)
+def test_what_was_learned_is_kept_of_the_trials_that_the_limit_names(
+    outbox: Outbox, run: Run, progress: Progress, tmp_path: Path, artifacts: Any, kept: list[bool]
+) -> None:
+    study = load_study({"study": "s", "trial": {}, "arms": {"a": {}}, "seeds": [0, 1, 2]})
+    trials = [LiveTrial(trial=trial) for trial in make_plan(study, {"digits": "digest"}).trials]
+    with Recorder(outbox, tmp_path, progress, trials, artifacts=artifacts) as recorder:
+        for live, accuracy in zip(trials, (0.5, 0.4, 0.6), strict=True):
+            recorder.begun(live)
+            live.reports[1] = {"test/accuracy": accuracy}
+            live.outcome, live.diagnostics = Outcome.COMPLETED, {"data": {"source": "digits"}}
+            recorder.ended(live)
+    files = [names for name, _, names in (c for c in run.calls if c[0] == "files")]
+    assert [names == ["config.json", "data.json"] for names in files] == kept
+    assert all("config.json" in names for names in files)

@@ -103,6 +103,21 @@ def test_a_damaged_checkpoint_changes_no_result(
     assert comparable(rest) == comparable(whole)
 
 
+def test_a_checkpoint_without_room_is_said_once_and_changes_no_result(
+    order: TrialOrder, source: Source
+) -> None:
+    whole = run_to_end(TrialRunner(replace(order, key="whole"), source, gpus=0))
+    tight = TrialRunner(replace(order, checkpoint_gb=1e-6), source, gpus=0)
+    results = [tight.step()]
+    for _ in range(3):
+        tight.save()
+        results.append(tight.step())
+    assert not list(Path(order.checkpoints).iterdir())
+    assert [len(result.notes) for result in results] == [0, 1, 0, 0]
+    assert "limits.checkpoint_gb" in results[1].notes[0]
+    assert comparable(results) == comparable(whole)
+
+
 def test_fresh_ignores_the_checkpoint(order: TrialOrder, source: Source) -> None:
     first = TrialRunner(order, source, gpus=0)
     first.step()

@@ -316,3 +316,18 @@ def test_an_end_that_a_kill_cut_in_half_is_finished(store: Store, begin: Begin) 
         assert study.mark_stale() == ()
         study.finish(Outcome.COMPLETED)
     assert store.client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_clock_that_is_set_back_leaves_the_last_epoch_the_last(
+    store: Store, study: StudyRun, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(study)
+    hour = 3600 * 10**9
+    for epoch, now in ((1, 9 * hour), (2, 8 * hour), (3, 7 * hour)):
+        monkeypatch.setattr("dynaloss.tracking.metric_writer.time.time_ns", lambda now=now: now)
+        study.log_report("k1", epoch, {"loss": 1 / epoch})
+        study.flush()
+    (record,) = store.records("quickstart", history=True)
+    assert record.metrics["loss"] == 1 / 3
+    assert record.history["loss"] == ((1, 1.0), (2, 0.5), (3, 1 / 3))
+    assert study.trials()["k1"].last_epoch == 3

@@ -55,8 +55,8 @@ def ablate(
     never runs twice: after an interruption, or with a seed or a condition added, the same command
     runs the rest.
 
-    Exit status: 0 if every trial completed, 1 if one failed or diverged, 2 for bad input, 130
-    after an interruption.
+    Exit status: 0 if every trial completed, 1 if one failed or diverged, or records wait for a
+    tracking server (`dynaloss sync`), 2 for bad input, 130 after an interruption.
     """
     if (probe or spread is not None or effect is not None) and not plan_only:
         raise InputError("`--probe`, `--spread` and `--effect` require `--plan`.")

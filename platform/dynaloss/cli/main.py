@@ -10,6 +10,7 @@ from dynaloss import __version__
 from dynaloss.cli.ablate import ablate
 from dynaloss.cli.compare import compare
 from dynaloss.cli.diff import diff
+from dynaloss.cli.doctor import doctor
 from dynaloss.cli.list import list_
 from dynaloss.cli.search import search
 from dynaloss.cli.show import show
@@ -52,5 +53,5 @@ def main() -> None:
     """
 
 
-for _command in (ablate, train, search, compare, diff, show, list_, sync, ui):
+for _command in (ablate, train, search, compare, diff, show, list_, sync, doctor, ui):
     main.add_command(_command)

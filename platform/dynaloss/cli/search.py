@@ -56,8 +56,8 @@ def search(
     The same command continues after an interruption, even a hard kill: finished trials do not run
     again, and every decision is the same as without the interruption.
 
-    Exit status: 0 if the search is complete, 1 if a trial failed, 2 for bad input, 130 after an
-    interruption.
+    Exit status: 0 if the search is complete, 1 if a trial failed, or records wait for a tracking
+    server (`dynaloss sync`), 2 for bad input, 130 after an interruption.
     """  # noqa: D301 - \b is click's mark for lines to be left as they are
     from dynaloss.api.search import Search
 

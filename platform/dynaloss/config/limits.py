@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from dynaloss.config.settings import Real, Settings
@@ -10,6 +12,19 @@ from dynaloss.config.settings import Real, Settings
 class LimitsConfig(Settings):
     """What a study may use; no limit affects a result."""
 
+    artifacts: Literal["all", "best", "none"] = Field(
+        default="all",
+        description="Which trials keep figures and diagnostics: all, those that are the best of "
+        "their condition and arm so far, by the study's metric, or none; settings and errors are "
+        "kept of each.",
+    )
+    checkpoint_gb: Real | None = Field(
+        default=None,
+        gt=0,
+        description="Most that the checkpoints of the study may take on disk, in GB. One that "
+        "would take more replaces the one before it, or is not written: after a kill its trial "
+        "goes on from an earlier one, or starts again. null for no limit.",
+    )
     epoch_seconds: Real | None = Field(
         default=None,
         gt=0,

@@ -252,7 +252,14 @@ class _Launch:
                 slots=backend.slots,
             )
             outbox, files = opened.outbox, opened.delivery.files
-            recorder = Recorder(outbox, files, progress, trials.values(), fresh=self.fresh)
+            recorder = Recorder(
+                outbox,
+                files,
+                progress,
+                trials.values(),
+                fresh=self.fresh,
+                artifacts=self.study.limits.artifacts,
+            )
 
             def orders() -> Iterator[TrialOrder]:
                 for live in trials.values():
@@ -261,7 +268,7 @@ class _Launch:
                         live.trial,
                         folder,
                         fresh=self.fresh,
-                        epoch_seconds=self.study.limits.epoch_seconds,
+                        limits=self.study.limits,
                     )
 
             with progress, recorder:

@@ -110,7 +110,7 @@ class Progress:
         slots: int,
     ) -> None:
         self._console = console
-        self._objective = objective
+        self.objective = objective
         self._total = len(waiting) + done
         self._done = done
         self._running: dict[str, LiveTrial] = {}
@@ -165,7 +165,7 @@ class Progress:
         self._running.pop(live.key, None)
         self._time_left.ended(live.trial, is_typical=live.outcome.is_final)
         self._done += 1
-        name, sign = self._objective.name, self._objective.sign
+        name, sign = self.objective.name, self.objective.sign
         value = live.metrics.get(name)
         is_completed = live.outcome is Outcome.COMPLETED
         best = -math.inf if self._best is None else sign * self._best[0]
@@ -204,7 +204,7 @@ class Progress:
         text += self._left() + f"\n{self._status()}"
         if self._best is not None:
             value, trial = self._best
-            text += f"\nbest so far: {with_value(self._objective.name, value)}, {trial}"
+            text += f"\nbest so far: {with_value(self.objective.name, value)}, {trial}"
         return Text(text)
 
 

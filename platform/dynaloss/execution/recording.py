@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.trial.live import LiveTrial
@@ -33,6 +34,7 @@ class Recorder:
         progress: Display to update.
         trials: Every trial of the launch, looked at when the block ends.
         fresh: Whether a trial gets a new run instead of that of an earlier launch.
+        artifacts: Which trials keep what they learned; see `LimitsConfig`.
     """
 
     def __init__(
@@ -43,7 +45,10 @@ class Recorder:
         trials: Iterable[LiveTrial],
         *,
         fresh: bool = False,
+        artifacts: Literal["all", "best", "none"] = "all",
     ) -> None:
+        self._artifacts = artifacts
+        self._best: dict[tuple[str, str], float] = {}
         self._outbox = outbox
         self._files = files
         self._progress = progress
@@ -141,7 +146,7 @@ class Recorder:
 
     def _end(self, live: LiveTrial) -> None:
         folder = Path(tempfile.mkdtemp(prefix=f"{live.key}-", dir=self._files))
-        write_artifacts(live.trial, live.diagnostics, folder)
+        write_artifacts(live.trial, live.diagnostics if self._keeps(live) else {}, folder)
         if live.outcome is Outcome.FAILED:
             (folder / "error.txt").write_text(live.message, "utf-8")  # the tag is cut
         size = mib_in(folder)
@@ -152,6 +157,17 @@ class Recorder:
         self._outbox.add(
             "end_trial", key=live.key, outcome=str(live.outcome), message=live.message
         )
+
+    def _keeps(self, live: LiveTrial) -> bool:
+        """Whether the trial keeps what it learned."""
+        if self._artifacts != "best":
+            return self._artifacts == "all"
+        objective, place = self._progress.objective, (live.trial.condition, live.trial.arm)
+        value = objective.sign * live.last(objective.name)
+        is_best = value > self._best.get(place, -math.inf)
+        if is_best:
+            self._best[place] = value
+        return is_best
 
     def _tell_of_server(self) -> None:
         """Says once that the server is away, and once that it is back."""

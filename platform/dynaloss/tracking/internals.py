@@ -8,8 +8,10 @@ than importing SQLAlchemy alone. A server offers only the client's way.
 from __future__ import annotations
 
 import math
+import sqlite3
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -73,6 +75,33 @@ def make_sqlite(path: Path) -> None:
 
     store = SqlAlchemyStore(f"sqlite:///{path}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
     store.engine.dispose()
+
+
+def sqlite_damage(path: Path) -> list[str]:
+    """What SQLite finds wrong with a file, one line each; empty for nothing."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            found = [str(row[0]) for row in connection.execute("pragma integrity_check")]
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+    return [] if found == ["ok"] else found
+
+
+def relocate_sqlite(path: Path, experiment_id: str, former: str, location: str) -> int:
+    """Give an experiment, and its runs, another address of their artifacts.
+
+    Returns the number of runs.
+    """
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "update experiments set artifact_location = ? where experiment_id = ?",
+            (location, int(experiment_id)),
+        )
+        return connection.execute(
+            "update runs set artifact_uri = ? || substr(artifact_uri, ?) "
+            "where experiment_id = ? and substr(artifact_uri, 1, ?) = ?",
+            (location, len(former) + 1, int(experiment_id), len(former), former),
+        ).rowcount
 
 
 def sql_reader(tracking_uri: str) -> SqlReader | None:

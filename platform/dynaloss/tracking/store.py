@@ -16,8 +16,15 @@ from urllib.request import url2pathname
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import TrialRecord
-from dynaloss.tracking.bulk_reading import StoredRun, concurrently, read_history, read_trials
-from dynaloss.tracking.client import Client, StoreError, redacted
+from dynaloss.tracking import internals
+from dynaloss.tracking.bulk_reading import (
+    StoredRun,
+    concurrently,
+    read_history,
+    read_runs,
+    read_trials,
+)
+from dynaloss.tracking.client import Client, StoreError, redacted, sqlite_path
 from dynaloss.tracking.run_writing import find_run
 from dynaloss.tracking.schema import MAX_NAME, MAX_PAGE, Tag, key_version_of, outcome_of
 from dynaloss.tracking.study_run import StudyRun
@@ -123,6 +130,42 @@ class Store:
             for (key, run), content in zip(runs.items(), contents, strict=True)
         ]
 
+    def runs(self, study: str) -> list[StoredRun]:
+        """Every active run of the study, its own too, in order of start; without metrics."""
+        return read_runs(self.client, self._experiment_id(study), metrics=())
+
+    def damage(self) -> list[str]:
+        """What is wrong with the file of a SQLite store, one line each."""
+        path = sqlite_path(self.tracking_uri)
+        return [] if path is None else internals.sqlite_damage(path)
+
+    def moved_studies(self) -> dict[str, str]:
+        """Studies whose artifacts do not lie beside a SQLite store that is in its usual place.
+
+        With the address of their artifacts: the folder was moved, or copied, since.
+        """
+        found = {}
+        for name, experiment_id in self.experiment_ids().items():
+            location = str(self.client.get_experiment(experiment_id).artifact_location)
+            if self._is_elsewhere(location):
+                found[name] = location
+        return found
+
+    def relocate(self, study: str) -> int:
+        """Point a study that was moved to the artifacts beside the store; how many runs it has."""
+        experiment_id, path = self._experiment_id(study), sqlite_path(self.tracking_uri)
+        former = str(self.client.get_experiment(experiment_id).artifact_location)
+        location = f"{self.artifact_root}/{former.rpartition('/')[-1]}"
+        if path is None or not self._is_elsewhere(former):
+            return 0
+        return internals.relocate_sqlite(path, experiment_id, former, location)
+
+    def _is_elsewhere(self, location: str) -> bool:
+        path = sqlite_path(self.tracking_uri)
+        if path is None or self.artifact_root != (path.parent / "artifacts").as_uri():
+            return False
+        return location.startswith("file:") and not location.startswith(f"{self.artifact_root}/")
+
     def experiment_ids(self) -> dict[str, str]:
         """Identifiers of the studies' experiments by name, the latest used first."""
         reader = self.client.reader
@@ -159,6 +202,12 @@ class Store:
                 f"The experiment {name!r} was deleted in MLflow. Restore it with "
                 f"`MLFLOW_TRACKING_URI={where} mlflow experiments restore "
                 f"--experiment-id {found.experiment_id}`, or give the study another name."
+            )
+        if self._is_elsewhere(found.artifact_location):
+            raise InputError(
+                f"The artifacts of '{name}' are in {found.artifact_location}, not beside the "
+                f"store {redacted(self.tracking_uri)}: it was moved, or copied. "
+                "`dynaloss doctor --relocate` points it to those beside it."
             )
         if Tag.STUDY not in found.tags:
             self.client.set_experiment_tag(found.experiment_id, Tag.STUDY, name)

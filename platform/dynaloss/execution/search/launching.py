@@ -223,7 +223,9 @@ class _Launch:
             done=sum(trial.outcome.is_final for trial in director.trials.values()),
             slots=backend.slots,
         )
-        with progress, Recorder(outbox, files, progress, director.trials.values()) as recorder:
+        trials, artifacts = director.trials.values(), study.limits.artifacts
+        recorder = Recorder(outbox, files, progress, trials, artifacts=artifacts)
+        with progress, recorder:
             director.start(recorder)
             recorder.catch_up(opened.run.trials())
             work = Work(
@@ -241,7 +243,7 @@ class _Launch:
             one.trial,
             checkpoints,
             save_at=one.group.rungs if promotes else (),
-            epoch_seconds=self.study.limits.epoch_seconds,
+            limits=self.study.limits,
         )
 
     def _summary(self, director: Director, suggesters: Mapping[str, Suggester]) -> SearchSummary:

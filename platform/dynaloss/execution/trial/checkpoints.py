@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import zipfile
 from collections.abc import Mapping
@@ -21,23 +22,43 @@ class CheckpointFile:
     Args:
         folder: Folder of the study's checkpoints, on storage that every node sees.
         key: Key of the trial.
+        most_bytes: What all checkpoints in the folder may take; None for no limit.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, most_bytes: float | None = None) -> None:
+        self._most_bytes = most_bytes
         self.path = folder / f"{key}.pt"
         self.before = folder / f"{key}.before.pt"
 
-    def write(self, state: Mapping[str, Any]) -> None:
-        """Replaces the file; a kill or a loss of power in between leaves one whole."""
+    def write(self, state: Mapping[str, Any]) -> bool:
+        """Replaces the file; a kill or a loss of power in between leaves one whole.
+
+        Returns False, and leaves the files as they are, where there is no room for another.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(f".{os.getpid()}.part")
         with unfinished.open("wb") as file:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
-        if self.path.exists():
+        free = self._free_bytes() - unfinished.stat().st_size
+        if free < 0:
+            unfinished.unlink()
+            return False
+        if self.path.exists() and self.path.stat().st_size <= free:
             self.path.replace(self.before)
+        else:
+            self.before.unlink(missing_ok=True)
         unfinished.replace(self.path)
+        return True
+
+    def _free_bytes(self) -> float:
+        """What the checkpoints of the other trials leave."""
+        if self._most_bytes is None:
+            return math.inf
+        own = {self.path, self.before}
+        sizes = [path.stat().st_size for path in self.path.parent.glob("*.pt") if path not in own]
+        return self._most_bytes - sum(sizes)
 
     @staticmethod
     def size_of(state: Mapping[str, Any]) -> int:

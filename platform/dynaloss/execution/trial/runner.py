@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynaloss.config.limits import LimitsConfig
 from dynaloss.config.outside import folders_looked_in
 from dynaloss.config.trial import TrialConfig
 from dynaloss.errors import InputError
@@ -47,6 +48,7 @@ class TrialOrder:
         origins: Origin of each kind of another package, as the key has it.
         save_at: Epochs after which the state is saved before they are reported.
         epoch_seconds: Longest time of an epoch, where a process can be ended; None for no limit.
+        checkpoint_gb: Most that the checkpoints of the study may take; None for no limit.
     """
 
     key: str
@@ -60,6 +62,7 @@ class TrialOrder:
     origins: dict[str, str] = field(default_factory=dict)
     save_at: tuple[int, ...] = ()
     epoch_seconds: float | None = None
+    checkpoint_gb: float | None = None
 
     @classmethod
     def of(
@@ -69,9 +72,10 @@ class TrialOrder:
         *,
         fresh: bool = False,
         save_at: tuple[int, ...] = (),
-        epoch_seconds: float | None = None,
+        limits: LimitsConfig | None = None,
     ) -> TrialOrder:
         """The order of a planned trial, with checkpoints in that folder."""
+        limits = limits or LimitsConfig()
         found = origins(trial.config)
         return cls(
             key=trial.key,
@@ -84,7 +88,8 @@ class TrialOrder:
             folders=folders_looked_in() if found else (),
             origins=found,
             save_at=save_at,
-            epoch_seconds=epoch_seconds,
+            epoch_seconds=limits.epoch_seconds,
+            checkpoint_gb=limits.checkpoint_gb,
         )
 
     @property
@@ -101,8 +106,7 @@ class StepResult:
         reports: (epoch, metrics) pairs: that of the epoch, or those of an earlier launch when a
             trial resumes from a checkpoint.
         resumed_from: Last epoch of that checkpoint, in the result that holds its reports; else 0.
-        notes: What the user has to know of how the trial began, one sentence each; only in the
-            first result of a launch.
+        notes: What the user has to know of the trial, one sentence each, once.
         outcome: How the trial ended, or None before its end.
         message: Why it ended so, where that is not obvious.
         data: What was done to the data; only in the first result of a launch.
@@ -135,7 +139,9 @@ class TrialRunner:
         self._order = order
         self._source = source
         self._device = trial_device(gpus)
-        self._checkpoint = CheckpointFile(Path(order.checkpoints), order.key)
+        most_bytes = None if order.checkpoint_gb is None else order.checkpoint_gb * 1e9
+        self._checkpoint = CheckpointFile(Path(order.checkpoints), order.key, most_bytes)
+        self._has_room = True
         self._written = time.monotonic()
         self._history: list[tuple[int, dict[str, float]]] = []
         self._notes: tuple[str, ...] = ()
@@ -156,7 +162,10 @@ class TrialRunner:
     def save(self) -> None:
         """Writes the checkpoint, if an epoch has been trained and none was left unfinished."""
         if self._trial is not None and self._history and self._is_between_epochs:
-            self._checkpoint.write(self._state(self._trial))
+            has_room = self._checkpoint.write(self._state(self._trial))
+            if self._has_room and not has_room:
+                self._notes += ("no room for its checkpoint: limits.checkpoint_gb is reached",)
+            self._has_room = has_room
             self._written = time.monotonic()
 
     def _step(self) -> StepResult:
@@ -172,10 +181,11 @@ class TrialRunner:
                 self._remember(trial, report)
             reports = tuple(self._history[-1:] if report is not None else ())
         self._is_between_epochs = True
+        notes, self._notes = self._notes, ()
         result = StepResult(
             reports=reports,
             resumed_from=resumed_from,
-            notes=self._notes if first else (),
+            notes=notes,
             data=trial.data_record if first else {},
             environment=environment(self._device) if first else {},
         )
