@@ -74,6 +74,14 @@ def test_nothing_is_wrong_after_a_launch(launched: Workspace) -> None:
     assert "ok: small: nothing is left behind" in texts
 
 
+def test_a_launch_removes_checkpoints_that_were_written_after_the_end(launched: Workspace) -> None:
+    key = values(launched)[0][0]
+    for name in (f"{key}.pt", f"{key}.before.pt", "another.pt"):
+        (launched.checkpoints("small") / name).touch()
+    launch_ablation(load_study(STUDY), launched, Console(file=io.StringIO()), in_process=True)
+    assert [path.name for path in launched.checkpoints("small").iterdir()] == ["another.pt"]
+
+
 class Away:
     def deliver(self, *record: object) -> None:
         raise StoreAwayError("away")

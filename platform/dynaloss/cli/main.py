@@ -19,6 +19,8 @@ from dynaloss.cli.train import train
 from dynaloss.cli.ui import ui
 from dynaloss.errors import DynalossError, InputError
 
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
 
 class _Commands(click.Group):
     """Prints an expected error, one line per problem, without a traceback."""
@@ -37,6 +39,11 @@ class _Commands(click.Group):
             click.echo("error: stopped at once; run the same command again to continue", err=True)
             ctx.exit(130)
         except OSError as error:
+            if error.errno in _OF_THE_DISK:
+                place = f"{error.filename}: " if error.filename else ""
+                remedy = "once that is mended, run the same command again to continue"
+                click.echo(f"error: {place}{error.strerror}; {remedy}", err=True)
+                ctx.exit(1)
             if error.errno == errno.EPIPE or error.filename is None:
                 raise
             click.echo(f"error: {error.filename}: {error.strerror}", err=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynaloss.execution.trial.checkpoints import CheckpointFile
+from dynaloss.execution.trial.checkpoints import CheckpointFile, without_use
 from dynaloss.studies.identity import digest_of
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking.client import ServerAbsentError
@@ -66,6 +66,13 @@ class Delivery:
         """See `Receiver.require`."""
         self.store.client.require_server()
 
+    def tidy(self) -> None:
+        """Removes checkpoints of trials that have ended: their processes may write a last one."""
+        states = self.run.trials()
+        ended = {key for key, state in states.items() if state.outcome.is_final}
+        for path in without_use(self.checkpoints, ended):
+            path.unlink(missing_ok=True)
+
     def _deliver_files(self, key: str | None, folder: Path) -> None:
         if folder.is_dir():  # else they were delivered before a kill
             self.run.log_artifacts(key, folder)
@@ -95,6 +102,7 @@ class OpenStudy:
         records wait.
         """
         if not self.outbox.flush():
+            self.delivery.tidy()
             if publish is not None:
                 publish()
             self.run.finish(outcome)

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from dynaloss.config.trial import ResourcesConfig
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.execution.backends import open_backend
 from dynaloss.execution.delivery import opened_study, outbox_path
+from dynaloss.execution.trial.checkpoints import without_use
 from dynaloss.execution.trial.process import processor
 from dynaloss.journal import Journal
 from dynaloss.lazy import torch
@@ -193,20 +194,12 @@ def _left(store: Store, workspace: Workspace, name: str) -> _Left:
         with closing(Journal(path)) as journal:
             left.waiting = sum(1 for _ in journal.read())
     ended = {key for key, runs in by_key.items() if any(map(_has_ended, runs))}
-    left.files = list(_useless(workspace.checkpoints(name), ended))
+    left.files = without_use(workspace.checkpoints(name), ended)
     return left
 
 
 def _has_ended(run: StoredRun) -> bool:
     return outcome_of(run.tags, run.status).is_final
-
-
-def _useless(checkpoints: Path, ended: Iterable[str]) -> Iterator[Path]:
-    """Checkpoints of trials that have ended, and files that a kill has left unfinished."""
-    keys = set(ended)
-    for path in sorted(checkpoints.glob("*")):
-        if path.name.partition(".")[0] in keys or path.suffix == ".part":
-            yield path
 
 
 def _repaired(workspace: Workspace, name: str, left: _Left) -> Iterator[str]:
@@ -223,7 +216,8 @@ def _repaired(workspace: Workspace, name: str, left: _Left) -> Iterator[str]:
             yield f"{len(stale)} trials are marked as interrupted"
         opened.finish(opened.delivery.outcome or _earlier_outcome(run))
     for path in left.files:
-        yield _removed(path)
+        if path.exists():
+            yield _removed(path)
 
 
 def _earlier_outcome(run: StudyRun) -> Outcome:
@@ -232,8 +226,6 @@ def _earlier_outcome(run: StudyRun) -> Outcome:
 
 def _removed(path: Path) -> str:
     """Removes a file of the user's own; says so, or why not."""
-    if not path.exists():
-        return f"{path} is gone"
     if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
         return f"{path} belongs to another user: left"
     path.unlink()

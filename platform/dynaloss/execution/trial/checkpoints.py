@@ -6,7 +6,7 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,17 @@ class CheckpointFile:
         """Removes the files, damaged and unfinished ones too, if there are any."""
         for path in self.path.parent.glob(f"{self.path.stem}.*"):
             path.unlink(missing_ok=True)
+
+
+def without_use(folder: Path, ended: Container[str]) -> list[Path]:
+    """Files of trials that have ended, by their keys, and those that a kill left unfinished.
+
+    The process of a trial that is stopped saves its state, which may come after the end.
+    """
+    files = sorted(folder.glob("*")) if folder.is_dir() else []
+    return [
+        path for path in files if path.name.partition(".")[0] in ended or path.suffix == ".part"
+    ]
 
 
 def _read_whole(path: Path) -> dict[str, Any]:
