@@ -76,6 +76,7 @@ def test_nothing_is_wrong_after_a_launch(launched: Workspace) -> None:
 
 def test_a_launch_removes_checkpoints_that_were_written_after_the_end(launched: Workspace) -> None:
     key = values(launched)[0][0]
+    launched.checkpoints("small").mkdir(exist_ok=True)
     for name in (f"{key}.pt", f"{key}.before.pt", "another.pt"):
         (launched.checkpoints("small") / name).touch()
     launch_ablation(load_study(STUDY), launched, Console(file=io.StringIO()), in_process=True)
