@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,13 +51,14 @@ class CommandLine:
         (self.folder / name).write_text(TINY.format(seeds=seeds, epochs=epochs))
         return name
 
-    def last_values(self) -> dict[tuple[str, str], float]:
+    def last_values(self, storage: Path | None = None) -> dict[tuple[str, str], float]:
         """(trial key, metric) to last value, without the costs, which no seed determines."""
         query = (
             "select t.value, m.key, m.value from latest_metrics m "
             "join tags t on t.run_uuid = m.run_uuid and t.key = 'dynaloss.key'"
         )
-        with sqlite3.connect(self.folder / "results" / "mlflow.db") as connection:
+        database = (storage or self.folder / "results") / "mlflow.db"
+        with closing(sqlite3.connect(database)) as connection:
             rows = connection.execute(query).fetchall()
         costs = ("time/", "memory/", "disk/")
         return {(key, name): value for key, name, value in rows if not name.startswith(costs)}

@@ -7,7 +7,8 @@ import os
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,55 @@ def uninterrupted(
     done = whole.run("ablate", whole.write_study(seeds=[0], epochs=40))
     assert done.returncode == 0, done.stderr
     return whole.last_values()
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a file system in memory with options, or gives it other ones."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted: list[str] = []
+
+    def mounted_with(options: str) -> Path:
+        kind = ["-o", f"remount,{options}"] if mounted else ["-t", "tmpfs", "-o", options]
+        command = ["mount", *kind, "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode and not mounted:
+            pytest.skip(f"no file system can be mounted: {done.stderr.strip()}")
+        assert done.returncode == 0, done.stderr
+        mounted.append(options)
+        return folder
+
+    yield mounted_with
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_and_a_read_only_one_give_one_error_and_lose_nothing(
+    command_line: CommandLine,
+    mount: Callable[[str], Path],
+    uninterrupted: dict[tuple[str, str], float],
+) -> None:
+    study, storage = (
+        command_line.write_study(seeds=[0], epochs=40),
+        mount("size=1600k") / "results",
+    )
+    launch = partial(command_line.run, "ablate", study, "--storage", str(storage))
+    full = launch()
+    assert full.returncode == 1
+    (error,) = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
+    assert "No space left" in error or "disk is full" in error
+    assert "Traceback" not in full.stderr
+
+    mount("size=64m")
+    again = launch()
+    assert again.returncode == 0, again.stderr
+    assert "before" in again.stdout  # some had ended
+    assert command_line.last_values(storage) == uninterrupted
+
+    mount("ro")
+    refused = launch()
+    assert refused.returncode == 1
+    (error,) = refused.stderr.splitlines()
+    assert "Read-only" in error
+    assert command_line.run("compare", "tiny", "--storage", str(storage)).returncode == 0

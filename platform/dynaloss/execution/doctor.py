@@ -175,6 +175,8 @@ def _study(store: Store, workspace: Workspace, name: str, *, repair: bool) -> It
                     yield Finding(about=name, text=text)
     except InputError as error:  # it runs
         yield Finding(about=name, text=str(error))
+    except OSError as error:
+        yield Finding(about=name, text=f"cannot be looked at: {error}", is_problem=True)
 
 
 def _left(store: Store, workspace: Workspace, name: str) -> _Left:
