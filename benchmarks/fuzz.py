@@ -2,10 +2,10 @@
 
     python benchmarks/fuzz.py [--inputs 100000] [--seed 0] [--output FILE]
 
-Valid study files, label files and journals of a search are changed at random: bits, lines, values
-that are too large, of another kind, or hostile. Each is read by the code that a launch reads it
-with. Counted are what is accepted, refused with an `InputError`, and what raises anything else or
-takes more than a second.
+Valid study files, label files, journals, images, lists of images, parquet files and addresses of
+stores are changed at random: bits, lines, values that are too large, of another kind, or hostile.
+Each is read by the code that a launch reads it with. Counted are what is accepted, refused with an
+`InputError`, and what raises anything else or takes more than a second.
 """
 
 from __future__ import annotations
@@ -13,24 +13,32 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import re
 import resource
+import shutil
 import tempfile
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import torch
+from PIL import Image
 
+from dynaloss.config import DataConfig
+from dynaloss.data.sources import load_source
 from dynaloss.errors import InputError
 from dynaloss.execution.search.launching import claim
 from dynaloss.journal import Journal
 from dynaloss.learning.given_files import read_arrays
 from dynaloss.studies.loading import load_any
+from dynaloss.tracking import Workspace
 
 OUTPUT = Path(__file__).parent / "results" / "tables" / "fuzz.json"
 _STUDIES = ("ablations", "search_spaces")
@@ -91,6 +99,100 @@ def read_labels(path: Path) -> None:
     read_arrays(path, "data.noise.path")
 
 
+def images() -> list[bytes]:
+    """An image, in two formats."""
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    png, jpeg = io.BytesIO(), io.BytesIO()
+    Image.fromarray(pixels).save(png, "png")
+    Image.fromarray(pixels).save(jpeg, "jpeg")
+    return [png.getvalue(), jpeg.getvalue()]
+
+
+def tables() -> list[bytes]:
+    """A parquet file of eight images."""
+    rows = [{"bytes": images()[0], "path": f"{i}.png"} for i in range(8)]
+    content = io.BytesIO()
+    table = pyarrow.table({"img": rows, "label": [i % 2 for i in range(8)]})
+    pyarrow.parquet.write_table(table, content)
+    return [content.getvalue()]
+
+
+def lists() -> list[bytes]:
+    """A list of images with their classes."""
+    return ["\n".join(f"{i % 2}/{i}.png {i % 2}" for i in range(4)).encode()]
+
+
+def read_image(path: Path) -> None:
+    """As one of four in the folders of a data source."""
+    with _fresh_cache():
+        root = _image_folders(path.parent)
+        shutil.copy(path, root / "train" / "0" / "0.png")
+        load_source(_data("image_folder", root))
+
+
+def read_list(path: Path) -> None:
+    """As the list of a data source."""
+    with _fresh_cache():
+        root = _image_folders(path.parent)
+        shutil.copy(path, root / "train.txt")
+        load_source(_data("image_list", root))
+
+
+def read_table(path: Path) -> None:
+    """As a data source."""
+    with _fresh_cache():
+        root = path.parent / "table"
+        root.mkdir(exist_ok=True)
+        shutil.copy(path, root / "train.parquet")
+        load_source(_data("parquet", root))
+
+
+def read_address(path: Path) -> None:
+    """As the address of the tracking store: an error shows no password."""
+    uri = path.read_bytes().decode("utf-8", "replace")
+    workspace = Workspace(path.parent, uri)
+    try:
+        if not uri.startswith(("http", "postgres", "mysql", "databricks")):  # nothing is asked
+            workspace.open_store(must_exist=True)
+    except InputError as error:
+        plain = re.sub(r"(password|token)=canary", "", uri.rpartition("@")[2])
+        if "canary" not in plain and "\n" not in uri and "://" in uri and "canary" in str(error):
+            raise ValueError(f"the password is shown: {error}") from error
+        raise
+
+
+def addresses() -> list[bytes]:
+    """Addresses of stores that are not there, with secrets."""
+    return [
+        b"sqlite:///none/mlflow.db?timeout=1",
+        b"oracle://user:canary@127.0.0.1:1/db?password=canary",
+        b"mssql://user:can/ary@canary@[::1]:1/db?token=canary&x=1",
+    ]
+
+
+def _data(source: str, root: Path) -> DataConfig:
+    settings = {"source": source, "root": str(root), "test": "", "test_fraction": 0.25}
+    return DataConfig.model_validate(settings | {"image_size": 16})
+
+
+def _image_folders(folder: Path) -> Path:
+    """A folder with two images of each of two classes."""
+    root = folder / "folders"
+    if not root.exists():
+        for i in range(4):
+            path = root / "train" / str(i % 2) / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(images()[0])
+    return root
+
+
+@contextmanager
+def _fresh_cache() -> Iterator[None]:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DYNALOSS_CACHE"] = folder
+        yield
+
+
 def changed(content: bytes, draw: np.random.Generator, *, is_text: bool) -> bytes:
     """The content with one to four changes."""
     for _ in range(draw.integers(1, 5)):
@@ -147,6 +249,12 @@ def main() -> None:
         "study files": (".yaml", studies(), load_any),
         "journals": (".jsonl", journals(), read_journal),
     }
+    kinds |= {
+        "images": (".image", images(), read_image),
+        "lists of images": (".txt", lists(), read_list),
+        "parquet files": (".parquet", tables(), read_table),
+        "addresses": (".uri", addresses(), read_address),
+    }
     for suffix, contents in arrays().items():
         kinds[f"label files {suffix}"] = (suffix, contents, read_labels)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -155,7 +263,8 @@ def main() -> None:
     draw, before = np.random.default_rng(options.seed), _peak_mib()
     with tempfile.TemporaryDirectory() as folder:
         for suffix, contents, read in kinds.values():
-            read_well(Path(folder) / f"whole{suffix}", contents, read)
+            with suppress(*[InputError] if read is read_address else []):  # none is there
+                read_well(Path(folder) / f"whole{suffix}", contents, read)
             before = max(before, _peak_mib())
         for number in range(options.inputs):
             name = [*kinds][number % len(kinds)]
@@ -163,7 +272,7 @@ def main() -> None:
             content = changed(
                 contents[int(draw.integers(len(contents)))],
                 draw,
-                is_text=suffix in (".yaml", ".csv", ".jsonl"),
+                is_text=suffix in (".yaml", ".csv", ".jsonl", ".txt", ".uri"),
             )
             path = Path(folder) / f"input{suffix}"
             path.write_bytes(content)

@@ -210,10 +210,35 @@ def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
         load_source(_settings("parquet", tmp_path))
 
 
-def test_a_malformed_line_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("label", ["one", "-1", "100000", "9" * 5000])
+def test_a_malformed_line_is_named(tmp_path: Path, label: str) -> None:
     _lists(tmp_path)
-    (tmp_path / "train.txt").write_text("0.png 0\n1.png one\n")
-    with pytest.raises(InputError, match=r"/train\.txt:2: .*`path label`.*got '1\.png one'"):
+    (tmp_path / "train.txt").write_text(f"0.png 0\n1.png {label}\n")
+    facts = rf"/train\.txt:2: .*`path label`.*100,000.*got '1\.png {label[:50]}"
+    with pytest.raises(InputError, match=facts):
+        load_source(_settings("image_list", tmp_path))
+
+
+def test_a_column_without_bytes_is_named(tmp_path: Path) -> None:
+    table = pa.table({"img": [{"path": "0.png"}], "label": [0]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(InputError, match=r"/train\.parquet' .*'img' .*`bytes`"):
+        load_source(_settings("parquet", tmp_path, test=""))
+
+
+def test_class_names_that_cannot_be_read_are_numbers(tmp_path: Path) -> None:
+    _parquet(tmp_path)
+    for path in tmp_path.glob("*.parquet"):
+        table = pq.read_table(path).replace_schema_metadata({"huggingface": "{"})
+        pq.write_table(table, path)
+    names = load_source(_settings("parquet", tmp_path)).class_names
+    assert names == tuple(str(i) for i in range(len(names)))
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
+    _lists(tmp_path)
+    (tmp_path / "train.txt").write_bytes(b"0.png 0\n\xff.png 1\n")
+    with pytest.raises(InputError, match=r"/train\.txt' .*UTF-8"):
         load_source(_settings("image_list", tmp_path))
 
 

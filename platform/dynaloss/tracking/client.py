@@ -79,7 +79,7 @@ class Client:
 
     def __init__(self, tracking_uri: str, *, must_exist: bool = False) -> None:
         path = sqlite_path(tracking_uri)
-        if must_exist and path is not None and not path.is_file():
+        if must_exist and path is not None and not is_file(path):
             raise InputError(f"There is no tracking store at {path} yet: no study was run there.")
         self.tracking_uri = tracking_uri
         if not must_exist or self.reader is None:
@@ -261,10 +261,16 @@ def sqlite_path(tracking_uri: str) -> Path | None:
     return Path(name) if name and name != ":memory:" else None
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False, too, for a name that no file can have."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for these
+
+
 def redacted(text: str) -> str:
     """The text without the user names, passwords and tokens of the addresses it may hold.
 
     A password may hold any character: all up to the last `@` of the line goes.
     """
     bare = re.sub(r"(://|https?:)(?!/).*@", r"\1***@", text)
-    return re.sub(r"(?i)([?&]\w*(?:password|passwd|pwd|token|secret)=)[^&\s]+", r"\1***", bare)
+    bare = re.sub(r"\b(\w+:)(?!//)\S*@", r"\1***@", bare)  # one that is mistyped
+    return re.sub(r"(?i)(\w*(?:password|passwd|pwd|token|secret)=)[^&\s]+", r"\1***", bare)

@@ -117,7 +117,7 @@ def sql_reader(tracking_uri: str) -> SqlReader | None:
     try:
         reader = SqlReader(create_engine(tracking_uri, poolclass=NullPool))
         reader.check()
-    except (SQLAlchemyError, ImportError):  # the latter where the database's driver is missing
+    except (SQLAlchemyError, ImportError, ValueError):  # no driver, or a malformed address
         return None
     return reader
 

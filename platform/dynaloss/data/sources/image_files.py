@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from dynaloss.data.arrays import Bools, Bytes, Ints
 from dynaloss.data.digests import file_digest
@@ -67,7 +67,7 @@ class ImageFiles:
         try:
             with Image.open(path) as image:
                 return image.convert("RGB")
-        except (OSError, UnidentifiedImageError) as error:
+        except Exception as error:  # a damaged image can raise anything
             raise InputError(f"'{path}' cannot be read as an image: fetch it again") from error
 
     def decoded(self, position: int) -> Bytes:

@@ -55,6 +55,10 @@ def existing(path: Path, settings: SourceSettings, fetch: str) -> Path:
     return path
 
 
+MOST_CLASSES = 100_000
+"""More than any data set has: a larger label is a mistake, and names would fill the memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageArrays:
     """Images and their true labels.

@@ -15,6 +15,7 @@ from dynaloss.data.digests import values_digest
 from dynaloss.data.sources.cache import Decoded, cached_decoding
 from dynaloss.data.sources.image_files import RESIDENT_BYTES, ImageFiles
 from dynaloss.data.sources.source import (
+    MOST_CLASSES,
     ImageArrays,
     Images,
     Source,
@@ -223,7 +224,7 @@ def _list_animal10n(settings: SourceSettings, root: Path) -> _Listing:
 
 def _leading_number(path: Path) -> int:
     number = path.name.partition("_")[0]
-    if not number.isdecimal():
+    if not _is_label(number):
         raise InputError(f"[data.root] '{path}' must be named <label>_<anything>, such as 3_1.jpg")
     return int(number)
 
@@ -234,25 +235,39 @@ def _list_lines(settings: SourceSettings, root: Path) -> _Listing:
     parts = {role: _lines(settings, root, path) for role, path in lists.items()}
     names = root / "classes.txt"
     if names.is_file():
-        return _Listing(names.read_text(encoding="utf-8").splitlines(), parts)
+        return _Listing(_text(names).splitlines(), parts)
     highest = max((label for part in parts.values() for _, label in part), default=0)
     return _Listing([str(label) for label in range(highest + 1)], parts)
 
 
 def _lines(settings: SourceSettings, root: Path, path: Path) -> _Part:
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         name, _, label = line.strip().rpartition(" ")
-        if not name or not label.isdecimal():
-            raise InputError(f"{path}:{number}: must be `path label`, but got '{line[:60]}'")
+        if not name or not _is_label(label):
+            raise InputError(
+                f"{path}:{number}: must be `path label`, a number below {MOST_CLASSES:,}, "
+                f"but got '{line[:60]}'"
+            )
         if settings.num_classes is None or int(label) < settings.num_classes:
             found.append((name.strip(), int(label)))
     prefix = _prefix(root, found)
     for name, _ in found:
         existing(root / (prefix + name), settings, f"the images that '{path.name}' lists")
     return [(prefix + name, label) for name, label in found]
+
+
+def _is_label(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10 and int(text) < MOST_CLASSES
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"'{path}' must be text in UTF-8: {error}") from error
 
 
 def _prefix(root: Path, files: _Part) -> str:

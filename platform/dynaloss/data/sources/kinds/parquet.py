@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from dynaloss.config.data import SourceSettings
 from dynaloss.config.families import SOURCES
@@ -17,7 +17,13 @@ from dynaloss.data.arrays import Bytes, Ints
 from dynaloss.data.digests import file_digest, values_digest
 from dynaloss.data.sources.cache import Decoded, cached_decoding
 from dynaloss.data.sources.image_files import as_planes, centre_crop, in_threads
-from dynaloss.data.sources.source import ImageArrays, Source, data_folder, existing
+from dynaloss.data.sources.source import (
+    MOST_CLASSES,
+    ImageArrays,
+    Source,
+    data_folder,
+    existing,
+)
 from dynaloss.errors import InputError
 
 _IMAGE_COLUMNS = ("img", "image")
@@ -107,6 +113,10 @@ def _read(path: Path, settings: SourceSettings) -> tuple[Bytes, Ints, list[str]]
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"'{path}' cannot be read as parquet: fetch it again") from error
     image, label = (_column(path, table, names) for names in (_IMAGE_COLUMNS, _LABEL_COLUMNS))
+    kind = table.schema.field(image).type
+    fields = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
+    if fields.get("bytes") not in (pa.binary(), pa.large_binary()):
+        raise InputError(f"'{path}' must have a column '{image}' of structs with `bytes`")
     labels = _labels(path, table[label])
     rows = np.arange(len(labels))
     if settings.num_classes:
@@ -128,8 +138,12 @@ def _column(path: Path, table: Any, names: Sequence[str]) -> str:  # noqa: ANN40
 
 def _labels(path: Path, column: Any) -> Ints:  # noqa: ANN401 - pyarrow
     labels = column.to_numpy() if not column.null_count else np.array([-1])
-    if labels.dtype.kind not in "iu" or (len(labels) and labels.min() < 0):
-        raise InputError(f"'{path}' must have a label, a whole number from 0 on, in every row")
+    is_whole = labels.dtype.kind in "iu"
+    if not is_whole or (len(labels) and not 0 <= labels.min() <= labels.max() < MOST_CLASSES):
+        raise InputError(
+            f"'{path}' must have a label, a whole number from 0 to below {MOST_CLASSES:,}, in "
+            "every row"
+        )
     found: Ints = labels.astype(np.int64)
     return found
 
@@ -160,7 +174,7 @@ def _decoded(
     try:
         with Image.open(io.BytesIO(content or b"")) as opened:
             image = opened.convert(mode or ("L" if opened.mode in ("1", "L") else "RGB"))
-    except (OSError, UnidentifiedImageError) as error:
+    except Exception as error:  # a damaged image can raise anything
         raise InputError(
             f"row {row} of '{path}' does not hold an image: fetch it again"
         ) from error
@@ -169,8 +183,11 @@ def _decoded(
 
 def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> list[str]:
     text = (metadata or {}).get(b"huggingface", b"{}")
-    features = json.loads(text).get("info", {}).get("features", {})
-    return [str(name) for name in features.get(label, {}).get("names") or []]
+    try:
+        features = json.loads(text).get("info", {}).get("features", {})
+        return [str(name) for name in features.get(label, {}).get("names") or []]
+    except (ValueError, AttributeError, TypeError):  # written by something else
+        return []
 
 
 SOURCES.add(
