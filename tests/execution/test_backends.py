@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -291,3 +292,13 @@ def test_a_lost_process_is_late_only_where_it_says_so(
     left._answer("lost", "a", "killed")
     assert log.outcomes == {"a": Outcome.FAILED}
     assert log.message.splitlines()[-1].startswith(told)
+
+
+def test_a_machine_that_does_not_reach_itself_is_refused_at_once() -> None:
+    code = "from dynaloss.execution.backends.ray_cluster import _require_loopback as f; f()"
+    apart = ["unshare", "--net", sys.executable, "-c"]  # where loopback is down
+    if shutil.which("unshare") is None or subprocess.run([*apart, ""], check=False).returncode:
+        pytest.skip("no network namespace can be made")
+    done = subprocess.run([*apart, code], capture_output=True, text=True, check=False)
+    assert "OSError: [Errno 101]" in done.stderr
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

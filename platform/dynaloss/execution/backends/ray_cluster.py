@@ -115,6 +115,8 @@ def _start_ray() -> None:
     try:
         if address:
             _require_answer(address)
+        else:
+            _require_loopback()
         ray.init(**options)
     except (OSError, RuntimeError, ValueError) as error:
         if not address:  # something has ended one of its processes, say: worth another try
@@ -123,6 +125,12 @@ def _start_ray() -> None:
         raise InputError(f"Ray could not {what}: {_reason(error)}") from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def _require_loopback() -> None:
+    """Raises OSError where this machine does not reach itself: Ray would wait without an end."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname(), timeout=5.0).close()
 
 
 def _reason(error: Exception) -> str:
