@@ -19,7 +19,7 @@ from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.data.sources import Source, load_source
 from dynaloss.execution.backends import Work, open_backend
 from dynaloss.execution.backends.ray_process import _processes_of, _Run
-from dynaloss.execution.trial.runner import StepResult, TrialOrder
+from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
 from dynaloss.studies import ResourcesConfig
 from dynaloss.studies.trial_record import Outcome
 
@@ -136,6 +136,59 @@ def test_sigterm_ends_the_run_of_a_background_job(tmp_path: Path, source: Source
     finally:
         signal.signal(signal.SIGINT, handler)
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.parametrize(
+    ("error", "retries", "outcome", "notes"),
+    [
+        (OSError("disk away"), 1, Outcome.COMPLETED, 1),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, Outcome.COMPLETED, 1),
+        (OSError("disk away"), 0, Outcome.FAILED, 0),
+        (ValueError("a bug"), 1, Outcome.FAILED, 0),
+    ],
+)
+def test_a_trial_is_tried_again_where_that_may_help(
+    tmp_path: Path,
+    source: Source,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    retries: int,
+    outcome: Outcome,
+    notes: int,
+) -> None:
+    step, left = TrialRunner._step, [error]
+
+    def fail_once(runner: TrialRunner) -> StepResult:
+        if runner._history and left:
+            runner.save()
+            raise left.pop()
+        return step(runner)
+
+    monkeypatch.setattr(TrialRunner, "_step", fail_once)
+    log = Log()
+    run(tmp_path, source, log, "a", "b", retries=retries)
+    assert log.outcomes == {"a": outcome, "b": Outcome.COMPLETED}
+    assert [key for key, _ in log.notes] == ["a"] * notes
+    assert all(str(error) in text for _, text in log.notes)
+    assert whole(log.reports, "b")
+
+
+def test_under_ray_a_trial_is_tried_again_as_often_as_the_limit_says(tmp_path: Path) -> None:
+    order = TrialOrder(
+        key="a", config={}, source="digits", seed=0, base_seed=0, checkpoints=str(tmp_path)
+    )
+    log = Log()
+    log.reports.append(("a", 1))
+    left = _Run(Work(orders=iter([order]), sources={}, retries=2), log)
+    failed = StepResult(outcome=Outcome.FAILED, message="OSError: disk away", may_pass=True)
+    for _ in range(2):
+        assert left._answer("next") is order
+        assert left._answer("take", "a", failed) is False
+        assert log.outcomes == {}
+    assert left._answer("next") is order
+    left._answer("take", "a", failed)
+    assert log.outcomes == {"a": Outcome.FAILED}
+    assert [key for key, _ in log.notes] == ["a", "a"]
 
 
 def test_an_error_of_the_listener_keeps_the_state_and_is_raised(

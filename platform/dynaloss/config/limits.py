@@ -35,8 +35,8 @@ class LimitsConfig(Settings):
     retries: int = Field(
         default=2,
         ge=0,
-        description="How often a trial whose process is lost, to the memory say, is tried again "
-        "from its last checkpoint before it counts as failed.",
+        description="How often a trial is tried again from its last checkpoint, before it counts "
+        "as failed, where its process is lost, or memory, storage or a device has failed.",
     )
     trials: int = Field(
         default=10_000,

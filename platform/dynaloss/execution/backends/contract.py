@@ -26,12 +26,18 @@ class Work:
         orders: The trials; the next one is taken when a slot is free. None means that it follows
             from a running one.
         sources: Data by the name that the orders give.
-        retries: How often a trial whose process is lost is tried again.
+        retries: How often a trial is tried again whose process is lost, or whose error may pass.
     """
 
     orders: Iterator[TrialOrder | None]
     sources: Mapping[str, Source]
     retries: int = 0
+
+
+def note_on_retry(message: str) -> str:
+    """What to say of a trial that is tried again."""
+    reason = (message.strip().splitlines() or ["unknown error"])[-1]
+    return f"failed ({reason}); it goes on from its last checkpoint"
 
 
 class Listener(Protocol):

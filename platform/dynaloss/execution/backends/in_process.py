@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dynaloss.config.trial import ResourcesConfig
 from dynaloss.errors import InputError
-from dynaloss.execution.backends.contract import Listener, Work, sigterm_as_sigint
+from dynaloss.execution.backends.contract import Listener, Work, note_on_retry, sigterm_as_sigint
 from dynaloss.execution.trial.process import trial_threads
 from dynaloss.execution.trial.runner import TrialRunner
 from dynaloss.lazy import torch
@@ -37,10 +37,22 @@ class InProcess:
             )
         with sigterm_as_sigint(), trial_threads(self.resources), suppress(KeyboardInterrupt):
             for order in filter(None, work.orders):
-                runner = TrialRunner(order, work.sources[order.source], self.resources.gpu)
-                try:
-                    while listener.take(order.key, runner.step()):
-                        pass
-                except BaseException:
-                    runner.save()
-                    raise
+                for tries_left in reversed(range(work.retries + 1)):
+                    runner = TrialRunner(order, work.sources[order.source], self.resources.gpu)
+                    if _has_ended(runner, order.key, listener, tries_left):
+                        break
+
+
+def _has_ended(runner: TrialRunner, key: str, listener: Listener, tries_left: int) -> bool:
+    """Runs a trial; False if it is to be tried again."""
+    try:
+        while True:
+            result = runner.step()
+            if result.may_pass and tries_left:
+                listener.note(key, note_on_retry(result.message))
+                return False
+            if not listener.take(key, result):
+                return True
+    except BaseException:
+        runner.save()
+        raise

@@ -24,7 +24,7 @@ from typing import Any
 
 from dynaloss.config.trial import ResourcesConfig
 from dynaloss.errors import DynalossError, InputError
-from dynaloss.execution.backends.contract import Listener, Work
+from dynaloss.execution.backends.contract import Listener, Work, note_on_retry
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
 from dynaloss.studies.trial_record import Outcome
 
@@ -280,6 +280,11 @@ class _Run:
         return order
 
     def _take(self, key: str, result: StepResult) -> bool:
+        if result.may_pass and key in self._running and self._losses[key] < self._work.retries:
+            self._losses[key] += 1
+            self._listener.note(key, note_on_retry(result.message))
+            self._again.append(self._running.pop(key))
+            return False
         continues = self._listener.take(key, result)
         if not continues:
             self._running.pop(key, None)

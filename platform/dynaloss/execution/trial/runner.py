@@ -21,6 +21,7 @@ from dynaloss.execution.trial.process import (
     peak_mib,
     reset_peak,
 )
+from dynaloss.lazy import torch
 from dynaloss.studies.identity import origins
 from dynaloss.studies.trial_record import Outcome
 
@@ -109,6 +110,7 @@ class StepResult:
         notes: What the user has to know of the trial, one sentence each, once.
         outcome: How the trial ended, or None before its end.
         message: Why it ended so, where that is not obvious.
+        may_pass: Whether another try may help.
         data: What was done to the data; only in the first result of a launch.
         environment: What the trial computes on, see `environment`; likewise.
         diagnostics: What the trial learned, by artifact name; only at the end.
@@ -119,6 +121,7 @@ class StepResult:
     notes: tuple[str, ...] = ()
     outcome: Outcome | None = None
     message: str = ""
+    may_pass: bool = False
     data: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
@@ -156,8 +159,9 @@ class TrialRunner:
             return self._step()
         except Diverged as error:
             return StepResult(outcome=Outcome.DIVERGED, message=str(error))
-        except Exception:  # the other trials continue, and the summary names this one
-            return StepResult(outcome=Outcome.FAILED, message=traceback.format_exc())
+        except Exception as error:  # the other trials continue, and the summary names this one
+            message = traceback.format_exc()
+            return StepResult(outcome=Outcome.FAILED, message=message, may_pass=_may_pass(error))
 
     def save(self) -> None:
         """Writes the checkpoint, if an epoch has been trained and none was left unfinished."""
@@ -236,6 +240,12 @@ class TrialRunner:
         if "confusion" in diagnostics:
             diagnostics["confusion"]["class_names"] = record["class_names"]
         return diagnostics | {"data": record}
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether memory, storage or a device has failed, which may be otherwise a moment later."""
+    kinds = (OSError, MemoryError, torch.OutOfMemoryError, torch.AcceleratorError)
+    return isinstance(error, kinds) or "allocate memory" in str(error)
 
 
 def _require(planned: Mapping[str, str], imported: Mapping[str, str]) -> None:
