@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -34,7 +35,7 @@ def parent_artifacts(folder: Path) -> tuple[Path, list[Path]]:
 
 
 def test_second_launch_runs_nothing_and_a_new_seed_runs_alone(
-    command_line: CommandLine,
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = command_line.write_study(seeds=[0])
     first = command_line.run("ablate", study)
@@ -47,9 +48,12 @@ def test_second_launch_runs_nothing_and_a_new_seed_runs_alone(
     assert {path.suffix for path in figures} == {".png"}
     assert {"curves.png", "effects.png"} <= {path.name for path in figures}
 
-    again = command_line.run("ablate", study)
+    with monkeypatch.context() as patched:
+        patched.setenv("PYTHONPROFILEIMPORTTIME", "1")
+        again = command_line.run("ablate", study)
     assert again.returncode == 0, again.stderr
     assert "4 finished before" in again.stdout
+    assert not re.findall(r"\| +(torch|mlflow|ray)$", again.stderr, re.MULTILINE)
     assert trial_runs(command_line.folder) == before
 
     more = command_line.run("ablate", command_line.write_study(seeds=[0, 1]))

@@ -79,7 +79,8 @@ def test_a_launch_removes_checkpoints_that_were_written_after_the_end(launched: 
     launched.checkpoints("small").mkdir(exist_ok=True)
     for name in (f"{key}.pt", f"{key}.before.pt", "another.pt"):
         (launched.checkpoints("small") / name).touch()
-    launch_ablation(load_study(STUDY), launched, Console(file=io.StringIO()), in_process=True)
+    study = load_study({**STUDY, "seeds": [0, 1, 2]})
+    launch_ablation(study, launched, Console(file=io.StringIO()), in_process=True)
     assert [path.name for path in launched.checkpoints("small").iterdir()] == ["another.pt"]
 
 

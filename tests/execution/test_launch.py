@@ -237,9 +237,9 @@ def test_an_invalid_address_is_one_clear_error(
     monkeypatch.setenv("RAY_ADDRESS", "nonsense")
     with (
         pytest.raises(InputError, match="RAY_ADDRESS='nonsense': Invalid address"),
-        ray_backend(study.resources),
+        ray_backend(study.resources) as backend,
     ):
-        pass
+        _ = backend.slots
 
 
 def test_a_cluster_that_does_not_answer_is_one_clear_error(
@@ -251,9 +251,9 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error(
         monkeypatch.setenv("RAY_ADDRESS", address)
         with (
             pytest.raises(InputError, match=f"RAY_ADDRESS='{address}': .*refused"),
-            ray_backend(study.resources),
+            ray_backend(study.resources) as backend,
         ):
-            pass
+            _ = backend.slots
 
 
 def test_a_ray_error_is_reported_with_its_cause() -> None:
@@ -280,7 +280,8 @@ def listening(processes: Iterable[int]) -> Iterator[str]:
 def test_ray_listens_on_loopback_alone(
     study: AblationStudy, processes_below: Callable[[], dict[int, str]]
 ) -> None:
-    with ray_backend(study.resources):
+    with ray_backend(study.resources) as backend:
+        assert backend.slots  # it has started
         found = [*listening(processes_below())]
     assert len(found) > 2
     # 127.0.0.1, ::1 and ::ffff:127.0.0.1

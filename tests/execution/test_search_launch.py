@@ -24,6 +24,7 @@ from rich.console import Console
 from dynaloss.data.sources import load_source
 from dynaloss.data.splits import make_splits
 from dynaloss.errors import InputError
+from dynaloss.execution.doctor import relocate
 from dynaloss.execution.search.conclusion import SearchSummary
 from dynaloss.execution.search.launching import launch_search
 from dynaloss.learning.streams import Streams
@@ -318,6 +319,7 @@ def test_more_trials_extend_a_search_and_other_settings_are_refused(
     first, storage = finished
     copy = tmp_path / "copy"
     shutil.copytree(storage, copy)
+    assert len(list(relocate(Workspace(copy)))) == 1
     longer = run_here(write_study(tmp_path, **{"trials: 4": "trials: 5"}), copy)
     before, after = (
         [t.key for t in found.trials if t.race_seed is None] for found in (first, longer)

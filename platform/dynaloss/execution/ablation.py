@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from dynaloss.config.search import Objective
-from dynaloss.errors import InputError
-from dynaloss.execution.backends import Work, open_backend, shortages
-from dynaloss.execution.delivery import OpenStudy, note_on_waiting, opened_study
+from dynaloss.errors import DynalossError, InputError
+from dynaloss.execution.backends import Backend, Work, open_backend, shortages
+from dynaloss.execution.delivery import OpenStudy, note_on_waiting, opened_study, outbox_path
 from dynaloss.execution.progress import Progress, clock, cost_of
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.trial.inputs import Sources
@@ -25,6 +26,8 @@ from dynaloss.studies.plan import Plan, Trial, make_plan
 from dynaloss.studies.stored_plan import note_on_earlier_keys, stored_plan
 from dynaloss.studies.study import AblationStudy
 from dynaloss.studies.trial_record import Outcome
+from dynaloss.tracking.schema import Tag
+from dynaloss.tracking.study_run import is_up_to_date
 
 if TYPE_CHECKING:
     from dynaloss.tracking import StudyRun, Workspace
@@ -108,8 +111,9 @@ def launch_ablation(
     *,
     fresh: bool = False,
     in_process: bool = False,
+    backend: Callable[[], AbstractContextManager[Backend]] | None = None,
 ) -> LaunchSummary:
-    """Runs the trials of a study that have not ended yet.
+    """Runs the trials of a study that have not ended yet; returns at once if there are none.
 
     Args:
         study: The study.
@@ -117,14 +121,50 @@ def launch_ablation(
         console: Where progress is shown.
         fresh: Whether finished trials are re-run.
         in_process: Whether trials run one at a time in this process, without Ray.
+        backend: Gives the backend, in place of a new one.
 
     Raises:
         InputError: If the machine cannot give a trial its resources, or another process runs
             the same study.
     """
+    started = time.monotonic()
     sources = Sources()
-    plan = _checked(make_plan(study, sources.digest), sources, console)
-    return _Launch(study, plan, sources, workspace, console, fresh, in_process).run()
+    plan = make_plan(study, sources.digest)
+    if not fresh and is_finished(plan, workspace):
+        seconds = time.monotonic() - started
+        return LaunchSummary(plan=plan, endings={}, skipped=len(plan.trials), seconds=seconds)
+    opening = backend or partial(open_backend, study.resources, in_process=in_process)
+    with opening() as opened:
+        plan = _checked(plan, sources, console)
+        return _Launch(study, plan, sources, workspace, console, fresh, opened).run()
+
+
+def is_finished(plan: Plan, workspace: Workspace) -> bool:
+    """Whether an earlier launch has left nothing to run, to deliver or to bring up to date.
+
+    Found without MLflow and torch, which take seconds to import, where the store is SQL.
+    """
+    if not workspace.has_store or outbox_path(workspace, plan.study).exists():
+        return False
+    try:
+        store = workspace.open_store(must_exist=True)
+        if plan.study not in store.studies():
+            return False
+        earlier, runs = store.plan(plan.study), store.runs(plan.study)
+    except DynalossError:  # the launch says what is wrong
+        return False
+    ended = {run.tags.get(Tag.KEY): run for run in reversed(runs) if run.has_ended}
+    is_completed = any(
+        run.tags.get(Tag.ROLE) == "study" and run.tags.get(Tag.OUTCOME) == Outcome.COMPLETED
+        for run in runs
+    )
+    return (
+        is_completed
+        and stored_plan(plan).amending(earlier) == earlier
+        and all(
+            trial.key in ended and is_up_to_date(ended[trial.key], trial) for trial in plan.trials
+        )
+    )
 
 
 def single_trial(study: AblationStudy, arm: str | None = None, seed: int | None = None) -> Trial:
@@ -164,8 +204,12 @@ def launch_trial(
     plan = Plan(study=study.study, trials=(trial,), baseline=trial.arm, metric=study.report.metric)
     sources = Sources()
     plan = _checked(plan, sources, console)
-    launch = _Launch(study, plan, sources, workspace, console, fresh, in_process=True)
-    with launch.opened() as opened:
+    with (
+        open_backend(study.resources, in_process=True) as backend,
+        (
+            launch := _Launch(study, plan, sources, workspace, console, fresh, backend)
+        ).opened() as opened,
+    ):
         ending = launch.run_trials(plan.trials, opened)[trial.key]
         is_interrupted = ending.outcome is Outcome.INTERRUPTED
         opened.finish(Outcome.INTERRUPTED if is_interrupted else Outcome.COMPLETED)
@@ -191,7 +235,7 @@ class _Launch:
     workspace: Workspace
     console: Console
     fresh: bool
-    in_process: bool
+    backend: Backend
 
     @contextmanager
     def opened(self) -> Iterator[OpenStudy]:
@@ -243,41 +287,34 @@ class _Launch:
         metric = self.plan.metric
         folder = self.workspace.checkpoints(self.study.study)
         trials = {trial.key: LiveTrial(trial=trial) for trial in left}
-        with open_backend(self.study.resources, in_process=self.in_process) as backend:
-            progress = Progress(
-                self.console,
-                Objective(metric, "max" if higher_is_better(metric) else "min"),
-                waiting=[cost_of(trial) for trial in left],
-                done=len(self.plan.trials) - len(left),
-                slots=backend.slots,
-            )
-            outbox, files = opened.outbox, opened.delivery.files
-            recorder = Recorder(
-                outbox,
-                files,
-                progress,
-                trials.values(),
-                fresh=self.fresh,
-                artifacts=self.study.limits.artifacts,
-            )
+        progress = Progress(
+            self.console,
+            Objective(metric, "max" if higher_is_better(metric) else "min"),
+            waiting=[cost_of(trial) for trial in left],
+            done=len(self.plan.trials) - len(left),
+            slots=self.backend.slots,
+        )
+        recorder = Recorder(
+            opened.outbox,
+            opened.delivery.files,
+            progress,
+            trials.values(),
+            fresh=self.fresh,
+            artifacts=self.study.limits.artifacts,
+        )
 
-            def orders() -> Iterator[TrialOrder]:
-                for live in trials.values():
-                    recorder.begun(live)
-                    yield TrialOrder.of(
-                        live.trial,
-                        folder,
-                        fresh=self.fresh,
-                        limits=self.study.limits,
-                    )
+        def orders() -> Iterator[TrialOrder]:
+            for live in trials.values():
+                recorder.begun(live)
+                yield TrialOrder.of(live.trial, folder, fresh=self.fresh, limits=self.study.limits)
 
-            with progress, recorder:
-                work = Work(
-                    orders=orders(),
-                    sources=self.sources.named(trial.config.data for trial in left),
-                    retries=self.study.limits.retries,
-                )
-                backend.run(work, _Listener(trials, recorder))
+        with progress, recorder:
+            work = Work(
+                orders=orders(),
+                sources=self.sources.named(trial.config.data for trial in left),
+                retries=self.study.limits.retries,
+            )
+            self.backend.run(work, _Listener(trials, recorder))
         return trials
 
 

@@ -23,7 +23,7 @@ from dynaloss.journal import Journal
 from dynaloss.lazy import torch
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking.client import redacted
-from dynaloss.tracking.schema import Tag, outcome_of
+from dynaloss.tracking.schema import Tag
 
 if TYPE_CHECKING:
     from dynaloss.tracking import Store, StudyRun, Workspace
@@ -189,19 +189,15 @@ def _left(store: Store, workspace: Workspace, name: str) -> _Left:
             by_key[key].append(run)
     for runs in by_key.values():
         # As all tables do, the first one counts, unless only a later one has ended.
-        kept = next(filter(_has_ended, runs), runs[0])
+        kept = next((run for run in runs if run.has_ended), runs[0])
         left.duplicates += [run.run_id for run in runs if run is not kept]
     path = outbox_path(workspace, name)
     if path.exists():
         with closing(Journal(path)) as journal:
             left.waiting = sum(1 for _ in journal.read())
-    ended = {key for key, runs in by_key.items() if any(map(_has_ended, runs))}
+    ended = {key for key, runs in by_key.items() if any(run.has_ended for run in runs)}
     left.files = without_use(workspace.checkpoints(name), ended)
     return left
-
-
-def _has_ended(run: StoredRun) -> bool:
-    return outcome_of(run.tags, run.status).is_final
 
 
 def _repaired(workspace: Workspace, name: str, left: _Left) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from dynaloss.tracking.client import Client
 from dynaloss.tracking.internals import Point, SqlReader, unbounded
-from dynaloss.tracking.schema import MAX_PAGE, NO_TAGS, Tag
+from dynaloss.tracking.schema import MAX_PAGE, NO_TAGS, Tag, outcome_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -33,6 +33,11 @@ class StoredRun:
     tags: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a later launch leaves the trial of this run alone."""
+        return outcome_of(self.tags, self.status).is_final
 
     @classmethod
     def of(cls, run: Run) -> StoredRun:

@@ -24,7 +24,17 @@ from dynaloss.tracking.run_writing import (
     write_parameters,
     write_tags,
 )
-from dynaloss.tracking.schema import EPOCH, MAX_TAG, STATUS, Tag, cut, key_version_of, outcome_of
+from dynaloss.tracking.schema import (
+    EPOCH,
+    MAX_NAME,
+    MAX_TAG,
+    STATUS,
+    Tag,
+    cut,
+    key_version_of,
+    outcome_of,
+    tag_values,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +275,12 @@ class StudyRun:
 
     def _run_id(self, key: str | None) -> str:
         return self.run_id if key is None else self._run(key).run_id
+
+
+def is_up_to_date(run: StoredRun, trial: Trial) -> bool:
+    """Whether the run has the labels and the name that the plan gives the trial."""
+    labels = tag_values(labels_of(trial)).items()
+    return labels <= run.tags.items() and run.name == cut(trial.name, MAX_NAME)
 
 
 def labels_of(trial: Trial) -> dict[str, Any]:

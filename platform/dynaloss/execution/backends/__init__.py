@@ -27,14 +27,11 @@ def shortages(resources: ResourcesConfig) -> Iterator[str]:
 def open_backend(
     resources: ResourcesConfig, *, in_process: bool
 ) -> AbstractContextManager[Backend]:
-    """The backend of a launch; Ray is imported only if it is the one.
+    """The backend of a launch; Ray, if it is the one, starts while the caller goes on.
 
     Args:
         resources: What a trial occupies.
         in_process: Whether trials run one at a time in this process, without Ray.
-
-    Raises:
-        InputError: If Ray does not start, or not even one trial fits.
     """
     if in_process:
         from dynaloss.execution.backends.in_process import InProcess

@@ -51,29 +51,21 @@ _MOST_STARTS = 2
 
 @contextmanager
 def ray_backend(resources: ResourcesConfig) -> Iterator[RayBackend]:
-    """The cluster at RAY_ADDRESS, or Ray on this machine, started for this.
-
-    Raises:
-        InputError: If Ray does not start, or not even one trial fits.
-    """
+    """The cluster at RAY_ADDRESS, or Ray on this machine, started for this."""
     with RayBackend(resources) as backend:
         yield backend
 
 
 class RayBackend:
-    """Runs trials with Ray Tune; a context manager.
+    """Runs trials with Ray Tune; a context manager. Ray starts while the caller goes on.
 
     Args:
         resources: What a trial occupies.
-
-    Raises:
-        InputError: If Ray cannot be reached, or not even one trial fits.
-        RayLostError: If Ray ends while it starts, twice.
     """
 
     def __init__(self, resources: ResourcesConfig) -> None:
         self._resources = resources
-        self._process = _started(resources)
+        self._process = _RayProcess(resources)
 
     def __enter__(self) -> RayBackend:
         return self
@@ -83,15 +75,20 @@ class RayBackend:
 
     @property
     def slots(self) -> int:
-        """See `Backend.slots`."""
-        return self._process.slots
+        """See `Backend.slots`.
+
+        Raises:
+            InputError: If Ray cannot be reached, or not even one trial fits.
+            RayLostError: If Ray ends while it starts, twice.
+        """
+        return self._started().slots
 
     def run(self, work: Work, listener: Listener) -> None:
         """See `Backend.run`."""
         run = _Run(work, listener)
         with _signals_to(run):
             for start in range(1, _MOST_STARTS + 1):
-                if run.is_done_by(self._process):
+                if run.is_done_by(self._started()):
                     break
                 self._process.kill()
                 if run.is_stopped:
@@ -100,22 +97,28 @@ class RayBackend:
                     listener.note(None, "Ray has ended too early: the trials left are interrupted")
                     break
                 listener.note(None, "Ray has ended too early: it is started again")
-                self._process = _started(self._resources)
+                self._process = _RayProcess(self._resources)
         run.raise_error()
 
-
-def _started(resources: ResourcesConfig) -> _RayProcess:
-    """Ray's process, tried twice: something may end it while it starts."""
-    try:
-        return _RayProcess(resources)
-    except RayLostError:
-        return _RayProcess(resources)
+    def _started(self) -> _RayProcess:
+        """Ray's process once it answers, tried twice: something may end it while it starts."""
+        try:
+            self._process.wait()
+        except RayLostError:
+            self._process = _RayProcess(self._resources)
+            self._process.wait()
+        return self._process
 
 
 class _RayProcess:
-    """A process that serves one launch after another; see `ray_cluster.serve`."""
+    """A process that serves one launch after another; see `ray_cluster.serve`.
+
+    Attributes:
+        slots: Number of trials that run at the same time; 0 before `wait`.
+    """
 
     def __init__(self, resources: ResourcesConfig) -> None:
+        self.slots = 0
         self._open = ExitStack()
         _remove_left_folders()
         # An own folder: Ray looks for modules in the working one, where anything may lie.
@@ -144,11 +147,19 @@ class _RayProcess:
             start_new_session=True,  # away from the signals of a terminal and of a group
         )
         there.close()
-        self.slots = self._begin(resources)
-
-    def _begin(self, resources: ResourcesConfig) -> int:
-        try:
+        with suppress(OSError):  # it has ended, as `wait` will find
             self.connection.send(resources)
+
+    def wait(self) -> None:
+        """Returns once Ray has started.
+
+        Raises:
+            InputError: If it cannot be reached, or not even one trial fits.
+            RayLostError: If it has ended.
+        """
+        if self.slots:
+            return
+        try:
             answer: int | tuple[str, ...] = self.connection.recv()
         except (EOFError, OSError):
             self._output.seek(0)
@@ -158,10 +169,10 @@ class _RayProcess:
         except BaseException:
             self.kill()
             raise
-        if isinstance(answer, int):
-            return answer
-        self.close()
-        raise InputError(answer)
+        if not isinstance(answer, int):
+            self.close()
+            raise InputError(answer)
+        self.slots = answer
 
     def interrupt(self) -> None:
         """Asks for the end of a run, with the state of its trials kept."""
@@ -169,11 +180,12 @@ class _RayProcess:
             self._process.send_signal(signal.SIGINT)
 
     def close(self) -> None:
-        """Ends the process, by force if it takes too long."""
-        with suppress(OSError):
-            self.connection.send(None)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_SECONDS_TO_END)
+        """Ends the process, by force if it takes too long, or has not even started."""
+        if self.slots:
+            with suppress(OSError):
+                self.connection.send(None)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_SECONDS_TO_END)
         self.kill()
 
     def kill(self) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from dynaloss.config.families import PRUNERS
 from dynaloss.config.settings import Scalar
 from dynaloss.errors import InputError
 from dynaloss.execution.ablation import launch_ablation
-from dynaloss.execution.backends import Work, open_backend, shortages
+from dynaloss.execution.backends import Backend, Work, open_backend, shortages
 from dynaloss.execution.delivery import OpenStudy, opened_study
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.recording import Recorder
@@ -131,20 +132,27 @@ def launch_search(
     folder = workspace.folder(study.study)
     # Ray, once started, serves the confirmation too.
     with ExitStack() as stack:
+
+        @cache
+        def backend() -> Backend:
+            return stack.enter_context(open_backend(study.resources, in_process=in_process))
+
         with (
             workspace.locked(study.study),
             Journal(folder / "journal.jsonl", _REMEDY) as journal,
         ):
             claim(journal, _frozen(study))
             summary = _Launch(
-                study, folder, plan, sources, workspace, console, journal, stack, in_process
+                study, folder, plan, sources, workspace, console, journal, backend, in_process
             ).run()
         path = write_best(study, summary.groups, folder)
         confirmed = None
         is_over = not summary.interrupted and not summary.waiting
         if path is not None and study.confirm is not None and confirm and is_over:
             best = load_study(path)
-            confirmed = launch_ablation(best, workspace, console, in_process=in_process)
+            confirmed = launch_ablation(
+                best, workspace, console, backend=lambda: nullcontext(backend())
+            )
     seconds = time.monotonic() - started
     return replace(summary, best=path, confirmed=confirmed, seconds=seconds, workspace=workspace)
 
@@ -160,13 +168,15 @@ class _Launch:
     workspace: Workspace
     console: Console
     journal: Journal
-    stack: ExitStack
+    backend: Callable[[], Backend]
     in_process: bool
 
     def run(self) -> SearchSummary:
         """Runs the trials that are left, and stores the results."""
         director, suggesters = self._restored()
         tags = {"dynaloss.plan_hash": self.plan.hash, "dynaloss.kind": "search"}
+        if director.left:
+            self.backend()  # starts Ray, if that is the one
         with opened_study(self.workspace, self.study.study, self.say, tags=tags) as opened:
             plan = stored_search_plan(self.plan).as_json()
             opened.run.log_dict(None, "plan.json", plan)
@@ -213,15 +223,12 @@ class _Launch:
         """Runs and records what is left; without that, only what a kill kept from the store."""
         left, study = director.left, self.study
         outbox, files = opened.outbox, opened.delivery.files
-        backend = self.stack.enter_context(
-            open_backend(study.resources, in_process=self.in_process or not left)
-        )
         progress = Progress(
             self.console,
             study.search.objectives()[0],
             waiting=[(group.condition, group.arm, group.epochs) for group in left],
             done=sum(trial.outcome.is_final for trial in director.trials.values()),
-            slots=backend.slots,
+            slots=self.backend().slots if left else 1,
         )
         trials, artifacts = director.trials.values(), study.limits.artifacts
         recorder = Recorder(outbox, files, progress, trials, artifacts=artifacts)
@@ -234,7 +241,7 @@ class _Launch:
                 retries=study.limits.retries,
             )
             if director.left:
-                backend.run(work, director)
+                self.backend().run(work, director)
 
     def _order(self, one: SearchTrial) -> TrialOrder:
         promotes = PRUNERS[self.study.scheduler.name].promotes
