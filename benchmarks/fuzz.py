@@ -155,10 +155,13 @@ def read_address(path: Path) -> None:
         if not uri.startswith(("http", "postgres", "mysql", "databricks")):  # nothing is asked
             workspace.open_store(must_exist=True)
     except InputError as error:
+        is_whole = re.fullmatch(r"\w+://[^\n@]+:[^\n]*canary@[\w.:\[\]]+/[^\n]*", uri)
         plain = re.sub(r"(password|token)=canary", "", uri.rpartition("@")[2])
-        if "canary" not in plain and "\n" not in uri and "://" in uri and "canary" in str(error):
+        if is_whole and "canary" not in plain and "canary" in str(error):
             raise ValueError(f"the password is shown: {error}") from error
         raise
+    except OSError as error:  # with its file, which the command line shows in one line
+        raise InputError(str(error)) from error
 
 
 def addresses() -> list[bytes]:

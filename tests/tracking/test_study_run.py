@@ -331,3 +331,20 @@ def test_a_clock_that_is_set_back_leaves_the_last_epoch_the_last(
     assert record.metrics["loss"] == 1 / 3
     assert record.history["loss"] == ((1, 1.0), (2, 0.5), (3, 1 / 3))
     assert study.trials()["k1"].last_epoch == 3
+
+
+def test_records_delivered_again_without_their_beginning_add_nothing(
+    store: Store, study: StudyRun, begin: Begin
+) -> None:
+    """As after a kill between their delivery and their removal from the disk."""
+    run_id = begin(study)
+    reports = [(1, {"loss": 1.0}), (2, {"loss": 0.5})]
+    for epoch, metrics in reports:
+        study.log_report("k1", epoch, metrics)
+    study.flush()
+    for _ in range(2):
+        with store.start_study("quickstart") as again:
+            for epoch, metrics in [*reports, (2, {"disk/artifacts_mib": 3.0})]:
+                again.log_report("k1", epoch, metrics)
+    for name, values in {"loss": [1.0, 0.5], "epoch": [1, 2], "disk/artifacts_mib": [3.0]}.items():
+        assert [m.value for m in store.client.get_metric_history(run_id, name)] == values

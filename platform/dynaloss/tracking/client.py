@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from dynaloss.errors import DynalossError, InputError
+from dynaloss.left_folders import own_folder
 from dynaloss.tracking import internals
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Client:
 
     def __init__(self, tracking_uri: str, *, must_exist: bool = False) -> None:
         path = sqlite_path(tracking_uri)
-        if must_exist and path is not None and not is_file(path):
+        if must_exist and path is not None and not path.is_file():
             raise InputError(f"There is no tracking store at {path} yet: no study was run there.")
         self.tracking_uri = tracking_uri
         if not must_exist or self.reader is None:
@@ -210,7 +210,7 @@ def _make_sqlite(path: Path) -> None:
     MLflow makes it in place, in seconds: a kill in between, or a second process, spoils it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-store-", dir=path.parent) as folder:
+    with own_folder(".new-store-", path.parent) as folder:
         made = Path(folder) / path.name
         internals.make_sqlite(made)
         try:
@@ -259,11 +259,6 @@ def sqlite_path(tracking_uri: str) -> Path | None:
         return None
     name = tracking_uri.removeprefix("sqlite:///").partition("?")[0]
     return Path(name) if name and name != ":memory:" else None
-
-
-def is_file(path: Path) -> bool:
-    """Whether there is such a file; False, too, for a name that no file can have."""
-    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for these
 
 
 def redacted(text: str) -> str:

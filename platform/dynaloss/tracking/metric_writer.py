@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from dynaloss.tracking.client import Client, StoreAwayError
 from dynaloss.tracking.schema import EPOCH, MAX_METRICS, clean_name
+
+LATE: Final = frozenset({"disk/artifacts_mib"})
+"""Metrics of an epoch that are known only after its others."""
 
 _NEVER: Final = -(2**63)
 
@@ -29,15 +32,21 @@ class MetricWriter:
         self._stored: dict[str, int] = {}
         self._last: dict[str, dict[str, int]] = defaultdict(dict)
 
-    def resume(self, run_id: str, last_epoch: int | None) -> None:
-        """Skip the reports of this run up to the epoch that the store holds already."""
+    def resume(self, run_id: str, last_epoch: int | None, late: Collection[str] = ()) -> None:
+        """Skip the reports of this run up to the epoch that the store holds already.
+
+        `late` names those metrics of `LATE` that it holds, which come after the epoch's others.
+        """
         self._stored[run_id] = _NEVER if last_epoch is None else last_epoch
+        self._last[run_id] |= dict.fromkeys((EPOCH, *late), self._stored[run_id])
 
     def add(self, run_id: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """Queue the metrics of one epoch."""
         stored, last = self._stored.get(run_id, _NEVER), self._last[run_id]
         report = _entities(epoch, metrics)
-        new = [it for it in report if epoch > max(stored, last.get(it.key, _NEVER))]
+        if LATE.isdisjoint(metrics):
+            report = report if epoch > stored else []
+        new = [it for it in report if epoch > last.get(it.key, _NEVER)]
         last.update((metric.key, epoch) for metric in new)
         self._pending[run_id] += new
 

@@ -15,7 +15,7 @@ from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking.bulk_reading import StoredRun, read_trials
 from dynaloss.tracking.client import Client, StoreError
 from dynaloss.tracking.lineage import dataset_inputs, environment_tags, source_tags
-from dynaloss.tracking.metric_writer import MetricWriter
+from dynaloss.tracking.metric_writer import LATE, MetricWriter
 from dynaloss.tracking.run_writing import (
     find_run,
     make_run,
@@ -86,10 +86,12 @@ class StudyRun:
         self.run_id = self._parent.run_id
         self.was_completed = self._parent.tags.get(Tag.OUTCOME) == Outcome.COMPLETED
         reopen_run(client, self._parent, name=name, tags=wanted)
-        self._runs = read_trials(client, experiment_id, metrics=(EPOCH,))
+        self._runs = read_trials(client, experiment_id, metrics=(EPOCH, *LATE))
         self._begun: set[str] = set()
         self._finished = False
         self._writer = MetricWriter(client)
+        for run in self._runs.values():
+            self._resume(run)
 
     def __enter__(self) -> StudyRun:
         return self
@@ -145,7 +147,7 @@ class StudyRun:
         write_parameters(self._client, run, parameters)
         self._runs[key] = run
         self._begun.add(key)
-        self._writer.resume(run.run_id, _state(run).last_epoch)
+        self._resume(run)
         return run.run_id
 
     def log_report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -253,6 +255,10 @@ class StudyRun:
     def leave_open(self) -> None:
         """Leave the study's run as it is: what is still to be written ends it."""
         self._finished = True
+
+    def _resume(self, run: StoredRun) -> None:
+        late = LATE & run.metrics.keys()
+        self._writer.resume(run.run_id, _state(run).last_epoch, late)
 
     def _tags(self, role: str, tags: Mapping[str, Any]) -> dict[str, Any]:
         own = {Tag.STUDY: self.name, Tag.ROLE: role, Tag.OUTCOME: Outcome.RUNNING}

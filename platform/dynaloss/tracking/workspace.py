@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dynaloss.errors import InputError
-from dynaloss.tracking.client import is_file, is_sql, sqlite_path
+from dynaloss.tracking.client import is_sql, sqlite_path
 from dynaloss.tracking.store import Store
 
 
@@ -89,7 +89,7 @@ class Workspace:
             False
         """
         path = sqlite_path(self.store_uri)
-        return path is None or is_file(path)
+        return path is None or path.is_file()
 
     def folder(self, study: str) -> Path:
         """Folder of the study.

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +24,7 @@ from dynaloss.config.trial import ResourcesConfig
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.execution.backends.contract import Listener, Work, note_on_retry
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
+from dynaloss.left_folders import own_folder
 from dynaloss.studies.trial_record import Outcome
 
 
@@ -44,7 +43,6 @@ class RayLostError(DynalossError):
     """Ray has ended while it started."""
 
 
-_FOLDER = "dynaloss-ray-"
 _SECONDS_TO_END = 30.0
 _MOST_STARTS = 2
 
@@ -120,12 +118,8 @@ class _RayProcess:
     def __init__(self, resources: ResourcesConfig) -> None:
         self.slots = 0
         self._open = ExitStack()
-        _remove_left_folders()
         # An own folder: Ray looks for modules in the working one, where anything may lie.
-        own = tempfile.TemporaryDirectory(
-            prefix=f"{_FOLDER}{os.getpid()}-", ignore_cleanup_errors=True
-        )
-        folder = self._open.enter_context(own)
+        folder = self._open.enter_context(own_folder("dynaloss-ray-"))
         # Ray tells of a loss in pages of its log; a launch says it in a sentence.
         self._output = self._open.enter_context((Path(folder) / "output.txt").open("w+"))
         here = {"", str(Path.cwd())}
@@ -210,18 +204,6 @@ def _processes_of(session: int) -> Iterator[int]:
         with suppress(OSError):
             if os.getsid(pid := int(folder.name)) == session:
                 yield pid
-
-
-def _remove_left_folders() -> None:
-    """Removes the folders of launches that were killed, which Ray fills with its logs."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
-        number = path.name.removeprefix(_FOLDER).partition("-")[0]
-        try:
-            os.kill(int(number), 0)
-        except ProcessLookupError:
-            shutil.rmtree(path, ignore_errors=True)
-        except (ValueError, OSError):  # somebody else's
-            continue
 
 
 class _Run:
