@@ -208,6 +208,7 @@ def left(place: Place) -> Iterator[Path]:
     yield from results.rglob("*.pt")
     yield from results.rglob("*.part")
     yield from results.glob(".new-store-*")
+    yield from results.glob("*/undelivered")
     yield from (place.folder.parent / "tmp").glob("dynaloss-ray-*")
 
 

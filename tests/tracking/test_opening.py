@@ -31,6 +31,13 @@ def test_damaged_database_gives_one_clear_error(storage: Path) -> None:
         Workspace(storage).open_store()
 
 
+def test_a_malformed_address_gives_one_error_without_its_password(tmp_path: Path) -> None:
+    uri = "mssql://me:see/cret@secret@[::1]:1/db?token=secret"
+    with pytest.raises(InputError, match="no valid address") as error:
+        Workspace(tmp_path, uri).open_store()
+    assert "cret" not in str(error.value)
+
+
 def test_emptied_database_gives_one_clear_error(storage: Path) -> None:
     (storage / "mlflow.db").write_bytes(b"")
     with pytest.raises(InputError, match=r"/mlflow\.db .*opened.*empty.*lost"):

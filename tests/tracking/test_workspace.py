@@ -69,6 +69,7 @@ def test_server_keeps_its_own_artifacts(uri: str, own: bool, tmp_path: Path) -> 
         ("postgresql://***@host/db", "postgresql://me:secret@host/db"),
         ("https://***@host:5000", "https://me:sec/r@t and more@host:5000"),
         ("http:***@host", "http:me:secret@host"),
+        ("oracle:***@host", "oracle:/x/me:secret@host"),
         ("mysql://host/db?password=***&ssl=1", "mysql://host/db?password=secret&ssl=1"),
         ("https://host?api_token=***", "https://host?api_token=secret"),
         ("http://host:5000", "http://host:5000"),

@@ -232,7 +232,10 @@ def _not_opened(tracking_uri: str, error: Exception) -> str:
         remedy = "Install the driver of this database."
     else:
         remedy = "Check the address; if the file is damaged, move it away or restore a copy."
-    return f"The tracking store {where} cannot be opened: {_gist(error)} {remedy}"
+    # What is said of a malformed address may repeat a part of it, a password say.
+    is_malformed = isinstance(error, ValueError) and "@" in tracking_uri
+    reason = "it is no valid address." if is_malformed else _gist(error)
+    return f"The tracking store {where} cannot be opened: {reason} {remedy}"
 
 
 def _gist(error: Exception) -> str:
