@@ -21,10 +21,10 @@ import tempfile
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet
@@ -239,20 +239,28 @@ def _text_changed(content: bytes, draw: np.random.Generator) -> bytes:
     return "\n".join(lines).encode("utf-8", "replace")
 
 
-def main() -> None:
-    """Reads so many changed files, and keeps the counts."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--inputs", type=int, default=100_000, help="Files to read.")
-    parser.add_argument("--seed", type=int, default=0, help="Seed of the changes.")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="File of the counts.")
-    options = parser.parse_args()
-    from machine import describe
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the changed files.
 
+    Attributes:
+        outcomes: How many were accepted, refused, raised anything else, took long; by kind.
+        slowest: Seconds of the slowest; by kind.
+        failures: What else was raised.
+        more_mib: Peak memory above that of reading the valid files.
+    """
+
+    outcomes: dict[str, Counter[str]]
+    slowest: dict[str, float]
+    failures: list[dict[str, str]]
+    more_mib: float
+
+
+def fuzz(inputs: int, seed: int) -> Counts:
+    """Reads so many changed files."""
     kinds: dict[str, tuple[str, list[bytes], Read]] = {
         "study files": (".yaml", studies(), load_any),
         "journals": (".jsonl", journals(), read_journal),
-    }
-    kinds |= {
         "images": (".image", images(), read_image),
         "lists of images": (".txt", lists(), read_list),
         "parquet files": (".parquet", tables(), read_table),
@@ -261,15 +269,15 @@ def main() -> None:
     for suffix, contents in arrays().items():
         kinds[f"label files {suffix}"] = (suffix, contents, read_labels)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    slowest: Counter[str] = Counter()
+    slowest: dict[str, float] = dict.fromkeys(kinds, 0.0)
     failures: list[dict[str, str]] = []
-    draw, before = np.random.default_rng(options.seed), _peak_mib()
+    draw, before = np.random.default_rng(seed), _peak_mib()
     with tempfile.TemporaryDirectory() as folder:
         for suffix, contents, read in kinds.values():
             with suppress(*[InputError] if read is read_address else []):  # none is there
                 read_well(Path(folder) / f"whole{suffix}", contents, read)
             before = max(before, _peak_mib())
-        for number in range(options.inputs):
+        for number in range(inputs):
             name = [*kinds][number % len(kinds)]
             suffix, contents, read = kinds[name]
             content = changed(
@@ -282,15 +290,25 @@ def main() -> None:
             start = time.perf_counter()
             counts[name][_outcome(read, path, name, failures)] += 1
             seconds = time.perf_counter() - start
-            slowest[name] = max(slowest[name], round(seconds, 2))  # type: ignore[assignment]
+            slowest[name] = max(slowest[name], round(seconds, 2))
             counts[name]["slow"] += seconds > 1
-    content = {
-        "table": shown(counts, slowest, _peak_mib() - before),
-        "failures": failures[:20],
-        **describe(),
-    }
+    return Counts(counts, slowest, failures, _peak_mib() - before)
+
+
+def main() -> None:
+    """Reads so many changed files, and keeps the counts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=100_000, help="Files to read.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the changes.")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="File of the counts.")
+    options = parser.parse_args()
+    from machine import describe
+
+    found = fuzz(options.inputs, options.seed)
+    table = shown(found)
+    content = {"table": table, "failures": found.failures[:20], **describe()}
     options.output.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    print("\n".join(content["table"]), *failures[:5], sep="\n")
+    print("\n".join(table), *found.failures[:5], sep="\n")
 
 
 def read_well(path: Path, contents: list[bytes], read: Read) -> None:
@@ -313,20 +331,19 @@ def _outcome(read: Read, path: Path, name: str, failures: list[dict[str, str]]) 
     return "accepted"
 
 
-def shown(
-    counts: Mapping[str, Counter[str]], slowest: Mapping[str, Any], more_mib: float
-) -> list[str]:
+def shown(counts: Counts) -> list[str]:
     """The counts as a table in Markdown, a line per kind of file."""
     names = ("accepted", "refused", "other errors", "slow")
     lines = [
         "| files | read | accepted | refused | other errors | over a second | slowest (s) |",
         "|---|---|---|---|---|---|---|",
     ]
-    for kind, found in counts.items():
+    for kind, found in counts.outcomes.items():
         read = sum(found[name] for name in names[:3])
         cells = (f"{found[name]:,}" for name in names)
-        lines.append(f"| {kind} | {read:,} | {' | '.join(cells)} | {slowest[kind]:.2f} |")
-    return [*lines, "", f"Peak memory: {more_mib:.0f} MiB above that of reading the valid files."]
+        lines.append(f"| {kind} | {read:,} | {' | '.join(cells)} | {counts.slowest[kind]:.2f} |")
+    more = f"Peak memory: {counts.more_mib:.0f} MiB above that of reading the valid files."
+    return [*lines, "", more]
 
 
 def _peak_mib() -> float:
