@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from dynaloss.config.search import Objective
+from dynaloss.errors import InputError
 from dynaloss.execution.delivery import Delivery
 from dynaloss.execution.progress import Progress, cost_of
 from dynaloss.execution.recording import Recorder
@@ -198,3 +199,14 @@ def test_what_was_learned_is_kept_of_the_trials_that_the_limit_names(
     files = [names for name, _, names in (c for c in run.calls if c[0] == "files")]
     assert [names == ["config.json", "data.json"] for names in files] == kept
     assert all("config.json" in names for names in files)
+
+
+def test_a_record_touches_nothing_outside_its_folder(run: Run, tmp_path: Path) -> None:
+    inside, outside = tmp_path / "files", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    delivery = Delivery(run, None, inside, tmp_path)
+    delivery.deliver("log_artifacts", {"key": None, "folder": "../outside"})
+    assert outside.is_dir()
+    with pytest.raises(InputError, match="record must be one of"):
+        delivery.deliver("leave_open", {})

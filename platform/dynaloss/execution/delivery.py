@@ -5,15 +5,16 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynaloss.errors import InputError
 from dynaloss.execution.trial.checkpoints import CheckpointFile, without_use
 from dynaloss.studies.identity import digest_of
 from dynaloss.studies.trial_record import Outcome
-from dynaloss.tracking.client import ServerAbsentError
+from dynaloss.tracking.client import ServerAbsentError, StoreAwayError
 from dynaloss.tracking.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
+_RECORDS = (
+    "begin_trial", "log_data", "tag_environment", "log_report", "tag_trial", "end_trial",
+    "log_text", "log_artifacts", "finish",
+)  # fmt: skip
 _SECONDS_FOR_A_SERVER_TO_COME_UP = 30.0
 
 
@@ -52,9 +57,11 @@ class Delivery:
         elif key is not None and what != "begin_trial" and key not in self.run:
             return  # left by an earlier launch, and the run was deleted since
         elif what == "log_artifacts":
-            self._deliver_files(key, self.files / content["folder"])
-        else:
+            self._deliver_files(key, self.files / Path(content["folder"]).name)
+        elif what in _RECORDS:
             getattr(self.run, what)(**content)
+        else:
+            raise InputError(f"{self.files}: a record must be one of {', '.join(_RECORDS)}")
         if what == "end_trial" and Outcome(content["outcome"]).is_final:
             CheckpointFile(self.checkpoints, content["key"]).remove()
 
@@ -105,8 +112,9 @@ class OpenStudy:
             self.delivery.tidy()
             if publish is not None:
                 publish()
-            self.run.finish(outcome)
-            return 0
+            with suppress(StoreAwayError):
+                self.run.finish(outcome)
+                return 0
         self.outbox.add("finish", outcome=str(outcome))
         self.run.leave_open()
         return self.outbox.waiting
