@@ -1,6 +1,6 @@
 """Malformed files of every kind: each must give one clear error, soon.
 
-    python benchmarks/fuzz.py [--inputs 100000] [--seed 0] [--output FILE]
+    python benchmarks/fuzz.py [--inputs 100000] [--seed 0] [--only KIND] [--output FILE]
 
 Valid study files, label files, journals, images, lists of images, parquet files and addresses of
 stores are changed at random: bits, lines, values that are too large, of another kind, or hostile.
@@ -256,8 +256,8 @@ class Counts:
     more_mib: float
 
 
-def fuzz(inputs: int, seed: int) -> Counts:
-    """Reads so many changed files."""
+def fuzz(inputs: int, seed: int, only: str = "") -> Counts:
+    """Reads so many changed files, of all kinds or of one."""
     kinds: dict[str, tuple[str, list[bytes], Read]] = {
         "study files": (".yaml", studies(), load_any),
         "journals": (".jsonl", journals(), read_journal),
@@ -268,6 +268,7 @@ def fuzz(inputs: int, seed: int) -> Counts:
     }
     for suffix, contents in arrays().items():
         kinds[f"label files {suffix}"] = (suffix, contents, read_labels)
+    kinds = {only: kinds[only]} if only else kinds
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     slowest: dict[str, float] = dict.fromkeys(kinds, 0.0)
     failures: list[dict[str, str]] = []
@@ -301,10 +302,11 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=100_000, help="Files to read.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the changes.")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="File of the counts.")
+    parser.add_argument("--only", default="", help="A kind of file, such as 'parquet files'.")
     options = parser.parse_args()
     from machine import describe
 
-    found = fuzz(options.inputs, options.seed)
+    found = fuzz(options.inputs, options.seed, options.only)
     table = shown(found)
     content = {"table": table, "failures": found.failures[:20], **describe()}
     options.output.write_text(json.dumps(content, indent=1) + "\n", "utf-8")

@@ -226,6 +226,14 @@ def test_a_column_without_bytes_is_named(tmp_path: Path) -> None:
         load_source(_settings("parquet", tmp_path, test=""))
 
 
+def test_a_column_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    _parquet(tmp_path)
+    path = tmp_path / "train.parquet"
+    path.write_bytes(path.read_bytes().replace(b"img", b"i\xedg"))
+    with pytest.raises(InputError, match=r"/train\.parquet'.*read as parquet\b"):
+        load_source(_settings("parquet", tmp_path))
+
+
 def test_class_names_that_cannot_be_read_are_numbers(tmp_path: Path) -> None:
     _parquet(tmp_path)
     for path in tmp_path.glob("*.parquet"):

@@ -110,11 +110,11 @@ def _read(path: Path, settings: SourceSettings) -> tuple[Bytes, Ints, list[str]]
 
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        image, label = (_column(path, table, names) for names in (_IMAGE_COLUMNS, _LABEL_COLUMNS))
+        kind = table.schema.field(image).type
+        fields = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"'{path}' cannot be read as parquet: fetch it again") from error
-    image, label = (_column(path, table, names) for names in (_IMAGE_COLUMNS, _LABEL_COLUMNS))
-    kind = table.schema.field(image).type
-    fields = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
     if fields.get("bytes") not in (pa.binary(), pa.large_binary()):
         raise InputError(f"'{path}' must have a column '{image}' of structs with `bytes`")
     labels = _labels(path, table[label])
