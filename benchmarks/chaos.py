@@ -41,7 +41,7 @@ FAULTS = {
     "SIGKILL to Ray's own process": ("import serve", signal.SIGKILL, 1),
     "SIGKILL to the raylet": ("raylet/raylet", signal.SIGKILL, 1),
     "SIGKILL to the GCS": ("gcs_server", signal.SIGKILL, 1),
-    "SIGKILL to a worker": ("ray::Trial", signal.SIGKILL, 1),
+    "SIGKILL to a worker": ("Trainable", signal.SIGKILL, 1),
 }
 TRIAL = """
 trial:
