@@ -106,7 +106,7 @@ def test_a_stopped_and_killed_launch_ends_with_the_same_result(
     assert command_line.last_values() == uninterrupted
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def uninterrupted(
     tmp_path_factory: pytest.TempPathFactory, command_line_in: Callable[[Path], CommandLine]
 ) -> dict[tuple[str, str], float]:
@@ -161,6 +161,8 @@ def test_a_full_disk_and_a_read_only_one_give_one_error_and_lose_nothing(
     assert command_line.last_values(storage) == uninterrupted
 
     mount("ro")
+    assert launch().returncode == 0  # nothing is left to run, so nothing to write
+    command_line.write_study(seeds=[0, 1], epochs=40)
     refused = launch()
     assert refused.returncode == 1
     (error,) = refused.stderr.splitlines()

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,13 @@ def postgres_server() -> Iterator[str]:
     serve += [part for option in options for part in ("-c", option)]
     with subprocess.Popen(serve, cwd=folder, **quiet, **user) as server:
         try:
+            uri = f"postgresql://tester@127.0.0.1:{port}"
             for _ in range(100):
                 time.sleep(0.1)
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-            yield f"postgresql://tester@127.0.0.1:{port}"
+                with suppress(psycopg.OperationalError):
+                    psycopg.connect(f"{uri}/postgres").close()
+                    break
+            yield uri
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(30)
