@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,8 @@ def kill(processes_below: Callable[[], dict[int, str]]) -> Callable[[str], None]
     def end(text: str) -> None:
         for pid, command in processes_below().items():
             if text in command:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended since
+                    os.kill(pid, signal.SIGKILL)
 
     return end
 
@@ -300,7 +302,8 @@ def test_a_signal_to_every_process_of_ray_ends_the_run_in_order(
 
     def signal_all() -> None:
         for pid in [*processes_below(), os.getpid()]:
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has ended since
+                os.kill(pid, signal.SIGTERM)
 
     log = Log(do=signal_all)
     run(tmp_path, source, log, "a", in_process=False)
