@@ -204,6 +204,11 @@ def test_a_study_is_the_same_on_every_store(
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
+def end(server: subprocess.Popen[bytes]) -> None:
+    server.send_signal(signal.SIGINT)
+    server.wait(30)
+
+
 class Watching(io.StringIO):
     """Does something once when a line with a text is printed."""
 
@@ -232,11 +237,7 @@ def test_records_wait_for_a_server_that_stays_away(
     uri, server = serve_store(sqlite, tmp_path)
     workspace = Workspace(tmp_path, uri)
 
-    def stop() -> None:
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
-
-    screen = Watching(": completed", stop)
+    screen = Watching(": completed", lambda: end(server))
     study = load_study({**STUDY, "seeds": [0, 1]})
     summary = launch_ablation(study, workspace, Console(file=screen), in_process=True)
     assert {str(ending.outcome) for ending in summary.endings.values()} == {"completed"}
@@ -277,8 +278,7 @@ def test_a_server_that_comes_back_is_given_all_by_the_same_launch(
     uri, server = serve_store(sqlite, tmp_path)
 
     def stop() -> None:
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
+        end(server)
         back.start()
 
     back = threading.Timer(3, serve_store, [sqlite, tmp_path])

@@ -201,3 +201,38 @@ def test_the_machine_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not any(finding.is_problem for finding in found.values())
     assert "torch 2." in found["packages"].text
     assert "room for" in found["Ray"].text
+
+
+def test_of_two_runs_the_one_that_has_ended_stays(launched: Workspace) -> None:
+    store, key = launched.open_store(), values(launched)[0][0]
+    run = store.start_study("small")
+    first = run.begin_trial("twice", name="first", parameters={})
+    tags = {"dynaloss.role": "trial", "dynaloss.key": "twice", "dynaloss.outcome": "completed"}
+    second = store.client.create_run(run.experiment_id, tags=tags).info.run_id
+    store.client.set_terminated(second, "FINISHED")
+    list(examine(launched, repair=True))
+    assert problems(launched) == {}
+    assert store.client.get_run(first).info.lifecycle_stage == "deleted"
+    assert launched.open_store().start_study("small").trials()["twice"].run_id == second
+    assert key in launched.open_store().start_study("small").trials()
+
+
+def test_damaged_records_are_a_problem(launched: Workspace) -> None:
+    path = outbox_path(launched, "small")
+    with Outbox(path, Away()) as outbox:
+        outbox.add("log_report", key="lost", epoch=1, metrics={"loss": 2.0})
+    path.write_text(path.read_text().replace("2.0", "3.0"))
+    (told,) = problems(launched)["small"]
+    assert f"{path}:1:" in told
+
+
+def test_records_for_another_store_keep_their_files(
+    launched: Workspace, empty_storage: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_storage / "mlflow.db", tmp_path / "other.db")
+    other = Workspace(launched.storage, f"sqlite:///{tmp_path / 'other.db'}")
+    files = outbox_path(other, "small").parent / "key-1"
+    files.mkdir(parents=True)
+    study = load_study({**STUDY, "seeds": [0, 1, 2]})
+    launch_ablation(study, launched, Console(file=io.StringIO()), in_process=True)
+    assert files.is_dir()

@@ -121,9 +121,9 @@ class OpenStudy:
 
 
 def outbox_path(workspace: Workspace, study: str) -> Path:
-    """File of what the store does not have yet of a study; each store has its own."""
-    name = f"{digest_of(workspace.store_uri)[:8]}.jsonl"
-    return workspace.folder(study) / "undelivered" / name
+    """File of what the store does not have yet of a study; each store has its own folder."""
+    store = digest_of(workspace.store_uri)[:8]
+    return workspace.folder(study) / "undelivered" / store / "records.jsonl"
 
 
 def note_on_waiting(study: str, count: int) -> str:
@@ -159,11 +159,13 @@ def opened_study(
                 say(f"warning: {outbox.damage}")
             if count := outbox.deliver_left():
                 say(f"{count} records of an earlier launch have been delivered to the store")
-            for folder in filter(Path.is_dir, files.iterdir()):  # without a record, by a kill
-                shutil.rmtree(folder)
+            if not outbox.damage:
+                for folder in filter(Path.is_dir, files.iterdir()):  # without a record, by a kill
+                    shutil.rmtree(folder)
             yield OpenStudy(store, run, outbox, delivery)
-    if not any(files.iterdir()):
+    with suppress(OSError):  # something waits, for this store or for another
         files.rmdir()
+        files.parent.rmdir()
 
 
 def open_store(workspace: Workspace, say: Say) -> Store:

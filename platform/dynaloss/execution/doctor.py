@@ -8,7 +8,7 @@ import platform
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,20 +162,32 @@ def _study(store: Store, workspace: Workspace, name: str, *, repair: bool) -> It
     if not workspace.folder(name).is_dir():
         yield Finding(about=name, text="launched from another storage folder: left alone")
         return
+    with ExitStack() as locked:
+        try:
+            locked.enter_context(workspace.locked(name))
+        except InputError as error:  # it runs
+            yield Finding(about=name, text=str(error))
+            return
+        except OSError as error:
+            yield Finding(about=name, text=f"cannot be looked at: {error}", is_problem=True)
+            return
+        yield from _locked_study(store, workspace, name, repair=repair)
+
+
+def _locked_study(
+    store: Store, workspace: Workspace, name: str, *, repair: bool
+) -> Iterator[Finding]:
     try:
-        with workspace.locked(name):
-            left = _left(store, workspace, name)
-            problems = list(left.texts())
-            for text in problems:
-                yield Finding(about=name, text=text, is_problem=not repair)
-            if not problems:
-                yield Finding(about=name, text="nothing is left behind")
-            elif repair:
-                for text in _repaired(workspace, name, left):
-                    yield Finding(about=name, text=text)
-    except InputError as error:  # it runs
-        yield Finding(about=name, text=str(error))
-    except OSError as error:
+        left = _left(store, workspace, name)
+        problems = list(left.texts())
+        for text in problems:
+            yield Finding(about=name, text=text, is_problem=not repair)
+        if not problems:
+            yield Finding(about=name, text="nothing is left behind")
+        elif repair:
+            for text in _repaired(store, workspace, name, left):
+                yield Finding(about=name, text=text)
+    except (DynalossError, OSError) as error:
         yield Finding(about=name, text=f"cannot be looked at: {error}", is_problem=True)
 
 
@@ -200,31 +212,24 @@ def _left(store: Store, workspace: Workspace, name: str) -> _Left:
     return left
 
 
-def _repaired(workspace: Workspace, name: str, left: _Left) -> Iterator[str]:
+def _repaired(store: Store, workspace: Workspace, name: str, left: _Left) -> Iterator[str]:
     """Repairs a study that is locked; says what was done."""
+    for path in left.files:
+        path.unlink()
+        yield f"{path} is removed"
+    # Before the study is opened, which takes the first run of each trial.
+    for run_id in left.duplicates:
+        store.client.delete_run(run_id)
+        yield f"run {run_id} is deleted in MLflow (which can restore it)"
     said: list[str] = []
     with opened_study(workspace, name, said.append) as opened:
         yield from said
         run = opened.run
-        for run_id in left.duplicates:
-            opened.store.client.delete_run(run_id)
-            yield f"run {run_id} is deleted in MLflow (which can restore it)"
         stale = run.mark_stale()
         if stale:
             yield f"{len(stale)} trials are marked as interrupted"
         opened.finish(opened.delivery.outcome or _earlier_outcome(run))
-    for path in left.files:
-        if path.exists():
-            yield _removed(path)
 
 
 def _earlier_outcome(run: StudyRun) -> Outcome:
     return Outcome.COMPLETED if run.was_completed else Outcome.INTERRUPTED
-
-
-def _removed(path: Path) -> str:
-    """Removes a file of the user's own; says so, or why not."""
-    if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
-        return f"{path} belongs to another user: left"
-    path.unlink()
-    return f"{path} is removed"

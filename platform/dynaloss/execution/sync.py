@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def studies_that_wait(workspace: Workspace) -> list[str]:
     """Names of the studies with records for the store of the workspace."""
     pattern = outbox_path(workspace, "*").relative_to(workspace.storage).as_posix()
-    return sorted(path.parents[1].name for path in workspace.storage.glob(pattern))
+    return sorted(path.parents[2].name for path in workspace.storage.glob(pattern))
 
 
 def sync(workspace: Workspace, say: Say, studies: Sequence[str] = ()) -> None:

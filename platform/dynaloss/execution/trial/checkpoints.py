@@ -90,11 +90,15 @@ class CheckpointFile:
 def without_use(folder: Path, ended: Container[str]) -> list[Path]:
     """Files of trials that have ended, by their keys, and those that a kill left unfinished.
 
-    The process of a trial that is stopped saves its state, which may come after the end.
+    Files of other users are left out. The process of a trial that is stopped saves its state,
+    which may come after the end.
     """
     files = sorted(folder.glob("*")) if folder.is_dir() else []
     return [
-        path for path in files if path.name.partition(".")[0] in ended or path.suffix == ".part"
+        path
+        for path in files
+        if (path.name.partition(".")[0] in ended or path.suffix == ".part")
+        and path.stat().st_uid == os.getuid()
     ]
 
 
