@@ -83,14 +83,16 @@ class Place:
         arguments = [self.command, str(path), "--storage", str(self.folder / "results"), *options]
         if self.command == "search":
             arguments += ["--no-confirm", "--sequential"]
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "dynaloss", *arguments],
-            cwd=self.folder,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(self.folder.parent / "tmp")},
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "errors.txt").open("a"),
-            start_new_session=True,
-        )
+        with (self.folder / "errors.txt").open("a") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "dynaloss", *arguments],
+                cwd=self.folder,
+                env=os.environ
+                | {"OMP_NUM_THREADS": "1", "TMPDIR": str(self.folder.parent / "tmp")},
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of the tracking store."""
@@ -202,6 +204,18 @@ def disturbed(
     }
 
 
+def strikes(folder: Path, kills: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Runs each study whole, then strikes so many launches in turn; a row for each."""
+    (folder / "tmp").mkdir()
+    draw = np.random.default_rng(seed)
+    wholes = [undisturbed(folder, command) for command in STUDIES]
+    for number in range(kills):
+        whole, seconds = wholes[number % len(wholes)]
+        faults = [*FAULTS] if whole.command == "ablate" else [*FAULTS][:_WITHOUT_RAY]
+        fault = faults[int(draw.integers(len(faults)))]
+        yield disturbed(folder, whole, seconds, fault, float(draw.uniform(0, seconds)))
+
+
 def left(place: Place) -> Iterator[Path]:
     """Checkpoints, part files and temporary folders that nothing needs any more."""
     results = place.folder / "results"
@@ -223,16 +237,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from machine import describe
 
-    draw, rows = np.random.default_rng(options.seed), []
+    rows = []
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        (folder / "tmp").mkdir()
-        wholes = [undisturbed(folder, command) for command in STUDIES]
-        for number in range(options.kills):
-            whole, seconds = wholes[number % len(wholes)]
-            faults = [*FAULTS] if whole.command == "ablate" else [*FAULTS][:_WITHOUT_RAY]
-            fault = faults[int(draw.integers(len(faults)))]
-            rows.append(disturbed(folder, whole, seconds, fault, float(draw.uniform(0, seconds))))
+        for row in strikes(Path(name), options.kills, options.seed):
+            rows.append(row)
             print(json.dumps(rows[-1]), flush=True)
             content = {"table": shown(rows), "rows": rows, **describe()}
             content["command"] = f"python benchmarks/chaos.py --kills {len(rows)}"

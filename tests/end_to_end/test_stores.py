@@ -1,14 +1,16 @@
-"""The same study on every kind of store, and on a server that goes away."""
+"""The same study on every kind of store, on a server that goes away, and from two machines."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -23,7 +25,7 @@ import pytest
 from rich.console import Console
 
 from dynaloss.errors import InputError
-from dynaloss.execution import delivery
+from dynaloss.execution import delivery, doctor
 from dynaloss.execution.ablation import LaunchSummary, launch_ablation
 from dynaloss.execution.search.launching import launch_search
 from dynaloss.execution.sync import studies_that_wait, sync
@@ -124,6 +126,13 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return uri.replace(f"://{name}", f"://tester:{SECRET}@")
 
 
+def another(sqlite: str, storage: Path) -> Workspace:
+    """A workspace with a copy of a store that is empty yet."""
+    storage.mkdir()
+    shutil.copy(sqlite.removeprefix("sqlite:///"), storage)
+    return Workspace(storage)
+
+
 def launch(
     workspace: Workspace,
     *,
@@ -178,8 +187,13 @@ def expected(
     indirect=True,
 )
 def test_a_study_is_the_same_on_every_store(
-    address: str, tmp_path: Path, expected: list[dict[str, Any]]
+    address: str,
+    tmp_path: Path,
+    expected: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name in ("MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, SECRET)
     workspace, screen = Workspace(tmp_path, address), io.StringIO()
     assert len(launch(workspace, seeds=[0], screen=screen).endings) == 2
     assert launch(workspace, seeds=[0]).skipped == 2
@@ -194,7 +208,7 @@ def test_a_study_is_the_same_on_every_store(
     assert not list(tmp_path.rglob("*.pt"))
     assert not list(tmp_path.glob("*/undelivered"))
 
-    # The password of the address is nowhere to be read.
+    # The password of the address and the tokens of the environment are nowhere to be read.
     with pytest.raises(InputError) as refused:
         Workspace(tmp_path, address.replace("127.0.0.1", "127.0.0.2")).open_store()
     shown = [screen.getvalue(), str(refused.value), repr(store.records(STUDY["study"]))]
@@ -288,3 +302,62 @@ def test_a_server_that_comes_back_is_given_all_by_the_same_launch(
     back.join()
     assert (summary.exit_status, summary.waiting) == (0, 0)
     assert outline(workspace) == expected
+
+
+def test_a_search_goes_on_while_the_server_is_away(
+    sqlite: str, serve_store: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(outbox, "_PATIENCE", 0.5)
+    search, undisturbed = load_search(SEARCH), another(sqlite, tmp_path / "undisturbed")
+    launch_search(search, undisturbed, Console(file=io.StringIO()), in_process=True)
+
+    uri, server = serve_store(sqlite, tmp_path)
+    workspace, screen = Workspace(tmp_path, uri), Watching(": completed", lambda: end(server))
+    summary = launch_search(search, workspace, Console(file=screen), in_process=True)
+    assert summary.exit_status == 1
+    assert "`dynaloss sync search`" in summary.as_text()
+    serve_store(sqlite, tmp_path)
+    sync(workspace, print)
+    assert outline(workspace, "search") == outline(undisturbed, "search")
+
+
+def test_two_machines_share_a_storage_folder(
+    sqlite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one has its own name, processes and network, and the same disk."""
+    apart = ["unshare", "--uts", "--pid", "--net", "--ipc", "--fork", "--mount-proc"]
+    apart += ["--kill-child", "sh", "-c", 'hostname another && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], check=False).returncode:
+        pytest.skip("no second machine can be made")
+    script = (
+        "import sys, yaml; from rich.console import Console; from pathlib import Path;"
+        "from dynaloss.execution.ablation import launch_ablation;"
+        "from dynaloss.studies import load_study; from dynaloss.tracking import Workspace;"
+        "study = load_study(yaml.safe_load(sys.argv[1])); place = Workspace(Path(sys.argv[2]));"
+        "launch_ablation(study, place, Console(width=200), in_process=True)"
+    )
+    schedule = TRIAL["schedule"] | {"epochs": 40}
+    long = STUDY | {"trial": TRIAL | {"schedule": schedule}, "seeds": [0, 1, 2]}
+    monkeypatch.setattr(doctor, "_machine", lambda: iter(()))
+    workspace, undisturbed = Workspace(tmp_path, sqlite), another(sqlite, tmp_path / "undisturbed")
+    command = [*apart, sys.executable, "-P", "-c", script, json.dumps(long), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert any(b": completed" in line for line in other.stdout)
+        with pytest.raises(InputError, match="Another process is running study 'every-store'"):
+            launch(workspace, seeds=[0])
+        said = [str(finding) for finding in doctor.examine(workspace, repair=True)]
+        assert [line for line in said if "Another process is running" in line] == said[-1:]
+        beside = load_study({**STUDY, "study": "beside", "seeds": [0]})
+        summary = launch_ablation(beside, workspace, Console(file=io.StringIO()), in_process=True)
+        assert summary.exit_status == 0
+        assert other.poll() is None
+        other.kill()
+        other.stdout.read()  # until the last process has ended
+    summaries = [
+        launch_ablation(load_study(long), place, Console(file=io.StringIO()), in_process=True)
+        for place in (workspace, undisturbed)
+    ]
+    assert 0 < summaries[0].skipped < 6
+    assert outline(workspace) == outline(undisturbed)
