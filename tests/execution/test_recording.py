@@ -18,7 +18,7 @@ from dynaloss.execution.recording import Recorder
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies import load_study
 from dynaloss.studies.plan import make_plan
-from dynaloss.studies.trial_record import Outcome
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 from dynaloss.tracking import Outbox, TrialState
 
 
@@ -194,11 +194,49 @@ def test_what_was_learned_is_kept_of_the_trials_that_the_limit_names(
         for live, accuracy in zip(trials, (0.5, 0.4, 0.6), strict=True):
             recorder.begun(live)
             live.reports[1] = {"test/accuracy": accuracy}
-            live.outcome, live.diagnostics = Outcome.COMPLETED, {"data": {"source": "digits"}}
+            live.outcome = Outcome.COMPLETED
+            live.diagnostics = {"confusion": {"matrix": [[1, 0], [0, 1]]}}
             recorder.ended(live)
     files = [names for name, _, names in (c for c in run.calls if c[0] == "files")]
-    assert [names == ["config.json", "data.json"] for names in files] == kept
+    assert ["confusion.json" in names for names in files] == kept
+    drawn = [artifacts != "none" and is_best for is_best in (True, False, True)]
+    assert ["confusion.png" in names for names in files] == drawn
     assert all("config.json" in names for names in files)
+
+
+def test_figures_are_drawn_of_what_is_better_than_earlier_launches(
+    outbox: Outbox, run: Run, progress: Progress, tmp_path: Path
+) -> None:
+    study = load_study({"study": "s", "trial": {}, "arms": {"a": {}}, "seeds": [0, 1, 2]})
+    trials = [LiveTrial(trial=trial) for trial in make_plan(study, {"digits": "digest"}).trials]
+    first = trials[0].trial
+    stored = [
+        TrialRecord(
+            study="quickstart",
+            key="k",
+            run_id="r",
+            condition=condition,
+            arm=arm,
+            seed=0,
+            outcome=outcome,
+            metrics={"test/accuracy": value},
+        )
+        for condition, arm, outcome, value in [
+            (first.condition, first.arm, Outcome.COMPLETED, 0.5),
+            (first.condition, first.arm, Outcome.FAILED, 0.9),
+            ("another", first.arm, Outcome.COMPLETED, 0.9),
+            (first.condition, "another", Outcome.COMPLETED, 0.9),
+        ]
+    ]
+    for live, accuracy in zip(trials, (0.5, 0.6, 0.55), strict=True):
+        live.reports[1] = {"test/accuracy": accuracy}
+        live.outcome = Outcome.COMPLETED
+        live.diagnostics = {"confusion": {"matrix": [[1, 0], [0, 1]]}}
+    with Recorder(outbox, tmp_path, progress, trials, earlier=stored) as recorder:
+        for live in trials:
+            recorder.ended(live)
+    files = [names for name, _, names in (c for c in run.calls if c[0] == "files")]
+    assert ["confusion.png" in names for names in files] == [False, True, False]
 
 
 def test_a_record_touches_nothing_outside_its_folder(run: Run, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ class LimitsConfig(Settings):
 
     artifacts: Literal["all", "best", "none"] = Field(
         default="all",
-        description="Which trials keep figures and diagnostics: all, those that are the best of "
-        "their condition and arm so far, by the study's metric, or none; settings and errors are "
-        "kept of each.",
+        description="Which trials keep their diagnostics: all, those that are the best of their "
+        "condition and arm so far, by the study's metric, or none. Figures are kept of the best "
+        "(`dynaloss show` draws those of any), settings and errors of each.",
     )
     checkpoint_gb: Real | None = Field(
         default=None,

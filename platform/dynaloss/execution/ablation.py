@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -129,12 +129,16 @@ def launch_ablation(
     """
     started = time.monotonic()
     sources = Sources()
-    plan = make_plan(study, sources.digest)
-    if not fresh and is_finished(plan, workspace):
-        seconds = time.monotonic() - started
-        return LaunchSummary(plan=plan, endings={}, skipped=len(plan.trials), seconds=seconds)
     opening = backend or partial(open_backend, study.resources, in_process=in_process)
-    with opening() as opened:
+    with ExitStack() as stack:
+        # Ray takes seconds to start: at once where something is to be run for certain.
+        is_new = fresh or not workspace.folder(study.study).is_dir()
+        opened = stack.enter_context(opening()) if is_new else None
+        plan = make_plan(study, sources.digest)
+        if not is_new and is_finished(plan, workspace):
+            seconds = time.monotonic() - started
+            return LaunchSummary(plan=plan, endings={}, skipped=len(plan.trials), seconds=seconds)
+        opened = opened or stack.enter_context(opening())
         plan = _checked(plan, sources, console)
         return _Launch(study, plan, sources, workspace, console, fresh, opened).run()
 
@@ -301,6 +305,7 @@ class _Launch:
             trials.values(),
             fresh=self.fresh,
             artifacts=self.study.limits.artifacts,
+            earlier=opened.store.records(self.study.study, metrics=(metric,)),
         )
 
         def orders() -> Iterator[TrialOrder]:

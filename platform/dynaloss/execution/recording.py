@@ -19,6 +19,7 @@ from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking.study_run import labels_of
 
 if TYPE_CHECKING:
+    from dynaloss.studies.trial_record import TrialRecord
     from dynaloss.tracking import Outbox, TrialState
 
 
@@ -35,6 +36,7 @@ class Recorder:
         trials: Every trial of the launch, looked at when the block ends.
         fresh: Whether a trial gets a new run instead of that of an earlier launch.
         artifacts: Which trials keep what they learned; see `LimitsConfig`.
+        earlier: The trials in the store, which those that end are compared with.
     """
 
     def __init__(
@@ -46,9 +48,14 @@ class Recorder:
         *,
         fresh: bool = False,
         artifacts: Literal["all", "best", "none"] = "all",
+        earlier: Iterable[TrialRecord] = (),
     ) -> None:
         self._artifacts = artifacts
         self._best: dict[tuple[str, str], float] = {}
+        for record in earlier:
+            if record.outcome is Outcome.COMPLETED and not fresh:
+                value = record.metrics.get(progress.objective.name, math.nan)
+                self._is_best((record.condition, record.arm), progress.objective.sign * value)
         self._outbox = outbox
         self._files = files
         self._progress = progress
@@ -146,7 +153,14 @@ class Recorder:
 
     def _end(self, live: LiveTrial) -> None:
         folder = Path(tempfile.mkdtemp(prefix=f"{live.key}-", dir=self._files))
-        write_artifacts(live.trial, live.diagnostics if self._keeps(live) else {}, folder)
+        value = self._progress.objective.sign * live.last(self._progress.objective.name)
+        is_best = self._is_best((live.trial.condition, live.trial.arm), value)
+        kept = live.diagnostics if self._artifacts == "all" else {}
+        if is_best and self._artifacts != "none":
+            kept = live.diagnostics
+            # Of these only: it takes longer than the rest, and `dynaloss show` draws any.
+            write_figures(kept, folder)
+        write_artifacts(live.trial, kept, folder)
         if live.outcome is Outcome.FAILED:
             (folder / "error.txt").write_text(live.message, "utf-8")  # the tag is cut
         size = mib_in(folder)
@@ -158,12 +172,8 @@ class Recorder:
             "end_trial", key=live.key, outcome=str(live.outcome), message=live.message
         )
 
-    def _keeps(self, live: LiveTrial) -> bool:
-        """Whether the trial keeps what it learned."""
-        if self._artifacts != "best":
-            return self._artifacts == "all"
-        objective, place = self._progress.objective, (live.trial.condition, live.trial.arm)
-        value = objective.sign * live.last(objective.name)
+    def _is_best(self, place: tuple[str, str], value: float) -> bool:
+        """Whether a value is above all that came before it in its condition and arm."""
         is_best = value > self._best.get(place, -math.inf)
         if is_best:
             self._best[place] = value
@@ -188,15 +198,13 @@ def _texts(tags: Mapping[str, Any]) -> dict[str, str]:
 
 
 def write_artifacts(trial: Trial, diagnostics: Mapping[str, Any], folder: Path) -> None:
-    """Writes the configuration that gave the key, the diagnostics and their figures.
+    """Writes the configuration that gave the key, and the diagnostics.
 
     Args:
         trial: The trial.
         diagnostics: What it learned, by artifact name; empty where it did not end well.
         folder: Where to; exists.
     """
-    from dynaloss.analysis.figures import save_figure, trial_figures
-
     config = {
         "key": trial.key,
         "seed": trial.seed,
@@ -205,6 +213,12 @@ def write_artifacts(trial: Trial, diagnostics: Mapping[str, Any], folder: Path) 
     }
     for name, content in {"config": config, **diagnostics}.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def write_figures(diagnostics: Mapping[str, Any], folder: Path) -> None:
+    """Writes the figures of a trial; `folder` exists."""
+    from dynaloss.analysis.figures import save_figure, trial_figures
+
     for name, figure in trial_figures(diagnostics).items():
         save_figure(figure, folder / f"{name}.png")
 

@@ -7,7 +7,6 @@ import torch
 from dynaloss.data.sources.image_files import RESIDENT_BYTES, ImageFiles
 from dynaloss.data.splits.batched import ResidentSplit
 from dynaloss.data.splits.roles import LabelledImages, TrialSplits, check_bias, make_splits
-from dynaloss.data.splits.streamed import StreamedSplit
 from dynaloss.data.views.weak_and_strong import Views
 from dynaloss.learning.batches import Split
 
@@ -22,6 +21,9 @@ def open_split(
     See `SourceSettings` for `memory`.
     """
     if isinstance(samples.images, ImageFiles):
+        # Imports torchvision, which takes a second.
+        from dynaloss.data.splits.streamed import StreamedSplit
+
         return StreamedSplit(samples, views, device)
     large = samples.images.nbytes > RESIDENT_BYTES
     on_host = memory == "stream" or (memory == "auto" and large)

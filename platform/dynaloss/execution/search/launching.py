@@ -230,8 +230,14 @@ class _Launch:
             done=sum(trial.outcome.is_final for trial in director.trials.values()),
             slots=self.backend().slots if left else 1,
         )
-        trials, artifacts = director.trials.values(), study.limits.artifacts
-        recorder = Recorder(outbox, files, progress, trials, artifacts=artifacts)
+        recorder = Recorder(
+            outbox,
+            files,
+            progress,
+            director.trials.values(),
+            artifacts=study.limits.artifacts,
+            earlier=opened.store.records(study.study, metrics=(progress.objective.name,)),
+        )
         with progress, recorder:
             director.start(recorder)
             recorder.catch_up(opened.run.trials())

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision import models
-from torchvision.models.resnet import BasicBlock
 
 from dynaloss.config.families import MODELS
 from dynaloss.config.trial import ModelConfig
@@ -67,6 +65,8 @@ def torchvision_model(
         options["image_size"] = height
     if name in _WITH_AUXILIARY_HEADS:
         options |= {"aux_logits": False, "init_weights": False}
+    from torchvision import models  # takes a second, which other models need not wait
+
     model: nn.Module = models.get_model(name, **options)
     return model
 
@@ -77,7 +77,9 @@ def resnet10(*, input_shape: tuple[int, int, int], num_classes: int) -> nn.Modul
     Source: Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019, on
     ImageNet-LT; the layers are those of He et al., CVPR 2016.
     """
-    model: nn.Module = models.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    model: nn.Module = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
     if input_shape[0] != 3:
         model.conv1 = nn.Conv2d(input_shape[0], 64, 7, stride=2, padding=3, bias=False)
     return model
