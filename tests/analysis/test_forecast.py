@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from dynaloss.analysis.forecast import TrialCost, forecast, paired_spread
+from dynaloss.analysis.forecast import Pace, TrialCost, forecast, paired_spread
 from dynaloss.config import TrialConfig
 from dynaloss.studies import AblationStudy, make_plan
 from dynaloss.studies.plan import Plan
@@ -69,10 +69,18 @@ def test_wall_time_is_that_of_trials_begun_in_order(plan: Plan) -> None:
     # none 0-1, full 0-3, none 1-2, full 2-5, none 3-4, full 4-7, none 5-6, full 6-9, none 7-8,
     # full 8-11.
     probed = {t.key: TrialCost(seconds=3.0 if t.arm == "full" else 1.0) for t in plan.trials}
-    known = forecast(plan, [], probed=probed)
+    known = forecast(plan, [], probed=probed, pace=Pace(around=0, beside_epochs=1))
     assert (known.seconds, known.wall_seconds(1)) == (20, 20)
     assert known.wall_seconds(2) == 11
     assert known.wall_seconds(10) == 3
+
+
+def test_wall_time_counts_what_a_launch_takes_besides(plan: Plan) -> None:
+    tags = {"dynaloss.seconds_around_trials": "12", "dynaloss.time_beside_epochs": "1.5"}
+    probed = {trial.key: TrialCost(seconds=1.0) for trial in plan.trials}
+    known = forecast(plan, [], probed=probed, pace=Pace.of(tags))
+    assert known.wall_seconds(1) == 12 + 1.5 * 10
+    assert Pace.of({}) == Pace()
 
 
 def test_sizes_are_the_largest_recorded(plan: Plan, record: MakeRecord) -> None:

@@ -53,7 +53,9 @@ def test_second_launch_runs_nothing_and_a_new_seed_runs_alone(
         again = command_line.run("ablate", study)
     assert again.returncode == 0, again.stderr
     assert "4 finished before" in again.stdout
-    assert not re.findall(r"\| +(torch|torchvision|sklearn|scipy|mlflow|ray)$", again.stderr, re.MULTILINE)
+    assert not re.findall(
+        r"\| +(torch|torchvision|sklearn|scipy|mlflow|ray)$", again.stderr, re.MULTILINE
+    )
     assert trial_runs(command_line.folder) == before
 
     more = command_line.run("ablate", command_line.write_study(seeds=[0, 1]))
@@ -168,3 +170,40 @@ def test_a_full_disk_and_a_read_only_one_give_one_error_and_lose_nothing(
     (error,) = refused.stderr.splitlines()
     assert "Read-only" in error
     assert command_line.run("compare", "tiny", "--storage", str(storage)).returncode == 0
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Ray's head without a core, and two nodes of unequal size, each a process of its own."""
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield found
+    found.shutdown()
+
+
+def test_a_launch_outlives_a_node_and_goes_on_after_the_head_of_its_cluster(
+    command_line: CommandLine,
+    end_after: Callable[[subprocess.Popen[str]], subprocess.Popen[str]],
+    uninterrupted: dict[tuple[str, str], float],
+    cluster: Any,
+) -> None:
+    large, _ = (cluster.add_node(num_cpus=cpus) for cpus in (2, 1))
+    cluster.wait_for_nodes()
+    study = command_line.write_study(seeds=[0], epochs=40)
+    launch = end_after(command_line.start("ablate", study, "--address", cluster.address))
+    assert launch.stderr is not None
+    lines = iter(launch.stderr.readline, "")
+    assert any("running:" in line or ": completed" in line for line in lines)
+    cluster.remove_node(large, allow_graceful=False)
+    assert any("it goes on from its last checkpoint" in line for line in lines)
+    assert any(": completed" in line for line in lines)
+    cluster.remove_node(cluster.head_node, allow_graceful=False)
+    out, errors = launch.communicate(timeout=200)
+    assert "Traceback" not in errors
+    assert (launch.returncode, "interrupted" in out) == (130, True), errors
+
+    rest = command_line.run("ablate", study)
+    assert rest.returncode == 0, rest.stderr
+    assert "finished before" in rest.stdout
+    assert command_line.last_values() == uninterrupted

@@ -17,18 +17,15 @@ from dynaloss.studies.trial_record import Outcome
 ACCURACY = Objective("test/accuracy", "max")
 
 
+def with_epochs(trial: Trial, **epochs: int) -> Trial:
+    schedule = trial.config.schedule.model_copy(update=epochs)
+    return replace(trial, config=trial.config.model_copy(update={"schedule": schedule}))
+
+
 @pytest.fixture(scope="module")
 def trials() -> tuple[Trial, ...]:
     plan = make_plan(load_study("quickstart"), {"digits": "digest"})
-    return tuple(
-        replace(
-            trial,
-            config=trial.config.model_copy(
-                update={"schedule": trial.config.schedule.model_copy(update={"epochs": 10})}
-            ),
-        )
-        for trial in plan.trials[:4]
-    )
+    return tuple(with_epochs(trial, epochs=10, warmup_epochs=0) for trial in plan.trials[:4])
 
 
 def progress_of(
@@ -76,8 +73,33 @@ def test_the_last_trial_alone_uses_one_slot(trials: tuple[Trial, ...]) -> None:
     left = TimeLeft(map(cost_of, trials), slots=2)
     left.observe(trials[0], 5, seconds=1.0)
     for trial in trials[1:]:
-        left.ended(trial)
+        left.ended(trial, is_typical=False)
     assert left.seconds() == pytest.approx(5.0)
+
+
+def test_epochs_after_warmup_are_expected_to_take_longer(trials: tuple[Trial, ...]) -> None:
+    first, second = (with_epochs(trial, warmup_epochs=4) for trial in trials[:2])
+    left = TimeLeft(map(cost_of, (first, second)), slots=1)
+    left.observe(first, 1, seconds=1.0)
+    # 3 + 4 epochs of warm-up at 1 s, and 6 + 6 after it at three times that.
+    assert left.seconds() == pytest.approx(7 * 1 + 12 * 3)
+    left.observe(first, 5, seconds=2.0)
+    assert left.seconds() == pytest.approx(4 * 1 + 5 * 2 + 6 * 2)
+
+
+def test_time_between_trials_is_expected_to_go_on(
+    trials: tuple[Trial, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    left = TimeLeft(map(cost_of, trials), slots=2)
+    left.started(trials[1])
+    for epoch in range(1, 11):
+        left.observe(trials[0], epoch, seconds=1.0)
+    now += 14  # since the end of the first epoch: 15 s in two slots for 10 s of epochs
+    left.ended(trials[0])
+    # Thrice as long: the other slot has brought no epoch so far.
+    assert left.seconds() == pytest.approx(15 * 2 / 10 * (30 * 1) / 2)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +169,7 @@ def test_pruning_shortens_the_trials_to_come(trials: tuple[Trial, ...]) -> None:
     left.observe(trials[0], 2, seconds=1.0)
     left.ended(trials[0])
     # Three trials of 10 epochs, of which 2 are trained.
-    assert left.seconds() == pytest.approx(3 * 2)
+    assert left.seconds() == pytest.approx(3 * 2, rel=0.01)
 
 
 def test_a_failed_trial_does_not_shorten_the_estimate(trials: tuple[Trial, ...]) -> None:

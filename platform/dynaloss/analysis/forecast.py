@@ -45,6 +45,32 @@ class TrialCost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What a launch takes besides the epochs of its trials.
+
+    The defaults are those of a first launch on two cores, where Ray starts in some ten seconds.
+
+    Attributes:
+        around: Seconds before the first epoch, and after the last one.
+        beside_epochs: Time in between, in all slots, by that of the epochs in it.
+    """
+
+    around: float = 15.0
+    beside_epochs: float = 1.05
+
+    @classmethod
+    def of(cls, tags: Mapping[str, str]) -> Pace:
+        """That of the last launch, by the tags of its study."""
+        try:
+            return cls(
+                around=float(tags["dynaloss.seconds_around_trials"]),
+                beside_epochs=float(tags["dynaloss.time_beside_epochs"]),
+            )
+        except KeyError:
+            return cls()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """Expectations of a plan before it runs.
 
@@ -54,6 +80,7 @@ class Forecast:
         remaining: Number of the others.
         costs: Cost of each of these, in order of the plan; None where no run shows it.
         guessed: Number of trials left whose cost is that of other arms, without runs of their own.
+        pace: What a launch takes besides.
         spread: Standard deviation of the paired differences; None where unknown.
         spread_source: Source of the spread, to print.
         comparisons: Number of differences in the table.
@@ -69,6 +96,7 @@ class Forecast:
     remaining: int
     costs: tuple[TrialCost, ...] | None
     guessed: int
+    pace: Pace
     spread: float | None
     spread_source: str
     comparisons: int
@@ -82,13 +110,16 @@ class Forecast:
         return None if self.costs is None else math.fsum(cost.seconds for cost in self.costs)
 
     def wall_seconds(self, slots: int) -> float | None:
-        """Time of the trials left, begun in order, `slots` at a time; None where unknown."""
-        if self.costs is None:
-            return None
+        """Time of a launch of the trials left, begun in order, `slots` at a time.
+
+        0 where none is left; None where unknown.
+        """
+        if not self.costs:
+            return None if self.costs is None else 0.0
         ends = [0.0] * slots
         for cost in self.costs:
             heapq.heapreplace(ends, ends[0] + cost.seconds)
-        return max(ends)
+        return self.pace.around + self.pace.beside_epochs * max(ends)
 
 
 def forecast(
@@ -98,6 +129,7 @@ def forecast(
     spread: float | None = None,
     effect: float | None = None,
     probed: Mapping[str, TrialCost] | None = None,
+    pace: Pace | None = None,
 ) -> Forecast:
     """Counts, cost and power of a plan.
 
@@ -108,6 +140,7 @@ def forecast(
             one, that of the paired differences of earlier trials is used.
         effect: Difference, in the unit of the metric, that the seeds should find.
         probed: Cost of each trial by key, as measured; by default that of earlier trials counts.
+        pace: What a launch takes besides; by default what it often takes.
     """
     left = trials_left(plan, records)
     if probed is None:
@@ -129,6 +162,7 @@ def forecast(
         remaining=len(left),
         costs=costs,
         guessed=guessed,
+        pace=pace or Pace(),
         spread=deviation,
         spread_source=source,
         comparisons=comparisons,

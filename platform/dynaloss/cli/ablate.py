@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dynaloss.cli.options import format_option, workspace_options
+from dynaloss.cli.options import cluster_options, format_option, submit_to_slurm, workspace_options
 from dynaloss.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     "using earlier runs. Records nothing.",
 )
 @click.option("--fresh", is_flag=True, help="Re-run finished trials.")
+@cluster_options
 @workspace_options
 def ablate(
     study: str,
@@ -47,6 +48,7 @@ def ablate(
     spread: float | None,
     effect: float | None,
     fresh: bool,
+    slurm: str | None,
     workspace: Workspace,
 ) -> None:
     """Run the unfinished trials of STUDY.
@@ -70,6 +72,10 @@ def ablate(
         show_plan(
             plan, resources, workspace, format_=format_, spread=spread, effect=effect, probe=probe
         )
+        return
+    if slurm is not None:
+        command = ["ablate", study, *["--fresh"] * fresh]
+        submit_to_slurm(command, slurm, loaded.name, workspace)
         return
     run = loaded.run(workspace, fresh=fresh)
     click.echo(run.as_text(), nl=False)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from dynaloss.tracking import Workspace
 
 _storage_option = click.option(
     "--storage",
@@ -39,6 +43,45 @@ def workspace_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, workspace=Workspace(storage, tracking_uri), **options)
 
     return _storage_option(_uri_option(with_workspace))
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--address`, passed on to Ray, and `--slurm`, passed to the command."""
+
+    @wraps(command)
+    def with_address(*args: object, address: str | None, **options: object) -> object:
+        if address is not None:
+            os.environ["RAY_ADDRESS"] = address
+        return command(*args, **options)
+
+    return _address_option(_slurm_option(with_address))
+
+
+_address_option = click.option(
+    "--address",
+    metavar="HOST:PORT",
+    envvar="RAY_ADDRESS",
+    show_envvar=True,
+    help="Run the trials on the cluster of Ray at this address.",
+)
+_slurm_option = click.option(
+    "--slurm",
+    metavar="OPTIONS",
+    help="Submit the launch to Slurm, with options of sbatch such as "
+    "partition=gpu,nodes=4,time=8:00:00, and return.",
+)
+
+
+def submit_to_slurm(command: Sequence[str], slurm: str, study: str, workspace: Workspace) -> None:
+    """Submits a launch to Slurm instead of running it; prints what sbatch says."""
+    from dynaloss.execution.slurm import parse_options, submit
+
+    # In the environment, as an address may hold a password, which the script would show.
+    place = {"DYNALOSS_STORAGE": str(workspace.storage)}
+    if workspace.tracking_uri is not None:
+        place["MLFLOW_TRACKING_URI"] = workspace.tracking_uri
+    options, folder = parse_options(slurm), workspace.folder(study)
+    click.echo(submit(command, options, study=study, folder=folder, environment=place))
 
 
 figures_option = partial(

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from dynaloss.analysis.forecast import Forecast, TrialCost, forecast, trials_left
+from dynaloss.analysis.forecast import Forecast, Pace, TrialCost, forecast, trials_left
 from dynaloss.analysis.wording import counted
 from dynaloss.cli.output import print_columns, print_json
 from dynaloss.config.trial import ResourcesConfig
@@ -43,13 +43,13 @@ def show_plan(
     Raises:
         InputError: If a probe finds no data, or the store cannot be opened.
     """
-    records, earlier = _earlier(plan.study, workspace)
+    records, earlier, pace = _earlier(plan.study, workspace)
     probed: dict[str, TrialCost] | None = None
     if probe:
         probed = probe_costs(trials_left(plan, records), resources, progress_console())
     unit = 0.01 if is_percent(plan.metric) else 1.0
     spread, effect = (None if given is None else unit * given for given in (spread, effect))
-    known = forecast(plan, records, spread=spread, effect=effect, probed=probed)
+    known = forecast(plan, records, spread=spread, effect=effect, probed=probed, pace=pace)
     note = note_on_earlier_keys(earlier, {r.key: r.key_version for r in records})
     remarks = {
         "warning": (*plan.warnings, *known.warnings),
@@ -79,13 +79,13 @@ def show_plan(
     click.echo("\n".join(lines))
 
 
-def _earlier(study: str, workspace: Workspace) -> tuple[list[TrialRecord], StoredPlan]:
-    """The study's trials and its stored plan; nothing where there is no store or study yet."""
+def _earlier(study: str, workspace: Workspace) -> tuple[list[TrialRecord], StoredPlan, Pace]:
+    """The study's trials, its stored plan and its pace; nothing before its first launch."""
     if workspace.has_store:
         store = workspace.open_store(must_exist=True)
         if study in store.studies():
-            return store.records(study), store.plan(study)
-    return [], StoredPlan()
+            return store.records(study), store.plan(study), Pace.of(store.tags(study))
+    return [], StoredPlan(), Pace()
 
 
 def _cost(known: Forecast, resources: ResourcesConfig) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dynaloss.cli.options import format_option, workspace_options
+from dynaloss.cli.options import cluster_options, format_option, submit_to_slurm, workspace_options
 
 if TYPE_CHECKING:
     from dynaloss.analysis import Result
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     help="Run one trial at a time, in this process, without Ray: suggestions are reproducible.",
 )
 @click.option("--no-confirm", is_flag=True, help="Stop before the winners are trained again.")
+@cluster_options
 @workspace_options
 def search(
     study: str,
@@ -32,6 +33,7 @@ def search(
     format_: str,
     sequential: bool,
     no_confirm: bool,
+    slurm: str | None,
     workspace: Workspace,
 ) -> None:
     """Search hyper-parameters for each condition of STUDY, and confirm the winners.
@@ -64,6 +66,10 @@ def search(
     loaded = Search.load(study)
     if plan_only:
         _print_plan(loaded.plan(), format_)
+        return
+    if slurm is not None:
+        command = ["search", study, *["--no-confirm"] * no_confirm]
+        submit_to_slurm(command, slurm, loaded.name, workspace)
         return
     found = loaded.run(workspace, confirm=not no_confirm, in_process=sequential)
     if format_ == "json":

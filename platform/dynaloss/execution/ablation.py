@@ -16,7 +16,7 @@ from dynaloss.config.search import Objective
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.execution.backends import Backend, Work, open_backend, shortages
 from dynaloss.execution.delivery import OpenStudy, note_on_waiting, opened_study, outbox_path
-from dynaloss.execution.progress import Progress, clock, cost_of
+from dynaloss.execution.progress import Progress, TimeLeft, clock, cost_of
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.live import LiveTrial
@@ -140,7 +140,7 @@ def launch_ablation(
             return LaunchSummary(plan=plan, endings={}, skipped=len(plan.trials), seconds=seconds)
         opened = opened or stack.enter_context(opening())
         plan = _checked(plan, sources, console)
-        return _Launch(study, plan, sources, workspace, console, fresh, opened).run()
+        return _Launch(study, plan, sources, workspace, console, fresh, opened, started).run()
 
 
 def is_finished(plan: Plan, workspace: Workspace) -> bool:
@@ -211,10 +211,13 @@ def launch_trial(
     with (
         open_backend(study.resources, in_process=True) as backend,
         (
-            launch := _Launch(study, plan, sources, workspace, console, fresh, backend)
+            launch := _Launch(
+                study, plan, sources, workspace, console, fresh, backend, time.monotonic()
+            )
         ).opened() as opened,
     ):
-        ending = launch.run_trials(plan.trials, opened)[trial.key]
+        progress = launch.progress(plan.trials)
+        ending = launch.run_trials(plan.trials, opened, progress)[trial.key]
         is_interrupted = ending.outcome is Outcome.INTERRUPTED
         opened.finish(Outcome.INTERRUPTED if is_interrupted else Outcome.COMPLETED)
         return ending
@@ -240,6 +243,7 @@ class _Launch:
     console: Console
     fresh: bool
     backend: Backend
+    started: float
 
     @contextmanager
     def opened(self) -> Iterator[OpenStudy]:
@@ -257,7 +261,7 @@ class _Launch:
 
     def run(self) -> LaunchSummary:
         """Runs what is left, and stores the plan and the report."""
-        started, plan = time.monotonic(), self.plan
+        plan = self.plan
         with self.opened() as opened:
             store, run = opened.store, opened.run
             earlier = store.plan(plan.study)
@@ -268,11 +272,12 @@ class _Launch:
                 self.say(f"note: {note}")
             left = [*plan.trials] if self.fresh else _trials_left(plan, run)
             run.mark_stale(keep=[trial.key for trial in left])
+            progress = self.progress(left) if left else None
             summary = LaunchSummary(
                 plan=plan,
-                endings=self.run_trials(left, opened) if left else {},
+                endings=self.run_trials(left, opened, progress) if progress else {},
                 skipped=len(plan.trials) - len(left),
-                seconds=time.monotonic() - started,
+                seconds=time.monotonic() - self.started,
                 deviations=stored.deviations[len(earlier.deviations) :],
             )
             is_news = summary.endings or stored != earlier or not run.was_completed
@@ -282,22 +287,35 @@ class _Launch:
 
                 if is_news and not summary.interrupted:
                     try_to_publish(store, run, stored, self.say)
+                    if progress:
+                        run.tag_trial(None, self.pace(progress.time_left))
 
             outcome = Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED
             return replace(summary, waiting=opened.finish(outcome, publish))
 
-    def run_trials(self, left: Sequence[Trial], opened: OpenStudy) -> dict[str, LiveTrial]:
-        """Runs and records trials; those without an end are interrupted."""
+    def progress(self, left: Sequence[Trial]) -> Progress:
+        """The display of the trials that are left."""
         metric = self.plan.metric
-        folder = self.workspace.checkpoints(self.study.study)
-        trials = {trial.key: LiveTrial(trial=trial) for trial in left}
-        progress = Progress(
+        return Progress(
             self.console,
             Objective(metric, "max" if higher_is_better(metric) else "min"),
             waiting=[cost_of(trial) for trial in left],
             done=len(self.plan.trials) - len(left),
             slots=self.backend.slots,
         )
+
+    def pace(self, found: TimeLeft) -> dict[str, str]:
+        """Tags of what this launch took besides its epochs, for the forecast of the next one."""
+        around = time.monotonic() - self.started - found.passed
+        values = {Tag.SECONDS_AROUND: around, Tag.BESIDE_EPOCHS: found.beside_epochs}
+        return {name: f"{value:.3g}" for name, value in values.items()}
+
+    def run_trials(
+        self, left: Sequence[Trial], opened: OpenStudy, progress: Progress
+    ) -> dict[str, LiveTrial]:
+        """Runs and records trials; those without an end are interrupted."""
+        folder = self.workspace.checkpoints(self.study.study)
+        trials = {trial.key: LiveTrial(trial=trial) for trial in left}
         recorder = Recorder(
             opened.outbox,
             opened.delivery.files,
@@ -305,7 +323,7 @@ class _Launch:
             trials.values(),
             fresh=self.fresh,
             artifacts=self.study.limits.artifacts,
-            earlier=opened.store.records(self.study.study, metrics=(metric,)),
+            earlier=opened.store.records(self.study.study, metrics=(self.plan.metric,)),
         )
 
         def orders() -> Iterator[TrialOrder]:

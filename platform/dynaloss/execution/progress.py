@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from statistics import fmean
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.live import Live
@@ -14,14 +15,25 @@ from rich.text import Text
 
 from dynaloss.config.search import Objective
 from dynaloss.execution.trial.live import LiveTrial
+from dynaloss.studies.cost_groups import warmup_length
 from dynaloss.studies.metric_names import with_value
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 
 _PLAIN_LINE_SECONDS = 15.0
 
-Cost = tuple[str, str, int]
-"""What trials of about equal cost share: condition, arm and number of epochs."""
+_AFTER_WARMUP = 3.0
+"""An epoch after warm-up by one of it, before one was seen: that of the meta step, see
+`benchmarks/meta_step.py`."""
+
+
+class Cost(NamedTuple):
+    """What trials of about equal cost share; `warmup` of the epochs cost less than the others."""
+
+    condition: str
+    arm: str
+    epochs: int
+    warmup: int
 
 
 def progress_console(*, quiet: bool = False) -> Console:
@@ -30,44 +42,60 @@ def progress_console(*, quiet: bool = False) -> Console:
 
 
 def cost_of(trial: Trial) -> Cost:
-    """Condition, arm and number of epochs of a trial."""
-    return trial.condition, trial.arm, trial.config.schedule.epochs
+    """What trials of the cost of this one share."""
+    epochs = trial.config.schedule.epochs
+    return Cost(trial.condition, trial.arm, epochs, min(epochs, warmup_length(trial.config)))
 
 
 class TimeLeft:
     """Estimates the time left from the seconds that epochs of each condition and arm have taken.
 
     Trials `waiting` are expected to be as long as those that ended: pruning makes them shorter.
-    `slots` of them run at the same time.
+    `slots` of them run at the same time. What passes besides epochs, such as the start of a
+    trial, is expected to go on as before: the estimate corrects itself.
+
+    Attributes:
+        passed: Seconds from the start of the first epoch to the last end of a trial.
+        beside_epochs: That time in all slots, by that of the epochs in it; at least 1.
     """
 
     def __init__(self, waiting: Iterable[Cost], slots: int) -> None:
-        self._slots = max(1, slots)
         self._waiting = Counter(waiting)
+        self._slots = slots
+        self._most = 1
         self._running: dict[str, tuple[Cost, int]] = {}
-        self._seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._seconds: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
         self._shares: list[float] = []
+        self._begun: float | None = None
+        self.passed, self.beside_epochs = 0.0, 1.0
 
     def started(self, trial: Trial, epoch: int = 0) -> None:
         """Counts a trial as running, with `epoch` epochs done."""
         cost = cost_of(trial)
         if trial.key not in self._running:
             self._waiting[cost] -= 1
-        self._running[trial.key] = cost, cost[-1] - epoch
+        self._running[trial.key] = cost, epoch
+        self._most = max(self._most, len(self._running))
 
     def observe(self, trial: Trial, epoch: int, seconds: float | None) -> None:
         """Adds that `epoch`, counted from 1, of a trial is done, and its duration."""
         self.started(trial, epoch)
         if seconds is not None:
-            self._seconds[trial.condition, trial.arm].append(seconds)
+            is_late = epoch > cost_of(trial).warmup
+            self._seconds[trial.condition, trial.arm, is_late].append(seconds)
+            self._begun = self._begun or time.monotonic() - seconds
 
     def ended(self, trial: Trial, *, is_typical: bool = True) -> None:
         """Counts a trial as ended; a typical one has the length to expect of others."""
         if trial.key not in self._running:
             self.started(trial)
-        (_, _, epochs), left = self._running.pop(trial.key)
+        cost, done = self._running.pop(trial.key)
         if is_typical:
-            self._shares.append(1 - left / epochs)
+            self._shares.append(done / cost.epochs)
+        if is_typical and self._begun is not None:
+            self.passed = time.monotonic() - self._begun
+            in_epochs = sum(map(sum, self._seconds.values()))
+            self.beside_epochs = max(1.0, self.passed * self._most / in_epochs)
 
     def seconds(self) -> float | None:
         """Seconds left, or None before the first epoch.
@@ -77,13 +105,33 @@ class TimeLeft:
         if not self._seconds:
             return None
         means = {group: fmean(times) for group, times in self._seconds.items()}
-        overall = fmean(means.values())
         share = fmean(self._shares) if self._shares else 1.0
         waiting = +self._waiting  # without those that have started
-        epochs = [(cost, cost[-1] * share * n) for cost, n in waiting.items()]
-        epochs += self._running.values()
-        work = sum(n * means.get(cost[:2], overall) for cost, n in epochs)
-        return work / max(1, min(self._slots, len(self._running) + waiting.total()))
+        spans = [(cost, 0, cost.epochs * share, n) for cost, n in waiting.items()]
+        spans += [(cost, done, cost.epochs, 1) for cost, done in self._running.values()]
+        work = sum(n * _span_seconds(cost, done, end, means) for cost, done, end, n in spans)
+        at_once = min(self._slots, len(self._running) + waiting.total())
+        return self.beside_epochs * work / max(1, at_once)
+
+
+def _span_seconds(
+    cost: Cost, done: float, end: float, means: Mapping[tuple[str, str, bool], float]
+) -> float:
+    """Seconds of the epochs of a trial from `done` to `end`."""
+    early = max(0.0, min(cost.warmup, end) - done)
+    parts = (early, False), (end - done - early, True)
+    return sum(n * _epoch_seconds(cost, is_late, means) for n, is_late in parts if n)
+
+
+def _epoch_seconds(
+    cost: Cost, is_late: bool, means: Mapping[tuple[str, str, bool], float]
+) -> float:
+    """Mean of the epochs of this kind: of the condition and arm, else of all, else by a ratio."""
+    if (own := means.get((cost.condition, cost.arm, is_late))) is not None:
+        return own
+    if alike := [seconds for (_, _, late), seconds in means.items() if late is is_late]:
+        return fmean(alike)
+    return fmean(means.values()) * (_AFTER_WARMUP if is_late else 1 / _AFTER_WARMUP)
 
 
 class Progress:
@@ -98,6 +146,10 @@ class Progress:
         waiting: Each trial still to run.
         done: Trials of the plan that had ended before.
         slots: Trials that run at the same time.
+
+    Attributes:
+        objective: That metric.
+        time_left: The estimate of the time left.
     """
 
     def __init__(
@@ -114,7 +166,7 @@ class Progress:
         self._total = len(waiting) + done
         self._done = done
         self._running: dict[str, LiveTrial] = {}
-        self._time_left = TimeLeft(waiting, slots)
+        self.time_left = TimeLeft(waiting, slots)
         self._best: tuple[float, str] | None = None
         self._last_line = time.monotonic()
         self._live = (
@@ -135,12 +187,12 @@ class Progress:
     def started(self, live: LiveTrial) -> None:
         """Shows that a trial runs."""
         self._running[live.key] = live
-        self._time_left.started(live.trial, live.last_epoch)
+        self.time_left.started(live.trial, live.last_epoch)
 
     def reported(self, live: LiveTrial) -> None:
         """Updates the display by the last epoch's report."""
         seconds = live.metrics.get("time/epoch_seconds")
-        self._time_left.observe(live.trial, live.last_epoch, seconds)
+        self.time_left.observe(live.trial, live.last_epoch, seconds)
         is_new = live.last_epoch > live.resumed_from
         is_due = time.monotonic() - self._last_line > _PLAIN_LINE_SECONDS
         if self._live is None and is_new and is_due:
@@ -158,12 +210,12 @@ class Progress:
     def paused(self, live: LiveTrial) -> None:
         """Shows that a trial runs no longer; it may start again."""
         self._running.pop(live.key, None)
-        self._time_left.ended(live.trial)
+        self.time_left.ended(live.trial)
 
     def ended(self, live: LiveTrial) -> None:
         """Prints a line on the end of a trial."""
         self._running.pop(live.key, None)
-        self._time_left.ended(live.trial, is_typical=live.outcome.is_final)
+        self.time_left.ended(live.trial, is_typical=live.outcome.is_final)
         self._done += 1
         name, sign = self.objective.name, self.objective.sign
         value = live.metrics.get(name)
@@ -193,7 +245,7 @@ class Progress:
         return f"running: {running or 'nothing yet'}"
 
     def _left(self) -> str:
-        seconds = self._time_left.seconds()
+        seconds = self.time_left.seconds()
         return f" · about {clock(seconds)} left" if seconds else ""
 
     def _renderable(self) -> Text:

@@ -22,6 +22,8 @@ class Tag:
     OUTCOME: Final = "dynaloss.outcome"
     MESSAGE: Final = "dynaloss.message"
     ENVIRONMENT: Final = ENVIRONMENT
+    SECONDS_AROUND: Final = "dynaloss.seconds_around_trials"
+    BESIDE_EPOCHS: Final = "dynaloss.time_beside_epochs"
     CUT: Final = "dynaloss.parameters_cut"
     CHANGED: Final = "dynaloss.parameters_changed"
     PARENT: Final = "mlflow.parentRunId"

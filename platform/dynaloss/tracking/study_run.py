@@ -199,9 +199,10 @@ class StudyRun:
         write_tags(self._client, self._run(trial.key), labels_of(trial))
         rename_run(self._client, self._run(trial.key), trial.name)
 
-    def tag_trial(self, key: str, tags: Mapping[str, Any]) -> None:
-        """Set tags of a trial; writes only what differs."""
-        write_tags(self._client, self._run(key), tags)
+    def tag_trial(self, key: str | None, tags: Mapping[str, Any]) -> None:
+        """Set tags of a trial, or of the study for the key None; writes only what differs."""
+        run = self._parent if key is None else self._run(key)
+        write_tags(self._client, run, tags)
 
     def tag_environment(self, key: str, environment: Mapping[str, str]) -> None:
         """Note what a trial computes on; a trial that goes on elsewhere names both."""

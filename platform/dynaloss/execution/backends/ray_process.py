@@ -86,7 +86,14 @@ class RayBackend:
         run = _Run(work, listener)
         with _signals_to(run):
             for start in range(1, _MOST_STARTS + 1):
-                if run.is_done_by(self._started()):
+                try:
+                    process = self._started()
+                except DynalossError as error:  # the head of the cluster is gone, say
+                    if start == 1:
+                        raise
+                    listener.note(None, f"{error}; the trials left are interrupted")
+                    break
+                if run.is_done_by(process):
                     break
                 self._process.kill()
                 if run.is_stopped:

@@ -20,7 +20,7 @@ from dynaloss.errors import InputError
 from dynaloss.execution.ablation import launch_ablation
 from dynaloss.execution.backends import Backend, Work, open_backend, shortages
 from dynaloss.execution.delivery import OpenStudy, opened_study
-from dynaloss.execution.progress import Progress
+from dynaloss.execution.progress import Cost, Progress
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.search.conclusion import SearchSummary
 from dynaloss.execution.search.confirmation import write_best
@@ -38,6 +38,7 @@ from dynaloss.execution.search.suggestions import (
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.runner import TrialOrder
 from dynaloss.journal import Journal
+from dynaloss.studies.cost_groups import warmup_length
 from dynaloss.studies.identity import KEY_VERSION, RESULTS_VERSION, digest_of
 from dynaloss.studies.loading import load_study
 from dynaloss.studies.overrides import override
@@ -226,7 +227,10 @@ class _Launch:
         progress = Progress(
             self.console,
             study.search.objectives()[0],
-            waiting=[(group.condition, group.arm, group.epochs) for group in left],
+            waiting=[
+                Cost(group.condition, group.arm, group.epochs, warmup_length(group.config))
+                for group in left
+            ],
             done=sum(trial.outcome.is_final for trial in director.trials.values()),
             slots=self.backend().slots if left else 1,
         )
