@@ -8,7 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from dynaloss.tracking.client import Client
 from dynaloss.tracking.internals import Point, SqlReader, unbounded
@@ -38,6 +41,12 @@ class StoredRun:
     def has_ended(self) -> bool:
         """Whether a later launch leaves the trial of this run alone."""
         return outcome_of(self.tags, self.status).is_final
+
+    @property
+    def local_artifacts(self) -> Path | None:
+        """Folder of its artifacts, where they lie on a disk that is named."""
+        address = urlsplit(self.artifact_uri)
+        return Path(url2pathname(address.path)) if address.scheme == "file" else None
 
     @classmethod
     def of(cls, run: Run) -> StoredRun:

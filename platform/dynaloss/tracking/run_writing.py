@@ -69,13 +69,24 @@ def rename_run(client: Client, run: StoredRun, name: str) -> None:
 
 def write_tags(client: Client, run: StoredRun, tags: Mapping[str, Any]) -> None:
     """Write the tags that differ from the run's."""
+    from mlflow.entities import RunTag
+
+    entities = [RunTag(*pair) for pair in changed_tags(run, tags).items()]
+    for start in range(0, len(entities), MAX_PAIRS):
+        client.log_batch(run.run_id, tags=entities[start : start + MAX_PAIRS])
+
+
+def changed_tags(run: StoredRun, tags: Mapping[str, Any]) -> dict[str, str]:
+    """The tags that differ from the run's, which has them from now on."""
     changed = dict(tag_values(tags).items() - run.tags.items())
-    _write_pairs(client, run.run_id, {}, changed)
     run.tags.update(changed)
+    return changed
 
 
-def write_parameters(client: Client, run: StoredRun, parameters: Mapping[str, Any]) -> None:
-    """Write the parameters that the run lacks; tags name those that were cut or have changed.
+def new_parameters(
+    run: StoredRun, parameters: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The parameters that the run lacks, and tags that name those that were cut or have changed.
 
     MLflow refuses another value for a parameter: the first value stays.
     """
@@ -87,17 +98,4 @@ def write_parameters(client: Client, run: StoredRun, parameters: Mapping[str, An
         Tag.CUT: [name for name in short if short[name] != values[name]],
         Tag.CHANGED: [name for name in short if short[name] != run.parameters[name]],
     }
-    tags = tag_values({tag: ", ".join(names) for tag, names in notes.items() if names})
-    _write_pairs(client, run.run_id, new, tags)
-    run.tags.update(tags)
-
-
-def _write_pairs(
-    client: Client, run_id: str, parameters: Mapping[str, str], tags: Mapping[str, str]
-) -> None:
-    from mlflow.entities import Param, RunTag
-
-    for kind, make, mapping in (("params", Param, parameters), ("tags", RunTag, tags)):
-        entities = [make(*pair) for pair in mapping.items()]
-        for start in range(0, len(entities), MAX_PAIRS):
-            client.log_batch(run_id, **{kind: entities[start : start + MAX_PAIRS]})
+    return new, changed_tags(run, {tag: ", ".join(names) for tag, names in notes.items() if names})

@@ -10,8 +10,6 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
@@ -251,9 +249,8 @@ def _further_tags(run: StoredRun) -> dict[str, str]:
 
 def _artifacts(client: Client, run: StoredRun, stems: Sequence[str]) -> dict[str, Any]:
     """The JSON artifacts of a run by stem, those that there are."""
-    address = urlsplit(run.artifact_uri)
-    if address.scheme == "file":
-        return _read_folder(Path(url2pathname(address.path)), stems)
+    if (place := run.local_artifacts) is not None:
+        return _read_folder(place, stems)
     present = {item.path for item in client.list_artifacts(run.run_id)}
     with tempfile.TemporaryDirectory() as folder:
         for name in present & {f"{stem}.json" for stem in stems}:

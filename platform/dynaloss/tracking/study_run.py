@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,16 +13,17 @@ from typing import Any
 from dynaloss.studies.identity import KEY_VERSION
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
+from dynaloss.tracking.batch_writer import LATE, BatchWriter
 from dynaloss.tracking.bulk_reading import StoredRun, read_trials
 from dynaloss.tracking.client import Client, StoreError
 from dynaloss.tracking.lineage import dataset_inputs, environment_tags, source_tags
-from dynaloss.tracking.metric_writer import LATE, MetricWriter
 from dynaloss.tracking.run_writing import (
+    changed_tags,
     find_run,
     make_run,
+    new_parameters,
     rename_run,
     reopen_run,
-    write_parameters,
     write_tags,
 )
 from dynaloss.tracking.schema import (
@@ -89,7 +91,7 @@ class StudyRun:
         self._runs = read_trials(client, experiment_id, metrics=(EPOCH, *LATE))
         self._begun: set[str] = set()
         self._finished = False
-        self._writer = MetricWriter(client)
+        self._writer = BatchWriter(client)
         for run in self._runs.values():
             self._resume(run)
 
@@ -144,7 +146,7 @@ class StudyRun:
         if run is None:
             run = make_run(self._client, self.experiment_id, name=name, tags=wanted, match=Tag.KEY)
         reopen_run(self._client, run, name=name, tags=wanted)
-        write_parameters(self._client, run, parameters)
+        self._writer.describe(run.run_id, *new_parameters(run, parameters))
         self._runs[key] = run
         self._begun.add(key)
         self._resume(run)
@@ -161,7 +163,7 @@ class StudyRun:
         run.metrics[EPOCH] = max(float(epoch), run.metrics.get(EPOCH, float(epoch)))
 
     def flush(self) -> None:
-        """Write all queued metrics.
+        """Write all that is queued.
 
         Raises:
             StoreError: If that fails; they stay queued.
@@ -178,7 +180,11 @@ class StudyRun:
 
     def log_artifacts(self, key: str | None, folder: Path) -> None:
         """Store the content of a folder with the trial, or with the study for the key None."""
-        self._client.log_artifacts(self._run_id(key), str(folder))
+        run = self._parent if key is None else self._run(key)
+        if (place := run.local_artifacts) is not None:
+            shutil.copytree(folder, place, dirs_exist_ok=True)  # as MLflow, which asks for the run
+        else:
+            self._client.log_artifacts(run.run_id, str(folder))
 
     def log_study_artifact(self, path: Path, folder: str | None = None) -> None:
         """Store a file, such as the report, with the study's own run."""
@@ -200,26 +206,21 @@ class StudyRun:
         rename_run(self._client, self._run(trial.key), trial.name)
 
     def tag_trial(self, key: str | None, tags: Mapping[str, Any]) -> None:
-        """Set tags of a trial, or of the study for the key None; writes only what differs."""
+        """Queue tags of a trial, or of the study for the key None; writes only what differs."""
         run = self._parent if key is None else self._run(key)
-        write_tags(self._client, run, tags)
+        self._writer.describe(run.run_id, {}, changed_tags(run, tags))
 
     def tag_environment(self, key: str, environment: Mapping[str, str]) -> None:
-        """Note what a trial computes on; a trial that goes on elsewhere names both."""
-        run = self._run(key)
-        write_tags(self._client, run, environment_tags(environment, run.tags))
+        """Queue what a trial computes on; a trial that goes on elsewhere names both."""
+        self.tag_trial(key, environment_tags(environment, self._run(key).tags))
 
     def end_trial(self, key: str, outcome: str, message: str = "") -> None:
-        """Write the trial's queued metrics, then its outcome.
+        """Write what is queued of the trial, then its outcome.
 
         Raises:
-            StoreError: If its metrics could not be written; the outcome is written all the same.
+            StoreError: If that fails; the trial then counts as running.
         """
-        run = self._run(key)
-        try:
-            self._writer.flush(run.run_id)
-        finally:
-            self._end(run, Outcome(outcome), message)
+        self._end(self._run(key), Outcome(outcome), message)
 
     def mark_stale(self, keep: Collection[str] = ()) -> tuple[str, ...]:
         """Mark as interrupted the trials that a killed launch left running; returns their keys.
@@ -242,10 +243,10 @@ class StudyRun:
         return stale
 
     def finish(self, outcome: Outcome, message: str = "") -> None:
-        """Write all queued metrics, then the outcome of the study's run.
+        """Write all that is queued, then the outcome of the study's run.
 
         Raises:
-            StoreError: If metrics could not be written; the outcome is written all the same.
+            StoreError: If something of a trial could not be written; the outcome is all the same.
         """
         self._finished = True
         try:
@@ -267,7 +268,8 @@ class StudyRun:
 
     def _end(self, run: StoredRun, outcome: Outcome, message: str) -> None:
         reason = {Tag.MESSAGE: message} if message else {}
-        write_tags(self._client, run, {Tag.OUTCOME: outcome} | reason)
+        self._writer.describe(run.run_id, {}, changed_tags(run, {Tag.OUTCOME: outcome} | reason))
+        self._writer.flush(run.run_id)
         self._client.set_terminated(run.run_id, STATUS[outcome])
         run.status = STATUS[outcome]
 

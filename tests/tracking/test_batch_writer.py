@@ -8,7 +8,7 @@ import pytest
 
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Store, StoreError, StudyRun
-from dynaloss.tracking.metric_writer import MetricWriter
+from dynaloss.tracking.batch_writer import BatchWriter
 
 Begin = Callable[..., str]
 
@@ -36,12 +36,12 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-def writer(recorder: Recorder) -> MetricWriter:
-    return MetricWriter(recorder)
+def writer(recorder: Recorder) -> BatchWriter:
+    return BatchWriter(recorder)
 
 
 def test_batches_hold_whole_reports_and_end_with_the_epoch(
-    writer: MetricWriter, recorder: Recorder
+    writer: BatchWriter, recorder: Recorder
 ) -> None:
     for epoch in range(1, 6):
         writer.add("r", epoch, {f"m{i}": 0.0 for i in range(299)})
@@ -50,20 +50,20 @@ def test_batches_hold_whole_reports_and_end_with_the_epoch(
     assert [batch[-1].value for _, batch in recorder.batches] == [3.0, 5.0]
 
 
-def test_report_larger_than_a_batch_is_split(writer: MetricWriter, recorder: Recorder) -> None:
+def test_report_larger_than_a_batch_is_split(writer: BatchWriter, recorder: Recorder) -> None:
     writer.add("r", 1, {f"m{i}": 0.0 for i in range(2500)})
     writer.flush("r")
     assert [len(batch) for _, batch in recorder.batches] == [1000, 1000, 501]
 
 
-def test_later_metric_of_the_same_epoch_is_added(writer: MetricWriter, recorder: Recorder) -> None:
+def test_later_metric_of_the_same_epoch_is_added(writer: BatchWriter, recorder: Recorder) -> None:
     writer.add("r", 1, {"loss": 1.0})
     writer.add("r", 1, {"loss": 2.0, "summary": 3.0})
     writer.flush("r")
     assert recorder.values("r") == [("loss", 1), ("epoch", 1), ("summary", 1)]
 
 
-def test_stored_epochs_are_skipped(writer: MetricWriter, recorder: Recorder) -> None:
+def test_stored_epochs_are_skipped(writer: BatchWriter, recorder: Recorder) -> None:
     writer.resume("r", 2)
     for epoch in (1, 2, 3):
         writer.add("r", epoch, {"loss": 1.0})
@@ -72,7 +72,7 @@ def test_stored_epochs_are_skipped(writer: MetricWriter, recorder: Recorder) -> 
 
 
 def test_what_fails_stays_queued_and_does_not_keep_other_runs_back(
-    writer: MetricWriter, recorder: Recorder
+    writer: BatchWriter, recorder: Recorder
 ) -> None:
     recorder.error, recorder.failing = StoreError("the run was deleted"), "gone"
     for run in ("gone", "kept"):
@@ -86,6 +86,26 @@ def test_what_fails_stays_queued_and_does_not_keep_other_runs_back(
     writer.flush()  # nothing is left
     assert recorder.values("gone") == [("loss", 1), ("epoch", 1), ("loss", 2), ("epoch", 2)]
     assert len(recorder.batches) == 2
+
+
+def test_parameters_come_first_and_tags_last() -> None:
+    calls: list[dict[str, int]] = []
+
+    class Client:
+        def log_batch(self, run_id: str, **kinds: list[Any]) -> None:
+            calls.append({kind: len(entities) for kind, entities in kinds.items()})
+
+    writer = BatchWriter(Client())
+    writer.describe("r", {f"p{i}": "1" for i in range(130)}, {f"t{i}": "1" for i in range(130)})
+    for epoch in range(1, 5):
+        writer.add("r", epoch, {f"m{i}": 0.0 for i in range(299)})
+    writer.flush()
+    # Of MLflow's 1,000 entities in a batch, 100 parameters and 100 tags.
+    assert calls == [
+        {"params": 100, "metrics": 600},
+        {"params": 30, "metrics": 600, "tags": 100},
+        {"tags": 30},
+    ]
 
 
 def test_odd_values_and_names_reach_mlflow(store: Store, study: StudyRun, begin: Begin) -> None:
