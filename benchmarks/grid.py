@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-OUTPUT = Path(__file__).parent / "results" / "grid.json"
+OUTPUT = Path(__file__).parent / "results" / "tables" / "grid.json"
 SLOTS = 2
 TINY = """
 study: grid
@@ -312,11 +312,33 @@ def main() -> None:
             for way in options.ways:
                 rows.append(measure(way, options.case, options.trials, Path(folder) / way))
                 print(json.dumps(rows[-1]), flush=True)
-    found = json.loads(options.output.read_text()) if options.output.exists() else {}
-    found[name] = {"summary": summary(rows), "rows": rows, **describe()}
-    options.output.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    print(json.dumps(found[name]["summary"], indent=1))
+    cases = json.loads(options.output.read_text())["cases"] if options.output.exists() else {}
+    cases[name] = {"summary": summary(rows), "rows": rows, **describe()}
+    content = {"table": table(cases), "cases": cases, **describe()}
+    options.output.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    print("\n".join(content["table"]))
     return None
+
+
+def table(cases: dict[str, dict[str, Any]]) -> list[str]:
+    """The medians of every case in Markdown."""
+    lines = [
+        "| grid | way | wall x slots / training | wall per trial (s) | driver CPU per trial (s) "
+        "| first epoch (s) | driver (MiB) | worker (MiB) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, case in cases.items():
+        for way, found in case["summary"].items():
+            values = (
+                f"{found['overhead']:.2f}",
+                f"{found['wall_per_trial']:.3f}",
+                f"{found['driver_cpu_per_trial']:.3f}",
+                f"{found['first_epoch']:.1f}",
+                f"{found['driver_mib']:.0f}",
+                f"{found['worker_mib']:.0f}",
+            )
+            lines.append(f"| {name} | {way} | {' | '.join(values)} |")
+    return lines
 
 
 if __name__ == "__main__":
