@@ -207,3 +207,45 @@ def test_a_launch_outlives_a_node_and_goes_on_after_the_head_of_its_cluster(
     assert rest.returncode == 0, rest.stderr
     assert "finished before" in rest.stdout
     assert command_line.last_values() == uninterrupted
+
+
+GREEDY = """
+import math
+from pathlib import Path
+import ray
+from torch import nn
+from dynaloss.config import ModelConfig
+from dynaloss.config.families import ModelKind
+
+HERE = Path(__file__).parent
+
+class Greedy(nn.Linear):
+    def forward(self, images):
+        if images.device.type != "meta":  # as in the check of its shapes, without Ray
+            cpus = ray.get_runtime_context().get_assigned_resources()["CPU"]
+            if cpus == 1:
+                raise MemoryError("no room beside another trial")
+            (HERE / "cpus.txt").write_text(str(cpus))
+        return super().forward(images.flatten(1))
+
+def build(settings, *, input_shape, num_classes):
+    return Greedy(math.prod(input_shape), num_classes)
+
+GREEDY = ModelKind(name="greedy", description="wants memory", settings=ModelConfig, build=build)
+"""
+
+
+def test_a_trial_without_memory_is_tried_again_with_a_larger_share(
+    command_line: CommandLine,
+) -> None:
+    """The model refuses to run with one core, as one that needs the memory of both slots."""
+    (command_line.folder / "greedy.py").write_text(GREEDY)
+    study = command_line.write_study(seeds=[0], epochs=2)
+    path = command_line.folder / study
+    path.write_text(path.read_text().replace("name: mlp", "name: 'greedy:GREEDY'"))
+    done = command_line.run("ablate", study)
+    assert done.returncode == 0, done.stderr
+    notes = [line for line in done.stderr.splitlines() if "tried again" in line or "times" in line]
+    assert len(notes) == 4
+    assert all("MemoryError" in note and "with 2 times its resources" in note for note in notes)
+    assert (command_line.folder / "cpus.txt").read_text() == "2.0"

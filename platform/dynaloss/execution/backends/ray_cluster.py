@@ -76,12 +76,12 @@ def _serve(connection: Connection[Any, Any]) -> None:
         _start_ray()
         slots = _slots(resources, ray.cluster_resources())
     except InputError as error:
-        connection.send(error.problems)
+        connection.send(list(error.problems))
         return
     # A batch system may send it to every process; the parent passes on what is meant for a run.
     # Here and not before, as Ray sets a handler when it starts.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    connection.send(slots)
+    connection.send((slots, _most_share(resources)))
     while (sources := connection.recv()) is not None:
         # Ray Tune takes the first one; the second ends it at once.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -166,6 +166,15 @@ def _slots(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
     return int(min(available[name] / amount for name, amount in wanted.items() if amount))
 
 
+def _most_share(resources: ResourcesConfig) -> float:
+    """Times the resources of a trial that the largest node has; a trial uses one GPU at most."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    most = max(node.get("CPU", 0.0) / resources.cpu for node in nodes)
+    if resources.gpu:
+        most = min(most, max(1.0, 1 / resources.gpu))
+    return float(max(1.0, most))
+
+
 class _Parent:
     """The calls that the other end of a connection answers; see `RayBackend`."""
 
@@ -189,7 +198,12 @@ def _run(
     share = {"cpu": resources.cpu, "gpu": resources.gpu}
     trainable = tune.with_parameters(TrialTrainable, sources=references)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, resources=share),
+        tune.with_resources(
+            trainable,
+            resources=lambda config: {
+                name: config["trial"]["order"]["share"] * amount for name, amount in share.items()
+            },
+        ),
         tune_config=tune.TuneConfig(
             search_alg=_Orders(parent, share),
             scheduler=_Scheduler(parent),

@@ -15,6 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from types import FrameType
@@ -120,10 +121,12 @@ class _RayProcess:
 
     Attributes:
         slots: Number of trials that run at the same time; 0 before `wait`.
+        most_share: Times the resources of a trial that one of its nodes has.
     """
 
     def __init__(self, resources: ResourcesConfig) -> None:
         self.slots = 0
+        self.most_share = 1.0
         self._open = ExitStack()
         # An own folder: Ray looks for modules in the working one, where anything may lie.
         folder = self._open.enter_context(own_folder("dynaloss-ray-"))
@@ -161,7 +164,7 @@ class _RayProcess:
         if self.slots:
             return
         try:
-            answer: int | tuple[str, ...] = self.connection.recv()
+            answer: tuple[int, float] | list[str] = self.connection.recv()
         except (EOFError, OSError):
             self._output.seek(0)
             reason = (self._output.read().strip().splitlines() or ["its process has ended"])[-1]
@@ -170,10 +173,10 @@ class _RayProcess:
         except BaseException:
             self.kill()
             raise
-        if not isinstance(answer, int):
+        if isinstance(answer, list):
             self.close()
             raise InputError(answer)
-        self.slots = answer
+        self.slots, self.most_share = answer
 
     def interrupt(self) -> None:
         """Asks for the end of a run, with the state of its trials kept."""
@@ -283,8 +286,13 @@ class _Run:
     def _take(self, key: str, result: StepResult) -> bool:
         if result.may_pass and key in self._running and self._losses[key] < self._work.retries:
             self._losses[key] += 1
-            self._listener.note(key, note_on_retry(result.message))
-            self._again.append(self._running.pop(key))
+            order, note = self._running.pop(key), note_on_retry(result.message)
+            most = self._process.most_share if self._process else 1.0
+            if result.needs_memory and order.share < most:
+                order = replace(order, share=min(2 * order.share, most))
+                note += f", with {order.share:g} times its resources, so that fewer run beside it"
+            self._listener.note(key, note)
+            self._again.append(order)
             return False
         continues = self._listener.take(key, result)
         if not continues:

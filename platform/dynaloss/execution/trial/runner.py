@@ -50,6 +50,7 @@ class TrialOrder:
         save_at: Epochs after which the state is saved before they are reported.
         epoch_seconds: Longest time of an epoch, where a process can be ended; None for no limit.
         checkpoint_gb: Most that the checkpoints of the study may take; None for no limit.
+        share: Times the study's resources that it occupies, so that fewer run beside it.
     """
 
     key: str
@@ -64,6 +65,7 @@ class TrialOrder:
     save_at: tuple[int, ...] = ()
     epoch_seconds: float | None = None
     checkpoint_gb: float | None = None
+    share: float = 1.0
 
     @classmethod
     def of(
@@ -111,6 +113,7 @@ class StepResult:
         outcome: How the trial ended, or None before its end.
         message: Why it ended so, where that is not obvious.
         may_pass: Whether another try may help.
+        needs_memory: Whether it has failed for want of memory.
         data: What was done to the data; only in the first result of a launch.
         environment: What the trial computes on, see `environment`; likewise.
         diagnostics: What the trial learned, by artifact name; only at the end.
@@ -122,6 +125,7 @@ class StepResult:
     outcome: Outcome | None = None
     message: str = ""
     may_pass: bool = False
+    needs_memory: bool = False
     data: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
@@ -161,7 +165,12 @@ class TrialRunner:
             return StepResult(outcome=Outcome.DIVERGED, message=str(error))
         except Exception as error:  # the other trials continue, and the summary names this one
             message = traceback.format_exc()
-            return StepResult(outcome=Outcome.FAILED, message=message, may_pass=_may_pass(error))
+            return StepResult(
+                outcome=Outcome.FAILED,
+                message=message,
+                may_pass=_may_pass(error),
+                needs_memory=_needs_memory(error),
+            )
 
     def save(self) -> None:
         """Writes the checkpoint, if an epoch has been trained and none was left unfinished."""
@@ -244,8 +253,12 @@ class TrialRunner:
 
 def _may_pass(error: Exception) -> bool:
     """Whether memory, storage or a device has failed, which may be otherwise a moment later."""
-    kinds = (OSError, MemoryError, torch.OutOfMemoryError, torch.AcceleratorError)
-    return isinstance(error, kinds) or "allocate memory" in str(error)
+    return isinstance(error, (OSError, torch.AcceleratorError)) or _needs_memory(error)
+
+
+def _needs_memory(error: Exception) -> bool:
+    is_known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return is_known or "allocate memory" in str(error)
 
 
 def _require(planned: Mapping[str, str], imported: Mapping[str, str]) -> None:
