@@ -249,3 +249,28 @@ def test_a_trial_without_memory_is_tried_again_with_a_larger_share(
     assert len(notes) == 4
     assert all("MemoryError" in note and "with 2 times its resources" in note for note in notes)
     assert (command_line.folder / "cpus.txt").read_text() == "2.0"
+
+
+def test_a_launch_is_seen_and_stopped_from_another_terminal(
+    command_line: CommandLine,
+    end_after: Callable[[subprocess.Popen[str]], subprocess.Popen[str]],
+) -> None:
+    study = command_line.write_study(seeds=[0], epochs=400)
+    nothing = command_line.run("status", "tiny")
+    assert (nothing.returncode, "no launch of 'tiny'" in nothing.stderr) == (2, True)
+    launch = end_after(command_line.start("ablate", study))
+    assert launch.stderr is not None
+    assert any("running:" in line or ": completed" in line for line in launch.stderr)
+    seen = command_line.run("status", "tiny")
+    assert seen.returncode == 0, seen.stderr
+    assert re.match(rf"running for 0:\d\d, process {launch.pid} on .*, about \d", seen.stdout)
+    assert re.search(r"^[01] of 4 trials done.*, 2 running, [12] left$", seen.stdout, re.MULTILINE)
+    assert re.search(r"^running: .* · seed 0 \(epoch \d+/400\)$", seen.stdout, re.MULTILINE)
+
+    stopped = command_line.run("stop", "tiny")
+    assert stopped.returncode == 0, stopped.stderr
+    assert (launch.wait(10), "Traceback" in launch.stderr.read()) == (130, False)
+    after = command_line.run("status", "tiny").stdout
+    assert after.startswith("not running; the last launch took 0:")
+    again = command_line.run("stop", "tiny")
+    assert (again.returncode, "'tiny' is not running" in again.stderr) == (2, True)

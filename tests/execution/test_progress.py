@@ -3,12 +3,14 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from dynaloss.config.search import Objective
-from dynaloss.execution.progress import Progress, TimeLeft, clock, cost_of
+from dynaloss.execution.progress import Progress, TimeLeft, cost_of
+from dynaloss.execution.progress_file import ProgressFile, clock
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies import load_study
 from dynaloss.studies.plan import Trial, make_plan
@@ -194,3 +196,38 @@ def test_a_search_shows_its_objective_and_nothing_of_the_test_set(
     assert "val/accuracy 50.0 %" in output.getvalue()
     assert "test/" not in output.getvalue()
     assert "0.75" not in output.getvalue()
+
+
+def test_the_file_says_what_the_display_does(trials: tuple[Trial, ...], tmp_path: Path) -> None:
+    path = tmp_path / "progress.json"
+    waiting = [cost_of(trial) for trial in trials]
+    console = Console(file=io.StringIO())
+    with Progress(console, ACCURACY, waiting=waiting, done=3, slots=2, path=path) as progress:
+        first, second, third = (start(progress, trial) for trial in trials[:3])
+        for live, value in ((first, 0.5), (second, 0.75), (third, 0.9)):
+            metrics = {"time/epoch_seconds": 1.0, "test/accuracy": value}
+            report(progress, live, 10, metrics)
+        third.message = "Traceback\nValueError: why"
+        for live, outcome in ((second, Outcome.COMPLETED), (third, Outcome.FAILED)):
+            end(progress, live, outcome)
+    found = ProgressFile.read(path)
+    assert found is not None
+    assert (found.done, found.total, found.outcomes) == (5, 7, {"completed": 1, "failed": 1})
+    assert found.best == {second.trial.condition: (0.75, second.name)}
+    assert found.failures == {third.name: "ValueError: why"}
+    lines = [*found.lines(is_running=False)]
+    assert lines[0].startswith("not running; the last launch took 0:0")
+    assert lines[1] == (
+        "5 of 7 trials done (this launch: 1 completed, 1 failed), 0 running, 2 left"
+    )
+    assert lines[2:] == [
+        f"best of {second.trial.condition}: test/accuracy 75.0 %, {second.name}",
+        f"failed: {third.name}: ValueError: why",
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}'])
+def test_a_damaged_file_of_progress_says_nothing(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "progress.json"
+    path.write_text(content)
+    assert ProgressFile.read(path) is None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
+from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,7 +31,7 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
     from dynaloss.studies.components import COMPONENTS
     from dynaloss.studies.reading.bundled import bundled_studies
 
-    yield "studies", {name: path.parent.name for name, path in sorted(bundled_studies().items())}
+    yield "studies", {name: _study(path) for name, path in bundled_studies().items()}
     yield "data sources (data.source)", _described(families.SOURCES)
     yield "imbalances (data.imbalance)", _described(families.IMBALANCES)
     yield "label noise (data.noise.kind)", _described(families.NOISES)
@@ -41,6 +44,22 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
     yield "Optuna samplers (search.sampler)", _described(families.OPTUNA_SAMPLERS)
     yield "pruners (scheduler.name)", _described(families.PRUNERS)
     yield "selection rules", _described(SELECTION_RULES)
+
+
+def _study(path: Path) -> str:
+    """What the comment at the head of a study says, its size, and the command that runs it."""
+    from dynaloss.studies.loading import load_any
+    from dynaloss.studies.study import AblationStudy
+
+    lines = path.read_text("utf-8").splitlines()
+    head = " ".join(line.strip("# ") for line in takewhile(lambda it: it.startswith("#"), lines))
+    study = load_any(path)
+    if isinstance(study, AblationStudy):
+        command, each = "ablate", len(study.seeds)
+    else:
+        command, each = "search", study.search.trials
+    size = f"{len(study.cells()) * each} trials: dynaloss {command} {path.stem}"
+    return _lines(*wrap(head, 80), size)
 
 
 def _described(registry: Registry[..., Any]) -> dict[str, str]:

@@ -12,8 +12,10 @@ from dynaloss.cli.compare import compare
 from dynaloss.cli.diff import diff
 from dynaloss.cli.doctor import doctor
 from dynaloss.cli.list import list_
+from dynaloss.cli.new import new, schema
 from dynaloss.cli.search import search
 from dynaloss.cli.show import show
+from dynaloss.cli.status import status, stop
 from dynaloss.cli.sync import sync
 from dynaloss.cli.train import train
 from dynaloss.cli.ui import ui
@@ -60,5 +62,8 @@ def main() -> None:
     """
 
 
-for _command in (ablate, train, search, compare, diff, show, list_, sync, doctor, ui):
+for _command in (
+    new, ablate, train, search, status, stop, compare, diff, show, list_, schema, sync, doctor,
+    ui,
+):  # fmt: skip
     main.add_command(_command)

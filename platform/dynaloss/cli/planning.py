@@ -15,7 +15,8 @@ from dynaloss.analysis.wording import counted
 from dynaloss.cli.output import print_columns, print_json
 from dynaloss.config.trial import ResourcesConfig
 from dynaloss.execution.probe import probe_costs, trials_at_once
-from dynaloss.execution.progress import clock, progress_console
+from dynaloss.execution.progress import progress_console
+from dynaloss.execution.progress_file import clock
 from dynaloss.studies.metric_names import display_unit, format_value, is_percent
 from dynaloss.studies.plan import Plan, plan_as_json
 from dynaloss.studies.stored_plan import StoredPlan, note_on_earlier_keys, stored_plan

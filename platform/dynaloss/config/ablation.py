@@ -35,9 +35,13 @@ def baseline_settings(loss: str) -> type[Settings]:
     return LOSS.find(loss)
 
 
-_Several = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+_Design = Annotated[str, AfterValidator(one_of(DESIGNS))]
+_Several = BeforeValidator(
+    lambda value: [value] if isinstance(value, str) else value,
+    json_schema_input_type=_Design | list[_Design],
+)
 _Designs = Annotated[
-    tuple[Annotated[str, AfterValidator(one_of(DESIGNS))], ...],
+    tuple[_Design, ...],
     Listed,
     _Several,
     AfterValidator(filled),

@@ -153,7 +153,10 @@ def _named(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
 
 # Pairs rather than a mapping, since settings are hashed.
 _NamedFiles = Annotated[
-    tuple[tuple[str, str], ...], BeforeValidator(_pairs), Listed, AfterValidator(_named)
+    tuple[tuple[str, str], ...],
+    BeforeValidator(_pairs, json_schema_input_type=dict[str, str]),
+    Listed,
+    AfterValidator(_named),
 ]
 
 

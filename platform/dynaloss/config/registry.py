@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,13 @@ from functools import cache
 from threading import RLock
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from pydantic import Field, GetCoreSchemaHandler, ValidationError, create_model
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    create_model,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import (
     CoreSchema,
@@ -293,6 +300,22 @@ class OneOf(Generic[_SettingsKind]):
             return settings.model_validate(value)
 
         return core_schema.no_info_plain_validator_function(validate)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The settings of every built-in kind, or any of one of another package."""
+        prefixes = "|".join(map(re.escape, self.registry.catalogues()))
+        elsewhere = {"type": "string", "pattern": f"^({prefixes})|:" if prefixes else ":"}
+        options: list[dict[str, Any]] = [
+            {"type": "object", "properties": {self.tag: elsewhere}, "required": [self.tag]}
+        ]
+        for kind in self.registry.values():
+            own = handler((kind.settings or self.base).__pydantic_core_schema__)
+            name = {"properties": {self.tag: {"const": kind.name}}}
+            required = {} if kind.name == self.default else {"required": [self.tag]}
+            options.append({"allOf": [own, name | required], "title": kind.description})
+        return {"anyOf": options}
 
     def _refusal(self, value: dict[str, Any], error: PydanticCustomError) -> ValidationError:
         """What is wrong with the kind, and with the settings that every kind has."""

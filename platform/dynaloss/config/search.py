@@ -109,13 +109,16 @@ def _unless_auto(value: object) -> object:
     return None if value == "auto" else value
 
 
+_AUTO = BeforeValidator(_unless_auto, json_schema_input_type=int | Literal["auto"] | None)
+
+
 class SchedulerConfig(Settings):
     """When a bad trial is stopped; all numbers are epochs or shares."""
 
     name: Annotated[str, AfterValidator(one_of(PRUNERS))] = Field(
         default="asha", description="Rule that stops trials: one of those below."
     )
-    grace_epochs: Annotated[int | None, BeforeValidator(_unless_auto)] = Field(
+    grace_epochs: Annotated[int | None, _AUTO] = Field(
         default=None,
         ge=1,
         description="Epochs that every trial trains: the first rung, after warm-up and ramp, in "

@@ -52,6 +52,7 @@ def one_of(names: Collection[str]) -> Callable[[str], str]:
             return value
         raise PydanticCustomError("choice", "must be one of {choices}", {"choices": list(names)})
 
+    check.names = names  # type: ignore[attr-defined] # for the JSON schema
     return check
 
 

@@ -16,7 +16,8 @@ from dynaloss.config.search import Objective
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.execution.backends import Backend, Work, open_backend, shortages
 from dynaloss.execution.delivery import OpenStudy, note_on_waiting, opened_study, outbox_path
-from dynaloss.execution.progress import Progress, TimeLeft, clock, cost_of
+from dynaloss.execution.progress import Progress, TimeLeft, cost_of
+from dynaloss.execution.progress_file import clock, progress_path
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.trial.inputs import Sources
 from dynaloss.execution.trial.live import LiveTrial
@@ -302,6 +303,7 @@ class _Launch:
             waiting=[cost_of(trial) for trial in left],
             done=len(self.plan.trials) - len(left),
             slots=self.backend.slots,
+            path=progress_path(self.workspace, self.study.study),
         )
 
     def pace(self, found: TimeLeft) -> dict[str, str]:

@@ -6,6 +6,8 @@ import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from dynaloss.config.search import Objective
+from dynaloss.execution.progress_file import clock, write_progress
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies.cost_groups import warmup_length
 from dynaloss.studies.metric_names import with_value
@@ -21,6 +24,7 @@ from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
 
 _PLAIN_LINE_SECONDS = 15.0
+_MOST_CONDITIONS = 6
 
 _AFTER_WARMUP = 3.0
 """An epoch after warm-up by one of it, before one was seen: that of the meta step, see
@@ -146,6 +150,7 @@ class Progress:
         waiting: Each trial still to run.
         done: Trials of the plan that had ended before.
         slots: Trials that run at the same time.
+        path: File that says the same to other processes; see `ProgressFile`.
 
     Attributes:
         objective: That metric.
@@ -160,14 +165,19 @@ class Progress:
         waiting: Collection[Cost],
         done: int,
         slots: int,
+        path: Path | None = None,
     ) -> None:
+        self._path = path
+        self._begun, self._written = time.time(), 0.0
+        self._outcomes: Counter[str] = Counter()
+        self._failures: dict[str, str] = {}
         self._console = console
         self.objective = objective
         self._total = len(waiting) + done
         self._done = done
         self._running: dict[str, LiveTrial] = {}
         self.time_left = TimeLeft(waiting, slots)
-        self._best: tuple[float, str] | None = None
+        self._best: dict[str, tuple[float, str]] = {}
         self._last_line = time.monotonic()
         self._live = (
             Live(console=console, get_renderable=self._renderable, refresh_per_second=2)
@@ -183,10 +193,13 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
+        self._running.clear()
+        self._tell(is_last=True)
 
     def started(self, live: LiveTrial) -> None:
         """Shows that a trial runs."""
         self._running[live.key] = live
+        self._tell()
         self.time_left.started(live.trial, live.last_epoch)
 
     def reported(self, live: LiveTrial) -> None:
@@ -194,6 +207,7 @@ class Progress:
         seconds = live.metrics.get("time/epoch_seconds")
         self.time_left.observe(live.trial, live.last_epoch, seconds)
         is_new = live.last_epoch > live.resumed_from
+        self._tell()
         is_due = time.monotonic() - self._last_line > _PLAIN_LINE_SECONDS
         if self._live is None and is_new and is_due:
             self._line(self._status())
@@ -217,12 +231,17 @@ class Progress:
         self._running.pop(live.key, None)
         self.time_left.ended(live.trial, is_typical=live.outcome.is_final)
         self._done += 1
+        self._outcomes[str(live.outcome)] += 1
+        if live.outcome in (Outcome.FAILED, Outcome.DIVERGED):
+            self._failures[live.name] = (live.message.strip().splitlines() or [""])[-1]
         name, sign = self.objective.name, self.objective.sign
         value = live.metrics.get(name)
         is_completed = live.outcome is Outcome.COMPLETED
-        best = -math.inf if self._best is None else sign * self._best[0]
+        condition = live.trial.condition
+        best = sign * self._best[condition][0] if condition in self._best else -math.inf
         if is_completed and value is not None and sign * value > best:
-            self._best = value, live.name
+            self._best[condition] = value, live.name
+        self._tell()
         is_early = not is_completed and live.last_epoch
         parts = [
             f"{live.name}: {live.outcome}" + (f" at epoch {live.last_epoch}" if is_early else ""),
@@ -254,14 +273,30 @@ class Progress:
             f"{self._done} of {self._total} trials done, {len(self._running)} running, {left} left"
         )
         text += self._left() + f"\n{self._status()}"
-        if self._best is not None:
-            value, trial = self._best
+        for value, trial in [*self._best.values()][:_MOST_CONDITIONS]:
             text += f"\nbest so far: {with_value(self.objective.name, value)}, {trial}"
         return Text(text)
 
-
-def clock(seconds: float) -> str:
-    """Writes a duration as `0:42`, `12:05` or `3:07:00`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    def _tell(self, *, is_last: bool = False) -> None:
+        """Writes the file for other processes, at most once a second but for the last time."""
+        now = time.monotonic()
+        if self._path is None or (now - self._written < 1 and not is_last):
+            return
+        self._written = now
+        epochs = {
+            live.name: (live.last_epoch, live.trial.config.schedule.epochs)
+            for live in self._running.values()
+        }
+        with suppress(OSError):  # a full disk, say: the launch itself will tell
+            write_progress(
+                self._path,
+                begun=self._begun,
+                total=self._total,
+                done=self._done,
+                outcomes=self._outcomes,
+                running=epochs,
+                seconds_left=self.time_left.seconds(),
+                metric=self.objective.name,
+                best=self._best,
+                failures=self._failures,
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -30,6 +31,8 @@ class BatchWriter:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        # The end of a study is written by the launch, while a thread may write the last records.
+        self._lock = threading.Lock()
         self._pending: dict[str, list[Any]] = defaultdict(list)
         self._parameters: dict[str, dict[str, str]] = defaultdict(dict)
         self._tags: dict[str, dict[str, str]] = defaultdict(dict)
@@ -52,14 +55,16 @@ class BatchWriter:
             report = report if epoch > stored else []
         new = [it for it in report if epoch > last.get(it.key, _NEVER)]
         last.update((metric.key, epoch) for metric in new)
-        self._pending[run_id] += new
+        with self._lock:
+            self._pending[run_id] += new
 
     def describe(
         self, run_id: str, parameters: Mapping[str, str], tags: Mapping[str, str]
     ) -> None:
         """Queue parameters and tags, in the form that MLflow takes."""
-        self._parameters[run_id] |= parameters
-        self._tags[run_id] |= tags
+        with self._lock:
+            self._parameters[run_id] |= parameters
+            self._tags[run_id] |= tags
 
     def flush(self, run_id: str | None = None) -> None:
         """Write what is queued of a run, or of all, batch by batch; what fails stays queued.
@@ -68,14 +73,15 @@ class BatchWriter:
             StoreError: If the store fails; of several errors the first one, at the end.
         """
         errors = []
-        queued = dict.fromkeys((*self._parameters, *self._pending, *self._tags))
-        for one in [run_id] if run_id else queued:
-            try:
-                self._write(one)
-            except StoreAwayError:
-                raise
-            except Exception as error:  # of this run, which was deleted say
-                errors.append(error)
+        with self._lock:
+            queued = dict.fromkeys((*self._parameters, *self._pending, *self._tags))
+            for one in [run_id] if run_id else queued:
+                try:
+                    self._write(one)
+                except StoreAwayError:
+                    raise
+                except Exception as error:  # of this run, which was deleted say
+                    errors.append(error)
         if errors:
             raise errors[0]
 

@@ -130,7 +130,7 @@ class Workspace:
             ...     print("no other launch of `small` starts")
             no other launch of `small` starts
         """
-        path = self.folder(study) / "launch.lock"
+        path = self._lock_path(study)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock = FileLock(path, timeout=0).acquire()
@@ -141,3 +141,22 @@ class Workspace:
             ) from None
         with lock:
             yield
+
+    def is_locked(self, study: str) -> bool:
+        """Whether a launch of the study runs.
+
+        Example:
+            >>> workspace.is_locked("small")
+            False
+        """
+        path = self._lock_path(study)
+        if not path.exists():
+            return False
+        try:
+            FileLock(path, timeout=0).acquire().lock.release()
+        except Timeout:
+            return True
+        return False
+
+    def _lock_path(self, study: str) -> Path:
+        return self.folder(study) / "launch.lock"

@@ -15,7 +15,7 @@ from dynaloss.analysis import Query, Result, run_query
 from dynaloss.config.search import Objective
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.delivery import note_on_waiting
-from dynaloss.execution.progress import clock
+from dynaloss.execution.progress_file import clock
 from dynaloss.execution.search.outcome import GroupOutcome, telling_epoch
 from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.search.worth import worth

@@ -21,6 +21,7 @@ from dynaloss.execution.ablation import launch_ablation
 from dynaloss.execution.backends import Backend, Work, open_backend, shortages
 from dynaloss.execution.delivery import OpenStudy, opened_study
 from dynaloss.execution.progress import Cost, Progress
+from dynaloss.execution.progress_file import progress_path
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.search.conclusion import SearchSummary
 from dynaloss.execution.search.confirmation import write_best
@@ -233,6 +234,7 @@ class _Launch:
             ],
             done=sum(trial.outcome.is_final for trial in director.trials.values()),
             slots=self.backend().slots if left else 1,
+            path=progress_path(self.workspace, study.study),
         )
         recorder = Recorder(
             outbox,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dynaloss.analysis import Cell, Result, compare
 from dynaloss.analysis.statistics.intervals import mean
 from dynaloss.config.search import untuned_arm
-from dynaloss.execution.progress import clock
+from dynaloss.execution.progress_file import clock
 from dynaloss.execution.search.outcome import GroupOutcome
 from dynaloss.studies import metric_names
 from dynaloss.studies.study import SearchStudy
