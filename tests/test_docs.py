@@ -99,7 +99,14 @@ def _rows_of_settings(keys: Sequence[str]) -> Iterator[tuple[str, ...]]:
     yield "setting", "default", "description"
     for key, field in _KEYS.items():
         if any(f"{key}.".startswith(f"{given}.") for given in keys) and not groups_of(field):
-            yield f"`{key}`", f"`{_default(field)}`", (field.description or "").rstrip(".")
+            yield f"`{key}`", f"`{_default_of(key)}`", (field.description or "").rstrip(".")
+
+
+def _default_of(key: str) -> str:
+    """Default of a setting; of one that names a kind, the name of the default kind."""
+    group, _, name = key.rpartition(".")
+    mark = one_of_in(_KEYS[group]) if group in _KEYS else None
+    return mark.default if mark and mark.tag == name else _default(_KEYS[key])
 
 
 def _default(field: FieldInfo) -> str:
@@ -125,6 +132,15 @@ def _markdown(rows: Iterator[tuple[str, ...]]) -> str:
 def test_tables_are_those_of_the_code_and_of_kept_results(path: Path) -> None:
     text = path.read_text("utf-8")
     assert text == _with_tables(text, every=False), "Run `python tests/test_docs.py`."
+
+
+def test_the_reference_holds_every_setting() -> None:
+    text = (_ROOT / "docs" / "reference.md").read_text("utf-8")
+    single = {key for key, field in _KEYS.items() if not groups_of(field)}
+    listed = {*re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE)}
+    assert listed == {key for key in single if not key.startswith("trial.")}
+    assert f"| `loss.name` | `{TrialConfig().loss.name}` |" in text
+    assert f"| `data.noise.kind` | `{TrialConfig().data.noise.kind}` |" in text
 
 
 def test_every_family_and_every_part_of_a_search_has_a_table() -> None:

@@ -224,3 +224,16 @@ def test_arms_of_the_bundled_designs_differ_in_what_they_switch_alone() -> None:
             study = load_any(name)
             if isinstance(study, AblationStudy):
                 assert make_plan(study, lambda data: data.source).warnings == (), name
+
+
+def test_trials_that_end_within_warmup_and_ramp_are_warned_of() -> None:
+    study = {
+        "study": "short",
+        "trial": {"schedule": {"epochs": 6, "warmup_epochs": 3, "ramp_epochs": 3}},
+        "arms": {"plain": {"loss.name": "cross_entropy"}, "full": {}},
+        "seeds": [0, 1],
+    }
+    (warning,) = make_plan(load_study(study), {"digits": "d"}).warnings
+    assert warning.startswith("full: schedule.epochs is 6, within the 6 epochs of ")
+    study["trial"]["schedule"]["epochs"] = 7
+    assert make_plan(load_study(study), {"digits": "d"}).warnings == ()

@@ -184,8 +184,25 @@ def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:
         notes=(*study.design_notes(), *dict.fromkeys(notes)),
         repeats=tuple(dict.fromkeys(repeats)),
         components=study.switched,
-        warnings=confounders(study, conditions_of(study)[0].configs),
+        warnings=(
+            *confounders(study, conditions_of(study)[0].configs),
+            *_short_schedules(first.values()),
+        ),
     )
+
+
+def _short_schedules(trials: Iterable[Trial]) -> Iterator[str]:
+    """Names the arms whose trials end before their losses have made a difference."""
+    arms: dict[tuple[int, int], dict[str, None]] = {}
+    for trial in trials:
+        idle, epochs = trial.config.idle_epochs, trial.config.schedule.epochs
+        if idle >= epochs:
+            arms.setdefault((epochs, idle), {})[trial.arm] = None
+    for (epochs, idle), names in arms.items():
+        yield (
+            f"{', '.join(names)}: schedule.epochs is {epochs}, within the {idle} epochs of "
+            "schedule.warmup_epochs and schedule.ramp_epochs, in which arms hardly differ"
+        )
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
