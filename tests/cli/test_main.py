@@ -57,7 +57,16 @@ def test_plan_lists_every_trial_and_makes_no_store(run: Run, tmp_path: Path) -> 
     assert (plan["done"], plan["remaining"], plan["cost"]) == (0, 84, None)
     assert len(plan["trials"]) == 84
     assert set(plan["trials"][0]) == {"key", "condition", "arm", "seed"}
-    assert len({trial["key"] for trial in plan["trials"]}) == 84
+    keys = {trial["key"] for trial in plan["trials"]}
+    assert len(keys) == 84
+    short, long = (
+        run("ablate", "quickstart", "--plan", *more).stdout for more in ((), ("--trials",))
+    )
+    assert short.startswith("study quickstart, plan ")
+    assert len(short.splitlines()) < 20
+    assert keys <= {line.partition(" ")[0] for line in long.splitlines()}
+    refused = run("ablate", "quickstart", "--trials")
+    assert (refused.exit_code, "require `--plan`" in refused.stderr) == (2, True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -248,3 +257,28 @@ def test_list_shows_installed_kinds_and_what_is_wrong_with_them(
     assert "OSError: no disk" in lines[shown["broken"] + 1][1]
     assert "margin per class" in lines[shown["margin"]][1]
     assert "is named 'margin'" in " ".join(lines[shown["margin"] + 2])
+
+
+def test_a_changed_setting_makes_a_study_of_its_own_name(run: Run) -> None:
+    options = ("--set", "schedule.epochs=20", "--set", "optimizer.lr=1e-2", "--plan")
+    plain = json.loads(run("ablate", "quickstart", "--plan", "--format", "json").stdout)
+    changed = run("ablate", "quickstart", *options, "--format", "json")
+    assert changed.exit_code == 0, changed.output
+    assert "study quickstart-epochs-20-lr-0.01: quickstart with " in changed.stderr
+    found = json.loads(changed.stdout)
+    assert found["study"] == "quickstart-epochs-20-lr-0.01"
+    assert len(found["trials"]) == len(plain["trials"])
+    assert not {one["key"] for one in found["trials"]} & {one["key"] for one in plain["trials"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("schedule.epoch=5", "'schedule.epoch' is not a setting of the trial; did you mean"),
+        ("epochs", "--set must be KEY=VALUE, but got 'epochs'"),
+        ("schedule.epochs=many", "schedule.epochs"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused(run: Run, change: str, problem: str) -> None:
+    done = run("ablate", "quickstart", "--set", change)
+    assert (done.exit_code, problem in done.stderr) == (2, True), done.stderr

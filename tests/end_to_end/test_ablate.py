@@ -274,3 +274,20 @@ def test_a_launch_is_seen_and_stopped_from_another_terminal(
     assert after.startswith("not running; the last launch took 0:")
     again = command_line.run("stop", "tiny")
     assert (again.returncode, "'tiny' is not running" in again.stderr) == (2, True)
+
+
+def test_parts_of_a_study_run_alone_and_the_rest_later(command_line: CommandLine) -> None:
+    study = command_line.write_study(seeds=[0, 1])
+    part = ["--where", "seed=1", "--where", "arm=full", "--where", "arm=none", "--slots", "1"]
+    some = command_line.run("ablate", study, *part)
+    assert some.returncode == 0, some.stderr
+    assert "2 completed, 6 left out by --where (of 8 trials" in some.stdout
+    running = [line for line in some.stderr.splitlines() if line.count("(epoch") > 1]
+    assert running == []
+    again = command_line.run("ablate", study, *part[:6])
+    assert "2 finished before, 6 left out by --where" in again.stdout
+    wrong = command_line.run("ablate", study, "--where", "arm=ful")
+    assert (wrong.returncode, "No trial has arm = ful" in wrong.stderr) == (2, True)
+    rest = command_line.run("ablate", study)
+    assert "6 completed, 2 finished before (of 8 trials" in rest.stdout
+    assert len(trial_runs(command_line.folder)) == 8

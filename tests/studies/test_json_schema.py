@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from dynaloss.cli.main import main
+from dynaloss.studies.json_schema import json_schema
 from dynaloss.studies.loading import load_any
 from dynaloss.studies.reading.bundled import bundled_studies
 from dynaloss.studies.reading.document import read_document
-from dynaloss.studies.reading.json_schema import json_schema
 
 
 @pytest.fixture(scope="module")

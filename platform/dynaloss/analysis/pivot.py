@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from dynaloss.analysis.wording import EMPTY
 from dynaloss.errors import InputError
-from dynaloss.studies.plan import Repeat
+from dynaloss.studies.identity import flatten
+from dynaloss.studies.plan import Plan, Repeat
 from dynaloss.studies.reading.problems import did_you_mean
 from dynaloss.studies.stored_plan import StoredPlan
-from dynaloss.studies.trial_record import TrialRecord
+from dynaloss.studies.trial_record import Outcome, TrialRecord
 
 _FIELDS = ("arm", "condition", "seed", "study", "outcome")
 
@@ -37,6 +38,23 @@ def fill_repeats(records: Sequence[TrialRecord], repeats: Iterable[Repeat]) -> l
     return [*records, *copies]
 
 
+def as_records(plan: Plan) -> list[TrialRecord]:
+    """The trials of a plan as if they were recorded, without results."""
+    return [
+        TrialRecord(
+            study=plan.study,
+            key=trial.key,
+            run_id="",
+            condition=trial.condition,
+            arm=trial.arm,
+            seed=trial.seed,
+            outcome=Outcome.RUNNING,
+            parameters={name: str(value) for name, value in flatten(trial.config).items()},
+        )
+        for trial in plan.trials
+    ]
+
+
 def select(records: Sequence[TrialRecord], where: Sequence[str]) -> list[TrialRecord]:
     """The records whose values are as `key=value` demands; one key may allow several values.
 
@@ -58,7 +76,7 @@ def select(records: Sequence[TrialRecord], where: Sequence[str]) -> list[TrialRe
         left = [r for r in records if any(_equal(_value(r, key), value) for value in values)]
         if not left:
             seen = ", ".join(dict.fromkeys(_value(record, key) for record in records))
-            raise InputError(f"No trial has {key} = {' or '.join(values)}; recorded: {seen}.")
+            raise InputError(f"No trial has {key} = {' or '.join(values)}; there are: {seen}.")
         records = left
     return [*records]
 

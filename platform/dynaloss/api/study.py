@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -88,7 +89,9 @@ class Study(Loaded[AblationStudy]):
         workspace: Workspace | str | Path | None = None,
         *,
         fresh: bool = False,
+        where: Sequence[str] = (),
         in_process: bool = False,
+        slots: int | None = None,
         progress: bool = True,
     ) -> AblationSummary:
         """Runs the trials that have not ended yet; Ctrl-C ends it with those left interrupted.
@@ -98,7 +101,10 @@ class Study(Loaded[AblationStudy]):
         Args:
             workspace: Where things are kept: a folder, by default `results`, or a workspace.
             fresh: Whether finished trials are re-run.
+            where: Demands such as `arm=full` or `noise.rate=0.4` on the trials to run; a key
+                several times allows several values. The others are left for another run.
             in_process: Whether trials run one at a time in this process, without Ray.
+            slots: Most trials at a time; by default as many as fit.
             progress: Whether to show progress on standard error.
 
         Raises:
@@ -125,6 +131,14 @@ class Study(Loaded[AblationStudy]):
             tuning = launch_search(search, place, console, in_process=in_process, confirm=False)
             study = with_stored_tuning(study, place)
         if tuning is None or tuning.exit_status == 0:
-            launch = launch_ablation(study, place, console, fresh=fresh, in_process=in_process)
+            launch = launch_ablation(
+                study,
+                place,
+                console,
+                fresh=fresh,
+                where=where,
+                in_process=in_process,
+                slots=slots,
+            )
         plan = plan_study(study) if launch is None else launch.plan
         return AblationSummary(plan=plan, workspace=place, launch=launch, tuning=tuning)

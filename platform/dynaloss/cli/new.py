@@ -59,6 +59,6 @@ def schema() -> None:
 
 
 def _schema() -> str:
-    from dynaloss.studies.reading.json_schema import json_schema
+    from dynaloss.studies.json_schema import json_schema
 
     return json.dumps(json_schema()) + "\n"

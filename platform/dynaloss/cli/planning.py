@@ -33,8 +33,9 @@ def show_plan(
     spread: float | None,
     effect: float | None,
     probe: bool,
+    trials: bool,
 ) -> None:
-    """Prints every trial of a plan, then its cost and its power.
+    """Prints the cost and the power of a plan, then how many trials each cell has, or each trial.
 
     Cost and power come from earlier trials of the workspace, unless `probe` measures the cost now
     and `spread` gives the standard deviation of an arm over the seeds. `effect` asks for the seeds
@@ -64,20 +65,23 @@ def show_plan(
         content |= {"seeds_needed": known.seeds_needed} if effect is not None else {}
         print_json(content | {f"{kind}s": texts for kind, texts in remarks.items()})
         return
-    print_columns(
-        ("key", "condition", "arm", "seed"),
-        [(trial.key, trial.condition, trial.arm, trial.seed) for trial in plan.trials],
-    )
-    _print_counts(known)
     source = "a probe of every size, alone" if probe else "the recorded epochs of earlier trials"
     lines = [
         f"study {plan.study}, plan {plan.hash}: {len(plan.trials)} trials, "
-        f"{known.done} done, {known.remaining} remaining (cells: done/planned)",
+        f"{known.done} done, {known.remaining} remaining",
         *_cost_lines(known, cost, source),
         *_power(plan, known, effect),
         *(f"{kind}: {text}" for kind, texts in remarks.items() for text in texts),
     ]
     click.echo("\n".join(lines))
+    if trials:
+        print_columns(
+            ("key", "condition", "arm", "seed"),
+            [(trial.key, trial.condition, trial.arm, trial.seed) for trial in plan.trials],
+        )
+    else:
+        click.echo("trials done/planned (`--trials` lists them with their keys):")
+        _print_counts(known)
 
 
 def _earlier(study: str, workspace: Workspace) -> tuple[list[TrialRecord], StoredPlan, Pace]:

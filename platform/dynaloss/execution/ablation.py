@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from dynaloss.analysis.pivot import as_records, select
 from dynaloss.config.search import Objective
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.execution.backends import Backend, Work, open_backend, shortages
@@ -45,6 +46,7 @@ class LaunchSummary:
         seconds: Wall time.
         deviations: How the plan departs from the one before, one sentence each.
         waiting: Number of records that wait on disk, as the tracking server is away.
+        beyond: Number of trials that are left, but were not asked for.
     """
 
     plan: Plan
@@ -53,6 +55,7 @@ class LaunchSummary:
     seconds: float
     deviations: tuple[str, ...] = ()
     waiting: int = 0
+    beyond: int = 0
 
     @property
     def interrupted(self) -> bool:
@@ -73,6 +76,8 @@ class LaunchSummary:
         parts = [f"{count} {outcome}" for outcome, count in sorted(counts.items())]
         if self.skipped:
             parts.append(f"{self.skipped} finished before")
+        if self.beyond:
+            parts.append(f"{self.beyond} left out by --where")
         lines = [
             f"study {self.plan.study}: {', '.join(parts) or 'nothing to run'} "
             f"(of {len(self.plan.trials)} trials, in {clock(self.seconds)})"
@@ -111,7 +116,9 @@ def launch_ablation(
     console: Console,
     *,
     fresh: bool = False,
+    where: Sequence[str] = (),
     in_process: bool = False,
+    slots: int | None = None,
     backend: Callable[[], AbstractContextManager[Backend]] | None = None,
 ) -> LaunchSummary:
     """Runs the trials of a study that have not ended yet; returns at once if there are none.
@@ -121,7 +128,9 @@ def launch_ablation(
         workspace: Where things are kept.
         console: Where progress is shown.
         fresh: Whether finished trials are re-run.
+        where: Demands `key=value` on the trials to run; see `select`.
         in_process: Whether trials run one at a time in this process, without Ray.
+        slots: Most trials at a time; by default as many as fit.
         backend: Gives the backend, in place of a new one.
 
     Raises:
@@ -130,18 +139,20 @@ def launch_ablation(
     """
     started = time.monotonic()
     sources = Sources()
-    opening = backend or partial(open_backend, study.resources, in_process=in_process)
+    opening = backend or partial(open_backend, study.resources, in_process=in_process, slots=slots)
     with ExitStack() as stack:
         # Ray takes seconds to start: at once where something is to be run for certain.
         is_new = fresh or not workspace.folder(study.study).is_dir()
         opened = stack.enter_context(opening()) if is_new else None
         plan = make_plan(study, sources.digest)
+        chosen = {record.key for record in select(as_records(plan), where)}
         if not is_new and is_finished(plan, workspace):
             seconds = time.monotonic() - started
             return LaunchSummary(plan=plan, endings={}, skipped=len(plan.trials), seconds=seconds)
         opened = opened or stack.enter_context(opening())
         plan = _checked(plan, sources, console)
-        return _Launch(study, plan, sources, workspace, console, fresh, opened, started).run()
+        launch = _Launch(study, plan, sources, workspace, console, fresh, opened, started)
+        return launch.run(chosen)
 
 
 def is_finished(plan: Plan, workspace: Workspace) -> bool:
@@ -260,8 +271,8 @@ class _Launch:
         """Shows a sentence."""
         self.console.print(text, markup=False, soft_wrap=True)
 
-    def run(self) -> LaunchSummary:
-        """Runs what is left, and stores the plan and the report."""
+    def run(self, chosen: Collection[str]) -> LaunchSummary:
+        """Runs what is left of the trials with these keys, and stores the plan and the report."""
         plan = self.plan
         with self.opened() as opened:
             store, run = opened.store, opened.run
@@ -271,13 +282,15 @@ class _Launch:
             versions = {key: state.key_version for key, state in run.trials().items()}
             if note := note_on_earlier_keys(earlier, versions):
                 self.say(f"note: {note}")
-            left = [*plan.trials] if self.fresh else _trials_left(plan, run)
-            run.mark_stale(keep=[trial.key for trial in left])
+            open_ = [*plan.trials] if self.fresh else _trials_left(plan, run)
+            run.mark_stale(keep=[trial.key for trial in open_])
+            left = [trial for trial in open_ if trial.key in chosen]
             progress = self.progress(left) if left else None
             summary = LaunchSummary(
                 plan=plan,
                 endings=self.run_trials(left, opened, progress) if progress else {},
-                skipped=len(plan.trials) - len(left),
+                skipped=len(plan.trials) - len(open_),
+                beyond=len(open_) - len(left),
                 seconds=time.monotonic() - self.started,
                 deviations=stored.deviations[len(earlier.deviations) :],
             )
@@ -291,7 +304,8 @@ class _Launch:
                     if progress:
                         run.tag_trial(None, self.pace(progress.time_left))
 
-            outcome = Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED
+            is_whole = not (summary.interrupted or summary.beyond)
+            outcome = Outcome.COMPLETED if is_whole else Outcome.INTERRUPTED
             return replace(summary, waiting=opened.finish(outcome, publish))
 
     def progress(self, left: Sequence[Trial]) -> Progress:

@@ -25,13 +25,14 @@ def shortages(resources: ResourcesConfig) -> Iterator[str]:
 
 
 def open_backend(
-    resources: ResourcesConfig, *, in_process: bool
+    resources: ResourcesConfig, *, in_process: bool, slots: int | None = None
 ) -> AbstractContextManager[Backend]:
     """The backend of a launch; Ray, if it is the one, starts while the caller goes on.
 
     Args:
         resources: What a trial occupies.
         in_process: Whether trials run one at a time in this process, without Ray.
+        slots: Most trials at a time; by default as many as fit.
     """
     if in_process:
         from dynaloss.execution.backends.in_process import InProcess
@@ -39,4 +40,4 @@ def open_backend(
         return nullcontext(InProcess(resources))
     from dynaloss.execution.backends.ray_process import ray_backend
 
-    return ray_backend(resources)
+    return ray_backend(resources, slots)

@@ -71,10 +71,10 @@ def _end() -> None:
 
 
 def _serve(connection: Connection[Any, Any]) -> None:
-    resources: ResourcesConfig = connection.recv()
+    resources, most = connection.recv()
     try:
         _start_ray()
-        slots = _slots(resources, ray.cluster_resources())
+        slots = _slots(resources, ray.cluster_resources(), most)
     except InputError as error:
         connection.send(list(error.problems))
         return
@@ -85,7 +85,8 @@ def _serve(connection: Connection[Any, Any]) -> None:
     while (sources := connection.recv()) is not None:
         # Ray Tune takes the first one; the second ends it at once.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _run(resources, slots, sources, _Parent(connection))
+        grows = most is None and bool(os.environ.get("RAY_ADDRESS"))
+        _run(resources, None if grows else slots, sources, _Parent(connection))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         connection.send(None)
 
@@ -153,7 +154,7 @@ def _require_answer(address: str) -> None:
     socket.create_connection((host, server.port), timeout=10.0).close()
 
 
-def _slots(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
+def _slots(resources: ResourcesConfig, available: Mapping[str, float], most: int | None) -> int:
     wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
     short = [
         f"resources.{name.lower()} must be at most the {available.get(name, 0):g} that this "
@@ -163,7 +164,8 @@ def _slots(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
     ]
     if short:
         raise InputError(short)
-    return int(min(available[name] / amount for name, amount in wanted.items() if amount))
+    fit = int(min(available[name] / amount for name, amount in wanted.items() if amount))
+    return min(fit, most or fit)
 
 
 def _most_share(resources: ResourcesConfig) -> float:
@@ -189,7 +191,7 @@ class _Parent:
 
 def _run(
     resources: ResourcesConfig,
-    slots: int,
+    slots: int | None,
     sources: Mapping[str, Source],
     parent: _Parent,
 ) -> None:
@@ -208,8 +210,8 @@ def _run(
             search_alg=_Orders(parent, share),
             scheduler=_Scheduler(parent),
             num_samples=-1,  # the searcher says when none is left
-            # A cluster may grow: there Ray itself finds out what fits.
-            max_concurrent_trials=None if os.environ.get("RAY_ADDRESS") else slots,
+            # None where a cluster may grow: there Ray itself finds out what fits.
+            max_concurrent_trials=slots,
             reuse_actors=True,
             trial_name_creator=_key,
             trial_dirname_creator=_key,

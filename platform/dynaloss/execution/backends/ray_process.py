@@ -49,9 +49,9 @@ _MOST_STARTS = 2
 
 
 @contextmanager
-def ray_backend(resources: ResourcesConfig) -> Iterator[RayBackend]:
+def ray_backend(resources: ResourcesConfig, slots: int | None = None) -> Iterator[RayBackend]:
     """The cluster at RAY_ADDRESS, or Ray on this machine, started for this."""
-    with RayBackend(resources) as backend:
+    with RayBackend(resources, slots) as backend:
         yield backend
 
 
@@ -60,11 +60,12 @@ class RayBackend:
 
     Args:
         resources: What a trial occupies.
+        most: Most trials at a time; None for as many as fit.
     """
 
-    def __init__(self, resources: ResourcesConfig) -> None:
-        self._resources = resources
-        self._process = _RayProcess(resources)
+    def __init__(self, resources: ResourcesConfig, most: int | None = None) -> None:
+        self._wanted = resources, most
+        self._process = _RayProcess(*self._wanted)
 
     def __enter__(self) -> RayBackend:
         return self
@@ -103,7 +104,7 @@ class RayBackend:
                     listener.note(None, "Ray has ended too early: the trials left are interrupted")
                     break
                 listener.note(None, "Ray has ended too early: it is started again")
-                self._process = _RayProcess(self._resources)
+                self._process = _RayProcess(*self._wanted)
         run.raise_error()
 
     def _started(self) -> _RayProcess:
@@ -111,7 +112,7 @@ class RayBackend:
         try:
             self._process.wait()
         except RayLostError:
-            self._process = _RayProcess(self._resources)
+            self._process = _RayProcess(*self._wanted)
             self._process.wait()
         return self._process
 
@@ -124,7 +125,7 @@ class _RayProcess:
         most_share: Times the resources of a trial that one of its nodes has.
     """
 
-    def __init__(self, resources: ResourcesConfig) -> None:
+    def __init__(self, resources: ResourcesConfig, most: int | None) -> None:
         self.slots = 0
         self.most_share = 1.0
         self._open = ExitStack()
@@ -152,7 +153,7 @@ class _RayProcess:
         )
         there.close()
         with suppress(OSError):  # it has ended, as `wait` will find
-            self.connection.send(resources)
+            self.connection.send((resources, most))
 
     def wait(self) -> None:
         """Returns once Ray has started.

@@ -80,6 +80,11 @@ def read_document(path: Path) -> Document:
     raise InputError(f"{path}{problem}")
 
 
+def plain_value(text: str) -> Any:  # noqa: ANN401 - as the text says
+    """The single value that a study file would hold where it says `text`."""
+    return next(convert(text) for pattern, convert in _SCALARS.values() if pattern.match(text))
+
+
 def document_of(values: Mapping[str, Any]) -> Document:
     """What a file would hold, given in Python; tuples, ranges and NumPy's numbers are plain too.
 
