@@ -114,7 +114,7 @@ def test_plan_reports_an_unreachable_store(run: Run) -> None:
 def test_options_of_a_plan_require_it(run: Run) -> None:
     result = run("ablate", "quickstart", "--probe")
     assert result.exit_code == 2
-    assert re.search("`--probe`, `--spread` and `--effect`.*`--plan`", result.stderr)
+    assert re.search("`--probe`, `--trials`, `--spread` and `--effect`.*`--plan`", result.stderr)
 
 
 def test_every_problem_of_a_study_file_is_printed_without_traceback(
