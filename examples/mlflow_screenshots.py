@@ -50,6 +50,8 @@ class Page:
         """Ends the browser."""
         self._session = None
         self._send("Browser.close", {})
+        self._commands.close()
+        self._answers.close()
 
     def open(self, address: str) -> None:
         """Opens an address."""

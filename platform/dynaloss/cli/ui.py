@@ -13,15 +13,23 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.argument("study", required=False)
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 @workspace_options
-def ui(port: int, workspace: Workspace) -> None:
-    """Serve MLflow's own interface on the tracking store, for this machine only."""
+def ui(study: str | None, port: int, workspace: Workspace) -> None:
+    """Serve MLflow's own interface on the tracking store, for this machine only.
+
+    Prints the address of the page of STUDY, with its curves by condition and arm, or else of the
+    list of studies.
+
+    Example: dynaloss ui quickstart
+    """
     from dynaloss.tracking import serve_ui
 
     serve_ui(
         workspace.store_uri,
         workspace.artifact_root,
         port=port,
+        study=study,
         announce=lambda page: click.echo(f"Open {page}"),
     )

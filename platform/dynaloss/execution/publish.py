@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from dynaloss.analysis.tables import escape_markdown
 from dynaloss.analysis.wording import summarise
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
+from dynaloss.studies.trial_record import TrialRecord
+from dynaloss.tracking.mlflow_views import GROUP, View, views_of
 
 if TYPE_CHECKING:
     from dynaloss.tracking import Store, StudyRun
@@ -29,12 +31,29 @@ def publish_report(store: Store, run: StudyRun, plan: StoredPlan) -> None:
         return
     (comparison,) = result.comparisons
     run.set_description(describe(plan, comparison))
+    run.set_views(study_views(plan, result.records))
     with tempfile.TemporaryDirectory(prefix="dynaloss-report-") as name:
         folder = Path(name)
         write_report(result, folder / "report.html")
         sections = gallery(result.records, comparison, result.components)
         save_gallery(sections, folder / "figures", formats=("png",))
         run.log_artifacts(None, folder)
+
+
+def study_views(plan: StoredPlan, records: Sequence[TrialRecord]) -> Iterator[View]:
+    """The saved views of a study, by what its trials have."""
+    values: dict[str, set[str]] = {}
+    for record in records:
+        for name, value in record.parameters.items():
+            values.setdefault(name, set()).add(value)
+    varied = [name for name, found in values.items() if len(found) > 1 and "seed" not in name]
+    metrics = {name for record in records for name in record.metrics}
+    is_search = plan.kind == "search"
+    groups = dict.fromkeys(
+        (record.tags.get(GROUP, ""),) if is_search else (record.condition, record.arm)
+        for record in records
+    )
+    return views_of(plan.metric, metrics, varied, groups, is_search=is_search)
 
 
 def try_to_publish(

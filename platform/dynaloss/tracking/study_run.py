@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from dynaloss.tracking.batch_writer import LATE, BatchWriter
 from dynaloss.tracking.bulk_reading import StoredRun, read_trials
 from dynaloss.tracking.client import Client, StoreError
 from dynaloss.tracking.lineage import dataset_inputs, environment_tags, source_tags
+from dynaloss.tracking.mlflow_views import View
 from dynaloss.tracking.run_writing import (
     changed_tags,
     find_run,
@@ -199,6 +201,13 @@ class StudyRun:
         note = cut(markdown, MAX_TAG)
         self._client.set_experiment_tag(self.experiment_id, Tag.NOTE, note)
         write_tags(self._client, self._parent, {Tag.NOTE: note})
+
+    def set_views(self, views: Iterable[View]) -> None:
+        """Save the views of the study's page that are new, or have changed."""
+        tags = self._client.get_experiment(self.experiment_id).tags
+        now = time.time_ns() // 1_000_000
+        for name, value in filter(None, (view.tag(tags, now) for view in views)):
+            self._client.set_experiment_tag(self.experiment_id, name, value)
 
     def update_labels(self, trial: Trial) -> None:
         """Match a trial's labels and the name of its run to the plan; writes what differs."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.tracking.client import Client, is_server, prepare_environment, redacted
+from dynaloss.tracking.mlflow_views import FIRST_VIEWS, VIEW_TAG, page
 
 _HOST: Final = "127.0.0.1"  # MLflow's server has no log-in: never open it to the network
 _STOP_SECONDS: Final = 10.0
@@ -26,6 +27,7 @@ def serve_ui(
     artifact_root: str | None = None,
     *,
     port: int = 5000,
+    study: str | None = None,
     announce: Callable[[str], object],
 ) -> None:
     """Serve the interface on the loopback address until Ctrl-C or SIGTERM.
@@ -34,7 +36,8 @@ def serve_ui(
         tracking_uri: Address of the store; one that is a server has its own interface.
         artifact_root: Folder of the artifacts of experiments that are made in the interface.
         port: A free port.
-        announce: Receives the address of the page that lists the studies, once it responds.
+        study: Name of the study whose page is announced; None for the list of studies.
+        announce: Receives the address of that page, once it responds.
 
     Raises:
         InputError: If the store is absent, damaged or a server, or the port is in use.
@@ -43,7 +46,7 @@ def serve_ui(
     if is_server(tracking_uri):
         raise InputError(f"{redacted(tracking_uri)} is a server already: open it in a browser.")
     _check_port(port)
-    _ = Client(tracking_uri, must_exist=True).raw
+    first = _first_page(Client(tracking_uri, must_exist=True), study)
     with (
         _sigterm_as_interrupt(),
         subprocess.Popen(
@@ -52,13 +55,25 @@ def serve_ui(
     ):
         try:
             if _responds(server, port):
-                announce(f"http://{_HOST}:{port}/{_FIRST_PAGE}")
+                announce(f"http://{_HOST}:{port}/{first}")
             status = server.wait()
         except KeyboardInterrupt:
             return
         finally:
             _stop(server)
     raise DynalossError(f"MLflow's server exited with status {status}.")
+
+
+def _first_page(client: Client, study: str | None) -> str:
+    """The page to open: of a study that has saved views, the first one."""
+    if study is None:
+        _ = client.raw
+        return _FIRST_PAGE
+    found = client.get_experiment_by_name(study)
+    if found is None:
+        raise InputError(f"There is no study {study!r} in {redacted(client.tracking_uri)}.")
+    saved = (view for view in FIRST_VIEWS if f"{VIEW_TAG}{view}" in found.tags)
+    return page(found.experiment_id, next(saved, None))
 
 
 def _command(artifact_root: str | None, port: int) -> list[str]:

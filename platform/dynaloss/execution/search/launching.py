@@ -191,8 +191,15 @@ class _Launch:
                 page = write_page(summary, suggesters, self.folder / "search.html")
                 text = page.read_text("utf-8")
                 opened.outbox.add("log_text", key=None, name=page.name, text=text)
+
+            def publish() -> None:
+                from dynaloss.execution.publish import study_views
+
+                records = opened.store.records(self.study.study)
+                opened.run.set_views(study_views(stored_search_plan(self.plan), records))
+
             outcome = Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED
-            return replace(summary, waiting=opened.finish(outcome))
+            return replace(summary, waiting=opened.finish(outcome, publish))
 
     def say(self, text: str) -> None:
         """Shows a sentence."""
