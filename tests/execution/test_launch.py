@@ -135,7 +135,8 @@ def test_labels_in_another_order_are_warned_of_in_plan_launch_and_report(
     np.save(tmp_path / "labels.npy", np.random.default_rng(0).integers(0, 10, 1797))
     noise = {"data.noise.kind": "file", "data.noise.path": str(tmp_path / "labels.npy")}
     alone = study.model_copy(update={"ablation": None, "trial": override(study.trial, noise)})
-    (warning,) = plan_study(alone).warnings
+    short, warning = plan_study(alone).warnings
+    assert "schedule.warmup_epochs" in short
     assert re.search(r"/labels\.npy': 8\d\.\d % ", warning)
     launch_ablation(alone, workspace, console, in_process=True)
     shown = [line for line in console.file.getvalue().splitlines() if "labels.npy" in line]

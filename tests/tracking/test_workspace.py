@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +86,11 @@ def test_displayed_address_hides_the_secrets(shown: str, uri: str) -> None:
 def test_tracking_loads_without_mlflow() -> None:
     code = "import sys, dynaloss.tracking; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_launcher_is_the_process_that_holds_the_lock(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert workspace.launcher("s") is None
+    with workspace.locked("s"):
+        assert workspace.launcher("s") == (os.getpid(), socket.gethostname())
+    assert workspace.launcher("s") is None  # whatever the file says

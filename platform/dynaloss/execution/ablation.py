@@ -285,11 +285,12 @@ class _Launch:
             open_ = [*plan.trials] if self.fresh else _trials_left(plan, run)
             run.mark_stale(keep=[trial.key for trial in open_])
             left = [trial for trial in open_ if trial.key in chosen]
-            progress = self.progress(left) if left else None
+            skipped = len(plan.trials) - len(open_)
+            progress = self.progress(left, done=skipped) if left else None
             summary = LaunchSummary(
                 plan=plan,
                 endings=self.run_trials(left, opened, progress) if progress else {},
-                skipped=len(plan.trials) - len(open_),
+                skipped=skipped,
                 beyond=len(open_) - len(left),
                 seconds=time.monotonic() - self.started,
                 deviations=stored.deviations[len(earlier.deviations) :],
@@ -308,14 +309,14 @@ class _Launch:
             outcome = Outcome.COMPLETED if is_whole else Outcome.INTERRUPTED
             return replace(summary, waiting=opened.finish(outcome, publish))
 
-    def progress(self, left: Sequence[Trial]) -> Progress:
-        """The display of the trials that are left."""
+    def progress(self, left: Sequence[Trial], *, done: int = 0) -> Progress:
+        """The display of the trials that are left, after those that were done before."""
         metric = self.plan.metric
         return Progress(
             self.console,
             Objective(metric, "max" if higher_is_better(metric) else "min"),
             waiting=[cost_of(trial) for trial in left],
-            done=len(self.plan.trials) - len(left),
+            done=done,
             slots=self.backend.slots,
             path=progress_path(self.workspace, self.study.study),
         )

@@ -23,11 +23,13 @@ def status(workspace: Workspace, study: str) -> tuple[list[str], bool]:
     Raises:
         InputError: If the study was never launched from this storage folder.
     """
+    launcher = workspace.launcher(study)
     found = ProgressFile.read(progress_path(workspace, study))
+    if launcher is not None and (found is None or found.pid != launcher[0]):
+        return [f"starting, process {launcher[0]} on {launcher[1]}"], True
     if found is None:
         raise InputError(f"no launch of '{study}' has begun in {workspace.storage}")
-    is_running = workspace.is_locked(study)
-    return [*found.lines(is_running=is_running)], is_running
+    return [*found.lines(is_running=launcher is not None)], launcher is not None
 
 
 def stop(workspace: Workspace, study: str) -> str:
@@ -36,16 +38,15 @@ def stop(workspace: Workspace, study: str) -> str:
     Raises:
         InputError: If the study does not run, or runs on another machine.
     """
-    if not workspace.is_locked(study):
+    launcher = workspace.launcher(study)
+    if launcher is None:
         raise InputError(f"'{study}' is not running in {workspace.storage}")
-    found = ProgressFile.read(progress_path(workspace, study))
-    if found is None:
-        raise InputError(f"the launch of '{study}' is only starting: try again in a moment")
-    if found.host != socket.gethostname():
-        raise InputError(f"'{study}' runs on {found.host}: stop it there")
-    os.kill(found.pid, signal.SIGTERM)
+    pid, host = launcher
+    if host != socket.gethostname():
+        raise InputError(f"'{study}' runs on {host}: stop it there")
+    os.kill(pid, signal.SIGTERM)
     end = time.monotonic() + _SECONDS_TO_STOP
-    while workspace.is_locked(study):
+    while workspace.launcher(study) is not None:
         if time.monotonic() > end:
             raise InputError(f"'{study}' still runs after {clock(_SECONDS_TO_STOP)}")
         time.sleep(0.2)

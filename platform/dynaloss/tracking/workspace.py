@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -140,23 +141,28 @@ class Workspace:
                 "wait for it, or stop it first."
             ) from None
         with lock:
+            self._owner_path(study).write_text(f"{os.getpid()} {socket.gethostname()}", "utf-8")
             yield
 
-    def is_locked(self, study: str) -> bool:
-        """Whether a launch of the study runs.
+    def launcher(self, study: str) -> tuple[int, str] | None:
+        """Process and machine of the launch of the study that runs; None where none does.
 
         Example:
-            >>> workspace.is_locked("small")
-            False
+            >>> workspace.launcher("small") is None
+            True
         """
         path = self._lock_path(study)
         if not path.exists():
-            return False
+            return None
         try:
             FileLock(path, timeout=0).acquire().lock.release()
         except Timeout:
-            return True
-        return False
+            pid, _, host = self._owner_path(study).read_text("utf-8").partition(" ")
+            return int(pid), host
+        return None
 
     def _lock_path(self, study: str) -> Path:
         return self.folder(study) / "launch.lock"
+
+    def _owner_path(self, study: str) -> Path:
+        return self.folder(study) / "launch.pid"

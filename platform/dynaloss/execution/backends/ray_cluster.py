@@ -154,7 +154,9 @@ def _require_answer(address: str) -> None:
     socket.create_connection((host, server.port), timeout=10.0).close()
 
 
-def _slots(resources: ResourcesConfig, available: Mapping[str, float], most: int | None) -> int:
+def _slots(
+    resources: ResourcesConfig, available: Mapping[str, float], most: int | None = None
+) -> int:
     wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
     short = [
         f"resources.{name.lower()} must be at most the {available.get(name, 0):g} that this "
