@@ -66,16 +66,22 @@ def test_options_are_those_of_sbatch() -> None:
     ]
 
 
-def test_the_script_is_one_that_shellcheck_accepts(tmp_path: Path) -> None:
+def script(folder: Path) -> str:
     command = ["ablate", "my study.yaml", "--fresh"]
-    text = job_script(command, {"nodes": "4"}, study="study", folder=tmp_path)
+    return job_script(command, {"nodes": "4"}, study="study", folder=folder)
+
+
+def test_the_script_holds_options_and_command(tmp_path: Path) -> None:
+    text = script(tmp_path)
     lines = text.splitlines()
     assert lines.count("#SBATCH --nodes=4") == sum("--nodes" in line for line in lines[:12]) == 1
     assert "\"$bin/python\" -m dynaloss ablate 'my study.yaml' --fresh &" in lines
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
-    subprocess.run(["shellcheck", "-"], input=text, text=True, check=True)
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck_accepts_the_script(tmp_path: Path) -> None:
+    subprocess.run(["shellcheck", "-"], input=script(tmp_path), text=True, check=True)
 
 
 def test_without_slurm_the_script_is_named(

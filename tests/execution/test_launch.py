@@ -16,6 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from dynaloss.analysis.forecast import Pace
 from dynaloss.errors import InputError
 from dynaloss.execution.ablation import (
     launch_ablation,
@@ -293,3 +294,13 @@ def test_ray_listens_on_loopback_alone(
 def test_fractional_resources_share_a_processor(study: AblationStudy) -> None:
     wanted = study.resources.model_copy(update={"cpu": 1.0, "gpu": 0.25})
     assert _slots(wanted, {"CPU": 8.0, "GPU": 1.0}) == 4
+
+
+def test_the_next_forecast_knows_what_the_launch_took_besides(
+    study: AblationStudy, workspace: Workspace, console: Console
+) -> None:
+    launch_ablation(study, workspace, console, in_process=True)
+    found = Pace.of(workspace.open_store().tags("small"))
+    assert found != Pace()
+    assert 0 < found.around < 300
+    assert found.beside_epochs >= 1

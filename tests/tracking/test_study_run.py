@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
@@ -352,3 +353,21 @@ def test_records_delivered_again_without_their_beginning_add_nothing(
                 again.log_report("k1", epoch, metrics)
     for name, values in {"loss": [1.0, 0.5], "epoch": [1, 2], "disk/artifacts_mib": [3.0]}.items():
         assert [m.value for m in store.client.get_metric_history(run_id, name)] == values
+
+
+def test_an_error_of_a_copied_file_keeps_its_number(
+    study: StudyRun, begin: Begin, storage: Path, tmp_path: Path
+) -> None:
+    """By which the command line tells a full disk."""
+    run_id = begin(study)
+    (tmp_path / "new" / "figures").mkdir(parents=True)
+    for name in ("config.json", "figures/curves.png"):
+        (tmp_path / "new" / name).write_text(name)
+    study.log_artifacts("k1", tmp_path / "new")
+    stored = storage / "artifacts" / "quickstart" / run_id / "artifacts"
+    assert (stored / "figures" / "curves.png").read_text() == "figures/curves.png"
+    (stored / "config.json").unlink()
+    (stored / "config.json").mkdir()
+    with pytest.raises(OSError) as failed:  # noqa: PT011 - its number is what is tested
+        study.log_artifacts("k1", tmp_path / "new")
+    assert failed.value.errno == errno.EISDIR

@@ -16,7 +16,12 @@ from dynaloss.analysis.statistics.power import (
     smallest_difference,
 )
 from dynaloss.studies.plan import Plan, Trial
-from dynaloss.studies.trial_record import Outcome, TrialRecord
+from dynaloss.studies.trial_record import (
+    BESIDE_EPOCHS,
+    SECONDS_AROUND,
+    Outcome,
+    TrialRecord,
+)
 
 # Of one value of one metric at one epoch, with its share of the indices: the 22,590 values of a
 # quickstart take 6.7 MiB of its SQLite file.
@@ -63,8 +68,7 @@ class Pace:
         """That of the last launch, by the tags of its study."""
         try:
             return cls(
-                around=float(tags["dynaloss.seconds_around_trials"]),
-                beside_epochs=float(tags["dynaloss.time_beside_epochs"]),
+                around=float(tags[SECONDS_AROUND]), beside_epochs=float(tags[BESIDE_EPOCHS])
             )
         except KeyError:
             return cls()

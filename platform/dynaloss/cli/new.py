@@ -45,8 +45,8 @@ def new(name: str, like: str) -> None:
     path.write_text(f"# yaml-language-server: $schema={_SCHEMA}\n{text}", "utf-8")
     Path(_SCHEMA).write_text(_schema(), "utf-8")
     click.echo(f"{path} is a copy of {like}; {_SCHEMA} says what it may hold")
-    click.echo(f"dynaloss {command} {path} --plan   shows its trials, and runs nothing")
-    click.echo(f"dynaloss {command} {path}          runs them")
+    click.echo(f"dynaloss {command} {path} --plan   shows what it would run")
+    click.echo(f"dynaloss {command} {path}          runs it")
 
 
 @click.command()

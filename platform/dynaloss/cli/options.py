@@ -13,21 +13,33 @@ import click
 if TYPE_CHECKING:
     from dynaloss.tracking import Workspace
 
-_storage_option = click.option(
+_from_environment = partial(click.option, show_envvar=True)
+
+_storage_option = _from_environment(
     "--storage",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="DYNALOSS_STORAGE",
     default=Path("results"),
     show_default=True,
-    show_envvar=True,
     help="Folder of the tracking store, artifacts and checkpoints.",
 )
-_uri_option = click.option(
+_uri_option = _from_environment(
     "--tracking-uri",
     metavar="URI",
     envvar="MLFLOW_TRACKING_URI",
-    show_envvar=True,
     help="MLflow tracking store; by default SQLite in the storage folder.",
+)
+_address_option = _from_environment(
+    "--address",
+    metavar="HOST:PORT",
+    envvar="RAY_ADDRESS",
+    help="Run the trials on the cluster of Ray at this address.",
+)
+_slurm_option = click.option(
+    "--slurm",
+    metavar="OPTIONS",
+    help="Submit the launch to Slurm, with options of sbatch such as "
+    "partition=gpu,nodes=4,time=8:00:00, and return.",
 )
 
 
@@ -55,21 +67,6 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, **options)
 
     return _address_option(_slurm_option(with_address))
-
-
-_address_option = click.option(
-    "--address",
-    metavar="HOST:PORT",
-    envvar="RAY_ADDRESS",
-    show_envvar=True,
-    help="Run the trials on the cluster of Ray at this address.",
-)
-_slurm_option = click.option(
-    "--slurm",
-    metavar="OPTIONS",
-    help="Submit the launch to Slurm, with options of sbatch such as "
-    "partition=gpu,nodes=4,time=8:00:00, and return.",
-)
 
 
 def submit_to_slurm(command: Sequence[str], slurm: str, study: str, workspace: Workspace) -> None:

@@ -68,7 +68,8 @@ class TimeLeft:
         self._slots = slots
         self._most = 1
         self._running: dict[str, tuple[Cost, int]] = {}
-        self._seconds: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
+        self._seconds: defaultdict[tuple[str, str, bool], float] = defaultdict(float)
+        self._epochs: Counter[tuple[str, str, bool]] = Counter()
         self._shares: list[float] = []
         self._begun: float | None = None
         self.passed, self.beside_epochs = 0.0, 1.0
@@ -85,8 +86,9 @@ class TimeLeft:
         """Adds that `epoch`, counted from 1, of a trial is done, and its duration."""
         self.started(trial, epoch)
         if seconds is not None:
-            is_late = epoch > cost_of(trial).warmup
-            self._seconds[trial.condition, trial.arm, is_late].append(seconds)
+            group = trial.condition, trial.arm, epoch > cost_of(trial).warmup
+            self._seconds[group] += seconds
+            self._epochs[group] += 1
             self._begun = self._begun or time.monotonic() - seconds
 
     def ended(self, trial: Trial, *, is_typical: bool = True) -> None:
@@ -98,8 +100,8 @@ class TimeLeft:
             self._shares.append(done / cost.epochs)
         if is_typical and self._begun is not None:
             self.passed = time.monotonic() - self._begun
-            in_epochs = sum(map(sum, self._seconds.values()))
-            self.beside_epochs = max(1.0, self.passed * self._most / in_epochs)
+            in_slots = self.passed * self._most
+            self.beside_epochs = max(1.0, in_slots / sum(self._seconds.values()))
 
     def seconds(self) -> float | None:
         """Seconds left, or None before the first epoch.
@@ -108,7 +110,7 @@ class TimeLeft:
         """
         if not self._seconds:
             return None
-        means = {group: fmean(times) for group, times in self._seconds.items()}
+        means = {group: total / self._epochs[group] for group, total in self._seconds.items()}
         share = fmean(self._shares) if self._shares else 1.0
         waiting = +self._waiting  # without those that have started
         spans = [(cost, 0, cost.epochs * share, n) for cost, n in waiting.items()]

@@ -14,8 +14,8 @@ from dynaloss.analysis.tables import escape_markdown
 from dynaloss.analysis.wording import summarise
 from dynaloss.errors import InputError
 from dynaloss.studies.stored_plan import StoredPlan
-from dynaloss.studies.trial_record import TrialRecord
-from dynaloss.tracking.mlflow_views import GROUP, View, views_of
+from dynaloss.studies.trial_record import GROUP, TrialRecord
+from dynaloss.tracking.mlflow_views import View, views_of
 
 if TYPE_CHECKING:
     from dynaloss.tracking import Store, StudyRun
@@ -56,12 +56,17 @@ def study_views(plan: StoredPlan, records: Sequence[TrialRecord]) -> Iterator[Vi
     return views_of(plan.metric, metrics, varied, groups, is_search=is_search)
 
 
+def publish_views(store: Store, run: StudyRun, plan: StoredPlan) -> None:
+    """Brings the saved views of a search up to date, whose page is no report."""
+    run.set_views(study_views(plan, store.records(plan.study)))
+
+
 def try_to_publish(
     store: Store, run: StudyRun, plan: StoredPlan, say: Callable[[str], None]
 ) -> None:
     """Publishes the report, or says why that failed: the trials are safe without."""
     try:
-        publish_report(store, run, plan)
+        (publish_views if plan.kind == "search" else publish_report)(store, run, plan)
     except Exception as error:  # such as a full disk: no reason to call the launch a failure
         say(f"The report could not be stored: {error}")
 

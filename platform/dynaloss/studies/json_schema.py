@@ -8,8 +8,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import core_schema
 
 from dynaloss.config.registry import groups_of
-from dynaloss.config.settings import Settings
 from dynaloss.config.trial import TrialConfig
+from dynaloss.studies.overrides import fields_by_key
 from dynaloss.studies.study import AblationStudy, SearchStudy
 
 _BY_KEY = {"conditions", "arms", "space", "on", "off", "one_factor"}
@@ -59,17 +59,7 @@ def _name_keys(definition: dict[str, Any]) -> None:
         of_each = mapping["additionalProperties"]
         of_each = of_each if isinstance(of_each, dict) else {}
         mapping["properties"] = {
-            key: of_each | {"description": text} for key, text in _keys(TrialConfig).items()
+            key: of_each | {"description": field.description or ""}
+            for key, field in fields_by_key(TrialConfig)
+            if not groups_of(field)
         }
-
-
-def _keys(model: type[Settings], prefix: str = "") -> dict[str, str]:
-    """Description of every setting by dotted key."""
-    found: dict[str, str] = {}
-    for name, field in model.model_fields.items():
-        if groups := groups_of(field):
-            for group in groups:
-                found |= _keys(group, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = field.description or ""
-    return found

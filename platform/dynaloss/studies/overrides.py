@@ -26,7 +26,7 @@ def setting_keys() -> tuple[str, ...]:
 
 @cache
 def _setting_keys(_: tuple[tuple[type[Settings], ...], ...]) -> tuple[str, ...]:
-    keys = (key for key, field in _fields(TrialConfig) if not groups_of(field))
+    keys = (key for key, field in fields_by_key(TrialConfig) if not groups_of(field))
     return tuple(dict.fromkeys(keys))
 
 
@@ -132,13 +132,13 @@ def _drop_foreign_settings(group: dict[str, Any], mark: OneOf[Any], kind: object
 @cache
 def kind_keys() -> dict[str, OneOf[Any]]:
     """The dotted keys that name a kind whose settings form their group, each with its family."""
-    marks = ((key, one_of_in(field)) for key, field in _fields(TrialConfig))
+    marks = ((key, one_of_in(field)) for key, field in fields_by_key(TrialConfig))
     return {f"{key}.{mark.tag}": mark for key, mark in marks if mark is not None}
 
 
-def _fields(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def fields_by_key(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Every setting and group of settings, those of all kinds, by dotted key."""
     for name, field in model.model_fields.items():
         yield prefix + name, field
         for group in groups_of(field):
-            yield from _fields(group, f"{prefix}{name}.")
+            yield from fields_by_key(group, f"{prefix}{name}.")

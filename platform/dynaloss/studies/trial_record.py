@@ -30,6 +30,15 @@ class Outcome(StrEnum):
 ENVIRONMENT = "dynaloss.environment"
 """Tag of what a trial was computed on: processor, instruction set, threads, torch's build."""
 
+GROUP = "dynaloss.group"
+"""Tag of the group of a search that a trial competes in."""
+
+SECONDS_AROUND = "dynaloss.seconds_around_trials"
+"""Tag of a study: seconds of its last launch before the first epoch and after the last one."""
+
+BESIDE_EPOCHS = "dynaloss.time_beside_epochs"
+"""Tag of a study: time in between, in all slots, by that of the epochs in it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:

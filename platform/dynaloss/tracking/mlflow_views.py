@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dynaloss.studies.trial_record import GROUP
 from dynaloss.tracking.schema import Tag
 
 VIEW_TAG: Final = "mlflow.sharedViewState."
@@ -24,9 +25,6 @@ FIRST_VIEWS: Final = ("dynaloss-arms", "dynaloss-search")
 """The views to open first, of which a study has one."""
 
 _MAX_VALUE: Final = 5000
-GROUP: Final = "dynaloss.group"
-"""Tag of the group that a trial of a search competes in."""
-
 _TRIALS: Final = f"tags.`{Tag.ROLE}` = 'trial'"
 
 Chart = dict[str, Any]

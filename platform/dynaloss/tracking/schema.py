@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dynaloss.studies.trial_record import ENVIRONMENT, Outcome
+from dynaloss.studies.trial_record import BESIDE_EPOCHS, ENVIRONMENT, SECONDS_AROUND, Outcome
 
 
 class Tag:
@@ -22,8 +22,8 @@ class Tag:
     OUTCOME: Final = "dynaloss.outcome"
     MESSAGE: Final = "dynaloss.message"
     ENVIRONMENT: Final = ENVIRONMENT
-    SECONDS_AROUND: Final = "dynaloss.seconds_around_trials"
-    BESIDE_EPOCHS: Final = "dynaloss.time_beside_epochs"
+    SECONDS_AROUND: Final = SECONDS_AROUND
+    BESIDE_EPOCHS: Final = BESIDE_EPOCHS
     CUT: Final = "dynaloss.parameters_cut"
     CHANGED: Final = "dynaloss.parameters_changed"
     PARENT: Final = "mlflow.parentRunId"

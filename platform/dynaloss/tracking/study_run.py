@@ -183,10 +183,15 @@ class StudyRun:
     def log_artifacts(self, key: str | None, folder: Path) -> None:
         """Store the content of a folder with the trial, or with the study for the key None."""
         run = self._parent if key is None else self._run(key)
-        if (place := run.local_artifacts) is not None:
-            shutil.copytree(folder, place, dirs_exist_ok=True)  # as MLflow, which asks for the run
-        else:
+        if (place := run.local_artifacts) is None:
             self._client.log_artifacts(run.run_id, str(folder))
+            return
+        # As MLflow does, which asks the store for the run before. File by file: `copytree` hides
+        # the number of an error, such as that of a full disk.
+        for path in filter(Path.is_file, folder.rglob("*")):
+            target = place / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
 
     def log_study_artifact(self, path: Path, folder: str | None = None) -> None:
         """Store a file, such as the report, with the study's own run."""

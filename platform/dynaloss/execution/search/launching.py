@@ -183,6 +183,7 @@ class _Launch:
             plan = stored_search_plan(self.plan).as_json()
             opened.run.log_dict(None, "plan.json", plan)
             opened.run.mark_stale(keep=list(director.trials))
+            is_news = bool(director.left)
             self._conduct(director, opened)
             summary = self._summary(director, suggesters)
             found = json.dumps(summary.as_json(), indent=1)
@@ -193,10 +194,11 @@ class _Launch:
                 opened.outbox.add("log_text", key=None, name=page.name, text=text)
 
             def publish() -> None:
-                from dynaloss.execution.publish import study_views
+                from dynaloss.execution.publish import try_to_publish
 
-                records = opened.store.records(self.study.study)
-                opened.run.set_views(study_views(stored_search_plan(self.plan), records))
+                if is_news:
+                    plan = stored_search_plan(self.plan)
+                    try_to_publish(opened.store, opened.run, plan, self.say)
 
             outcome = Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED
             return replace(summary, waiting=opened.finish(outcome, publish))

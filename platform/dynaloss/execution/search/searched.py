@@ -12,6 +12,7 @@ from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.pruning import Decision
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies.search.groups import Group
+from dynaloss.studies.trial_record import GROUP
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class SearchTrial(LiveTrial):
         """Position, suggestion and rungs, and the seed of a race."""
         race = {} if self.race_seed is None else {"dynaloss.race_seed": self.race_seed}
         return race | {
-            "dynaloss.group": self.group.name,
+            GROUP: self.group.name,
             "dynaloss.number": self.number,
             "dynaloss.suggested": json.dumps(dict(self.chosen)),
             "dynaloss.rung": self.last_rung,
