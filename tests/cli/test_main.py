@@ -117,6 +117,11 @@ def test_options_of_a_plan_require_it(run: Run) -> None:
     assert re.search("`--probe`, `--trials`, `--spread` and `--effect`.*`--plan`", result.stderr)
 
 
+def test_options_of_a_launch_are_refused_by_a_plan(run: Run) -> None:
+    result = run("ablate", "quickstart", "--plan", "--where", "arm=full")
+    assert (result.exit_code, "not for `--plan`" in result.stderr) == (2, True)
+
+
 def test_every_problem_of_a_study_file_is_printed_without_traceback(
     run: Run, tmp_path: Path
 ) -> None:

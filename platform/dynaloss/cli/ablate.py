@@ -88,6 +88,8 @@ def ablate(
     """
     if (probe or trials or spread is not None or effect is not None) and not plan_only:
         raise InputError("`--probe`, `--trials`, `--spread` and `--effect` require `--plan`.")
+    if plan_only and (where or slots is not None or slurm is not None):
+        raise InputError("`--where`, `--slots` and `--slurm` are for a launch, not for `--plan`.")
     from dynaloss.api.study import Study
 
     loaded = _changed(Study.load(study), changes)
