@@ -25,7 +25,7 @@ METRICS = ("test/accuracy", "train/loss", "corrector/auc", "time/trial_seconds",
 
 
 def of_study() -> list[View]:
-    groups = [("symmetric 0.4", "full"), ("symmetric 0.4", "none")]
+    groups = [("full", "symmetric 0.4"), ("none", "symmetric 0.4")]
     return [*views_of("test/accuracy", METRICS, ["optimizer.lr"], groups)]
 
 
@@ -59,7 +59,7 @@ def test_a_view_is_written_where_it_is_new_or_has_changed() -> None:
     assert (json.loads(value)["name"], json.loads(value)["createdAt"]) == ("dynaloss: Arms", 1000)
     state = state_of(value)
     assert state["groupsExpanded"] == {
-        f"tag.dynaloss.condition.symmetric 0.4,tag.dynaloss.arm.{arm}": False
+        f"tag.dynaloss.arm.{arm},tag.dynaloss.condition.symmetric 0.4": False
         for arm in ("full", "none")
     }
     (section,) = {chart["metricSectionId"] for chart in state["compareRunCharts"]}

@@ -50,7 +50,7 @@ def study_views(plan: StoredPlan, records: Sequence[TrialRecord]) -> Iterator[Vi
     metrics = {name for record in records for name in record.metrics}
     is_search = plan.kind == "search"
     groups = dict.fromkeys(
-        (record.tags.get(GROUP, ""),) if is_search else (record.condition, record.arm)
+        (record.tags.get(GROUP, ""),) if is_search else (record.arm, record.condition)
         for record in records
     )
     return views_of(plan.metric, metrics, varied, groups, is_search=is_search)

@@ -137,10 +137,11 @@ def views_of(
         metric: Metric that arms are compared by, or trials selected by.
         metrics: Names of the metrics that its trials have.
         varied: Parameters in which its trials differ.
-        groups: Condition and arm of each cell; of a search, the name of each group.
+        groups: Arm and condition of each cell; of a search, the name of each group.
         is_search: Whether it is a search.
     """
-    group_by = (GROUP,) if is_search else (Tag.CONDITION, Tag.ARM)
+    # The arm first: MLflow cuts the names of groups.
+    group_by = (GROUP,) if is_search else (Tag.ARM, Tag.CONDITION)
     name, first = ("Search" if is_search else "Arms"), FIRST_VIEWS[is_search]
     kinds = {
         (first, name): [_line(metric), _bar(metric), _line("train/loss")],
