@@ -8,10 +8,10 @@ UV_HTTP_TIMEOUT ?= 300
 export UV_HTTP_TIMEOUT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint format bench clean
+.PHONY: help setup quickstart test test-all lint format docs bench clean
 
 help:  ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 setup: $(STAMP)  ## Make .venv and install the tested set of packages
 
@@ -27,8 +27,13 @@ quickstart: $(STAMP)  ## Run the quickstart ablation (84 trials), then compare i
 	$(BIN)/dynaloss ablate quickstart
 	$(BIN)/dynaloss compare quickstart
 
-test: lint  ## Lint, check the import contracts and run the tests
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+
+test: lint  ## Lint, check the import contracts and run the tests but the slow ones
+	$(PYTEST) -m "not slow"
+
+test-all: lint  ## The same with the slow tests, as CI runs it
+	$(PYTEST)
 
 lint: $(STAMP)  ## Lint, check types and the import contracts
 	$(BIN)/ruff check .
@@ -39,6 +44,10 @@ lint: $(STAMP)  ## Lint, check types and the import contracts
 format: $(STAMP)  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## Build the documentation as a site, in dist/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open dist/site/index.html"
 
 bench: $(STAMP)  ## Run the benchmarks on this machine, but those that need data or trials
 	for name in bulk_store compare_scale meta_step own_loop search simulated_tables; do $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -10,13 +10,16 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from pydantic.fields import FieldInfo
 
+from dynaloss.cli.main import main
 from dynaloss.config import families
 from dynaloss.config.registry import Kind, OneOf, Registry, groups_of, one_of_in
 from dynaloss.config.settings import Settings, show
@@ -167,6 +170,17 @@ def test_every_file_and_heading_of_a_link_exists(path: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", linked.read_text("utf-8"), re.MULTILINE)
             anchors = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings]
             assert anchor in anchors
+
+
+@pytest.mark.parametrize("path", _DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_is_one_that_the_command_line_takes(path: Path) -> None:
+    for block in re.findall(r"^```console\n(.*?)^```", path.read_text("utf-8"), re.M | re.S):
+        for line in re.findall(r"^(?:\w+=\S+ )*dynaloss (.+)$", block, re.M):
+            name, *arguments = shlex.split(line, comments=True)
+            try:
+                main.commands[name].make_context(name, arguments)
+            except (click.ClickException, KeyError) as error:
+                pytest.fail(f"dynaloss {line}: {error!r}")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 _PACKAGES = ("dynaloss", "dynaloss.learning", "dynaloss.testing")
 _FIRST: dict[str, tuple[str, ...]] = {"dynaloss": ("Study", "Study.run", "Search")}
 

@@ -12,7 +12,7 @@ _MOST_SHOWN = 50
 class DynalossError(Exception):
     """Base of every error that dynaloss raises for its user to read.
 
-    Example:
+    Examples:
         >>> issubclass(dynaloss.InputError, dynaloss.DynalossError)
         True
     """
@@ -26,7 +26,7 @@ class InputError(DynalossError):
     Attributes:
         problems: One complete sentence per problem: place, rule, value, remedy where known.
 
-    Example:
+    Examples:
         >>> try:
         ...     dynaloss.Study.load({"study": "small", "trial": {"schedule": {"epoch": 2}}})
         ... except dynaloss.InputError as error:
@@ -43,7 +43,7 @@ class InputError(DynalossError):
     def shown(self) -> tuple[str, ...]:
         """The problems to print: of very many the first, and how many there are more.
 
-        Example:
+        Examples:
             >>> dynaloss.InputError(f"problem {i}" for i in range(100)).shown[-1]
             'and 50 more'
         """

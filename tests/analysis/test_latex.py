@@ -158,7 +158,6 @@ def test_the_check_finds_a_broken_table(tables: list[str], part: str, instead: s
         cells(tables[0].replace(part, instead, 1))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_every_table_compiles_and_fits_the_page(tables: list[str], tmp_path: Path) -> None:
     (tmp_path / "t.tex").write_text(DOCUMENT % "\n".join(tables), "utf-8")

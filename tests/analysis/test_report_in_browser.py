@@ -18,7 +18,6 @@ from dynaloss.studies.trial_record import TrialRecord
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
 ]
 # Measured in the page itself, since the window is what the reader has.

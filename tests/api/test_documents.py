@@ -14,8 +14,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def folder(empty_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -33,6 +31,7 @@ def run_python(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["docs/python.md", pytest.param("README.md", marks=pytest.mark.ray)],
@@ -44,6 +43,34 @@ def test_python_in_a_document_runs_from_top_to_bottom(folder: Path, name: str) -
     assert {*folder.glob("*.html")} != set()
 
 
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_first_ten_minutes_run_as_the_document_has_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every block in its order, with fewer epochs and seeds."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    text = (ROOT / "docs/getting-started.md").read_text("utf-8")
+    for old, new in (
+        ("epochs: 30, warmup_epochs: 5", "epochs: 8, warmup_epochs: 1"),
+        ("epochs: 30", "epochs: 6"),
+        ("[0, 1, 2, 3, 4, 5]", "[0, 1]"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    for kind, title, block in re.findall(
+        r'^```(\w+)(?: title="(.*?)")?\n(.*?)^```', text, re.M | re.S
+    ):
+        if title:
+            Path(title).write_text(block, "utf-8")
+        elif kind == "console":
+            done = subprocess.run(["bash", "-ec", block], capture_output=True, text=True)
+            assert done.returncode == 0, block + done.stderr
+    assert Path("first-steps.html").is_file()
+    assert re.search(r"^trimmed +\*?\d\d\.\d±", done.stdout, re.M)
+
+
+@pytest.mark.slow
 def test_the_example_saves_and_prints_its_trials(folder: Path) -> None:
     printed = run_python(str(ROOT / "examples/python_api.py"))
     table = pandas.read_csv("arms.csv")
@@ -52,6 +79,7 @@ def test_the_example_saves_and_prints_its_trials(folder: Path) -> None:
     assert "Shapley values" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["examples/python_api.py"])
 def test_a_script_that_uses_dynaloss_passes_a_strict_type_checker(folder: Path, name: str) -> None:
     script = shutil.copy(ROOT / name, folder)

@@ -131,6 +131,7 @@ def test_a_plan_has_a_row_for_every_trial(small: dict[str, Any]) -> None:
         "symmetric 0.4 · IR 1": [0.4],
     }
     assert plan._repr_html_().count("<tr") == 1 + len(plan.trials)
+    assert repr(plan) == f"<plan {plan.hash} of study {plan.study}: {len(plan.trials)} trials>"
 
 
 def test_a_plan_shows_its_warnings_in_a_notebook(small: dict[str, Any]) -> None:

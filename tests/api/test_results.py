@@ -17,8 +17,6 @@ from dynaloss import AblationSummary, InputError, Study
 from dynaloss.cli.main import main
 from dynaloss.execution.trial.runner import StepResult, TrialRunner
 
-pytestmark = pytest.mark.slow
-
 _SUFFIX_OF = {
     "table": ".txt",
     "markdown": ".md",
@@ -148,6 +146,8 @@ class _Text(HTMLParser):
 
 def test_notebooks_show_the_numbers_of_the_table(run: AblationSummary) -> None:
     shown = _Text(run._repr_html_())
+    assert repr(run.compare()) == run.compare().as_text()
+    assert repr(run) == run.as_text()
     (table,) = chain.from_iterable(run.compare().tables())
     assert shown.tags.count("table") == 1
     for entry in chain.from_iterable(table.rows):
@@ -206,6 +206,7 @@ def test_a_run_without_a_completed_trial_still_shows_what_it_knows(
         broken.compare()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_under_ray_the_trials_compute_the_same(
     folder: Path, small: dict[str, Any], run: AblationSummary

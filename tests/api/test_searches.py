@@ -14,8 +14,6 @@ import yaml
 import dynaloss
 from dynaloss import Search, SearchSummary, Study
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def search(small: dict[str, Any]) -> Search:

@@ -60,7 +60,6 @@ def test_batches_hold_the_requested_samples(samples: LabelledImages, views: View
         torch.testing.assert_close(middle, 10.0 * indices + 10, rtol=0, atol=1e-3)
 
 
-@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(samples: LabelledImages, views: Views) -> None:
     none, two = (StreamedSplit(samples, views, CPU, num_workers=n) for n in (0, 2))
     for _ in range(2):  # the second pass is that of workers which live on

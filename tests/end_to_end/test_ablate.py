@@ -17,7 +17,7 @@ import pytest
 
 CommandLine = Any  # the fixtures' class; importlib mode keeps conftest off the path
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = pytest.mark.ray
 
 
 def trial_runs(folder: Path) -> list[tuple[str, str]]:
@@ -34,6 +34,7 @@ def parent_artifacts(folder: Path) -> tuple[Path, list[Path]]:
     return report, list((report.parent / "figures").iterdir())
 
 
+@pytest.mark.slow
 def test_second_launch_runs_nothing_and_a_new_seed_runs_alone(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +85,7 @@ def stop_after_first_trial(process: subprocess.Popen[str], how: signal.Signals) 
     return process.communicate(timeout=120)[1]
 
 
+@pytest.mark.slow
 def test_a_stopped_and_killed_launch_ends_with_the_same_result(
     command_line: CommandLine,
     end_after: Callable[[subprocess.Popen[str]], subprocess.Popen[str]],
@@ -140,6 +142,7 @@ def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_a_read_only_one_give_one_error_and_lose_nothing(
     command_line: CommandLine,
     mount: Callable[[str], Path],
@@ -182,6 +185,7 @@ def cluster() -> Iterator[Any]:
     found.shutdown()
 
 
+@pytest.mark.slow
 def test_a_launch_outlives_a_node_and_goes_on_after_the_head_of_its_cluster(
     command_line: CommandLine,
     end_after: Callable[[subprocess.Popen[str]], subprocess.Popen[str]],
@@ -235,6 +239,7 @@ GREEDY = ModelKind(name="greedy", description="wants memory", settings=ModelConf
 """
 
 
+@pytest.mark.slow
 def test_a_trial_without_memory_is_tried_again_with_a_larger_share(
     command_line: CommandLine,
 ) -> None:
@@ -251,6 +256,7 @@ def test_a_trial_without_memory_is_tried_again_with_a_larger_share(
     assert (command_line.folder / "cpus.txt").read_text() == "2.0"
 
 
+@pytest.mark.slow
 def test_a_launch_is_seen_and_stopped_from_another_terminal(
     command_line: CommandLine,
     end_after: Callable[[subprocess.Popen[str]], subprocess.Popen[str]],
@@ -276,6 +282,7 @@ def test_a_launch_is_seen_and_stopped_from_another_terminal(
     assert (again.returncode, "'tiny' is not running" in again.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_parts_of_a_study_run_alone_and_the_rest_later(command_line: CommandLine) -> None:
     study = command_line.write_study(seeds=[0, 1])
     part = ["--where", "seed=1", "--where", "arm=full", "--where", "arm=none", "--slots", "1"]

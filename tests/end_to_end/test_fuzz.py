@@ -8,7 +8,6 @@ import pytest
 from fuzz import fuzz
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning", "ignore::UserWarning")
 def test_changed_files_give_one_clear_error_or_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -225,14 +225,12 @@ def _write_tiny(folder: Path, epochs: int, text: str | None = None) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_the_wheel_has_the_entry_points_of_the_project(installed: Path) -> None:
     (found,) = importlib.metadata.distributions(name="own-parts", path=[str(installed)])
     entries = {(entry.group, entry.name): entry.value for entry in found.entry_points}
     assert entries == {(g, n): a for g, named in _ENTRIES.items() for n, a in named.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("with_package")
 def test_list_describes_the_installed_parts(command_line: CommandLine) -> None:
     shown = command_line.run("list")
@@ -309,7 +307,6 @@ def _keys(command_line: CommandLine) -> dict[str, str]:
     return {trial["arm"]: trial["key"] for trial in json.loads(shown.stdout)["trials"]}
 
 
-@pytest.mark.slow
 def test_a_part_that_cannot_be_imported_is_a_problem_of_the_file(
     command_line: CommandLine, tmp_path: Path
 ) -> None:

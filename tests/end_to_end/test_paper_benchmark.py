@@ -129,7 +129,6 @@ def test_equals_the_trial_of_a_study(data: Path, tmp_path: Path) -> None:
             assert torch.equal(state["trainer"][name][key], value)
 
 
-@pytest.mark.slow
 def test_needs_none_of_the_platforms_peers(data: Path, tmp_path: Path) -> None:
     options = _options(data, tmp_path, "--loss", "cross_entropy", "--minutes", "0")
     done = subprocess.run(

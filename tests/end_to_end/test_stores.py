@@ -32,8 +32,6 @@ from dynaloss.execution.sync import studies_that_wait, sync
 from dynaloss.studies import load_search, load_study
 from dynaloss.tracking import Workspace, outbox
 
-pytestmark = pytest.mark.slow
-
 Address = Callable[[], str]
 
 TRIAL = {
@@ -181,6 +179,7 @@ def expected(
     return outline(workspace)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "address",
     ["sqlite behind a server", "postgres", "postgres behind a server"],
@@ -238,6 +237,7 @@ class Watching(io.StringIO):
         return super().write(text)
 
 
+@pytest.mark.slow
 def test_records_wait_for_a_server_that_stays_away(
     sqlite: str,
     serve_store: Callable[..., Any],
@@ -281,6 +281,7 @@ def test_records_wait_for_a_server_that_stays_away(
     assert launch(workspace, seeds=[0, 1]).skipped == 4
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_is_given_all_by_the_same_launch(
     sqlite: str,
     serve_store: Callable[..., Any],
@@ -304,6 +305,7 @@ def test_a_server_that_comes_back_is_given_all_by_the_same_launch(
     assert outline(workspace) == expected
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_while_the_server_is_away(
     sqlite: str, serve_store: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +324,7 @@ def test_a_search_goes_on_while_the_server_is_away(
     assert outline(workspace, "search") == outline(undisturbed, "search")
 
 
+@pytest.mark.slow
 def test_two_machines_share_a_storage_folder(
     sqlite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,6 +162,7 @@ def test_little_space_is_a_problem(launched: Workspace, monkeypatch: pytest.Monk
     assert str(launched.storage) in told
 
 
+@pytest.mark.slow
 def test_a_copied_folder_is_refused_until_it_is_pointed_to_its_own_artifacts(
     launched: Workspace, tmp_path: Path
 ) -> None:
@@ -193,7 +194,6 @@ def test_a_copied_folder_is_refused_until_it_is_pointed_to_its_own_artifacts(
 
 
 @pytest.mark.ray
-@pytest.mark.slow
 def test_the_machine_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     place = Workspace(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")

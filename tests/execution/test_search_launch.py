@@ -33,8 +33,6 @@ from dynaloss.studies.plan import make_plan
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Workspace
 
-pytestmark = pytest.mark.slow
-
 _STUDY = """
 study: tiny-search
 trial:
@@ -153,6 +151,7 @@ def outcomes_by_key(storage: Path) -> list[tuple[str, Outcome]]:
     return [(record.key, record.outcome) for record in store.records("tiny-search")]
 
 
+@pytest.mark.slow
 def test_a_search_killed_three_times_ends_as_if_never_killed(
     finished: tuple[SearchSummary, Path], make_storage: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -178,6 +177,7 @@ def change_a_value(path: Path) -> None:
         database.execute("update trial_params set param_value = param_value * 1.01")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "is_told"),
     [(Path.unlink, False), (cut_in_half, True), (change_a_value, True)],
@@ -200,6 +200,7 @@ def test_optunas_file_is_made_anew_from_the_journal(
     assert (str(file) + ".damaged" in told.getvalue()) is is_told
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_no_trial_is_lost_or_rerun_after_a_kill_with_ray(
     make_storage: Callable[[str], Path], tmp_path: Path

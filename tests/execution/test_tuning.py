@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from dynaloss.execution.ablation import plan_study
@@ -29,7 +28,6 @@ seeds: [0, 1]
 """
 
 
-@pytest.mark.slow
 def test_each_arm_gets_the_settings_that_won_its_own_search(tmp_path: Path) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_text(STUDY)

@@ -70,7 +70,6 @@ def test_recorded_code_holds_and_new_code_is_of_new_kinds() -> None:
     assert not changed, f"Code changed in {', '.join(sorted(changed))}. {_REMEDY}"
 
 
-@pytest.mark.slow
 def test_recorded_results_hold(tmp_path_factory: pytest.TempPathFactory) -> None:
     recorded = _recorded("results")
     found = _results(tmp_path_factory.mktemp("golden"), recorded)

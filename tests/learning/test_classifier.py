@@ -136,7 +136,6 @@ def test_bfloat16_continues_bit_for_bit(
 # -- compilation ------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_compiled_passes_equal_eager_ones_at_any_batch_size() -> None:
     # Little to compile: the time goes into the compiler's start.
@@ -159,7 +158,6 @@ def test_compiled_passes_equal_eager_ones_at_any_batch_size() -> None:
     assert torch.equal(torch.get_rng_state(), random_state)
 
 
-@pytest.mark.slow
 # Once a process, of the setting below.
 @pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled:UserWarning")
 def test_without_a_compiler_training_continues_with_a_warning(

@@ -30,7 +30,7 @@ def _probs(generator: torch.Generator, *shape: int) -> Tensor:
     return torch.rand(*shape, generator=generator, dtype=torch.float64).mul(0.8).add(0.1)
 
 
-@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+@pytest.mark.parametrize("check", [gradcheck, pytest.param(gradgradcheck, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("arm", ["none", "corrector", "margin", "full"])
 def test_loss_differentiates_twice_in_logits_and_last_layers(
     arm: str,

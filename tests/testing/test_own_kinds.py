@@ -73,7 +73,6 @@ def test_every_model_keeps_its_contract(name: str) -> None:
     check_model(name, input_shape=(1, 8, 8))
 
 
-@pytest.mark.slow
 def test_a_model_of_torchvision_keeps_the_contract() -> None:
     check_model("torchvision/squeezenet1_1", input_shape=(3, 32, 32))
 

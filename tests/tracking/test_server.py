@@ -46,7 +46,6 @@ def server(serve: Serve) -> Served:
     return serve()
 
 
-@pytest.mark.slow
 def test_a_study_on_a_server(server: Served, begin: Begin, tmp_path: Path) -> None:
     uri, process = server
     store = Store(uri)
@@ -114,7 +113,6 @@ def _run_trials(study: StudyRun, begin: Begin) -> None:
             study.end_trial(key, Outcome.COMPLETED)
 
 
-@pytest.mark.slow
 def test_a_report_is_published_on_a_server(server: Served, begin: Begin, tmp_path: Path) -> None:
     uri, _ = server
     store = Store(uri)

@@ -67,7 +67,7 @@ class Result:
         reader: Where the trials are from; None where nothing more can be read.
         with_everything: Reads all that a report and the figures can show; None where that is done.
 
-    Example:
+    Examples:
         >>> result = dynaloss.compare(study, metric=["test/accuracy", "train/loss"])
         >>> [comparison.metric for comparison in result.comparisons]
         ['test/accuracy', 'train/loss']
@@ -87,7 +87,7 @@ class Result:
     def components(self) -> list[str]:
         """Components that the designs of the studies switch.
 
-        Example:
+        Examples:
             >>> result.components
             ['margin']
         """
@@ -114,7 +114,7 @@ class Result:
         Raises:
             InputError: If the label has other characters.
 
-        Example:
+        Examples:
             >>> result.tables()[0][0].header
             ('arm', 'symmetric 0.4 · IR 10')
         """
@@ -137,7 +137,7 @@ class Result:
         Settings and metrics are columns by their names, such as `optimizer.lr` and
         `test/accuracy`. Condition and arm are column and row of the table.
 
-        Example:
+        Examples:
             >>> result.to_frame()[["arm", "seed", "outcome", "optimizer.lr"]]
                 arm  seed    outcome  optimizer.lr
             0  none     0  completed           0.1
@@ -150,7 +150,7 @@ class Result:
     def curves(self, *metrics: str) -> pandas.DataFrame:
         """One row a trial and epoch, with a column per metric; all metrics unless named.
 
-        Example:
+        Examples:
             >>> curves = result.curves("train/loss")
             >>> curves.groupby("arm")["epoch"].max().to_dict()
             {'full': 2, 'none': 2}
@@ -179,7 +179,7 @@ class Result:
         Raises:
             InputError: If the format is unknown, or the label has characters that it must not.
 
-        Example:
+        Examples:
             >>> print(result.as_text("csv").splitlines()[0][:28])
             study,metric,baseline,condit
         """
@@ -202,7 +202,7 @@ class Result:
         Raises:
             InputError: If the name ends otherwise.
 
-        Example:
+        Examples:
             >>> result.save("table.md").name, result.save("report.html").name
             ('table.md', 'report.html')
         """
@@ -223,7 +223,7 @@ class Result:
             path: The file.
             command: What the page names as the command that rebuilds it.
 
-        Example:
+        Examples:
             >>> result.save_report("report.html", command="python study.py").name
             'report.html'
         """
@@ -236,7 +236,7 @@ class Result:
     ) -> list[Path]:
         """Writes every figure in every format, as `dynaloss compare --figures` does.
 
-        Example:
+        Examples:
             >>> paths = result.save_figures("figures", ["png"])
             >>> {path.suffix for path in paths}
             {'.png'}
@@ -246,6 +246,9 @@ class Result:
         full = self._complete
         sections = gallery(full.records, full.comparisons[0], full.components)
         return save_gallery(sections, Path(folder), formats)
+
+    def __repr__(self) -> str:
+        return self.as_text()
 
     def _repr_html_(self) -> str:
         from dynaloss.analysis.tables.markup import html

@@ -32,7 +32,7 @@ class AblationSummary:
         launch: What became of the trials; None where the search of the arms did not complete.
         tuning: The search of the arms; None where the study demands none.
 
-    Example:
+    Examples:
         >>> run = study.run(in_process=True, progress=False)
         >>> len(run.plan.trials), run.tuning
         (2, None)
@@ -47,7 +47,7 @@ class AblationSummary:
     def exit_status(self) -> int:
         """0 if all is done, 1 if a trial failed or diverged, 130 after an interruption.
 
-        Example:
+        Examples:
             >>> run.exit_status
             0
         """
@@ -58,7 +58,7 @@ class AblationSummary:
     def interrupted(self) -> bool:
         """Whether trials are left for the next run.
 
-        Example:
+        Examples:
             >>> run.interrupted
             False
         """
@@ -67,7 +67,7 @@ class AblationSummary:
     def to_frame(self) -> pandas.DataFrame:
         """One row a trial that has begun; see `Result.to_frame`.
 
-        Example:
+        Examples:
             >>> run.to_frame()[["arm", "seed", "outcome"]]
                 arm  seed    outcome
             0  none     0  completed
@@ -78,7 +78,7 @@ class AblationSummary:
     def curves(self, *metrics: str) -> pandas.DataFrame:
         """One row a trial and epoch, with a column per metric; all metrics unless named.
 
-        Example:
+        Examples:
             >>> run.curves("train/loss")[["arm", "epoch"]]
                 arm  epoch
             0  none      1
@@ -94,7 +94,7 @@ class AblationSummary:
         Raises:
             InputError: If no trial has completed, or a name is unknown.
 
-        Example:
+        Examples:
             >>> run.compare().comparisons[0].metric
             'test/accuracy'
         """
@@ -103,11 +103,14 @@ class AblationSummary:
     def as_text(self) -> str:
         """What the command line prints of it.
 
-        Example:
+        Examples:
             >>> run.as_text().startswith("study small: ")
             True
         """
         return "".join(part.as_text() for part in (self.tuning, self.launch) if part is not None)
+
+    def __repr__(self) -> str:
+        return self.as_text()
 
     def _repr_html_(self) -> str:
         shown = notebook_html(self.as_text().splitlines())

@@ -64,7 +64,7 @@ def compare(
         InputError: If a name is unknown, no trial has completed, the winners of a search have not
             been trained again, or studies of different data are joined without `force`.
 
-    Example:
+    Examples:
         >>> result = dynaloss.compare("small", metric="test/accuracy", where={"seed": [0, 1]})
         >>> [cell.arm for cell in result.comparisons[0].cells]
         ['none', 'full']

@@ -37,7 +37,7 @@ class Loaded(ABC, Generic[_Settings]):
     def name(self) -> str:
         """Name of the study.
 
-        Example:
+        Examples:
             >>> study.name
             'small'
         """
@@ -47,7 +47,7 @@ class Loaded(ABC, Generic[_Settings]):
     def conditions(self) -> tuple[str, ...]:
         """Labels of the conditions, in order; at least one.
 
-        Example:
+        Examples:
             >>> study.conditions
             ('symmetric 0.4 · IR 10',)
         """
@@ -57,7 +57,7 @@ class Loaded(ABC, Generic[_Settings]):
     def arms(self) -> tuple[str, ...]:
         """Names of the arms, in order; at least one.
 
-        Example:
+        Examples:
             >>> study.arms
             ('none', 'full')
         """
@@ -73,7 +73,7 @@ class Loaded(ABC, Generic[_Settings]):
         Raises:
             InputError: With every problem of the changed study.
 
-        Example:
+        Examples:
             >>> longer = study.with_({"schedule.epochs": 5}, seeds=range(3))
             >>> longer.settings.trial.schedule.epochs, longer.settings.seeds
             (5, (0, 1, 2))

@@ -21,7 +21,7 @@ class Search(Loaded[SearchStudy]):
     Attributes:
         settings: Everything that the file of the study sets, or leaves at its default.
 
-    Example:
+    Examples:
         >>> search = dynaloss.Search.load({
         ...     "study": "small-search",
         ...     "trial": {
@@ -52,7 +52,7 @@ class Search(Loaded[SearchStudy]):
         Raises:
             InputError: With every problem of the search, or if it is an ablation.
 
-        Example:
+        Examples:
             >>> dynaloss.Search.load("quickstart").name
             'quickstart-search'
         """
@@ -61,7 +61,7 @@ class Search(Loaded[SearchStudy]):
     def plan(self) -> SearchPlan:
         """The groups with their budgets and rungs; loads the data and runs nothing.
 
-        Example:
+        Examples:
             >>> search.plan().num_trials
             4
         """
@@ -90,7 +90,7 @@ class Search(Loaded[SearchStudy]):
             InputError: If data are missing, a trial does not fit the machine, another process runs
                 the same search, or the search has begun with other settings.
 
-        Example:
+        Examples:
             >>> found = search.run(in_process=True, progress=False)
             >>> len(found.trials)
             4
@@ -118,7 +118,7 @@ def search(
 ) -> SearchSummary:
     """Loads a search and runs what is left of it; see `Search.load` and `Search.run`.
 
-    Example:
+    Examples:
         >>> found = dynaloss.search(search, in_process=True, progress=False)
         >>> found.to_frame().shape[0]
         4

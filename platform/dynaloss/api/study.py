@@ -22,7 +22,7 @@ class Study(Loaded[AblationStudy]):
     Attributes:
         settings: Everything that the file of the study sets, or leaves at its default.
 
-    Example:
+    Examples:
         >>> study = dynaloss.Study.load({
         ...     "study": "small",
         ...     "trial": {
@@ -46,7 +46,7 @@ class Study(Loaded[AblationStudy]):
         Raises:
             InputError: With every problem of the study, or if it is a search.
 
-        Example:
+        Examples:
             >>> dynaloss.Study.load("quickstart").arms[:4]
             ('none', 'corrector-only', 'margin-only', 'full')
         """
@@ -56,7 +56,7 @@ class Study(Loaded[AblationStudy]):
     def seeds(self) -> tuple[int, ...]:
         """Trial seeds, each run in every cell.
 
-        Example:
+        Examples:
             >>> study.seeds
             (0,)
         """
@@ -70,7 +70,7 @@ class Study(Loaded[AblationStudy]):
         Args:
             workspace: Where a study tuned per arm finds the settings found so far.
 
-        Example:
+        Examples:
             >>> study.plan().to_frame()[["condition", "arm", "seed"]]
                            condition   arm  seed
             0  symmetric 0.4 · IR 10  none     0
@@ -111,7 +111,7 @@ class Study(Loaded[AblationStudy]):
             InputError: If data are missing, a trial does not fit the machine, or another process
                 runs the same study.
 
-        Example:
+        Examples:
             >>> run = study.run(in_process=True, progress=False)
             >>> run.exit_status
             0

@@ -112,10 +112,11 @@ def endless(batches: Iterable[_Item]) -> Iterator[_Item]:
     Raises:
         InputError: If there is no batch.
 
-    >>> from dynaloss.learning import endless
-    >>> batches = endless([1, 2])
-    >>> [next(batches) for _ in range(5)]
-    [1, 2, 1, 2, 1]
+    Examples:
+        >>> from dynaloss.learning import endless
+        >>> batches = endless([1, 2])
+        >>> [next(batches) for _ in range(5)]
+        [1, 2, 1, 2, 1]
     """
     is_empty = True
     while True:

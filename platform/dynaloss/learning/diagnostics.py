@@ -61,13 +61,14 @@ def sample_losses(model: nn.Module, batches: Iterable[Sequence[Tensor]]) -> Tens
     Raises:
         InputError: If the indices are not 0 to N - 1, each once.
 
-    >>> import torch
-    >>> from dynaloss.learning import sample_losses
-    >>> model = torch.nn.Linear(2, 2, bias=False)
-    >>> _ = torch.nn.init.eye_(model.weight)
-    >>> inputs, labels = torch.tensor([[3.0, 0.0], [2.0, 2.0]]), torch.tensor([0, 1])
-    >>> sample_losses(model, [(inputs, labels, torch.tensor([1, 0]))])
-    tensor([0.6931, 0.0486])
+    Examples:
+        >>> import torch
+        >>> from dynaloss.learning import sample_losses
+        >>> model = torch.nn.Linear(2, 2, bias=False)
+        >>> _ = torch.nn.init.eye_(model.weight)
+        >>> inputs, labels = torch.tensor([[3.0, 0.0], [2.0, 2.0]]), torch.tensor([0, 1])
+        >>> sample_losses(model, [(inputs, labels, torch.tensor([1, 0]))])
+        tensor([0.6931, 0.0486])
     """
     device = next(model.parameters()).device
     was_training = {module: module.training for module in model.modules()}

@@ -53,19 +53,20 @@ class MetaStep:
         InputError: If the optimizer is not such an SGD, or there is nothing to train or to learn.
         ValueError: If a setting is out of its range.
 
-    >>> import torch
-    >>> from dynaloss.learning import DynamicLoss, MetaStep
-    >>> model, loss = torch.nn.Linear(2, 3), DynamicLoss(num_classes=3)
-    >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    >>> meta = MetaStep(model, sgd, loss, lr=3e-3)
-    >>> inputs, labels = torch.linspace(-1, 1, 16).view(8, 2), torch.arange(8) % 3
-    >>> ranks = loss.ranks(torch.linspace(0, 1, 8), labels)
-    >>> before = loss.margins()
-    >>> criterion = meta.step(inputs, labels, ranks, inputs[:3], labels[:3])
-    >>> criterion(model(inputs)).backward()
-    >>> sgd.step()
-    >>> bool((loss.margins() != before).all())
-    True
+    Examples:
+        >>> import torch
+        >>> from dynaloss.learning import DynamicLoss, MetaStep
+        >>> model, loss = torch.nn.Linear(2, 3), DynamicLoss(num_classes=3)
+        >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        >>> meta = MetaStep(model, sgd, loss, lr=3e-3)
+        >>> inputs, labels = torch.linspace(-1, 1, 16).view(8, 2), torch.arange(8) % 3
+        >>> ranks = loss.ranks(torch.linspace(0, 1, 8), labels)
+        >>> before = loss.margins()
+        >>> criterion = meta.step(inputs, labels, ranks, inputs[:3], labels[:3])
+        >>> criterion(model(inputs)).backward()
+        >>> sgd.step()
+        >>> bool((loss.margins() != before).all())
+        True
     """
 
     def __init__(

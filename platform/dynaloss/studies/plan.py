@@ -107,7 +107,7 @@ class Plan:
         components: Components that the arms of the design switch, in order.
         warnings: What may be wrong with the design or the data, one sentence each.
 
-    Example:
+    Examples:
         >>> plan = study.plan()
         >>> [(trial.arm, trial.seed) for trial in plan.trials]
         [('none', 0), ('full', 0)]
@@ -130,7 +130,7 @@ class Plan:
     def hash(self) -> str:
         """Hash of what was planned: the trials, the baseline and the metric.
 
-        Example:
+        Examples:
             >>> study.plan().hash == plan.hash
             True
         """
@@ -140,7 +140,7 @@ class Plan:
     def to_frame(self) -> pandas.DataFrame:
         """One row a trial: key, condition, arm, seed, and its settings by dotted key.
 
-        Example:
+        Examples:
             >>> plan.to_frame()[["arm", "seed", "optimizer.lr"]]
                 arm  seed  optimizer.lr
             0  none     0           0.1
@@ -153,11 +153,13 @@ class Plan:
             for trial in self.trials
         )
 
+    def __repr__(self) -> str:
+        return f"<plan {self.hash} of study {self.study}: {len(self.trials)} trials>"
+
     def _repr_html_(self) -> str:
-        head = f"plan {self.hash} of study {self.study}: {len(self.trials)} trials"
         remarks = {"warning": self.warnings, "note": self.notes}
         lines = (f"{kind}: {text}" for kind, texts in remarks.items() for text in texts)
-        return notebook_html([head, *lines], self.to_frame()[[*_COLUMNS]])
+        return notebook_html([repr(self)[1:-1], *lines], self.to_frame()[[*_COLUMNS]])
 
 
 def make_plan(study: AblationStudy, data_digests: DataDigests) -> Plan:

@@ -18,12 +18,13 @@ class ContractError(DynalossError, AssertionError):
     Attributes:
         problems: One sentence per broken rule.
 
-    >>> from dynaloss.testing import ContractError, check_sampler
-    >>> try:
-    ...     check_sampler("hierarchical", random_ratio=2)
-    ... except ContractError as error:
-    ...     print(error)
-    metadata sampler 'hierarchical': [sampler.random_ratio] must be at most 1, but got 2
+    Examples:
+        >>> from dynaloss.testing import ContractError, check_sampler
+        >>> try:
+        ...     check_sampler("hierarchical", random_ratio=2)
+        ... except ContractError as error:
+        ...     print(error)
+        metadata sampler 'hierarchical': [sampler.random_ratio] must be at most 1, but got 2
     """
 
     def __init__(self, problems: Iterable[str]) -> None:

@@ -39,8 +39,9 @@ def check_loss(name: str, /, **settings: Any) -> None:  # noqa: ANN401 - validat
     Raises:
         ContractError: With a sentence per broken rule.
 
-    >>> from dynaloss.testing import check_loss
-    >>> check_loss("gce", q=0.5)
+    Examples:
+        >>> from dynaloss.testing import check_loss
+        >>> check_loss("gce", q=0.5)
     """
     __tracebackhide__ = True
     part = LossPart.find("loss.name", name, settings)
@@ -61,8 +62,9 @@ def check_sampler(name: str, /, **settings: Any) -> None:  # noqa: ANN401 - vali
     Raises:
         ContractError: With a sentence per broken rule.
 
-    >>> from dynaloss.testing import check_sampler
-    >>> check_sampler("hierarchical", low_loss_ratio=0.3)
+    Examples:
+        >>> from dynaloss.testing import check_sampler
+        >>> check_sampler("hierarchical", low_loss_ratio=0.3)
     """
     __tracebackhide__ = True
     with _with_a_file("sampler.kind", name, settings, np.array(CLEAN_SET)) as given:
@@ -90,8 +92,9 @@ def check_noise(
     Raises:
         ContractError: With a sentence per broken rule.
 
-    >>> from dynaloss.testing import check_noise
-    >>> check_noise("asymmetric", rate=0.4, map="0<>1")
+    Examples:
+        >>> from dynaloss.testing import check_noise
+        >>> check_noise("asymmetric", rate=0.4, map="0<>1")
     """
     __tracebackhide__ = True
     source = source or made_up_source()
@@ -121,8 +124,9 @@ def check_model(
     Raises:
         ContractError: With a sentence per broken rule.
 
-    >>> from dynaloss.testing import check_model
-    >>> check_model("small_cnn", input_shape=(1, 8, 8))
+    Examples:
+        >>> from dynaloss.testing import check_model
+        >>> check_model("small_cnn", input_shape=(1, 8, 8))
     """
     __tracebackhide__ = True
     source = made_up_source(input_shape, class_sizes=(8, 6, 4))
@@ -142,8 +146,9 @@ def check_source(name: str, /, **settings: Any) -> None:  # noqa: ANN401 - valid
     Raises:
         ContractError: With a sentence per broken rule.
 
-    >>> from dynaloss.testing import check_source
-    >>> check_source("digits")
+    Examples:
+        >>> from dynaloss.testing import check_source
+        >>> check_source("digits")
     """
     __tracebackhide__ = True
     part = SourcePart.find("data.source", name, settings)
@@ -160,8 +165,9 @@ def check_component(name: str, /, **trial: Any) -> None:  # noqa: ANN401 - valid
     Raises:
         ContractError: With a sentence per broken rule.
 
-    >>> from dynaloss.testing import check_component
-    >>> check_component("margin", loss={"name": "dynamic", "finetune": False})
+    Examples:
+        >>> from dynaloss.testing import check_component
+        >>> check_component("margin", loss={"name": "dynamic", "finetune": False})
     """
     __tracebackhide__ = True
     case = ComponentCase.find(name, trial)

@@ -26,7 +26,7 @@ class Workspace:
         tracking_uri: MLflow tracking URI; None for that of the variable MLFLOW_TRACKING_URI, then
             SQLite in the storage folder.
 
-    Example:
+    Examples:
         >>> workspace = dynaloss.Workspace("results", "sqlite:///runs.db")
         >>> workspace.storage.name
         'results'
@@ -46,7 +46,7 @@ class Workspace:
     def of(cls, place: Workspace | str | Path | None) -> Workspace:
         """The workspace itself, that of a storage folder, or the default one for None.
 
-        Example:
+        Examples:
             >>> dynaloss.Workspace.of("results").storage == workspace.storage
             True
         """
@@ -61,7 +61,7 @@ class Workspace:
         A relative SQLite path is made absolute, so that the interface and the workers, which may
         run in other folders, open the same file.
 
-        Example:
+        Examples:
             >>> workspace.store_uri.startswith("sqlite:////")
             True
         """
@@ -75,7 +75,7 @@ class Workspace:
     def artifact_root(self) -> str | None:
         """File URI of the artifacts; None where the server or the file store decides.
 
-        Example:
+        Examples:
             >>> workspace.artifact_root == (workspace.storage / "artifacts").as_uri()
             True
         """
@@ -85,7 +85,7 @@ class Workspace:
     def has_store(self) -> bool:
         """Whether the store may hold something: only a SQLite file is known to be absent.
 
-        Example:
+        Examples:
             >>> workspace.has_store
             False
         """
@@ -95,7 +95,7 @@ class Workspace:
     def folder(self, study: str) -> Path:
         """Folder of the study.
 
-        Example:
+        Examples:
             >>> workspace.folder("small").relative_to(workspace.storage).as_posix()
             'small'
         """
@@ -104,7 +104,7 @@ class Workspace:
     def checkpoints(self, study: str) -> Path:
         """Folder of the study's checkpoints.
 
-        Example:
+        Examples:
             >>> workspace.checkpoints("small").relative_to(workspace.storage).as_posix()
             'small/checkpoints'
         """
@@ -113,7 +113,7 @@ class Workspace:
     def open_store(self, *, must_exist: bool = False) -> Store:
         """The tracking store, opened; see `Store` for `must_exist` and the errors.
 
-        Example:
+        Examples:
             >>> "small" in dynaloss.Workspace("results").open_store().studies()
             True
         """
@@ -126,7 +126,7 @@ class Workspace:
         Raises:
             InputError: If another process runs the study in this workspace.
 
-        Example:
+        Examples:
             >>> with workspace.locked("small"):
             ...     print("no other launch of `small` starts")
             no other launch of `small` starts
@@ -147,7 +147,7 @@ class Workspace:
     def launcher(self, study: str) -> tuple[int, str] | None:
         """Process and machine of the launch of the study that runs; None where none does.
 
-        Example:
+        Examples:
             >>> workspace.launcher("small") is None
             True
         """

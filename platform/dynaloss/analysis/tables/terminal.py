@@ -90,7 +90,7 @@ def _widths(
 
 def plain_text(table: Table, width: int) -> str:
     """What a console of this width, without colours, shows; ends with a line break."""
-    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_jupyter=False)
     with console.capture() as capture:
         console.print(renderable(table, width=width, emphasis=False))
     text = "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"

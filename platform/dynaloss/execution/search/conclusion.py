@@ -49,7 +49,7 @@ class SearchSummary:
         waiting: Number of records that wait on disk, as the tracking server is away; winners are
             then not confirmed yet.
 
-    Example:
+    Examples:
         >>> found = dynaloss.search(search, in_process=True, progress=False)
         >>> found.coverage
         '4 of 4 trials completed'
@@ -71,7 +71,7 @@ class SearchSummary:
     def exit_status(self) -> int:
         """0 if all is done, 1 if a trial failed or records wait, 130 after an interruption.
 
-        Example:
+        Examples:
             >>> found.exit_status
             0
         """
@@ -85,7 +85,7 @@ class SearchSummary:
     def note_on_waiting(self) -> str:
         """What to say of records that wait; empty where none does.
 
-        Example:
+        Examples:
             >>> found.note_on_waiting
             ''
         """
@@ -95,7 +95,7 @@ class SearchSummary:
     def objectives(self) -> tuple[Objective, ...]:
         """What was optimised.
 
-        Example:
+        Examples:
             >>> found.objectives
             (Objective(name='val/balanced_accuracy', mode='max'),)
         """
@@ -105,7 +105,7 @@ class SearchSummary:
     def test_metric(self) -> str:
         """The metric that shows what each selection rule costs.
 
-        Example:
+        Examples:
             >>> found.test_metric
             'test/accuracy'
         """
@@ -115,7 +115,7 @@ class SearchSummary:
     def coverage(self) -> str:
         """Share of the planned trials that completed, in words.
 
-        Example:
+        Examples:
             >>> found.coverage
             '4 of 4 trials completed'
         """
@@ -127,7 +127,7 @@ class SearchSummary:
     def best_settings(self) -> dict[tuple[str, str], dict[str, Scalar]]:
         """What the best trial of each condition and arm chose, by dotted key.
 
-        Example:
+        Examples:
             >>> {place: [*settings] for place, settings in found.best_settings.items()}
             {('symmetric 0.4 · IR 10', 'full'): ['optimizer.lr']}
         """
@@ -144,7 +144,7 @@ class SearchSummary:
         Raises:
             InputError: If no winner has completed.
 
-        Example:
+        Examples:
             >>> found.confirmation.to_frame()[["condition", "arm", "seed"]]
                            condition      arm  seed
             0  symmetric 0.4 · IR 10     full     1
@@ -161,7 +161,7 @@ class SearchSummary:
 
         Empty where the winners have not been trained again.
 
-        Example:
+        Examples:
             >>> [line.partition(":")[0] for line in found.worth]
             ['full against untuned', 'cost']
         """
@@ -173,7 +173,7 @@ class SearchSummary:
     def telling_epoch(self) -> int | None:
         """First epoch from which on results rank as those at the end; None where too few show it.
 
-        Example:
+        Examples:
             >>> found.telling_epoch is None
             True
         """
@@ -182,7 +182,7 @@ class SearchSummary:
     def to_frame(self) -> pandas.DataFrame:
         """One row a trial: its place, outcome, epochs, chosen values and last objectives.
 
-        Example:
+        Examples:
             >>> found.to_frame()[["arm", "number", "outcome", "epochs"]]
                 arm  number    outcome  epochs
             0  full       0  completed       2
@@ -212,7 +212,7 @@ class SearchSummary:
     def curves(self, *metrics: str) -> pandas.DataFrame:
         """One row a trial and epoch, with a column per metric; the objectives unless named.
 
-        Example:
+        Examples:
             >>> found.curves("train/loss")[["number", "epoch"]].tail(1)
                number  epoch
             7       3      2
@@ -231,7 +231,7 @@ class SearchSummary:
     def as_json(self) -> dict[str, Any]:
         """The summary as values for JSON; what has no value is null.
 
-        Example:
+        Examples:
             >>> found.as_json()["study"]
             'small-search'
         """
@@ -250,12 +250,15 @@ class SearchSummary:
     def as_text(self) -> str:
         """The summary to read.
 
-        Example:
+        Examples:
             >>> found.as_text().splitlines()[0][:49]
             'search small-search: 4 of 4 trials completed in 0'
         """
         names = [name for name, _ in self.objectives]
         return page_template("search.txt.j2").render(summary=self, names=names)
+
+    def __repr__(self) -> str:
+        return self.as_text()
 
     def _repr_html_(self) -> str:
         head = f"search {self.plan.study.study}: {self.coverage}"

@@ -116,15 +116,16 @@ class DynamicLoss(LearnedLoss):
     Raises:
         ValueError: If a setting is unknown or out of its range.
 
-    >>> import torch
-    >>> from dynaloss.learning import DynamicLoss
-    >>> loss = DynamicLoss(num_classes=3, corrector={"ranks": 4, "per_class": False})
-    >>> losses, labels = torch.tensor([0.3, 2.0, 0.1, 0.7]), torch.tensor([0, 0, 2, 0])
-    >>> ranks = loss.ranks(losses, labels)
-    >>> ranks
-    tensor([0, 2, 0, 1])
-    >>> loss.corrector(ranks, labels).shape, loss.margins().shape
-    (torch.Size([4]), torch.Size([3]))
+    Examples:
+        >>> import torch
+        >>> from dynaloss.learning import DynamicLoss
+        >>> loss = DynamicLoss(num_classes=3, corrector={"ranks": 4, "per_class": False})
+        >>> losses, labels = torch.tensor([0.3, 2.0, 0.1, 0.7]), torch.tensor([0, 0, 2, 0])
+        >>> ranks = loss.ranks(losses, labels)
+        >>> ranks
+        tensor([0, 2, 0, 1])
+        >>> loss.corrector(ranks, labels).shape, loss.margins().shape
+        (torch.Size([4]), torch.Size([3]))
     """
 
     corrector: LabelCorrector | None

@@ -15,26 +15,27 @@ class LearnedLoss(nn.Module):
     One of your own defines `look_ahead_loss` and `real_loss`; `MetaStep` does the rest. Here a
     cross-entropy whose label smoothing is learned:
 
-    >>> import torch
-    >>> from torch.nn.functional import cross_entropy
-    >>> from dynaloss.learning import LearnedLoss
-    >>> class LearnedSmoothing(LearnedLoss):
-    ...     def __init__(self):
-    ...         super().__init__()
-    ...         self.logit = torch.nn.Parameter(torch.tensor(-2.0))
-    ...
-    ...     def forward(self, logits, labels):
-    ...         smoothing = self.logit.sigmoid()
-    ...         uniform = -logits.log_softmax(dim=1).mean()
-    ...         return (1 - smoothing) * cross_entropy(logits, labels) + smoothing * uniform
-    ...
-    ...     def look_ahead_loss(self, logits, labels, ranks, generator):
-    ...         return self(logits, labels)
-    ...
-    ...     def real_loss(self, logits, labels, ranks, generator):
-    ...         return lambda strong: self(strong, labels)
-    >>> LearnedSmoothing()(torch.zeros(1, 2), torch.tensor([0])).detach()  # ln 2
-    tensor(0.6931)
+    Examples:
+        >>> import torch
+        >>> from torch.nn.functional import cross_entropy
+        >>> from dynaloss.learning import LearnedLoss
+        >>> class LearnedSmoothing(LearnedLoss):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.logit = torch.nn.Parameter(torch.tensor(-2.0))
+        ...
+        ...     def forward(self, logits, labels):
+        ...         smoothing = self.logit.sigmoid()
+        ...         uniform = -logits.log_softmax(dim=1).mean()
+        ...         return (1 - smoothing) * cross_entropy(logits, labels) + smoothing * uniform
+        ...
+        ...     def look_ahead_loss(self, logits, labels, ranks, generator):
+        ...         return self(logits, labels)
+        ...
+        ...     def real_loss(self, logits, labels, ranks, generator):
+        ...         return lambda strong: self(strong, labels)
+        >>> LearnedSmoothing()(torch.zeros(1, 2), torch.tensor([0])).detach()  # ln 2
+        tensor(0.6931)
 
     Attributes:
         look_ahead_view: The view whose logits the look-ahead step descends on, and by whose

@@ -27,11 +27,12 @@ class MetaWeightNet(LearnedLoss):
         seed: Seed of the initial parameters.
         **settings: As `loss` in a study: `hidden_size`.
 
-    >>> import torch
-    >>> from dynaloss.learning import MetaWeightNet
-    >>> net = MetaWeightNet(hidden_size=20, seed=1)
-    >>> net.weights(torch.tensor([0.1, 2.5])).shape
-    torch.Size([2])
+    Examples:
+        >>> import torch
+        >>> from dynaloss.learning import MetaWeightNet
+        >>> net = MetaWeightNet(hidden_size=20, seed=1)
+        >>> net.weights(torch.tensor([0.1, 2.5])).shape
+        torch.Size([2])
     """
 
     look_ahead_view = "strong"

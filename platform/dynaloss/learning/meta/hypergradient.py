@@ -40,15 +40,16 @@ class LookAhead:
         buffers: Live momentum buffers by parameter name; only read. Empty before the first step.
         nesterov: Whether the momentum is Nesterov's.
 
-    >>> import torch
-    >>> from dynaloss.learning import LookAhead
-    >>> weights, gradients = {"w": torch.tensor([1.0])}, {"w": torch.tensor([2.0])}
-    >>> momentum = {"w": torch.tensor([10.0])}
-    >>> look_ahead = LookAhead(
-    ...     weights=weights, lr=0.1, momentum=0.9, weight_decay=0.5, buffers=momentum
-    ... )
-    >>> look_ahead.step(gradients)["w"]  # 1 - 0.1 (0.9 x 10 + 2 + 0.5 x 1)
-    tensor([-0.1500])
+    Examples:
+        >>> import torch
+        >>> from dynaloss.learning import LookAhead
+        >>> weights, gradients = {"w": torch.tensor([1.0])}, {"w": torch.tensor([2.0])}
+        >>> momentum = {"w": torch.tensor([10.0])}
+        >>> look_ahead = LookAhead(
+        ...     weights=weights, lr=0.1, momentum=0.9, weight_decay=0.5, buffers=momentum
+        ... )
+        >>> look_ahead.step(gradients)["w"]  # 1 - 0.1 (0.9 x 10 + 2 + 0.5 x 1)
+        tensor([-0.1500])
     """
 
     weights: Mapping[str, Tensor]
@@ -108,25 +109,26 @@ class LookAheadProblem:
             gradients; the weights of no group stay where they are.
         precision: Context of the classifier's forward passes, such as autocast.
 
-    >>> import torch
-    >>> from torch.nn.functional import cross_entropy
-    >>> from dynaloss.learning import LookAhead, LookAheadProblem
-    >>> model, phi = torch.nn.Linear(4, 3), torch.zeros(3, requires_grad=True)
-    >>> weights = dict(model.named_parameters())
-    >>> labels = torch.tensor([0, 1, 2])
-    >>> problem = LookAheadProblem(
-    ...     model=model,
-    ...     inputs=torch.eye(4)[:3],
-    ...     inner_loss=lambda logits: cross_entropy(logits + phi, labels),
-    ...     outer_inputs=torch.eye(4)[1:],
-    ...     outer_loss=lambda logits: cross_entropy(logits, labels),
-    ...     loss_parameters=[phi],
-    ...     look_ahead=[
-    ...         LookAhead(weights=weights, lr=0.1, momentum=0.0, weight_decay=0.0, buffers={})
-    ...     ],
-    ... )
-    >>> sorted(problem.weights())
-    ['bias', 'weight']
+    Examples:
+        >>> import torch
+        >>> from torch.nn.functional import cross_entropy
+        >>> from dynaloss.learning import LookAhead, LookAheadProblem
+        >>> model, phi = torch.nn.Linear(4, 3), torch.zeros(3, requires_grad=True)
+        >>> weights = dict(model.named_parameters())
+        >>> labels = torch.tensor([0, 1, 2])
+        >>> problem = LookAheadProblem(
+        ...     model=model,
+        ...     inputs=torch.eye(4)[:3],
+        ...     inner_loss=lambda logits: cross_entropy(logits + phi, labels),
+        ...     outer_inputs=torch.eye(4)[1:],
+        ...     outer_loss=lambda logits: cross_entropy(logits, labels),
+        ...     loss_parameters=[phi],
+        ...     look_ahead=[
+        ...         LookAhead(weights=weights, lr=0.1, momentum=0.0, weight_decay=0.0, buffers={})
+        ...     ],
+        ... )
+        >>> sorted(problem.weights())
+        ['bias', 'weight']
     """
 
     model: nn.Module
@@ -162,13 +164,14 @@ class Hypergradient:
         outer_loss: Outer loss of the looked-ahead classifier, a scalar without gradient.
         logits: Logits of the training batch at the present weights, (N, C), without gradient.
 
-    >>> import torch
-    >>> from dynaloss.learning import Hypergradient
-    >>> outer_loss, logits = torch.tensor(0.7), torch.zeros(2, 3)
-    >>> gradients = (torch.tensor([-0.5]),)
-    >>> result = Hypergradient(gradients=gradients, outer_loss=outer_loss, logits=logits)
-    >>> result.gradients
-    (tensor([-0.5000]),)
+    Examples:
+        >>> import torch
+        >>> from dynaloss.learning import Hypergradient
+        >>> outer_loss, logits = torch.tensor(0.7), torch.zeros(2, 3)
+        >>> gradients = (torch.tensor([-0.5]),)
+        >>> result = Hypergradient(gradients=gradients, outer_loss=outer_loss, logits=logits)
+        >>> result.gradients
+        (tensor([-0.5000]),)
     """
 
     gradients: tuple[Tensor, ...]
@@ -203,23 +206,24 @@ def hypergradient(problem: LookAheadProblem) -> Hypergradient:
 
     With one weight w, inputs 1, logits w, inner loss phi * w and outer loss w at w - lr * phi:
 
-    >>> import torch
-    >>> from dynaloss.learning import LookAhead, LookAheadProblem, hypergradient
-    >>> model, phi = torch.nn.Linear(1, 1, bias=False), torch.tensor(3.0, requires_grad=True)
-    >>> weights = dict(model.named_parameters())
-    >>> problem = LookAheadProblem(
-    ...     model=model,
-    ...     inputs=torch.ones(1, 1),
-    ...     inner_loss=lambda logits: (phi * logits).sum(),
-    ...     outer_inputs=torch.ones(1, 1),
-    ...     outer_loss=lambda logits: logits.sum(),
-    ...     loss_parameters=[phi],
-    ...     look_ahead=[
-    ...         LookAhead(weights=weights, lr=0.5, momentum=0.0, weight_decay=0.0, buffers={})
-    ...     ],
-    ... )
-    >>> hypergradient(problem).gradients
-    (tensor(-0.5000),)
+    Examples:
+        >>> import torch
+        >>> from dynaloss.learning import LookAhead, LookAheadProblem, hypergradient
+        >>> model, phi = torch.nn.Linear(1, 1, bias=False), torch.tensor(3.0, requires_grad=True)
+        >>> weights = dict(model.named_parameters())
+        >>> problem = LookAheadProblem(
+        ...     model=model,
+        ...     inputs=torch.ones(1, 1),
+        ...     inner_loss=lambda logits: (phi * logits).sum(),
+        ...     outer_inputs=torch.ones(1, 1),
+        ...     outer_loss=lambda logits: logits.sum(),
+        ...     loss_parameters=[phi],
+        ...     look_ahead=[
+        ...         LookAhead(weights=weights, lr=0.5, momentum=0.0, weight_decay=0.0, buffers={})
+        ...     ],
+        ... )
+        >>> hypergradient(problem).gradients
+        (tensor(-0.5000),)
     """
     weights = problem.weights()
     with batch_statistics(problem.model):

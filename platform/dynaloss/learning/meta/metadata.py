@@ -35,14 +35,15 @@ class MetadataSampler:
     Raises:
         ValueError: If a setting is unknown or out of its range, or a clean set is missing.
 
-    >>> import torch
-    >>> from dynaloss.learning import MetadataSampler
-    >>> labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
-    >>> losses = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
-    >>> sampler = MetadataSampler(labels, random_ratio=1.0, low_loss_ratio=0.5)
-    >>> metadata, rest = sampler.draw(epoch=0, losses=losses)
-    >>> metadata.tolist(), rest.tolist()
-    ([0, 1, 4, 5], [2, 3, 6, 7])
+    Examples:
+        >>> import torch
+        >>> from dynaloss.learning import MetadataSampler
+        >>> labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+        >>> losses = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+        >>> sampler = MetadataSampler(labels, random_ratio=1.0, low_loss_ratio=0.5)
+        >>> metadata, rest = sampler.draw(epoch=0, losses=losses)
+        >>> metadata.tolist(), rest.tolist()
+        ([0, 1, 4, 5], [2, 3, 6, 7])
     """
 
     def __init__(

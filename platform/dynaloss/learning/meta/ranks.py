@@ -30,10 +30,11 @@ def rank_bins(
     Bins are in [0, R), int64, shape (N,); a class with fewer than R samples uses few of them.
     A generator, where there is one, draws the positions instead.
 
-    >>> import torch
-    >>> from dynaloss.learning import rank_bins
-    >>> rank_bins(torch.tensor([0.3, 2.0, 0.1, 0.7]), torch.tensor([0, 0, 2, 0]), num_ranks=4)
-    tensor([0, 2, 0, 1])
+    Examples:
+        >>> import torch
+        >>> from dynaloss.learning import rank_bins
+        >>> rank_bins(torch.tensor([0.3, 2.0, 0.1, 0.7]), torch.tensor([0, 0, 2, 0]), num_ranks=4)
+        tensor([0, 2, 0, 1])
     """
     if generator is not None:
         drawn = torch.rand(losses.shape, generator=generator, device=generator.device)

@@ -65,7 +65,7 @@ class Group:
 class SearchPlan:
     """What a search runs: its groups by condition, and notes on them, one sentence each.
 
-    Example:
+    Examples:
         >>> plan = search.plan()
         >>> [(group.name, group.trials) for group in plan.groups]
         [('full · symmetric 0.4 · IR 10', 4)]
@@ -79,7 +79,7 @@ class SearchPlan:
     def hash(self) -> str:
         """Hash of what was planned: groups, space, search and scheduler, threads or GPU.
 
-        Example:
+        Examples:
             >>> search.plan().hash == plan.hash
             True
         """
@@ -94,7 +94,7 @@ class SearchPlan:
     def num_trials(self) -> int:
         """Trials of all groups.
 
-        Example:
+        Examples:
             >>> plan.num_trials
             4
         """
@@ -104,7 +104,7 @@ class SearchPlan:
     def most_epochs(self) -> int:
         """Epochs of the whole search if nothing were stopped, those of the races included.
 
-        Example:
+        Examples:
             >>> plan.most_epochs
             8
         """
@@ -118,7 +118,7 @@ class SearchPlan:
     def to_frame(self) -> pandas.DataFrame:
         """One row a group: condition, arm, trials, epochs, rungs, parameters.
 
-        Example:
+        Examples:
             >>> plan.to_frame()[["arm", "trials", "epochs"]]
                 arm  trials  epochs
             0  full       4       2
@@ -128,13 +128,13 @@ class SearchPlan:
         rows = [{name: getattr(group, name) for name in _COLUMNS} for group in self.groups]
         return pandas.DataFrame(rows)
 
+    def __repr__(self) -> str:
+        size = f"{self.num_trials} trials, at most {self.most_epochs} epochs"
+        return f"<plan {self.hash} of search {self.study.study}: {size}>"
+
     def _repr_html_(self) -> str:
-        head = (
-            f"plan {self.hash} of search {self.study.study}: {self.num_trials} trials, at most "
-            f"{self.most_epochs} epochs"
-        )
         notes = (f"note: {note}" for note in self.notes)
-        return notebook_html([head, *notes], self.to_frame())
+        return notebook_html([repr(self)[1:-1], *notes], self.to_frame())
 
 
 def make_search_plan(study: SearchStudy, data_digests: DataDigests) -> SearchPlan:
