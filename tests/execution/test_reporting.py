@@ -69,6 +69,10 @@ def test_study_run_has_table_report_and_figures(store: Store, plan: Plan) -> Non
             line.startswith(f"| {arm} ") and f"{100 * accuracy:.1f}" in line
             for line in note.splitlines()
         )
+    assert parent.data.metrics == {
+        f"mean test accuracy/{arm}/symmetric 0.4 IR 10": pytest.approx(accuracy)
+        for arm, accuracy in records.items()
+    }
     paths = {it.path for it in store.client.list_artifacts(run.run_id)}
     assert paths == {"report.html", "figures"}
     figures = [it.path for it in store.client.list_artifacts(run.run_id, "figures")]

@@ -316,6 +316,16 @@ def test_the_page_holds_rules_and_figures(finished: tuple[SearchSummary, Path]) 
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
+def test_mlflows_page_of_a_search_describes_it(finished: tuple[SearchSummary, Path]) -> None:
+    summary, storage = finished
+    client = Workspace(storage, f"sqlite:///{storage}/mlflow.db").open_store().client
+    note = client.get_experiment_by_name("tiny-search").tags["mlflow.note.content"]
+    lines = note.splitlines()[1:-3]  # before the winners were written, and the time was known
+    assert lines[0] == summary.as_text().partition(" in 0:")[0]
+    assert len(lines) > 8
+    assert lines[1:] == summary.as_text().splitlines()[1 : len(lines)]
+
+
 def test_more_trials_extend_a_search_and_other_settings_are_refused(
     finished: tuple[SearchSummary, Path], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ def publish_report(store: Store, run: StudyRun, plan: StoredPlan) -> None:
         return
     (comparison,) = result.comparisons
     run.set_description(describe(plan, comparison))
+    run.log_means(headline(comparison), len(result.records))
     run.set_views(study_views(plan, result.records))
     with tempfile.TemporaryDirectory(prefix="dynaloss-report-") as name:
         folder = Path(name)
@@ -56,17 +58,43 @@ def study_views(plan: StoredPlan, records: Sequence[TrialRecord]) -> Iterator[Vi
     return views_of(plan.metric, metrics, varied, groups, is_search=is_search)
 
 
-def publish_views(store: Store, run: StudyRun, plan: StoredPlan) -> None:
-    """Brings the saved views of a search up to date, whose page is no report."""
+def headline(comparison: Comparison) -> dict[str, float]:
+    """The mean of each arm under each condition, by what MLflow shows as a metric's name."""
+    metric = comparison.metric.replace("/", " ")
+    return {
+        f"mean {metric}/{cell.arm}/{cell.condition}".replace(" · ", " "): cell.mean
+        for cell in comparison.cells
+        if math.isfinite(cell.mean)
+    }
+
+
+def publish_search(store: Store, run: StudyRun, plan: StoredPlan, summary: str) -> None:
+    """Refreshes the saved views of a search, and its description where it has a summary."""
     run.set_views(study_views(plan, store.records(plan.study)))
+    if summary:
+        foot = (
+            "Every group and decision: `search.html` among the artifacts of the search's own run."
+        )
+        run.set_description(f"```\n{summary.strip()}\n```\n\n{foot}\n")
 
 
 def try_to_publish(
-    store: Store, run: StudyRun, plan: StoredPlan, say: Callable[[str], None]
+    store: Store,
+    run: StudyRun,
+    plan: StoredPlan,
+    say: Callable[[str], None],
+    *,
+    summary: str = "",
 ) -> None:
-    """Publishes the report, or says why that failed: the trials are safe without."""
+    """Publishes the report, or says why that failed: the trials are safe without.
+
+    Of a search, which has no report, it publishes the `summary` that is given.
+    """
     try:
-        (publish_views if plan.kind == "search" else publish_report)(store, run, plan)
+        if plan.kind == "search":
+            publish_search(store, run, plan, summary)
+        else:
+            publish_report(store, run, plan)
     except Exception as error:  # such as a full disk: no reason to call the launch a failure
         say(f"The report could not be stored: {error}")
 

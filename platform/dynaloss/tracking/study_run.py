@@ -30,10 +30,12 @@ from dynaloss.tracking.run_writing import (
 )
 from dynaloss.tracking.schema import (
     EPOCH,
+    MAX_METRICS,
     MAX_NAME,
     MAX_TAG,
     STATUS,
     Tag,
+    clean_name,
     cut,
     key_version_of,
     outcome_of,
@@ -206,6 +208,15 @@ class StudyRun:
         note = cut(markdown, MAX_TAG)
         self._client.set_experiment_tag(self.experiment_id, Tag.NOTE, note)
         write_tags(self._client, self._parent, {Tag.NOTE: note})
+
+    def log_means(self, means: Mapping[str, float], trials: int) -> None:
+        """Show these as metrics of the parent run, from this number of `trials`."""
+        from mlflow.entities import Metric
+
+        now = time.time_ns() // 1_000_000
+        metrics = [Metric(clean_name(name), mean, now, trials) for name, mean in means.items()]
+        for start in range(0, len(metrics), MAX_METRICS):
+            self._client.log_batch(self.run_id, metrics=metrics[start : start + MAX_METRICS])
 
     def set_views(self, views: Iterable[View]) -> None:
         """Save the views of the study's page that are new, or have changed."""

@@ -198,7 +198,8 @@ class _Launch:
 
                 if is_news:
                     plan = stored_search_plan(self.plan)
-                    try_to_publish(opened.store, opened.run, plan, self.say)
+                    text = summary.as_text()
+                    try_to_publish(opened.store, opened.run, plan, self.say, summary=text)
 
             outcome = Outcome.INTERRUPTED if summary.interrupted else Outcome.COMPLETED
             return replace(summary, waiting=opened.finish(outcome, publish))
