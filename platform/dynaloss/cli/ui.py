@@ -1,4 +1,4 @@
-"""`dynaloss ui`: serves MLflow's own interface."""
+"""`dynaloss ui`: serves MLflow's own interface, or Optuna's dashboard."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("study", required=False)
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.option("--search", is_flag=True, help="Serve Optuna's dashboard of the search STUDY.")
 @workspace_options
-def ui(study: str | None, port: int, workspace: Workspace) -> None:
+def ui(study: str | None, port: int, search: bool, workspace: Workspace) -> None:
     """Serve MLflow's own interface on the tracking store, for this machine only.
 
     Prints the address of the page of STUDY, with its curves by condition and arm, or else of the
@@ -24,6 +25,13 @@ def ui(study: str | None, port: int, workspace: Workspace) -> None:
 
     Example: dynaloss ui quickstart
     """
+    if search:
+        from dynaloss.execution.search.dashboard import serve_dashboard
+
+        if study is None:
+            raise click.UsageError("--search needs the name of a search.")
+        serve_dashboard(workspace, study, port=port, announce=_announce)
+        return
     from dynaloss.tracking import serve_ui
 
     serve_ui(
@@ -31,5 +39,9 @@ def ui(study: str | None, port: int, workspace: Workspace) -> None:
         workspace.artifact_root,
         port=port,
         study=study,
-        announce=lambda page: click.echo(f"Open {page}"),
+        announce=_announce,
     )
+
+
+def _announce(page: str) -> None:
+    click.echo(f"Open {page}")

@@ -60,6 +60,11 @@ def open_storage(folder: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs=wait)
 
 
+def has_storage(folder: Path) -> bool:
+    """Whether a search has begun in this folder."""
+    return (folder / _FILE).is_file()
+
+
 def set_storage_aside(folder: Path) -> Path:
     """Makes way for a new file in the folder of a search; returns where the former one is now."""
     path = folder / _FILE
@@ -314,7 +319,7 @@ def earlier_best(folder: Path, group: Group) -> list[dict[str, Scalar]]:
     Raises:
         InputError: If there is no such search.
     """
-    if not (folder / _FILE).is_file():
+    if not has_storage(folder):
         raise InputError(
             f"search.start_from: there is no search '{folder.name}' in {folder.parent}"
         )
