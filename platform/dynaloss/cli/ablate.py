@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dynaloss.cli.completion import complete_demand, complete_study_file
 from dynaloss.cli.options import cluster_options, format_option, submit_to_slurm, workspace_options
 from dynaloss.errors import InputError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=complete_study_file)
 @click.option("--plan", "plan_only", is_flag=True, help="Show cost and power, and run nothing.")
 @click.option("--trials", is_flag=True, help="With --plan: list every trial with its key.")
 @format_option(help="Format of the plan.")
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     "--where",
     multiple=True,
     metavar="KEY=VALUE",
+    shell_complete=complete_demand,
     help="Run only these trials, such as arm=full, seed=0 or noise.rate=0.4; one key several "
     "times allows several values.",
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dynaloss.cli.completion import complete_arm, complete_demand, complete_metric, complete_study
 from dynaloss.cli.options import figures_option, workspace_options
 
 if TYPE_CHECKING:
@@ -25,13 +26,21 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
 
 
 @click.command()
-@click.argument("studies", metavar="STUDY...", nargs=-1, required=True)
+@click.argument(
+    "studies", metavar="STUDY...", nargs=-1, required=True, shell_complete=complete_study
+)
 @click.option(
     "--metric",
     multiple=True,
+    shell_complete=complete_metric,
     help="Metric to compare by, several times for several; the study's own unless given.",
 )
-@click.option("--baseline", metavar="ARM", help="Row that the others are compared with.")
+@click.option(
+    "--baseline",
+    metavar="ARM",
+    shell_complete=complete_arm,
+    help="Row that the others are compared with.",
+)
 @click.option(
     "--margin",
     type=click.FloatRange(min=0, min_open=True),
@@ -64,6 +73,7 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[s
     "--where",
     multiple=True,
     metavar="KEY=VALUE",
+    shell_complete=complete_demand,
     help="Keep only these trials; one key several times allows several values.",
 )
 @click.option(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dynaloss.cli.completion import complete_run
 from dynaloss.cli.options import workspace_options
 from dynaloss.cli.show import find_runs
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("one", metavar="RUN")
-@click.argument("other", metavar="RUN")
+@click.argument("one", metavar="RUN", shell_complete=complete_run)
+@click.argument("other", metavar="RUN", shell_complete=complete_run)
 @workspace_options
 def diff(one: str, other: str, workspace: Workspace) -> None:
     """Show the differences between two runs: settings, data, environment and metrics.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dynaloss.cli.completion import complete_study_file
 from dynaloss.cli.options import cluster_options, format_option, submit_to_slurm, workspace_options
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=complete_study_file)
 @click.option("--plan", "plan_only", is_flag=True, help="Show groups and rungs, and run nothing.")
 @format_option(help="Format of the plan and of the summary.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dynaloss.cli.completion import complete_run
 from dynaloss.cli.options import figures_option, workspace_options
 from dynaloss.errors import InputError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=complete_run)
 @figures_option(
     help="Write the figures of the run there, as PNG, instead of drawing in the terminal."
 )

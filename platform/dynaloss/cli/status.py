@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dynaloss.cli.completion import complete_study
 from dynaloss.cli.options import workspace_options
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ _SECONDS = 2.0
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=complete_study)
 @click.option("--watch", is_flag=True, help="Go on until the launch ends.")
 @workspace_options
 def status(study: str, watch: bool, workspace: Workspace) -> None:
@@ -50,7 +51,7 @@ def status(study: str, watch: bool, workspace: Workspace) -> None:
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=complete_study)
 @workspace_options
 def stop(study: str, workspace: Workspace) -> None:
     """Stop the launch of STUDY on this machine, as Ctrl-C in its terminal would.

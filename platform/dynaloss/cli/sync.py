@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dynaloss.cli.completion import complete_study
 from dynaloss.cli.options import workspace_options
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("studies", nargs=-1, metavar="[STUDY]...")
+@click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=complete_study)
 @workspace_options
 def sync(studies: tuple[str, ...], workspace: Workspace) -> None:
     """Deliver the records that wait on disk because the tracking server was away.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dynaloss.cli.completion import complete_arm, complete_study_file
 from dynaloss.cli.options import workspace_options
 
 if TYPE_CHECKING:
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("study")
-@click.option("--arm", help="Arm of the study; by default the trial as written.")
+@click.argument("study", shell_complete=complete_study_file)
+@click.option(
+    "--arm",
+    shell_complete=complete_arm,
+    help="Arm of the study; by default the trial as written.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Trial seed; by default the first one.")
 @click.option("--fresh", is_flag=True, help="Re-run the trial if it is finished.")
 @workspace_options

@@ -14,7 +14,7 @@ _LOWER_BY_NAME = frozenset(
     {"corrector/saturated", "corrector/weight_noisy", "memorisation/observed_fit_noisy"}
 )
 _PERCENT = frozenset({"accuracy", "purity"})
-_DEFINITIONS = {
+DEFINITIONS = {
     "train/loss": "Mean training loss of the epoch, in nats.",
     "test/accuracy": "Share of the clean test set that is classified correctly.",
     "test/balanced_accuracy": "Mean over the classes of the accuracy within the class.",
@@ -66,16 +66,16 @@ _SHOTS = {
     "medium_shot": "medium-shot classes (20 to 100 training samples, or the middle third)",
     "few_shot": "few-shot classes (fewer than 20 training samples, or the smallest third)",
 }
-_DEFINITIONS |= {
+DEFINITIONS |= {
     f"{role}/top5_accuracy": f"Share of the {part} whose class is among the five likeliest."
     for role, part in (("test", "test set"), ("val", "validation split"))
 }
-_DEFINITIONS |= {
+DEFINITIONS |= {
     f"{role}/{shot}_accuracy": f"Mean accuracy within the {classes}, on the {part}."
     for role, part in (("test", "test set"), ("val", "validation split"))
     for shot, classes in _SHOTS.items()
 }
-_DEFINITIONS |= {
+DEFINITIONS |= {
     f"sampler/metadata_purity_{shot}": "Share of the sampled metadata whose observed label is "
     f"true, within the {classes}."
     for shot, classes in _SHOTS.items()
@@ -115,7 +115,7 @@ def label(metric: str) -> str:
 
 def definition(metric: str) -> str | None:
     """Meaning of the metric in one sentence; None for a metric that is not built in."""
-    text = _DEFINITIONS.get(base(metric))
+    text = DEFINITIONS.get(base(metric))
     window = _WINDOW.search(metric)
     return f"{text} Mean of the last {window[1]} epochs." if text and window else text
 
@@ -129,7 +129,7 @@ def unknown_metric(metric: str, more_tests: Collection[str] = ()) -> str | None:
     if any(definition(name) is not None for name in known):
         return None
     rule = "must be a metric that trials report"
-    return but_got(rule, metric, did_you_mean(metric, _DEFINITIONS) or "")
+    return but_got(rule, metric, did_you_mean(metric, DEFINITIONS) or "")
 
 
 def format_value(metric: str, value: float, *, sign: str = "", exact: bool = False) -> str:
