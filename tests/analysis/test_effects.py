@@ -40,7 +40,7 @@ def test_effects_of_a_hand_counted_example(record: MakeRecord) -> None:
     values = {"": 0.5, "a": 0.6, "b": 0.7, "ab": 0.9}
     trials = factorial(record, "ab", lambda s, _seed, _c: values["".join(sorted(s))])
     found = effects(compare(trials, METRIC))
-    assert by_name(found, "main") == pytest.approx({"a": 0.15, "b": 0.25})
+    assert by_name(found, "main") == {}  # of two components they are the Shapley values
     assert by_name(found, "interaction") == pytest.approx({"a × b": (0.9 - 0.7) - (0.6 - 0.5)})
     assert by_name(found, "shapley") == pytest.approx({"a": 0.15, "b": 0.25})
     assert by_name(found, "removed") == pytest.approx({"a": 0.2, "b": 0.3})
@@ -80,8 +80,33 @@ def test_pooled_effect_pairs_seeds_over_conditions(record: MakeRecord) -> None:
         return 0.5 + gain * ("a" in subset) + 0.01 * seed * (condition == "y") * len(subset)
 
     found = effects(compare(factorial(record, "ab", value, conditions="xy"), METRIC))
-    pooled = next(e for e in found if (e.kind, e.name, e.condition) == ("main", "a", POOLED))
+    pooled = next(e for e in found if (e.kind, e.name, e.condition) == ("shapley", "a", POOLED))
     assert (pooled.n, pooled.mean) == (3, pytest.approx(0.2 + 0.005))
+
+
+def test_main_effects_of_three_components_are_differences_of_means(record: MakeRecord) -> None:
+    values = {"": 0.1, "a": 0.2, "b": 0.5, "c": 0.3, "ab": 0.4, "ac": 0.9, "bc": 0.6, "abc": 0.7}
+    trials = factorial(record, "abc", lambda s, _seed, _c: values["".join(sorted(s))])
+    main = by_name(effects(compare(trials, METRIC)), "main")
+    for name in "abc":
+        on = np.mean([value for arm, value in values.items() if name in arm])
+        off = np.mean([value for arm, value in values.items() if name not in arm])
+        assert main[name] == pytest.approx(on - off)
+
+
+def test_effects_are_adjusted_over_those_of_their_kind(record: MakeRecord) -> None:
+    """Of six seeds p is 2 / 64 at least, and large for an effect of either sign."""
+    of_b = (0.05, -0.01, 0.03, -0.06, 0.02, -0.02)
+
+    def value(subset: frozenset[str], seed: int, _condition: str) -> float:
+        return 0.5 + (0.1 + 0.01 * seed) * ("a" in subset) + of_b[seed] * ("b" in subset)
+
+    found = effects(compare(factorial(record, "ab", value, seeds=6), METRIC))
+    p = {e.name: (e.p_adjusted, e.clear) for e in found if e.kind == "shapley"}
+    assert p == {"a": (2 / 64, True), "b": (pytest.approx(1, abs=0.4), False)}
+    few = effects(compare(factorial(record, "ab", value, seeds=5), METRIC))
+    assert not any(effect.clear for effect in few)
+    assert all(math.isnan(effect.p_adjusted) for effect in few)
 
 
 def test_half_fraction_gives_main_effects_only(record: MakeRecord) -> None:

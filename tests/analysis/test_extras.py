@@ -75,7 +75,7 @@ def test_cost_is_shown_next_to_gain(record: MakeRecord) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_extras_render_in_every_format(records: Sequence[TrialRecord], name: str) -> None:
     tables = extra_tables([*EXTRAS], records, compare(records, METRIC, "none"))
-    assert len(tables) == 7  # five kinds of effects, rules, aggregates; no time was recorded
+    assert len(tables) == 6  # four kinds of effects, rules, aggregates; no time was recorded
     for table in tables:
         text = render(table, name)
         assert text.endswith("\n")

@@ -63,7 +63,7 @@ def tables(record: MakeRecord) -> list[str]:
     ]
     comparison = compare(trials, "train/loss", "none")
     extras = extra_tables(["effects", "cost", "aggregates"], trials, comparison)
-    assert len(extras) == 7
+    assert len(extras) == 6
     return [render(table, "latex") for table in (comparison_table(comparison), *extras)]
 
 

@@ -11,6 +11,7 @@ from dynaloss.analysis.statistics.power import fewest_seeds
 from dynaloss.analysis.statistics.significance import (
     LARGEST_EXACT,
     LEVEL,
+    METHODS,
     can_be_tested,
     sign_flip_floor,
 )
@@ -122,7 +123,7 @@ def _rules(
     )
     tested = sum(can_be_tested(difference.n) for difference in differences)
     exact = "exact " if max((d.n for d in differences), default=0) <= LARGEST_EXACT else ""
-    how = {"maxt": "step-down maxT", "holm": "Holm's method"}[comparison.adjust]
+    how = METHODS[comparison.adjust]
     clear = (
         f"{better}, {worse}: p of the {exact}two-sided sign-flip test, adjusted over "
         f"{counted(tested, 'difference')} by {how}, is at most {LEVEL:g}"

@@ -75,7 +75,7 @@ def _of_table(
             "effects",
             "Effect of each component",
             "Shapley value where the design allows it, else the nearest that it does. "
-            "Italics: the interval covers zero or is missing.",
+            "Italics: inconclusive by the test of the table of effects.",
             {POOLED: heatmap} if heatmap else {},
         ),
         Section(

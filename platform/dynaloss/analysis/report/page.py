@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -73,10 +74,22 @@ def write_report(result: Reported, path: str | Path, *, command: str | None = No
 
 def _html(result: Reported, command: str) -> str:
     jinja = html_templates("dynaloss.analysis.report")
-    jinja.filters["data_uri"] = _data_uri
+    jinja.filters |= {"data_uri": _data_uri, "anchor": _anchor}
     records, comparison = result.records, result.comparisons[0]
     table, *extras = result.tables([*EXTRAS])[0]
+    sections = gallery(records, comparison, result.components)
+    data, coverage = _data(records, comparison.conditions), _coverage(comparison)
+    definitions = _definitions(records, comparison.metric)
+    environment = _environment(records, result.study_tags)
     return jinja.get_template("report.html.j2").render(
+        contents=[
+            "Results",
+            *(section.title for section in sections),
+            *(one.title for one in (*extras, data, coverage)),
+            *(["Metrics"] if definitions else []),
+            *(["Environment"] if environment else []),
+            "Rebuild this page",
+        ],
         comparison=comparison,
         counted=counted,
         unit=unit_text(comparison),
@@ -84,13 +97,13 @@ def _html(result: Reported, command: str) -> str:
         table=table,
         details=_details(comparison),
         extras=extras,
-        sections=gallery(records, comparison, result.components),
+        sections=sections,
         plans=result.plans,
-        environment=_environment(records, result.study_tags),
-        data=_data(records, comparison.conditions),
+        environment=environment,
+        data=data,
         data_warnings=_data_warnings(records),
-        coverage=_coverage(comparison),
-        definitions=_definitions(records, comparison.metric),
+        coverage=coverage,
+        definitions=definitions,
         command=command,
     )
 
@@ -155,6 +168,11 @@ def _values_by_name(sources: Iterable[Mapping[str, str]]) -> dict[str, Counter[s
                 short = name.removeprefix("mlflow.source.").removeprefix(_ENVIRONMENT[-1])
                 found.setdefault(short, Counter())[value] += 1
     return found
+
+
+def _anchor(title: str) -> str:
+    """Name of the place of a heading on the page."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def _data_uri(figure: Figure) -> str:

@@ -11,11 +11,13 @@ import numpy as np
 
 from dynaloss.analysis.statistics.comparison import POOLED, Comparison
 from dynaloss.analysis.statistics.intervals import Estimate, mean, t_interval
+from dynaloss.analysis.statistics.significance import LEVEL, adjusted_p
 from dynaloss.studies.arms import arm_name
 
 KINDS: Mapping[str, str] = {
     "shapley": "Shapley value: what the component adds, averaged over all orders in which the "
-    "components can be added; the values of all components add up to full minus none.",
+    "components can be added; the values of all components add up to full minus none. Of two "
+    "components they are the main effects.",
     "main": "Main effect: mean of the arms with the component minus mean of those without.",
     "interaction": "Interaction: effect of the first component where the second is on, minus "
     "where it is off.",
@@ -39,11 +41,19 @@ class Effect(Estimate):
         kind: One of `KINDS`.
         name: The component, or two of them with ` × ` between.
         condition: Label of the condition, or `POOLED`.
+        p_adjusted: P value of the sign-flip test, adjusted over the effects of this kind, see
+            `adjusted_p`; NaN for too few seeds.
     """
 
     kind: str
     name: str
     condition: str
+    p_adjusted: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the effect is more than chance; otherwise it is inconclusive."""
+        return self.p_adjusted <= LEVEL
 
 
 def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Effect, ...]:
@@ -51,7 +61,8 @@ def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Eff
 
     Main effects need arms in which the components are balanced and orthogonal, as in full and
     regular fractional factorials; interactions and Shapley values need all 2^k arms. Pooled
-    effects are means over the conditions, seed by seed. A path has no effects but its steps. By
+    effects are means over the conditions, seed by seed. A path has no effects but its steps. Of
+    one or two components the Shapley values are the main effects, which are then left out. By
     default the components are read off the names of the arms.
     """
     components = components or infer_components(comparison.arms)
@@ -59,17 +70,24 @@ def effects(comparison: Comparison, components: Sequence[str] = ()) -> tuple[Eff
     arms = {subset: name for subset, name in names.items() if name in comparison.arms}
     if not components or len(arms) < 2:
         return ()
+    found: dict[str, dict[tuple[str, str], Mapping[int, float]]] = {}
+    for kind, name, weights in _steps([*arms]) or _contrasts(components, [*arms]):
+        for condition, by_seed in _by_condition(comparison, arms, weights).items():
+            found.setdefault(kind, {})[name, condition] = by_seed
     return tuple(
         Effect(
             kind=kind,
             name=name,
             condition=condition,
-            n=len(values),
-            mean=mean(values),
-            ci95=t_interval(values),
+            n=len(by_seed),
+            mean=mean([*by_seed.values()]),
+            ci95=t_interval([*by_seed.values()]),
+            p_adjusted=p,
         )
-        for kind, name, weights in _steps([*arms]) or _contrasts(components, [*arms])
-        for condition, values in _by_condition(comparison, arms, weights).items()
+        for kind, family in found.items()
+        for ((name, condition), by_seed), p in zip(
+            family.items(), adjusted_p([*family.values()], comparison.adjust), strict=True
+        )
     )
 
 
@@ -100,7 +118,7 @@ def _contrasts(
     if complete and len(components) <= _MOST_EXACT:
         for name in components:
             yield "shapley", name, _shapley(name, components)
-    if _orthogonal(components, present):
+    if _orthogonal(components, present) and not (complete and len(components) <= 2):
         for name in components:
             share = 2 / len(present)
             yield "main", name, {s: share if name in s else -share for s in present}
@@ -144,7 +162,7 @@ def _shapley(name: str, components: Sequence[str]) -> _Weights:
 
 def _by_condition(
     comparison: Comparison, arms: Mapping[_Subset, str], weights: _Weights
-) -> dict[str, list[float]]:
+) -> dict[str, dict[int, float]]:
     """The effect at the seeds that have all arms needed, per condition and pooled."""
     found: dict[str, dict[int, float]] = {}
     for condition in comparison.conditions:
@@ -156,7 +174,7 @@ def _by_condition(
     known = [by_seed for by_seed in found.values() if by_seed]
     if len(known) > 1:
         found[POOLED] = {s: mean([by_seed[s] for by_seed in known]) for s in _shared(known)}
-    return {condition: [*by_seed.values()] for condition, by_seed in found.items() if by_seed}
+    return {condition: by_seed for condition, by_seed in found.items() if by_seed}
 
 
 def _shared(by_seed: Iterable[Mapping[int, float]]) -> list[int]:

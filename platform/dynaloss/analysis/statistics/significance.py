@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Adjustment = Literal["maxt", "holm"]
 """How p values are adjusted for a family of tests: by `step_down` maxT or `holm`."""
 
+METHODS = {"maxt": "step-down maxT", "holm": "Holm's method"}
+"""The adjustments in words."""
+
 LEVEL = 0.05
 """Level of the tests: the probability of any false positive in a table."""
 

@@ -11,6 +11,7 @@ from dynaloss.analysis.statistics.comparison import POOLED, Comparison
 from dynaloss.analysis.statistics.costs import Cost, costs
 from dynaloss.analysis.statistics.effects import KINDS, Effect, effects
 from dynaloss.analysis.statistics.intervals import Verdict
+from dynaloss.analysis.statistics.significance import LEVEL, METHODS
 from dynaloss.analysis.tables.content import Entry, Table, text_table
 from dynaloss.analysis.wording import EMPTY
 from dynaloss.studies import metric_names
@@ -52,7 +53,9 @@ def _effects(
     found, metric = effects(comparison, components), comparison.metric
     how: tuple[str, ...] = (
         "Effects: mean and 95 % interval over the seeds that have every arm needed; "
-        f"{POOLED}: mean over the conditions, seed by seed.",
+        f"{POOLED}: mean over the conditions, seed by seed. Inconclusive: p of the sign-flip "
+        f"test, adjusted over the effects of the table by {METHODS[comparison.adjust]}, is above "
+        f"{LEVEL}, or too few seeds for a test.",
     )
     for kind, meaning in KINDS.items():
         place = {(one.name, one.condition): one for one in found if one.kind == kind}
