@@ -140,7 +140,7 @@ def test_tables_are_those_of_the_code_and_of_kept_results(path: Path) -> None:
 def test_the_reference_holds_every_setting() -> None:
     text = (_ROOT / "docs" / "reference.md").read_text("utf-8")
     single = {key for key, field in _KEYS.items() if not groups_of(field)}
-    listed = {*re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE)}
+    listed = {*re.findall(r"^\| `([a-z0-9_.]+)` \|", text, re.MULTILINE)}
     assert listed == {key for key in single if not key.startswith("trial.")}
     assert f"| `loss.name` | `{TrialConfig().loss.name}` |" in text
     assert f"| `data.noise.kind` | `{TrialConfig().data.noise.kind}` |" in text

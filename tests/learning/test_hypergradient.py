@@ -15,12 +15,12 @@ from dynaloss.config.families import MODELS
 from dynaloss.learning.losses._dynamic_loss import DynamicLoss
 from dynaloss.learning.meta.hypergradient import (
     Hypergradient,
-    LookAhead,
     LookAheadProblem,
     batch_statistics,
     hypergradient,
     unrolled_hypergradient,
 )
+from dynaloss.learning.meta.look_ahead import AdamWLookAhead, LookAhead
 from dynaloss.learning.models.resnet import CifarResNet
 from dynaloss.learning.streams import default_generator_seeded
 
@@ -236,6 +236,57 @@ def test_leaves_the_model_as_it_was(make_problem: Callable[..., Problem]) -> Non
     assert all(torch.equal(problem.buffers[name], momentum[name]) for name in momentum)
     assert all((p.grad == 7.0).all() for p in problem.model.parameters() if p.grad is not None)
     assert all(p.grad is not None and p.requires_grad for p in problem.model.parameters())
+
+
+@pytest.mark.parametrize(("weight_decay", "eps"), [(5e-2, 1e-8), (0.0, 1e-2)])
+def test_look_ahead_equals_a_real_step_of_adamw(
+    weight_decay: float, eps: float, generator: torch.Generator
+) -> None:
+    """With a fresh optimiser, then with its live means; and its derivative by autograd."""
+    model = _classifier("small_cnn").double()
+    settings = {"lr": LR, "betas": (0.8, 0.9), "eps": eps, "weight_decay": weight_decay}
+    optimizer = torch.optim.AdamW(model.parameters(), **settings)
+    for _ in range(3):
+        weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+        for parameter in model.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator).double()
+        begun = {
+            n: copy.deepcopy(s) for n, p in model.named_parameters() if (s := optimizer.state[p])
+        }
+        look_ahead = AdamWLookAhead(
+            weights=weights,
+            **settings,
+            steps={name: float(state["step"]) for name, state in begun.items()},
+            means={name: state["exp_avg"] for name, state in begun.items()},
+            squares={name: state["exp_avg_sq"] for name, state in begun.items()},
+        )
+        gradients = {n: p.grad.clone().requires_grad_() for n, p in model.named_parameters()}
+        ahead = look_ahead.step(gradients)
+        optimizer.step()
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(ahead[name], parameter, rtol=1e-10, atol=1e-12)
+        direction = {
+            n: torch.randn(w.shape, generator=generator).double() for n, w in weights.items()
+        }
+        pulled = look_ahead.pulled_back(direction, gradients)
+        product = sum((ahead[name] * direction[name]).sum() for name in weights)
+        for name, expected in zip(
+            weights, torch.autograd.grad(product, [*gradients.values()]), strict=True
+        ):
+            torch.testing.assert_close(-LR * pulled[name], expected, rtol=1e-8, atol=1e-10)
+
+
+def test_a_weight_without_any_gradient_so_far_has_a_finite_derivative() -> None:
+    """Adam's root has none at 0, where a dead unit stays."""
+    zero = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    look_ahead = AdamWLookAhead(
+        weights={"w": torch.ones(2)}, lr=0.1, betas=(0.9, 0.99), eps=0.5, weight_decay=0.0,
+        steps={}, means={}, squares={},
+    )  # fmt: skip
+    (unrolled,) = torch.autograd.grad(look_ahead.step({"w": zero})["w"].sum(), zero)
+    pulled = look_ahead.pulled_back({"w": torch.ones(2)}, {"w": zero})["w"]
+    assert unrolled.tolist() == pytest.approx([-0.1 / 0.5] * 2)
+    assert (-0.1 * pulled).tolist() == pytest.approx([-0.1 / 0.5] * 2)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    SequentialLR,
+)
 
 from dynaloss.config import ScheduleConfig
 from dynaloss.learning.steps import learning_rate
@@ -82,6 +89,22 @@ def test_without_a_ramp_the_cosine_is_the_same() -> None:
         for cosine in ("after_ramp", "from_start")
     ]
     assert rates[0] == rates[1]
+
+
+@pytest.mark.parametrize("decay", ["linear", "steps", "constant"])
+def test_other_decays_equal_the_schedulers_of_torch(decay: str) -> None:
+    optimizer = _optimizer(0.1)
+    scheduler: LRScheduler = {
+        "linear": lambda: LinearLR(optimizer, 1.0, end_factor=0.0, total_iters=20),
+        "steps": lambda: MultiStepLR(optimizer, milestones=[12, 18], gamma=0.2),
+        "constant": lambda: ConstantLR(optimizer, factor=1.0),
+    }[decay]()
+    schedule = ScheduleConfig(
+        epochs=20, ramp_epochs=0, warmup_epochs=0, decay=decay, first_step=0.6, second_step=0.9,
+        step_factor=0.2,
+    )  # fmt: skip
+    rates = [learning_rate(epoch, 0.5, base_lr=0.1, schedule=schedule) for epoch in range(20)]
+    assert rates == pytest.approx(_rates(optimizer, scheduler, 20), rel=1e-9)
 
 
 def test_ramp_may_fill_the_whole_run() -> None:

@@ -90,7 +90,20 @@ def _groups(model: Network) -> list[dict[str, Any]]:
     ]
 
 
-OPTIMIZERS: dict[str, Callable[[Network], torch.optim.SGD]] = {
+def _adamw(parameters: Any, **settings: Any) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        parameters, **{"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3} | settings
+    )
+
+
+OPTIMIZERS: dict[str, Callable[[Network], torch.optim.Optimizer]] = {
+    "AdamW": lambda model: _adamw(model.parameters(), weight_decay=0.1),
+    "AdamW, groups": lambda model: _adamw(
+        [
+            {"params": model.body.parameters(), "lr": 0.1, "weight_decay": 0.0},
+            {"params": model.head.parameters(), "betas": (0.9, 0.99)},
+        ]
+    ),
     "momentum": _sgd,
     "Nesterov": lambda model: _sgd(model, nesterov=True),
     "groups": lambda model: torch.optim.SGD(_groups(model), lr=1.0, momentum=0.9, nesterov=True),
@@ -328,12 +341,13 @@ def test_meta_weight_net_learns_in_the_same_way() -> None:
     ("make", "facts"),
     [
         (lambda model: torch.optim.Adam(model.parameters()), "torch.optim.SGD.*is Adam"),
+        (lambda model: _adamw(model.parameters(), amsgrad=True), "without `amsgrad`"),
         (lambda model: _sgd(model, dampening=0.5), "without `dampening`.*dampening=0.5"),
         (lambda model: _sgd(model, maximize=True), "without `maximize`.*maximize=True"),
         (lambda model: _sgd(_network()), "weights of `model`"),
         (lambda model: _sgd(model.requires_grad_(False)), "weights of `model`"),
     ],
-    ids=["Adam", "dampening", "maximize", "of another model", "frozen"],
+    ids=["Adam", "amsgrad", "dampening", "maximize", "of another model", "frozen"],
 )
 def test_refuses_an_optimizer_that_it_cannot_look_ahead_for(
     make: Callable[[nn.Module], torch.optim.Optimizer], facts: str

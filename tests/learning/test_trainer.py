@@ -331,3 +331,27 @@ def test_divergence_survives_pickling() -> None:
     """It crosses from a Ray worker to the driver."""
     error = pickle.loads(pickle.dumps(Diverged(3, 7)))
     assert (error.epoch, error.batch, str(error)) == (3, 7, str(Diverged(3, 7)))
+
+
+@pytest.mark.parametrize("hypergradient", ["forward", "unrolled", "head"])
+def test_adamw_resumes_with_its_means(
+    hypergradient: str,
+    make_trainer: Callable[..., Trainer],
+    assert_resumes: Callable[..., None],
+) -> None:
+    assert_resumes(
+        lambda: make_trainer(name="adamw", lr=0.01, beta2=0.99, hypergradient=hypergradient)
+    )
+
+
+def test_both_hypergradients_train_the_same_under_adamw(
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    forward, unrolled = (
+        make_trainer(name="adamw", lr=0.01, hypergradient=way, dtype=torch.float64)
+        for way in ("forward", "unrolled")
+    )
+    for trainer in (forward, unrolled):
+        assert len([*trainer.epochs()]) == 4
+    pairs = zip(forward.loss.parameters(), unrolled.loss.parameters(), strict=True)
+    assert all(torch.allclose(one, other, rtol=1e-6, atol=1e-8) for one, other in pairs)

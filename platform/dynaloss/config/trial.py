@@ -94,11 +94,40 @@ class MetaConfig(Settings):
 
 
 class OptimizerConfig(Settings):
-    """The inner level: SGD on the weights of the classifier."""
+    """The inner level: the optimizer of the weights of the classifier."""
 
-    lr: Real = Field(default=0.1, gt=0, description="Peak learning rate of SGD, above 0.")
-    momentum: Real = Field(default=0.9, ge=0, lt=1, description="Momentum, in [0, 1).")
-    weight_decay: Real = Field(default=5e-4, ge=0, description="Weight decay, at least 0.")
+    name: Literal["sgd", "adamw"] = Field(
+        default="sgd",
+        description="sgd: stochastic gradient descent with momentum. adamw: Adam with decoupled "
+        "weight decay (Loshchilov, Hutter, ICLR 2019), which needs a smaller learning rate.",
+    )
+    lr: Real = Field(default=0.1, gt=0, description="Peak learning rate, above 0.")
+    momentum: Real = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd, in [0, 1).")
+    weight_decay: Real = Field(
+        default=5e-4,
+        ge=0,
+        description="Weight decay, at least 0; adamw usually has a larger one, such as 0.05.",
+    )
+    beta1: Real = Field(
+        default=0.9, ge=0, lt=1, description="Of adamw: decay of the mean gradient, in [0, 1)."
+    )
+    beta2: Real = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="Of adamw: decay of the mean of squared gradients, in [0, 1).",
+    )
+    eps: Real = Field(
+        default=1e-8,
+        gt=0,
+        description="Of adamw: added to the root of that mean, above 0. The hypergradient of a "
+        "weight that hardly has a gradient grows with its inverse.",
+    )
+
+    def effective(self) -> dict[str, Any]:
+        """Settings that can affect the result, as plain values."""
+        others = {"sgd": {"beta1", "beta2", "eps"}, "adamw": {"momentum"}}[self.name]
+        return self.model_dump(exclude=others)
 
 
 class ScheduleConfig(Settings):
@@ -125,10 +154,24 @@ class ScheduleConfig(Settings):
     )
     cosine: Literal["after_ramp", "from_start"] = Field(
         default="from_start",
-        description="How the learning rate falls to 0, by a cosine that is set once an epoch. "
+        description="Where the cosine, or another decay, begins; it is set once an epoch. "
         "from_start: it spans all epochs, multiplied by the ramp, which rises batch by batch, as "
         "in the authors' code. after_ramp: it spans the epochs after the ramp, which rises epoch "
         "by epoch.",
+    )
+    decay: Literal["cosine", "linear", "steps", "constant"] = Field(
+        default="cosine",
+        description="How the learning rate falls. cosine, linear: to 0. steps: by step_factor at "
+        "two shares of the epochs. constant: not at all.",
+    )
+    first_step: Real = Field(
+        default=0.5, ge=0, le=1, description="Share of the epochs before the first of the steps."
+    )
+    second_step: Real = Field(
+        default=0.75, ge=0, le=1, description="Share of the epochs before the second."
+    )
+    step_factor: Real = Field(
+        default=0.1, gt=0, le=1, description="Factor of each step, in (0, 1]."
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
@@ -144,6 +187,12 @@ class ScheduleConfig(Settings):
         description="Whether the classifier's training passes go through torch.compile, for "
         "long trials; where that fails, a warning is given and the trial continues without.",
     )
+
+    def effective(self) -> dict[str, Any]:
+        """Settings that can affect the result, as plain values."""
+        without = set() if self.decay == "steps" else {"first_step", "second_step", "step_factor"}
+        # Where nothing precedes or changes, it is the same from either beginning.
+        return self.model_dump(exclude=without if self.ramp_epochs else without | {"cosine"})
 
     @field_validator("warmup_epochs")
     @classmethod

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from dynaloss.learning.losses._weight_net import MetaWeightNet
     from dynaloss.learning.meta.hypergradient import (
         Hypergradient,
-        LookAhead,
         LookAheadProblem,
         hypergradient,
     )
+    from dynaloss.learning.meta.look_ahead import AdamWLookAhead, LookAhead
     from dynaloss.learning.meta.metadata import MetadataSampler
     from dynaloss.learning.meta.ranks import rank_bins
     from dynaloss.learning.meta_step import MetaStep
 
 __all__ = [
+    "AdamWLookAhead",
     "DynamicLoss",
     "Hypergradient",
     "LearnedLoss",
@@ -43,10 +44,11 @@ __all__ = [
 __getattr__ = late_names(
     __name__,
     {
+        "AdamWLookAhead": "dynaloss.learning.meta.look_ahead",
         "DynamicLoss": "dynaloss.learning.losses._dynamic_loss",
         "Hypergradient": "dynaloss.learning.meta.hypergradient",
         "LearnedLoss": "dynaloss.learning.losses._learned",
-        "LookAhead": "dynaloss.learning.meta.hypergradient",
+        "LookAhead": "dynaloss.learning.meta.look_ahead",
         "LookAheadProblem": "dynaloss.learning.meta.hypergradient",
         "MetaStep": "dynaloss.learning.meta_step",
         "MetaWeightNet": "dynaloss.learning.losses._weight_net",

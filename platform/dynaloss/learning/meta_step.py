@@ -17,10 +17,10 @@ from dynaloss.learning.classifier import at_least_float32
 from dynaloss.learning.losses._learned import LearnedLoss
 from dynaloss.learning.meta.hypergradient import (
     HYPERGRADIENTS,
-    LookAhead,
     LookAheadProblem,
     batch_statistics,
 )
+from dynaloss.learning.meta.look_ahead import AdamWLookAhead, LookAhead
 from dynaloss.learning.models.heads import last_linear
 from dynaloss.learning.streams import stream
 
@@ -37,7 +37,7 @@ class MetaStep:
 
     Args:
         model: Classifier: any module that maps inputs (N, ...) to logits (N, C).
-        optimizer: The classifier's `torch.optim.SGD`, with or without Nesterov's momentum, whose
+        optimizer: The classifier's `torch.optim.AdamW`, or `SGD` with any momentum, whose
             settings and momentum buffers are read at every step. Its groups may differ in
             learning rate, momentum and weight decay.
         loss: The loss, on the model's device.
@@ -50,7 +50,7 @@ class MetaStep:
         optimizer: Adam on the parameters of the loss.
 
     Raises:
-        InputError: If the optimizer is not such an SGD, or there is nothing to train or to learn.
+        InputError: If the optimizer is none of them, or there is nothing to train or to learn.
         ValueError: If a setting is out of its range.
 
     Examples:
@@ -80,7 +80,7 @@ class MetaStep:
         seed: int | torch.Generator = 0,
     ) -> None:
         settings = MetaConfig.model_validate({"lr": lr, "hypergradient": hypergradient})
-        self._model, self._sgd, self._loss = model, optimizer, loss
+        self._model, self._inner, self._loss = model, optimizer, loss
         self._phi = [parameter for parameter in loss.parameters() if parameter.requires_grad]
         if not self._phi:
             raise InputError("`loss` must have parameters that require gradients.")
@@ -176,12 +176,16 @@ class MetaStep:
             parameter.grad = gradient
         self.optimizer.step()
 
-    def _look_ahead(self) -> list[LookAhead]:
+    def _look_ahead(self) -> list[LookAhead | AdamWLookAhead]:
         """The look-ahead step of each of the optimizer's groups that moves weights."""
-        if not isinstance(self._sgd, torch.optim.SGD):
+        if isinstance(self._inner, torch.optim.AdamW):
+            step_of: Callable[..., LookAhead | AdamWLookAhead] = _adamw_step
+        elif isinstance(self._inner, torch.optim.SGD):
+            step_of = _sgd_step
+        else:
             raise InputError(
-                "`optimizer` must be torch.optim.SGD, whose step the look-ahead repeats, but is "
-                f"{type(self._sgd).__name__}."
+                "`optimizer` must be torch.optim.SGD or AdamW, whose step the look-ahead repeats, "
+                f"but is {type(self._inner).__name__}."
             )
         head = {id(w) for w in last_linear(self._model).parameters()} if self._is_head else None
         names = {
@@ -189,14 +193,14 @@ class MetaStep:
             for name, weight in self._model.named_parameters()
             if weight.requires_grad and (head is None or id(weight) in head)
         }
-        groups = [_step_of(group, names, self._sgd.state) for group in self._sgd.param_groups]
+        groups = [step_of(group, names, self._inner.state) for group in self._inner.param_groups]
         moving = [group for group in groups if group.weights]
         if not moving:
             raise InputError("`optimizer` must have weights of `model` that require gradients.")
         return moving
 
     @contextmanager
-    def _only(self, look_ahead: Sequence[LookAhead]) -> Iterator[None]:
+    def _only(self, look_ahead: Sequence[LookAhead | AdamWLookAhead]) -> Iterator[None]:
         """Lets only the weights that the look-ahead step moves require gradients, for a block."""
         moved = {id(weight) for group in look_ahead for weight in group.weights.values()}
         frozen = [w for w in self._model.parameters() if w.requires_grad and id(w) not in moved]
@@ -234,17 +238,13 @@ class MetaStep:
         return torch.autocast(self._device.type, enabled=False)
 
 
-def _step_of(
-    group: Mapping[str, Any], names: Mapping[int, str], state: Mapping[Tensor, Mapping[str, Any]]
-) -> LookAhead:
+_State = Mapping[Tensor, Mapping[str, Any]]
+
+
+def _sgd_step(group: Mapping[str, Any], names: Mapping[int, str], state: _State) -> LookAhead:
     """The look-ahead step of a group of SGD's parameters, of those that have a name."""
-    for option in ("maximize", "dampening"):
-        if group[option]:
-            raise InputError(
-                f"`optimizer` must be SGD without `{option}`, which the look-ahead step does not "
-                f"know, but has {option}={group[option]}."
-            )
-    weights = {names[id(weight)]: weight for weight in group["params"] if id(weight) in names}
+    _refuse(group, "SGD", "maximize", "dampening")
+    weights = _named_weights(group, names)
     buffers = {
         name: state[weight]["momentum_buffer"]
         for name, weight in weights.items()
@@ -258,6 +258,38 @@ def _step_of(
         buffers=buffers,
         nesterov=group["nesterov"],
     )
+
+
+def _adamw_step(
+    group: Mapping[str, Any], names: Mapping[int, str], state: _State
+) -> AdamWLookAhead:
+    """The same of a group of AdamW's parameters."""
+    _refuse(group, "AdamW", "maximize", "amsgrad")
+    weights = _named_weights(group, names)
+    begun = {name: state[weight] for name, weight in weights.items() if state.get(weight)}
+    return AdamWLookAhead(
+        weights=weights,
+        lr=float(group["lr"]),
+        betas=group["betas"],
+        eps=group["eps"],
+        weight_decay=group["weight_decay"],
+        steps={name: float(own["step"]) for name, own in begun.items()},
+        means={name: own["exp_avg"] for name, own in begun.items()},
+        squares={name: own["exp_avg_sq"] for name, own in begun.items()},
+    )
+
+
+def _refuse(group: Mapping[str, Any], kind: str, *options: str) -> None:
+    for option in options:
+        if group[option]:
+            raise InputError(
+                f"`optimizer` must be {kind} without `{option}`, which the look-ahead step does "
+                f"not know, but has {option}={group[option]}."
+            )
+
+
+def _named_weights(group: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Tensor]:
+    return {names[id(weight)]: weight for weight in group["params"] if id(weight) in names}
 
 
 def _check(inputs: Tensor, **per_sample: Tensor) -> None:

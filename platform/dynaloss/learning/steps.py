@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dynaloss.config.trial import ScheduleConfig, TrialConfig
+from dynaloss.config.trial import OptimizerConfig, ScheduleConfig, TrialConfig
 from dynaloss.learning.batches import Batch
 from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.losses._learned import LearnedLoss
@@ -18,12 +18,12 @@ _RAMP_START = 0.1
 
 
 class Stepper:
-    """Steps of SGD, which train the classifier in place."""
+    """Steps of SGD or AdamW, which train the classifier in place."""
 
     def __init__(self, classifier: Classifier, config: TrialConfig) -> None:
         self._inner, self._schedule = config.optimizer, config.schedule
         weights = classifier.model.parameters()
-        self.optimizer = torch.optim.SGD(weights, **config.optimizer.model_dump())
+        self.optimizer = _optimizer(weights, config.optimizer)
 
     def set_rate(self, epoch: int, share: float) -> None:
         """Sets the classifier's learning rate in an epoch; see `learning_rate`."""
@@ -32,11 +32,22 @@ class Stepper:
             group["lr"] = lr
 
     def descend(self, loss: Tensor) -> Tensor:
-        """One step of SGD on the classifier; returns the loss without its graph."""
+        """One step of the classifier; returns the loss without its graph."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call] # torch has no annotation for it
         self.optimizer.step()
         return loss.detach()
+
+
+def _optimizer(weights: Iterable[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+    if config.name == "adamw":
+        betas = config.beta1, config.beta2
+        return torch.optim.AdamW(
+            weights, config.lr, betas, config.eps, weight_decay=config.weight_decay
+        )
+    return torch.optim.SGD(
+        weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+    )
 
 
 class LossLearner:
@@ -46,7 +57,7 @@ class LossLearner:
         self,
         loss: LearnedLoss,
         classifier: Classifier,
-        optimizer: torch.optim.SGD,
+        optimizer: torch.optim.Optimizer,
         config: TrialConfig,
         pseudo_labels: torch.Generator,
     ) -> None:
@@ -87,33 +98,45 @@ class LossLearner:
 
 
 def learning_rate(epoch: int, share: float, *, base_lr: float, schedule: ScheduleConfig) -> float:
-    """Returns the learning rate in an epoch: a linear ramp, and a cosine down to zero.
+    """Returns the learning rate in an epoch: a linear ramp, and a decay, by default a cosine.
 
     Source: arXiv 2211.12506, implementation details, which leave the relation of the two open;
     `ScheduleConfig.cosine` chooses it. The ramp goes from a tenth to the whole over the first
-    `ramp_epochs`; the cosine is set once an epoch.
+    `ramp_epochs`; the decay is set once an epoch.
 
     Args:
         epoch: Counted from 0.
         share: Of the epoch's batches that are done, in [0, 1).
         base_lr: Peak learning rate.
-        schedule: Lengths of ramp and training, and `cosine`.
+        schedule: Lengths of ramp and training, the decay, and `cosine`.
     """
     epochs, ramp_epochs = schedule.epochs, schedule.ramp_epochs
     if schedule.cosine == "from_start":
         ramp = _ramp(epoch + share, ramp_epochs) if epoch < ramp_epochs else 1.0
-        return ramp * _cosine(base_lr, epoch / epochs)
+        return ramp * _decayed(base_lr, epoch / epochs, schedule)
     if epoch < ramp_epochs:
         return base_lr * _ramp(epoch, ramp_epochs)
-    return _cosine(base_lr, (epoch - ramp_epochs) / max(1, epochs - ramp_epochs))
+    progress = (epoch - ramp_epochs) / max(1, epochs - ramp_epochs)
+    return _decayed(base_lr, progress, schedule)
 
 
 def _ramp(epochs: float, ramp_epochs: int) -> float:
     return _RAMP_START + (1 - _RAMP_START) * epochs / ramp_epochs
 
 
-def _cosine(base_lr: float, progress: float) -> float:
-    return base_lr * 0.5 * (1 + math.cos(math.pi * progress))
+def _decayed(base_lr: float, progress: float, schedule: ScheduleConfig) -> float:
+    """The rate after a share of the epochs that it falls over."""
+    match schedule.decay:
+        case "cosine":
+            return base_lr * 0.5 * (1 + math.cos(math.pi * progress))
+        case "linear":
+            return base_lr * (1 - progress)
+        case "steps":
+            passed = sum(
+                progress >= share for share in (schedule.first_step, schedule.second_step)
+            )
+            return base_lr * schedule.step_factor**passed
+    return base_lr
 
 
 def present(view: Tensor | None) -> Tensor:

@@ -68,8 +68,8 @@ def effective_config(config: TrialConfig) -> dict[str, Any]:
     values = config.model_dump()
     values["data"] = _effective_data(config.data)
     values["loss"] = config.loss.effective(config.schedule)
-    if not config.schedule.ramp_epochs:
-        del values["schedule"]["cosine"]
+    values["optimizer"] = config.optimizer.effective()
+    values["schedule"] = config.schedule.effective()
     if config.loss.draws_metadata:
         size = {"batch_size": config.meta_batch_size}
         values["meta"] = values["meta"] | size if config.loss.is_learned else size

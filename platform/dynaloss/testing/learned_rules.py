@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dynaloss.learning.meta.hypergradient import (
-    LookAhead,
     LookAheadProblem,
     hypergradient,
     unrolled_hypergradient,
 )
+from dynaloss.learning.meta.look_ahead import LookAhead
 from dynaloss.learning.meta_step import MetaStep
 from dynaloss.learning.streams import default_generator_seeded
 from dynaloss.testing.loss_rules import CLASS_COUNTS, LossPart, no_finite_scalar, usual_batch

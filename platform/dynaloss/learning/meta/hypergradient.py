@@ -10,7 +10,8 @@ and v the gradient of the outer loss at theta',
     d outer / d phi = - lr * d / d phi < d l / d z (z, phi), J v >,
 
 where J v is the directional derivative of z along v: one forward-mode pass. All that depends on
-phi is then a computation on an (N, C) matrix.
+phi is then a computation on an (N, C) matrix. AdamW's step is not linear in the gradient, but acts
+on each weight by itself: there v is multiplied by the derivative of its step.
 """
 
 from __future__ import annotations
@@ -26,69 +27,7 @@ from torch.func import functional_call
 
 from dynaloss.learning.classifier import at_least_float32
 from dynaloss.learning.meta.linearized import LinearizedPass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LookAhead:
-    """The look-ahead step of some weights: one step of SGD on a copy of them.
-
-    Attributes:
-        weights: Weights by name, which share the other settings; only read.
-        lr: Current learning rate.
-        momentum: Momentum of SGD, in [0, 1).
-        weight_decay: Weight decay of SGD, at least 0.
-        buffers: Live momentum buffers by parameter name; only read. Empty before the first step.
-        nesterov: Whether the momentum is Nesterov's.
-
-    Examples:
-        >>> import torch
-        >>> from dynaloss.learning import LookAhead
-        >>> weights, gradients = {"w": torch.tensor([1.0])}, {"w": torch.tensor([2.0])}
-        >>> momentum = {"w": torch.tensor([10.0])}
-        >>> look_ahead = LookAhead(
-        ...     weights=weights, lr=0.1, momentum=0.9, weight_decay=0.5, buffers=momentum
-        ... )
-        >>> look_ahead.step(gradients)["w"]  # 1 - 0.1 (0.9 x 10 + 2 + 0.5 x 1)
-        tensor([-0.1500])
-    """
-
-    weights: Mapping[str, Tensor]
-    lr: float
-    momentum: float
-    weight_decay: float
-    buffers: Mapping[str, Tensor]
-    nesterov: bool = False
-
-    @property
-    def step_size(self) -> float:
-        """How far a weight moves against a unit of its gradient."""
-        return self.lr * (1 + self.momentum) if self.nesterov else self.lr
-
-    def step(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the weights after one step of SGD; changes nothing in place.
-
-        They carry the graph of `gradients`, where those have one. A weight without a gradient
-        stays where it is, and is left out.
-        """
-        names = [name for name in self.weights if name in gradients]
-        if not names:
-            return {}
-        # `_foreach` operations treat all weights in a few kernels, where a loop would launch many.
-        current = [self.weights[name].detach() for name in names]
-        directions = torch._foreach_add(
-            [gradients[name] for name in names], current, alpha=self.weight_decay
-        )
-        momenta = directions
-        if self.buffers:
-            buffers = [
-                self.buffers[name] if name in self.buffers else torch.zeros_like(weight)
-                for name, weight in zip(names, current, strict=True)
-            ]
-            momenta = torch._foreach_add(directions, buffers, alpha=self.momentum)
-        if self.nesterov:
-            momenta = torch._foreach_add(directions, momenta, alpha=self.momentum)
-        ahead = torch._foreach_add(current, momenta, alpha=-self.lr)
-        return dict(zip(names, ahead, strict=True))
+from dynaloss.learning.meta.look_ahead import AdamWLookAhead, LookAhead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +76,7 @@ class LookAheadProblem:
     outer_inputs: Tensor
     outer_loss: Callable[[Tensor], Tensor]
     loss_parameters: Sequence[Tensor]
-    look_ahead: Sequence[LookAhead]
+    look_ahead: Sequence[LookAhead | AdamWLookAhead]
     precision: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def weights(self) -> dict[str, Tensor]:
@@ -237,7 +176,9 @@ def hypergradient(problem: LookAheadProblem) -> Hypergradient:
         # Leaves too: the chain through the step is the closed form at the top of this file.
         ahead = {name: weight.requires_grad_() for name, weight in problem.step(gradients).items()}
         outer = problem.outer_loss_at(ahead)
-        direction, step_size = _per_step_size(_gradients(outer, ahead), problem.look_ahead)
+        direction, step_size = _per_step_size(
+            _gradients(outer, ahead), gradients, problem.look_ahead
+        )
         derivative = first.derivative(direction)
     # < d l / d z (z, phi), J v >: J v is a constant, and only the first factor depends on phi.
     product = (logits_gradient * derivative).sum()
@@ -250,15 +191,19 @@ def hypergradient(problem: LookAheadProblem) -> Hypergradient:
 
 
 def _per_step_size(
-    direction: Mapping[str, Tensor], groups: Sequence[LookAhead]
+    direction: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    groups: Sequence[LookAhead | AdamWLookAhead],
 ) -> tuple[dict[str, Tensor], float]:
-    """Writes direction x step size as another direction x the largest step size of the groups."""
+    """Writes direction x derivative of the step as another direction x the largest step size."""
     largest = max(group.step_size for group in groups)
-    scaled = dict(direction)
+    scaled: dict[str, Tensor] = {}
     for group in groups:
+        own = {name: direction[name] for name in group.weights if name in direction}
+        own = group.pulled_back(own, gradients)
         if group.step_size != largest:
-            for name in group.weights.keys() & scaled.keys():
-                scaled[name] = scaled[name] * (group.step_size / largest)
+            own = {name: part * (group.step_size / largest) for name, part in own.items()}
+        scaled |= own
     return scaled, largest
 
 
