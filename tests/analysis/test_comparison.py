@@ -97,9 +97,20 @@ def test_fewer_seeds_than_the_fullest_cell_is_incomplete(record: MakeRecord) -> 
 
 
 def test_fewer_seeds_than_planned_is_incomplete(record: MakeRecord) -> None:
-    (cell,) = compare([record(seed=0)], METRIC, seeds=[0, 1, 2]).cells
+    trial = record(seed=0)
+    planned = {(trial.condition, trial.arm): 3}
+    (cell,) = compare([trial], METRIC, planned=planned).cells
     assert cell.incomplete
     assert cell.planned == 3
+
+
+def test_a_cell_that_was_not_planned_is_empty_and_not_incomplete(record: MakeRecord) -> None:
+    trials = [record("a", condition="x"), record("b", condition="y")]
+    planned = {(trial.condition, trial.arm): 1 for trial in trials}
+    comparison = compare(trials, METRIC, planned=planned)
+    cell = comparison.cell("x", "b")
+    assert (cell.planned, cell.n, cell.incomplete) == (0, 0, False)
+    assert not any(cell.incomplete for cell in comparison.cells)
 
 
 def test_condition_without_an_arm_has_an_empty_cell(record: MakeRecord) -> None:

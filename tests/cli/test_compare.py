@@ -104,6 +104,14 @@ class TestViews:
         assert {row for row, _ in found} == {"0", "1"}
         assert {cell["coverage"]["planned"] for cell in found.values()} == {1}
 
+    def test_without_its_baseline_a_table_has_no_differences_and_says_so(
+        self, compare: Compare
+    ) -> None:
+        found = compare("grid", "--where", "arm=full")
+        assert found.exit_code == 0
+        assert "baseline none is not among the trials" in found.stdout
+        assert "nobody" in refused(compare("grid", "--baseline", "nobody"))
+
     def test_no_columns_make_one(self, compare: Compare) -> None:
         where = ("--where", "rate=0.2", "--where", "imbalance=1")
         found = cells(compare("grid", "--cols", "", *where, "--format", "json"))
@@ -166,6 +174,35 @@ class TestViews:
 
 
 _MACHINES = ("CPU A, AVX2, 1 thread", "CPU B, AVX512, 1 thread")
+
+
+def test_what_no_study_of_several_has_planned_is_not_missing(
+    compare: Compare, write: Write, trial: Trial
+) -> None:
+    """Study `one` has fewer arms and seeds; `two` lacks a condition of it."""
+    for study, arms, conditions, seeds in (
+        ("one", ["none"], ["A", "B"], [0]),
+        ("two", ["none", "full"], ["A"], [1, 2]),
+    ):
+        write(
+            study,
+            *(
+                trial(arm, seed, condition=c, data=f"{c}{seed}", key=f"{study}{arm}{seed}{c}")
+                for arm in arms
+                for c in conditions
+                for seed in seeds[:1]
+            ),
+            plan={"arms": arms, "conditions": conditions, "seeds": seeds, "baseline": "none"},
+        )
+    found = cells(compare("one", "two", "--force", "--format", "json"))
+    planned = {cell: found[cell]["coverage"]["planned"] for cell in found}
+    assert planned == {
+        ("none", "A"): 3, ("full", "A"): 2, ("none", "B"): 1, ("full", "B"): 0,
+    }  # fmt: skip
+    text = compare("one", "two", "--force").stdout
+    assert "full, A: 1 of 2" in text
+    assert "none, A: 2 of 3" in text
+    assert "full, B" not in text
 
 
 @pytest.mark.parametrize("format_", ["table", "markdown", "latex", "csv", "json"])

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynaloss.errors import InputError
+from dynaloss.studies.loading import load_study
 from dynaloss.studies.reading.document import read_document
 
 WriteStudy = Callable[[str], Path]
@@ -138,3 +139,21 @@ _plain_values: st.SearchStrategy[Any] = st.recursive(
 def test_json_is_read_unchanged(write_study: WriteStudy, values: dict[str, Any]) -> None:
     # YAML 1.2 contains JSON, whose writer knows nothing of the reader under test.
     assert read_document(write_study(json.dumps(values))).values == values
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("trial: {model: {name: resnet18}}", "did you mean 'torchvision/resnet18'?"),
+        ("trial: {model: {name: resnet9}}", "did you mean 'resnet8'?"),
+        ("trial: {lr: 0.1}", "its place is 'trial.meta.lr' or 'trial.optimizer.lr'"),
+        ("ablation: {arms: {a: {}}}", "its place is 'arms'"),
+        ("trial: {schedule: {epoch: 3}}", "did you mean 'epochs'?"),
+    ],
+)
+def test_a_name_out_of_place_is_told_its_place(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(f"study: a\n{text}\nseeds: [0]\n", "utf-8")
+    with pytest.raises(InputError) as raised:
+        load_study(path)
+    assert any(problem.endswith(told) for problem in raised.value.problems)

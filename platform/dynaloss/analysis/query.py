@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -130,27 +131,52 @@ def _compare(
     by_arm, by_condition = query.rows == ("arm",), query.columns == ("condition",)
     arms = _planned_values(plans if by_arm else {}, "arms")
     conditions = _planned_values(plans if by_condition else {}, "conditions")
-    seeds = _planned_values(plans, "seeds")
     seen = {record.arm for record in records}
-    own = first.baseline if by_arm and first.baseline in {*first.arms, *seen} else None
     if query.where:  # trials beyond the demands are not missing
         arms = [arm for arm in arms if arm in seen]
         conditions = [c for c in conditions if any(c == record.condition for record in records)]
-    if query.where or "seed" in (*query.rows, *query.columns):
-        seeds = []
+    own = first.baseline if by_arm and first.baseline in {*arms, *seen} else None
+    lost = by_arm and first.baseline is not None and not (own or query.baseline)
     comparison = compare(
         records,
         metric,
         query.baseline or own,
         arm_order=arms,
         condition_order=conditions,
-        seeds=seeds,
+        planned=_planned_seeds(query, records, plans, as_planned=by_arm and by_condition),
         include_pruned=query.include_pruned,
         margin=_margin(query, first, metric),
         adjust=query.adjust or first.adjust,
     )
-    every = (*warnings, *_mixed_environments(records), *comparison.warnings)
+    alone = f"No differences: the baseline {first.baseline} is not among the trials compared."
+    every = (*warnings, *_mixed_environments(records), *comparison.warnings, *[alone] * lost)
     return replace(comparison, warnings=every, exact=query.exact)
+
+
+def _planned_seeds(
+    query: Query,
+    records: Sequence[TrialRecord],
+    plans: Mapping[str, StoredPlan],
+    *,
+    as_planned: bool,
+) -> dict[tuple[str, str], int] | None:
+    """Number of seeds expected of each condition and arm; None for that of the fullest cell.
+
+    Where rows and columns are `as_planned`, it is that of the plans with both, and a cell that no
+    plan has is not missing. With demands, trials beyond them are not missing either.
+    """
+    rows, columns = ({getattr(r, name) for r in records} for name in ("condition", "arm"))
+    planned: dict[tuple[str, str], set[int]] = {}
+    for plan in plans.values():
+        places = product(plan.conditions, plan.arms) if as_planned else product(rows, columns)
+        for cell in places:
+            planned.setdefault(cell, set()).update(plan.seeds)
+    if query.where or "seed" in (*query.rows, *query.columns) or not any(planned.values()):
+        if not (as_planned and planned):
+            return None
+        fullest = Counter((record.condition, record.arm) for record in records)
+        return dict.fromkeys(planned, max(fullest.values(), default=0))
+    return {cell: len(seeds) for cell, seeds in planned.items()}
 
 
 def _mixed_environments(records: Sequence[TrialRecord]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -75,6 +75,15 @@ class _Outside(Generic[_Kind]):
     origin: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Catalogue(Generic[_Kind]):
+    """All kinds whose names begin with a prefix; see `Registry.add_catalogue`."""
+
+    description: str
+    find: Callable[[str], _Kind]
+    names: Callable[[], Collection[str]]
+
+
 class Registry(Mapping[str, _Kind], Generic[_Fields, _Kind]):
     """The kinds of one family: sorted by name, or in their order where one module holds them all.
 
@@ -110,7 +119,7 @@ class Registry(Mapping[str, _Kind], Generic[_Fields, _Kind]):
         self._group = group
         self._adapt = adapt
         self._kinds: dict[str, _Kind] = {}
-        self._catalogues: dict[str, tuple[str, Callable[[str], _Kind]]] = {}
+        self._catalogues: dict[str, _Catalogue[_Kind]] = {}
         self._outside: dict[str, _Outside[_Kind]] = {}
         self._is_loaded = False
         self._lock = RLock()
@@ -126,9 +135,22 @@ class Registry(Mapping[str, _Kind], Generic[_Fields, _Kind]):
             raise ValueError(f"`name` must be new in the family {self.family}: '{kind.name}'.")
         self._kinds[kind.name] = kind
 
-    def add_catalogue(self, prefix: str, description: str, find: Callable[[str], _Kind]) -> None:
-        """Registers all names with a prefix; `find` makes the kind of one, or raises as ours."""
-        self._catalogues[prefix] = (description, find)
+    def add_catalogue(
+        self,
+        prefix: str,
+        description: str,
+        find: Callable[[str], _Kind],
+        names: Callable[[], Collection[str]],
+    ) -> None:
+        """Registers all names with a prefix.
+
+        Args:
+            prefix: What they begin with.
+            description: What they are.
+            find: Makes the kind of one, or raises as `find` of the registry.
+            names: Lists them without the prefix, as far as they are known.
+        """
+        self._catalogues[prefix] = _Catalogue(description, find, names)
 
     def find(self, name: object) -> _Kind:
         """The kind of a name: ours, of a catalogue, of an entry point or at an address.
@@ -138,13 +160,14 @@ class Registry(Mapping[str, _Kind], Generic[_Fields, _Kind]):
         """
         kinds, entries = self._loaded(), self.installed()
         if not isinstance(name, str) or not (name in kinds or self._is_elsewhere(name)):
-            known = [*kinds, *entries]
+            found = (prefix for prefix, one in self._catalogues.items() if name in one.names())
+            known = [*kinds, *entries, *(f"{prefix}{name}" for prefix in found)]
             raise PydanticCustomError("choice", "must be one of {choices}", {"choices": known})
         if name in kinds and name in entries:
             raise self._clash(entries[name], name)
-        for prefix, (_, find) in self._catalogues.items():
+        for prefix, catalogue in self._catalogues.items():
             if name.startswith(prefix):
-                return find(name)
+                return catalogue.find(name)
         return kinds[name] if name in kinds else self._from_outside(name).kind
 
     def check(self, name: str) -> str:
@@ -164,7 +187,7 @@ class Registry(Mapping[str, _Kind], Generic[_Fields, _Kind]):
     def catalogues(self) -> dict[str, str]:
         """Description of each catalogue, by its prefix."""
         self._loaded()
-        return {prefix: description for prefix, (description, _) in self._catalogues.items()}
+        return {prefix: one.description for prefix, one in self._catalogues.items()}
 
     def in_use(self) -> list[_Kind]:
         """Our own kinds, and those of other packages that were found so far."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -143,7 +143,7 @@ def compare(
     *,
     arm_order: Sequence[str] = (),
     condition_order: Sequence[str] = (),
-    seeds: Iterable[int] = (),
+    planned: Mapping[tuple[str, str], int] | None = None,
     include_pruned: bool = False,
     margin: float | None = None,
     adjust: Adjustment = "maxt",
@@ -158,7 +158,8 @@ def compare(
         baseline: Arm that differences refer to; None for no differences.
         arm_order: Arms to list first, in this order; one without records gets an empty row.
         condition_order: Conditions to list first, likewise.
-        seeds: Seeds planned per cell, where known.
+        planned: Number of seeds planned per condition and arm, none where it is not listed; by
+            default that of the fullest cell for each.
         include_pruned: Whether the last value of a pruned trial enters the numbers.
         margin: Differences up to this, in the unit of the metric, do not matter; None for none.
         adjust: `maxt` or `holm`, see `adjusted_p`.
@@ -174,12 +175,19 @@ def compare(
         raise InputError(_nothing_completed(records))
     _check_names(ended, metric, baseline, arms)
     table = _group(records)
-    planned = max([len(set(seeds)), *(len(trials) for trials in table.values())])
     columns = {c: {arm: table.get((c, arm), {}) for arm in arms} for c in conditions}
+    fullest = max(len(trials) for trials in table.values())
+    expected = {
+        c: {
+            arm: max(planned.get((c, arm), 0), len(trials)) if planned is not None else fullest
+            for arm, trials in column.items()
+        }
+        for c, column in columns.items()
+    }
     cells = [
         cell
         for condition, trials in columns.items()
-        for cell in _column(condition, trials, metric, baseline, planned, counted)
+        for cell in _column(condition, trials, metric, baseline, expected[condition], counted)
     ]
     pooled = _pooled(cells, arms, conditions, metric, baseline) if len(conditions) > 1 else []
     judged = _judged([*cells, *pooled], metric, margin, adjust)
@@ -226,7 +234,7 @@ def _pooled(
     for arm, found in of_arms.items():
         shared = set.intersection(*(set(cell.seeds) for cell in found))
         values[arm] = {seed: mean([cell.seeds[seed] for cell in found]) for seed in sorted(shared)}
-    planned = max(cell.planned for cell in cells)
+    planned = {arm: max(cell.planned for cell in found) for arm, found in of_arms.items()}
     complete = {arm: not any(cell.incomplete for cell in found) for arm, found in of_arms.items()}
     return [
         replace(cell, incomplete=not complete[cell.arm])
@@ -343,7 +351,7 @@ def _column(
     trials: Mapping[str, _SeedRecords],
     metric: str,
     baseline: str | None,
-    planned: int,
+    planned: Mapping[str, int],
     counted: Collection[Outcome],
 ) -> Iterator[Cell]:
     values = {arm: _values(by_seed, metric, counted) for arm, by_seed in trials.items()}
@@ -358,7 +366,7 @@ def _cells(
     values: Mapping[str, Mapping[int, float]],
     metric: str,
     baseline: str | None,
-    planned: int,
+    planned: Mapping[str, int],
     outcomes: Mapping[str, Counter[Outcome]],
 ) -> Iterator[Cell]:
     means = {mean([*seeds.values()]) for seeds in values.values() if seeds}
@@ -375,9 +383,9 @@ def _cells(
             std=std(found),
             ci95=t_interval(found),
             difference=None if arm == baseline else paired_difference(seeds, reference),
-            planned=planned,
+            planned=planned[arm],
             outcomes={outcome: ends[outcome] for outcome in Outcome if outcome in ends},
-            incomplete=ends[Outcome.COMPLETED] < planned or 0 < len(seeds) < planned,
+            incomplete=ends[Outcome.COMPLETED] < planned[arm] or 0 < len(seeds) < planned[arm],
             best=average in leaders[:1],
             second=average in leaders[1:],
             best_seed=(max if higher_is_better(metric) else min)(found, default=math.nan),

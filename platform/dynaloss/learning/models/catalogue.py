@@ -6,7 +6,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynaloss.config.families import MODELS, ModelKind
 from dynaloss.config.settings import rule_error
@@ -27,21 +27,28 @@ def _of_shape(module: str, name: str, **options: int) -> Callable[..., nn.Module
 
 
 def _of_torchvision(name: str) -> ModelKind:
+    return _of_library(name, TORCHVISION, _torchvision_names())
+
+
+def _torchvision_names() -> list[str]:
     # By name at run time: study files are read without torch, but for those that ask for it.
-    models = importlib.import_module("torchvision.models")
-    return _of_library(name, TORCHVISION, models.list_models(module=models))
+    models: Any = importlib.import_module("torchvision.models")
+    return list(models.list_models(module=models))
 
 
 def _of_timm(name: str) -> ModelKind:
+    return _of_library(name, TIMM, _timm_names())
+
+
+def _timm_names() -> list[str]:
     # Without timm a study can be planned still; building the classifier asks for the package.
-    known = importlib.import_module("timm").list_models() if find_spec("timm") else None
-    return _of_library(name, TIMM, known)
+    return list(importlib.import_module("timm").list_models()) if find_spec("timm") else []
 
 
-def _of_library(name: str, prefix: str, known: Sequence[str] | None) -> ModelKind:
+def _of_library(name: str, prefix: str, known: Sequence[str]) -> ModelKind:
     """The classifier of that name, which is checked where the library's own are known."""
     library = prefix.removesuffix("/")
-    if known is not None and name.removeprefix(prefix) not in known:
+    if known and name.removeprefix(prefix) not in known:
         near = difflib.get_close_matches(name, [prefix + own for own in known], n=1)
         remedy = f"did you mean '{near[0]}'?" if near else f"see {library}'s list_models()"
         raise rule_error(f"must be the name of a classifier of {library}", remedy)
@@ -53,11 +60,13 @@ MODELS.add_catalogue(
     TORCHVISION,
     "any classifier of torchvision, such as resnet50, resnext50_32x4d or vgg19_bn",
     _of_torchvision,
+    _torchvision_names,
 )
 MODELS.add_catalogue(
     TIMM,
     "any classifier of timm, such as inception_resnet_v2; `pip install timm`",
     _of_timm,
+    _timm_names,
 )
 
 MODELS.add(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -94,11 +94,13 @@ def repeats(value: object) -> str:
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Question that names the nearest known name, or nothing where none is near.
 
-    A last part such as `rate` finds its dotted key.
+    A last part such as `rate` finds its dotted key, and `resnet18` finds `torchvision/resnet18`.
     """
     options = list(known)
+    found = next((option for option in options if option.endswith(f"/{name}")), "")
     close = difflib.get_close_matches(str(name), options, n=1)
-    found = next(iter(close or (option for option in options if option.endswith(f".{name}"))), "")
+    dotted = (option for option in options if option.endswith(f".{name}"))
+    found = found or next(iter(close or dotted), "")
     return found and f"did you mean '{found}'?"
 
 
@@ -154,4 +156,15 @@ def _unknown_key(path: KeyPath, root: type[Settings], values: object) -> str:
     if key in known:
         return f"is not a setting of '{kind}'"
     question = did_you_mean(key, known)
+    if not question and (elsewhere := [*dict.fromkeys(_places(root, str(key)))]):
+        question = f"its place is {' or '.join(map(repr, elsewhere))}"
     return "is not a known key; " + (question or f"known: {listed(dict.fromkeys(known))}")
+
+
+def _places(model: type[Settings], key: str, prefix: str = "") -> Iterator[str]:
+    """Dotted keys of the settings below a group whose last part is this one."""
+    for name, field in model.model_fields.items():
+        if name == key:
+            yield prefix + name
+        for group in groups_of(field):
+            yield from _places(group, key, f"{prefix}{name}.")
