@@ -112,6 +112,12 @@ class TestViews:
         assert "baseline none is not among the trials" in found.stdout
         assert "nobody" in refused(compare("grid", "--baseline", "nobody"))
 
+    def test_values_in_one_demand_are_told_apart(self, compare: Compare) -> None:
+        told = refused(compare("grid", "--where", "arm=none,full"))
+        assert "arm = none,full" in told
+        assert "--where once for each" in told
+        assert "--where once" not in refused(compare("grid", "--where", "arm=ful"))
+
     def test_no_columns_make_one(self, compare: Compare) -> None:
         where = ("--where", "rate=0.2", "--where", "imbalance=1")
         found = cells(compare("grid", "--cols", "", *where, "--format", "json"))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from dynaloss.config.limits import LimitsConfig
 from dynaloss.config.search import Objective
 from dynaloss.errors import InputError
 from dynaloss.execution.delivery import Delivery
@@ -93,7 +94,7 @@ def outbox(run: Run, tmp_path: Path) -> Iterator[Outbox]:
 def recorder(
     outbox: Outbox, trials: list[LiveTrial], progress: Progress, tmp_path: Path
 ) -> Recorder:
-    return Recorder(outbox, tmp_path, progress, trials)
+    return Recorder(outbox, tmp_path, progress, trials, checkpoints=tmp_path)
 
 
 def test_a_trial_is_written_from_its_start_to_its_end(
@@ -190,7 +191,14 @@ def test_what_was_learned_is_kept_of_the_trials_that_the_limit_names(
 ) -> None:
     study = load_study({"study": "s", "trial": {}, "arms": {"a": {}}, "seeds": [0, 1, 2]})
     trials = [LiveTrial(trial=trial) for trial in make_plan(study, {"digits": "digest"}).trials]
-    with Recorder(outbox, tmp_path, progress, trials, artifacts=artifacts) as recorder:
+    with Recorder(
+        outbox,
+        tmp_path,
+        progress,
+        trials,
+        checkpoints=tmp_path,
+        limits=LimitsConfig(artifacts=artifacts),
+    ) as recorder:
         for live, accuracy in zip(trials, (0.5, 0.4, 0.6), strict=True):
             recorder.begun(live)
             live.reports[1] = {"test/accuracy": accuracy}
@@ -232,7 +240,9 @@ def test_figures_are_drawn_of_what_is_better_than_earlier_launches(
         live.reports[1] = {"test/accuracy": accuracy}
         live.outcome = Outcome.COMPLETED
         live.diagnostics = {"confusion": {"matrix": [[1, 0], [0, 1]]}}
-    with Recorder(outbox, tmp_path, progress, trials, earlier=stored) as recorder:
+    with Recorder(
+        outbox, tmp_path, progress, trials, checkpoints=tmp_path, earlier=stored
+    ) as recorder:
         for live in trials:
             recorder.ended(live)
     files = [names for name, _, names in (c for c in run.calls if c[0] == "files")]

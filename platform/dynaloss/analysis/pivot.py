@@ -76,7 +76,9 @@ def select(records: Sequence[TrialRecord], where: Sequence[str]) -> list[TrialRe
         left = [r for r in records if any(_equal(_value(r, key), value) for value in values)]
         if not left:
             seen = ", ".join(dict.fromkeys(_value(record, key) for record in records))
-            raise InputError(f"No trial has {key} = {' or '.join(values)}; there are: {seen}.")
+            text = f"No trial has {key} = {' or '.join(values)}; there are: {seen}."
+            several = any("," in value for value in values)
+            raise InputError(text + " Give --where once for each of several values." * several)
         records = left
     return [*records]
 

@@ -11,6 +11,7 @@ from dynaloss.cli.ablate import ablate
 from dynaloss.cli.compare import compare
 from dynaloss.cli.diff import diff
 from dynaloss.cli.doctor import doctor
+from dynaloss.cli.export import export
 from dynaloss.cli.list import list_
 from dynaloss.cli.new import new, schema
 from dynaloss.cli.search import search
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 for _command in (
-    new, ablate, train, search, status, stop, compare, diff, show, list_, schema, sync, doctor,
-    ui,
+    new, ablate, train, search, status, stop, compare, diff, show, export, list_, schema, sync,
+    doctor, ui,
 ):  # fmt: skip
     main.add_command(_command)

@@ -18,6 +18,11 @@ class LimitsConfig(Settings):
         "condition and arm so far, by the study's metric, or none. Figures are kept of the best "
         "(`dynaloss show` draws those of any), settings and errors of each.",
     )
+    models: Literal["all", "best", "none"] = Field(
+        default="none",
+        description="Which trials keep their trained classifier, for `dynaloss export`: all, "
+        "those that are the best of their condition and arm so far, or none.",
+    )
     checkpoint_gb: Real | None = Field(
         default=None,
         gt=0,

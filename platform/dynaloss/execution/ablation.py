@@ -339,7 +339,8 @@ class _Launch:
             progress,
             trials.values(),
             fresh=self.fresh,
-            artifacts=self.study.limits.artifacts,
+            checkpoints=folder,
+            limits=self.study.limits,
             earlier=opened.store.records(self.study.study, metrics=(self.plan.metric,)),
         )
 

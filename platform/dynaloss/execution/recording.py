@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from dynaloss.config.limits import LimitsConfig
 from dynaloss.execution.progress import Progress
 from dynaloss.execution.trial.live import LiveTrial
+from dynaloss.execution.trial.runner import model_file
 from dynaloss.studies.identity import effective_config, flatten
 from dynaloss.studies.plan import Trial
 from dynaloss.studies.trial_record import Outcome
@@ -21,6 +24,10 @@ from dynaloss.tracking.study_run import labels_of
 if TYPE_CHECKING:
     from dynaloss.studies.trial_record import TrialRecord
     from dynaloss.tracking import Outbox, TrialState
+
+
+MODEL = "model.safetensors"
+"""Name of the artifact that holds a trained classifier."""
 
 
 class Recorder:
@@ -35,7 +42,8 @@ class Recorder:
         progress: Display to update.
         trials: Every trial of the launch, looked at when the block ends.
         fresh: Whether a trial gets a new run instead of that of an earlier launch.
-        artifacts: Which trials keep what they learned; see `LimitsConfig`.
+        checkpoints: Folder of the trials' checkpoints, in which their classifiers wait.
+        limits: Which trials keep what they learned, and their classifier.
         earlier: The trials in the store, which those that end are compared with.
     """
 
@@ -47,10 +55,12 @@ class Recorder:
         trials: Iterable[LiveTrial],
         *,
         fresh: bool = False,
-        artifacts: Literal["all", "best", "none"] = "all",
+        checkpoints: Path,
+        limits: LimitsConfig | None = None,
         earlier: Iterable[TrialRecord] = (),
     ) -> None:
-        self._artifacts = artifacts
+        self._limits = limits or LimitsConfig()
+        self._checkpoints = checkpoints
         self._best: dict[tuple[str, str], float] = {}
         for record in earlier:
             if record.outcome is Outcome.COMPLETED and not fresh:
@@ -155,12 +165,15 @@ class Recorder:
         folder = Path(tempfile.mkdtemp(prefix=f"{live.key}-", dir=self._files))
         value = self._progress.objective.sign * live.last(self._progress.objective.name)
         is_best = self._is_best((live.trial.condition, live.trial.arm), value)
-        kept = live.diagnostics if self._artifacts == "all" else {}
-        if is_best and self._artifacts != "none":
+        kept = live.diagnostics if self._limits.artifacts == "all" else {}
+        if is_best and self._limits.artifacts != "none":
             kept = live.diagnostics
             # Of these only: it takes longer than the rest, and `dynaloss show` draws any.
             write_figures(kept, folder)
         write_artifacts(live.trial, kept, folder)
+        model = model_file(self._checkpoints, live.key)
+        if (is_best or self._limits.models == "all") and model.exists():
+            shutil.move(model, folder / MODEL)
         if live.outcome is Outcome.FAILED:
             (folder / "error.txt").write_text(live.message, "utf-8")  # the tag is cut
         size = mib_in(folder)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dynaloss.learning.meta.metadata import MetadataSampler
     from dynaloss.learning.meta.ranks import rank_bins
     from dynaloss.learning.meta_step import MetaStep
+    from dynaloss.learning.models.saved import TrainedModel, load_model
 
 __all__ = [
     "AdamWLookAhead",
@@ -35,8 +36,10 @@ __all__ = [
     "MetaStep",
     "MetaWeightNet",
     "MetadataSampler",
+    "TrainedModel",
     "endless",
     "hypergradient",
+    "load_model",
     "rank_bins",
     "sample_losses",
 ]
@@ -51,6 +54,8 @@ __getattr__ = late_names(
         "LookAhead": "dynaloss.learning.meta.look_ahead",
         "LookAheadProblem": "dynaloss.learning.meta.hypergradient",
         "MetaStep": "dynaloss.learning.meta_step",
+        "TrainedModel": "dynaloss.learning.models.saved",
+        "load_model": "dynaloss.learning.models.saved",
         "MetaWeightNet": "dynaloss.learning.losses._weight_net",
         "MetadataSampler": "dynaloss.learning.meta.metadata",
         "endless": "dynaloss.learning.batches",

@@ -51,6 +51,7 @@ def best_study(study: SearchStudy, groups: Iterable[GroupOutcome]) -> dict[str, 
         "base_seed": study.base_seed,
         "resources": study.resources.model_dump(),
         "report": {"metric": confirm.metric},
+        **({} if study.limits.models == "none" else {"limits": {"models": study.limits.models}}),
     }
 
 

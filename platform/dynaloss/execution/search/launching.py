@@ -251,7 +251,8 @@ class _Launch:
             files,
             progress,
             director.trials.values(),
-            artifacts=study.limits.artifacts,
+            checkpoints=self.workspace.checkpoints(study.study),
+            limits=study.limits,
             earlier=opened.store.records(study.study, metrics=(progress.objective.name,)),
         )
         with progress, recorder:

@@ -51,6 +51,7 @@ class TrialOrder:
         epoch_seconds: Longest time of an epoch, where a process can be ended; None for no limit.
         checkpoint_gb: Most that the checkpoints of the study may take; None for no limit.
         share: Times the study's resources that it occupies, so that fewer run beside it.
+        keeps_model: Whether the trained classifier is written at the end; see `model_file`.
     """
 
     key: str
@@ -66,6 +67,7 @@ class TrialOrder:
     epoch_seconds: float | None = None
     checkpoint_gb: float | None = None
     share: float = 1.0
+    keeps_model: bool = False
 
     @classmethod
     def of(
@@ -93,6 +95,7 @@ class TrialOrder:
             save_at=save_at,
             epoch_seconds=limits.epoch_seconds,
             checkpoint_gb=limits.checkpoint_gb,
+            keeps_model=limits.models != "none",
         )
 
     @property
@@ -129,6 +132,11 @@ class StepResult:
     data: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
+
+
+def model_file(checkpoints: Path, key: str) -> Path:
+    """Where the classifier of a completed trial waits for the launch to keep it."""
+    return checkpoints / f"{key}.safetensors"
 
 
 class TrialRunner:
@@ -204,6 +212,8 @@ class TrialRunner:
         )
         if trial.trainer.is_done:
             diagnostics = self._diagnostics(trial)
+            if self._order.keeps_model:
+                self._save_model(trial)
             return replace(result, outcome=Outcome.COMPLETED, diagnostics=diagnostics)
         is_due = time.monotonic() - self._written > _CHECKPOINT_SECONDS
         if is_due or (not resumed_from and self._history[-1][0] in self._order.save_at):
@@ -239,6 +249,22 @@ class TrialRunner:
         if trial.trainer.is_done:
             size = self._checkpoint.size_of(self._state(trial))
             metrics["disk/checkpoint_mib"] = size / 2**20
+
+    def _save_model(self, trial: AssembledTrial) -> None:
+        from dynaloss.data.views.weak_and_strong import Views
+        from dynaloss.learning.models.saved import save_model
+
+        config, source = TrialConfig.model_validate(self._order.config), self._source
+        views = Views.of_source(source, torch.device("cpu"), config.data.views)
+        save_model(
+            model_file(Path(self._order.checkpoints), self._order.key),
+            trial.trainer.model,
+            config,
+            input_shape=source.input_shape,
+            mean=views.mean.flatten().tolist(),
+            std=views.std.flatten().tolist(),
+            class_names=trial.data_record["class_names"],
+        )
 
     def _state(self, trial: AssembledTrial) -> dict[str, Any]:
         return {"trainer": trial.trainer.state_dict(), "history": self._history}

@@ -1,0 +1,94 @@
+"""A trained classifier is kept, taken along and rebuilt: it predicts as its trial did."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import dynaloss
+from dynaloss.cli.main import main
+from dynaloss.config.data import DataConfig
+from dynaloss.data.sources import load_source
+from dynaloss.data.splits import make_splits
+from dynaloss.learning import load_model
+from dynaloss.learning.streams import Streams
+
+_STUDY = {
+    "study": "kept",
+    "trial": {
+        "data": {"source": "digits", "noise": {"rate": 0.2}},
+        "model": {"name": "small_cnn"},
+        "schedule": {"epochs": 3, "warmup_epochs": 1, "batch_size": 64},
+    },
+    "arms": {"plain": {"loss.name": "cross_entropy"}, "ldam": {"loss.name": "ldam"}},
+    "ablation": {"baseline": "plain"},
+    "seeds": [0, 1, 2],
+    "limits": {"models": "best"},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, empty_storage: Path) -> dynaloss.AblationSummary:
+    storage = tmp_path_factory.mktemp("kept") / "results"
+    shutil.copytree(empty_storage, storage)
+    study = dynaloss.Study.load(_STUDY)
+    return study.run(storage, in_process=True, progress=False)
+
+
+def _export(run: dynaloss.AblationSummary, key: str, folder: Path) -> tuple[int, str]:
+    storage = str(run.workspace.storage)
+    done = CliRunner().invoke(main, ["export", key, "--to", str(folder), "--storage", storage])
+    return done.exit_code, done.output
+
+
+@pytest.mark.parametrize("arm", ["plain", "ldam"])
+def test_the_best_of_an_arm_predicts_as_its_trial_did(
+    arm: str, run: dynaloss.AblationSummary, tmp_path: Path
+) -> None:
+    """`ldam` has another last layer."""
+    frame = run.to_frame()
+    best = frame[frame["arm"] == arm].sort_values("test/accuracy").iloc[-1]
+    assert _export(run, best["key"], tmp_path)[0] == 0
+    trained = load_model(tmp_path / f"{best['key']}.safetensors")
+    data = DataConfig(source="digits", noise={"rate": 0.2})
+    streams = Streams(base_seed=0, seed=int(best["seed"]))
+    test = make_splits(load_source(data), data, streams).tests["test"]
+    images, labels = torch.as_tensor(test.images), torch.as_tensor(test.true)
+    accuracy = (trained.predict(images).argmax(dim=1) == labels).double().mean()
+    assert accuracy.item() == pytest.approx(best["test/accuracy"], abs=1e-9)
+    assert trained.class_names == [str(digit) for digit in range(10)]
+
+
+def test_the_study_of_a_run_has_its_key(run: dynaloss.AblationSummary, tmp_path: Path) -> None:
+    frame = run.to_frame()
+    best = frame[frame["arm"] == "ldam"].sort_values("test/accuracy").iloc[-1]
+    _export(run, best["key"], tmp_path)
+    study = dynaloss.Study.load(tmp_path / f"{best['key']}.yaml")
+    assert [trial.key for trial in study.plan().trials] == [best["key"]]
+
+
+def test_only_the_best_so_far_are_kept_and_nothing_is_left(
+    run: dynaloss.AblationSummary, tmp_path: Path
+) -> None:
+    frame = run.to_frame()
+    for arm, trials in frame.groupby("arm", sort=False):
+        so_far = trials["test/accuracy"].cummax()
+        kept = trials["test/accuracy"].gt(so_far.shift(fill_value=-1.0))
+        for key, is_kept in zip(trials["key"], kept, strict=True):
+            status, told = _export(run, key, tmp_path / arm)
+            assert status == (0 if is_kept else 2)
+            assert is_kept or "limits: {models: best}" in told
+    assert not [*run.workspace.checkpoints("kept").glob("*")]
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "some.safetensors"
+    path.write_bytes(b"no")
+    with pytest.raises(dynaloss.InputError, match=r"some\.safetensors: is no model"):
+        load_model(path)
+    with pytest.raises(dynaloss.InputError, match="absent"):
+        load_model(tmp_path / "absent.safetensors")
