@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+OLDEST := .venv-oldest/bin
 UV_HTTP_TIMEOUT ?= 300
 export UV_HTTP_TIMEOUT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all lint format docs bench clean
+.PHONY: help setup quickstart test test-all test-oldest lint format docs bench clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,6 +35,15 @@ test: lint  ## Lint, check the import contracts and run the tests but the slow o
 
 test-all: lint  ## The same with the slow tests, as CI runs it
 	$(PYTEST)
+
+# The recorded results are those of the tested set, and older packages warn of newer ones.
+test-oldest:  ## The faster tests with the oldest versions that pyproject.toml allows
+	@test -x $(OLDEST)/python || $(PYTHON) -m venv .venv-oldest
+	$(OLDEST)/python -m pip install --quiet --disable-pip-version-check uv
+	$(OLDEST)/uv pip install --quiet --python $(OLDEST)/python --resolution lowest-direct --group dev --editable .
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(OLDEST)/python -m pytest --numprocesses 3 --dist loadgroup \
+		-m "not slow and not ray" -o filterwarnings=default -p no:cacheprovider \
+		--deselect tests/golden/test_results_version.py::test_recorded_results_hold --ignore tests/test_site.py
 
 lint: $(STAMP)  ## Lint, check types and the import contracts
 	$(BIN)/ruff check .
