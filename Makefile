@@ -63,4 +63,4 @@ bench: $(STAMP)  ## Run the benchmarks on this machine, but those that need data
 	for name in bulk_store compare_scale meta_step own_loop search simulated_tables; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:  ## Remove the environment and the caches, never the results
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis dist
+	rm -rf $(VENV) .venv-oldest .pytest_cache .ruff_cache .mypy_cache .hypothesis dist

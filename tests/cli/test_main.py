@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -287,3 +288,16 @@ def test_a_changed_setting_makes_a_study_of_its_own_name(run: Run) -> None:
 def test_a_change_that_cannot_be_is_refused(run: Run, change: str, problem: str) -> None:
     done = run("ablate", "quickstart", "--set", change)
     assert (done.exit_code, problem in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_help_fits_80_columns_and_has_an_example_that_can_be_given(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"], terminal_width=80)
+    assert shown.exit_code == 0
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    (example,) = re.findall(
+        r"^  Example: dynaloss (.+?)\n\n", shown.stdout, re.MULTILINE | re.DOTALL
+    )
+    command, *arguments = shlex.split(example.partition(" > ")[0])
+    assert command == name
+    main.commands[name].make_context(name, arguments)

@@ -87,6 +87,8 @@ def ablate(
 
     Exit status: 0 if every trial completed, 1 if one failed or diverged, or records wait for a
     tracking server (`dynaloss sync`), 2 for bad input, 130 after an interruption.
+
+    Example: dynaloss ablate quickstart --where arm=full
     """
     if (probe or trials or spread is not None or effect is not None) and not plan_only:
         raise InputError("`--probe`, `--trials`, `--spread` and `--effect` require `--plan`.")

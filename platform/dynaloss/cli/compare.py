@@ -135,6 +135,8 @@ def compare(
     whether the difference to the baseline, paired by seed, is better or worse by an adjusted p
     value, equivalent (--margin), or inconclusive. Only completed trials count. Several studies
     share one table where they saw the same data.
+
+    Example: dynaloss compare quickstart --with effects --report quickstart.html
     """
     from dynaloss.api.compare import compare as compare_studies
 

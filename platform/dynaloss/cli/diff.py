@@ -22,6 +22,8 @@ def diff(one: str, other: str, workspace: Workspace) -> None:
     """Show the differences between two runs: settings, data, environment and metrics.
 
     RUN is the key of a trial or the id of its run, or the beginning of either.
+
+    Example: dynaloss diff 3f2a 91bc
     """
     from dynaloss.analysis.tables import render
     from dynaloss.analysis.tables.single_run import difference_tables

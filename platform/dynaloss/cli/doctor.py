@@ -25,6 +25,8 @@ def doctor(repair: bool, relocate: bool, workspace: Workspace) -> None:
     """Look at packages, devices, Ray, disk and store, and at what launches have left behind.
 
     Exits with status 1 where there is a problem. A study that runs is left alone.
+
+    Example: dynaloss doctor --repair
     """
     from dynaloss.execution import doctor as examining
 

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @click.command("list")
 def list_() -> None:
-    """List the bundled studies, and every name that a study file can use."""
+    """List the bundled studies, and every name that a study file can use.
+
+    Example: dynaloss list
+    """
     for title, entries in _catalogue():
         click.echo(f"{title}:")
         width = max((len(name) for name in entries), default=0)

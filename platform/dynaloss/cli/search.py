@@ -47,11 +47,13 @@ def search(
     \b
     How `scheduler` stops trials (asha), with every number in epochs:
       grace_epochs      every trial trains for this long, up to the first rung
-      reduction_factor  only the best 1/reduction_factor of the results at a rung continue, and
-                        the next rung is this many times further: 4, 12, 36 for 4 and 3
+      reduction_factor  only the best 1/reduction_factor at a rung continue; the
+                        next rung is this many times further: 4, 12, 36 for 3
       rungs             number of rungs to use
       group_by          trials compete with those of the same condition and arm
-      audit_fraction    share of the trials to be stopped that continue, to measure what is lost
+      audit_fraction    share of the trials to be stopped that continue, which
+                        measures what is lost
+
     promotion lets trials wait at a rung instead; hyperband gives trials different first rungs;
     median stops, at any epoch from grace_epochs on, a trial below the median of the others; none
     stops nothing.
@@ -61,6 +63,8 @@ def search(
 
     Exit status: 0 if the search is complete, 1 if a trial failed, or records wait for a tracking
     server (`dynaloss sync`), 2 for bad input, 130 after an interruption.
+
+    Example: dynaloss search quickstart --plan
     """  # noqa: D301 - \b is click's mark for lines to be left as they are
     from dynaloss.api.search import Search
 

@@ -27,6 +27,8 @@ def show(run: str, figures: Path | None, workspace: Workspace) -> None:
     """Show one run: corrector curve, margins, confusion matrix and learning curves.
 
     RUN is the key of a trial or the id of its run, or the beginning of either.
+
+    Example: dynaloss show 3f2a --figures figures
     """
     from dynaloss.analysis.tables import render
     from dynaloss.analysis.tables.single_run import run_tables

@@ -20,6 +20,8 @@ def sync(studies: tuple[str, ...], workspace: Workspace) -> None:
     """Deliver the records that wait on disk because the tracking server was away.
 
     Those of each STUDY, or of all studies in the storage folder; nothing is trained.
+
+    Example: dynaloss sync quickstart
     """
     from dynaloss.execution import sync as syncing
 

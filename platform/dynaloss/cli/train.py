@@ -32,6 +32,8 @@ def train(
     """Train one trial of STUDY in this process, without Ray, and record it like the others.
 
     The trial is the `trial` of the study file as written, without conditions.
+
+    Example: dynaloss train quickstart --arm full
     """
     from dynaloss.cli.output import print_columns
     from dynaloss.execution.ablation import launch_trial, single_trial
