@@ -113,7 +113,11 @@ def _default_of(key: str) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    match field.default:
+    if field.is_required():
+        return "required"
+    match field.get_default(call_default_factory=True, validated_data={}):
+        case dict():
+            return "{}"
         case str(text):
             return text
         case tuple(values):
