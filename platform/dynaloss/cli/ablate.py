@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from dynaloss.cli.completion import complete_demand, complete_study_file
-from dynaloss.cli.options import cluster_options, format_option, submit_to_slurm, workspace_options
+from dynaloss.cli.options import (
+    cluster_options,
+    format_option,
+    submit_to_slurm,
+    verbose_option,
+    workspace_options,
+)
 from dynaloss.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,6 +69,7 @@ if TYPE_CHECKING:
     "--slots", type=click.IntRange(min=1), metavar="N", help="Run at most N trials at a time."
 )
 @cluster_options
+@verbose_option
 @workspace_options
 def ablate(
     study: str,

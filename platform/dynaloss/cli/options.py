@@ -69,6 +69,31 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _address_option(_slurm_option(with_address))
 
 
+def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`-v`: shows what otherwise only the log file of a launch has."""
+
+    @wraps(command)
+    def with_details(*args: object, verbose: bool, **options: object) -> object:
+        if verbose:
+            _show_details()
+        return command(*args, **options)
+
+    return click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Show starts, epochs and Ray's own lines, as the log file of the launch has them.",
+    )(with_details)
+
+
+def _show_details() -> None:
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: record.levelno == logging.DEBUG)  # the rest is shown anyway
+    logging.getLogger("dynaloss.launch").addHandler(handler)
+
+
 def submit_to_slurm(command: Sequence[str], slurm: str, study: str, workspace: Workspace) -> None:
     """Submits a launch to Slurm instead of running it; prints what sbatch says."""
     from dynaloss.execution.slurm import parse_options, submit

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from dynaloss.cli.completion import complete_study_file
-from dynaloss.cli.options import cluster_options, format_option, submit_to_slurm, workspace_options
+from dynaloss.cli.options import (
+    cluster_options,
+    format_option,
+    submit_to_slurm,
+    verbose_option,
+    workspace_options,
+)
 
 if TYPE_CHECKING:
     from dynaloss.analysis import Result
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-confirm", is_flag=True, help="Stop before the winners are trained again.")
 @cluster_options
+@verbose_option
 @workspace_options
 def search(
     study: str,

@@ -17,6 +17,7 @@ from dynaloss.config.search import Objective
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.execution.backends import Backend, Work, open_backend, shortages
 from dynaloss.execution.delivery import OpenStudy, note_on_waiting, opened_study, outbox_path
+from dynaloss.execution.launch_log import LOG, launch_log
 from dynaloss.execution.progress import Progress, TimeLeft, cost_of
 from dynaloss.execution.progress_file import clock, progress_path
 from dynaloss.execution.recording import Recorder
@@ -141,6 +142,7 @@ def launch_ablation(
     sources = Sources()
     opening = backend or partial(open_backend, study.resources, in_process=in_process, slots=slots)
     with ExitStack() as stack:
+        stack.enter_context(launch_log(workspace.folder(study.study)))
         # Ray takes seconds to start: at once where something is to be run for certain.
         is_new = fresh or not workspace.folder(study.study).is_dir()
         opened = stack.enter_context(opening()) if is_new else None
@@ -240,6 +242,7 @@ def _checked(plan: Plan, sources: Sources, console: Console) -> Plan:
     sources.check((t.config, t.seed, t.base_seed) for t in plan.trials)
     warnings = *plan.warnings, *sources.warnings(trial.config.data for trial in plan.trials)
     for text in warnings:
+        LOG.info("warning: %s", text)
         console.print(f"warning: {text}", markup=False, soft_wrap=True)
     return replace(plan, warnings=warnings)
 
@@ -269,6 +272,7 @@ class _Launch:
 
     def say(self, text: str) -> None:
         """Shows a sentence."""
+        LOG.info(text)
         self.console.print(text, markup=False, soft_wrap=True)
 
     def run(self, chosen: Collection[str]) -> LaunchSummary:

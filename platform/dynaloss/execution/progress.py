@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from dynaloss.config.search import Objective
+from dynaloss.execution.launch_log import LOG
 from dynaloss.execution.progress_file import clock, write_progress
 from dynaloss.execution.trial.live import LiveTrial
 from dynaloss.studies.cost_groups import warmup_length
@@ -200,12 +201,16 @@ class Progress:
 
     def started(self, live: LiveTrial) -> None:
         """Shows that a trial runs."""
+        LOG.debug("%s (%s): started", live.name, live.key)
         self._running[live.key] = live
         self._tell()
         self.time_left.started(live.trial, live.last_epoch)
 
     def reported(self, live: LiveTrial) -> None:
         """Updates the display by the last epoch's report."""
+        value = live.metrics.get(self.objective.name)
+        told = "" if value is None else f", {with_value(self.objective.name, value)}"
+        LOG.debug("%s: epoch %d%s", live.name, live.last_epoch, told)
         seconds = live.metrics.get("time/epoch_seconds")
         self.time_left.observe(live.trial, live.last_epoch, seconds)
         is_new = live.last_epoch > live.resumed_from
@@ -235,6 +240,7 @@ class Progress:
         self._done += 1
         self._outcomes[str(live.outcome)] += 1
         if live.outcome in (Outcome.FAILED, Outcome.DIVERGED):
+            LOG.debug("%s: %s", live.name, live.message)
             self._failures[live.name] = (live.message.strip().splitlines() or [""])[-1]
         name, sign = self.objective.name, self.objective.sign
         value = live.metrics.get(name)
@@ -255,6 +261,7 @@ class Progress:
     def _line(self, text: str) -> None:
         if self._live is None:
             text = f"[{self._done}/{self._total}] {text}{self._left()}"
+        LOG.info(text)
         self._console.print(Text(text), soft_wrap=True)
         self._last_line = time.monotonic()
 

@@ -24,6 +24,7 @@ from typing import Any
 from dynaloss.config.trial import ResourcesConfig
 from dynaloss.errors import DynalossError, InputError
 from dynaloss.execution.backends.contract import Listener, Work, note_on_retry
+from dynaloss.execution.launch_log import LOG
 from dynaloss.execution.trial.runner import StepResult, TrialOrder
 from dynaloss.left_folders import own_folder
 from dynaloss.studies.trial_record import Outcome
@@ -202,6 +203,10 @@ class _RayProcess:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
         self.connection.close()
+        if not self._output.closed:
+            self._output.seek(0)
+            if lines := self._output.read().strip():
+                LOG.debug("Ray's own lines:\n%s", lines)
         self._open.close()
 
 

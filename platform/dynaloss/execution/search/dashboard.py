@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -53,6 +54,11 @@ def serve_dashboard(
         raise InputError(
             f"The port {port} of {_HOST} is not free: {error}. Choose another with `--port`."
         ) from error
-    with server, suppress(KeyboardInterrupt):
+    # In a thread: what answers a request would swallow a Ctrl-C that comes then.
+    serving = Thread(target=server.serve_forever, daemon=True)
+    with server:
+        serving.start()
         announce(f"http://{_HOST}:{port}/dashboard")
-        server.serve_forever()
+        with suppress(KeyboardInterrupt):
+            serving.join()
+        server.shutdown()

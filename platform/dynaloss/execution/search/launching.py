@@ -20,6 +20,7 @@ from dynaloss.errors import InputError
 from dynaloss.execution.ablation import launch_ablation
 from dynaloss.execution.backends import Backend, Work, open_backend, shortages
 from dynaloss.execution.delivery import OpenStudy, opened_study
+from dynaloss.execution.launch_log import LOG, launch_log
 from dynaloss.execution.progress import Cost, Progress
 from dynaloss.execution.progress_file import progress_path
 from dynaloss.execution.recording import Recorder
@@ -134,6 +135,7 @@ def launch_search(
     folder = workspace.folder(study.study)
     # Ray, once started, serves the confirmation too.
     with ExitStack() as stack:
+        stack.enter_context(launch_log(folder))
 
         @cache
         def backend() -> Backend:
@@ -206,6 +208,7 @@ class _Launch:
 
     def say(self, text: str) -> None:
         """Shows a sentence."""
+        LOG.info(text)
         self.console.print(text, markup=False, soft_wrap=True)
 
     def _restored(self) -> tuple[Director, dict[str, Suggester]]:
