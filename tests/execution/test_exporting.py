@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file
+from torch import nn
 
 import dynaloss
 from dynaloss.cli.main import main
+from dynaloss.config import TrialConfig
 from dynaloss.config.data import DataConfig
 from dynaloss.data.sources import load_source
 from dynaloss.data.splits import make_splits
 from dynaloss.learning import load_model
+from dynaloss.learning.models.saved import save_model
 from dynaloss.learning.streams import Streams
 
 _STUDY = {
@@ -83,6 +87,24 @@ def test_only_the_best_so_far_are_kept_and_nothing_is_left(
             assert status == (0 if is_kept else 2)
             assert is_kept or "limits: {models: best}" in told
     assert not [*run.workspace.checkpoints("kept").glob("*")]
+
+
+class _Tied(nn.Module):
+    """Two names of one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.other.weight = self.one.weight
+
+
+def test_weights_under_two_names_are_kept(tmp_path: Path) -> None:
+    path, model = tmp_path / "tied.safetensors", _Tied()
+    facts = {"input_shape": (1, 4, 4), "mean": [0.0], "std": [1.0], "class_names": ["a", "b", "c"]}
+    save_model(path, model, TrialConfig(), **facts)
+    kept = load_file(path)
+    assert kept.keys() == model.state_dict().keys()
+    assert torch.equal(kept["other.weight"], model.one.weight)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -37,8 +37,10 @@ def launch_log(folder: Path) -> Iterator[None]:
         yield
     finally:
         LOG.removeHandler(file)
-        file.close()
-        LOG.level, LOG.propagate = before
+        with suppress(OSError):
+            file.close()
+        LOG.setLevel(before[0])
+        LOG.propagate = before[1]
 
 
 class _LogFile(RotatingFileHandler):

@@ -76,7 +76,10 @@ def save_model(
         "class_names": list(class_names),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    # Copies, as the file may not hold one memory under two names, such as that of tied weights.
+    weights = {
+        name: value.cpu().contiguous().clone() for name, value in model.state_dict().items()
+    }
     save_file(weights, path, metadata={name: json.dumps(fact) for name, fact in facts.items()})
 
 
