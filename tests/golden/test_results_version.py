@@ -47,8 +47,8 @@ _REMEDY = (
 )
 
 # Other processors round otherwise. The trials below amplify that to less than this, which was
-# measured without vector instructions: two of the 450 test images are 0.0044.
-_LOSS_TOLERANCE, _METRIC_TOLERANCE = {"rtol": 1e-3}, {"rtol": 1e-3, "atol": 5e-3}
+# measured with six sets of instructions on two processors, the oldest without AVX.
+_LOSS_TOLERANCE, _METRIC_TOLERANCE = {"rtol": 3e-3}, {"rtol": 1e-3, "atol": 1e-2}
 
 
 def test_recorded_defaults_hold() -> None:
@@ -183,7 +183,7 @@ def _cases(folder: Path) -> dict[str, dict[str, Any]]:
     """Settings of the trials, by name; some of them read images below `folder`."""
     files: dict[str, Any] = {
         "data.source": "image_folder", "data.root": str(folder), "data.image_size": 16,
-        "data.n_max": None, "data.imbalance_factor": 2,
+        "data.n_max": None, "data.imbalance_factor": 2, "optimizer.lr": 0.001,
     }  # fmt: skip
     clean = {"sampler.kind": "clean", "sampler.path": str(folder / "clean.npy")}
     cases: dict[str, dict[str, Any]] = {
@@ -270,7 +270,7 @@ def _nested(overrides: dict[str, Any]) -> dict[str, Any]:
 def _write_files(folder: Path) -> None:
     """Images of three classes, a label file for the digits, and the indices of a clean set."""
     rng = np.random.default_rng(0)
-    for role, count in (("train", 90), ("test", 30)):
+    for role, count in (("train", 90), ("test", 300)):
         for i in range(count):
             path = folder / role / "abc"[i % 3] / f"{i:02}.png"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
 import time
@@ -10,8 +11,6 @@ from contextlib import contextmanager, suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
-
-from dynaloss import __version__
 
 LOG: Final = logging.getLogger("dynaloss.launch")
 """What the terminal shows, at the level INFO, and more, at DEBUG: starts, epochs, Ray's lines."""
@@ -63,5 +62,5 @@ class _LogFile(RotatingFileHandler):
         for old in sorted(path.parent.glob("*.log*"))[: -_KEPT + 1]:
             old.unlink(missing_ok=True)
         stream = super()._open()
-        stream.write(f"dynaloss {__version__}, process {os.getpid()}\n")
+        stream.write(f"dynaloss {importlib.metadata.version('dynaloss')}, process {os.getpid()}\n")
         return stream
