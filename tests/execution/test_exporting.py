@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import mlflow
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -43,9 +45,11 @@ def run(tmp_path_factory: pytest.TempPathFactory, empty_storage: Path) -> dynalo
     return study.run(storage, in_process=True, progress=False)
 
 
-def _export(run: dynaloss.AblationSummary, key: str, folder: Path) -> tuple[int, str]:
-    storage = str(run.workspace.storage)
-    done = CliRunner().invoke(main, ["export", key, "--to", str(folder), "--storage", storage])
+def _export(
+    run: dynaloss.AblationSummary, key: str, folder: Path, *options: str
+) -> tuple[int, str]:
+    where = ["--to", str(folder), "--storage", str(run.workspace.storage)]
+    done = CliRunner().invoke(main, ["export", key, *where, *options])
     return done.exit_code, done.output
 
 
@@ -73,6 +77,26 @@ def test_the_study_of_a_run_has_its_key(run: dynaloss.AblationSummary, tmp_path:
     _export(run, best["key"], tmp_path)
     study = dynaloss.Study.load(tmp_path / f"{best['key']}.yaml")
     assert [trial.key for trial in study.plan().trials] == [best["key"]]
+
+
+def test_a_registered_one_predicts_alike_in_mlflow_and_has_one_version(
+    run: dynaloss.AblationSummary, tmp_path: Path
+) -> None:
+    frame = run.to_frame()
+    best = frame[frame["arm"] == "ldam"].sort_values("test/accuracy").iloc[-1]
+    for _ in range(2):
+        _, told = _export(run, best["key"], tmp_path, "--register", "digits")
+        assert told.splitlines()[-1] == "models:/digits/1"
+    client = run.workspace.open_store().client.raw
+    version = client.get_model_version("digits", "1")
+    assert client.get_run(version.run_id).data.tags["dynaloss.key"] == best["key"]
+    facts = {"arm": "ldam", "condition": best["condition"], "data.noise.rate": "0.2"}
+    assert facts.items() <= version.tags.items()
+    folder = client.download_artifacts(version.run_id, "model", str(tmp_path))
+    served = mlflow.pyfunc.load_model(folder)
+    images = np.random.default_rng(0).integers(0, 256, (7, 1, 8, 8), np.uint8)
+    expected = load_model(tmp_path / f"{best['key']}.safetensors").predict(torch.tensor(images))
+    np.testing.assert_allclose(served.predict(images), expected, atol=1e-5)
 
 
 def test_only_the_best_so_far_are_kept_and_nothing_is_left(

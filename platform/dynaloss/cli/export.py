@@ -24,19 +24,28 @@ if TYPE_CHECKING:
     default=Path(),
     help="Where to write it.  [default: here]",
 )
+@click.option(
+    "--register",
+    "name",
+    metavar="NAME",
+    help="Register it under this name in MLflow's registry of models, too.",
+)
 @workspace_options
-def export(run: str, folder: Path, workspace: Workspace) -> None:
+def export(run: str, folder: Path, name: str | None, workspace: Workspace) -> None:
     """Write the trained classifier of a run, and a study file that trains it again.
 
     RUN is the key of a trial or the id of its run, or the beginning of either. The study must
     keep classifiers: `limits: {models: best}`, or all. `dynaloss.learning.load_model` rebuilds
-    one from its file.
+    one from its file, `mlflow.pytorch.load_model` a registered one.
 
-    Example: dynaloss export 3f2a --to models
+    Example: dynaloss export 3f2a --to models --register digits
     """
     from dynaloss.cli.show import find_runs
-    from dynaloss.execution.exporting import export_model
+    from dynaloss.execution.exporting import export_model, register_exported
 
     (record,) = find_runs([run], workspace)
-    for path in export_model(record, workspace, folder):
-        click.echo(path)
+    model, study = export_model(record, workspace, folder)
+    click.echo(f"{model}\n{study}")
+    if name is not None:
+        version = register_exported(model, record, workspace, name)
+        click.echo(f"models:/{name}/{version}")

@@ -83,8 +83,8 @@ class SearchConfig(Settings):
     )
     start_from: str | None = Field(
         default=None,
-        description="Earlier search of the same storage: its best three configurations of each "
-        "group are tried first.",
+        description="Earlier search of the same storage: the best three configurations of each "
+        "group, by the seed of the search, are tried first.",
     )
 
     race: RaceConfig | None = Field(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from dynaloss.errors import InputError
 from dynaloss.execution.recording import MODEL
 from dynaloss.learning.models.saved import load_model
+from dynaloss.tracking.registry import register_model
 
 if TYPE_CHECKING:
     from dynaloss.studies.trial_record import TrialRecord
@@ -43,3 +44,29 @@ def export_model(record: TrialRecord, workspace: Workspace, folder: Path) -> tup
     head = f"# {record.arm} · {record.condition} · seed {record.seed} of {record.study}\n"
     study.write_text(head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "utf-8")
     return model, study
+
+
+def register_exported(model: Path, record: TrialRecord, workspace: Workspace, name: str) -> int:
+    """Registers an exported classifier in MLflow under a name; returns its version there.
+
+    Its tags are the study, arm, condition and seed, the settings of the data, and the classes.
+    """
+    trained = load_model(model)
+    tags: dict[str, Any] = {
+        "study": record.study,
+        "arm": record.arm,
+        "condition": record.condition,
+        "seed": record.seed,
+        "key": record.key,
+        "classes": ", ".join(trained.class_names),
+        **{key: text for key, text in record.parameters.items() if key.startswith("data.")},
+    }
+    return register_model(
+        workspace.open_store(must_exist=True).client,
+        record.run_id,
+        trained.of_images(),
+        input_shape=trained.input_shape,
+        num_classes=len(trained.class_names),
+        name=name,
+        tags=tags,
+    )

@@ -215,19 +215,19 @@ class Suggester:
             values: The objectives at the end.
             curve: First objective by epoch, stored where it is the only one.
         """
-        trial_id = self._trial_id(number)
-        known = self._storage.get_trial(trial_id)
+        known = self.optuna_study.get_trials(deepcopy=False)[number]
         if known.state.is_finished():
             return
-        self._storage.set_trial_user_attr(trial_id, "outcome", str(outcome))
-        finite = {e: v for e, v in curve.items() if math.isfinite(v)}
-        # Optuna knows curves, and what was pruned by them, for a single objective alone.
-        if outcome is not Outcome.DIVERGED and len(values) == 1:
-            for epoch in sorted(set(finite) - set(known.intermediate_values)):
-                self._storage.set_trial_intermediate_value(trial_id, epoch, finite[epoch])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._renew_sampler(number)
+            trial = self._asked(number)
+            trial.set_user_attr("outcome", str(outcome))
+            finite = {e: v for e, v in curve.items() if math.isfinite(v)}
+            # Optuna knows curves, and what was pruned by them, for a single objective alone.
+            if outcome is not Outcome.DIVERGED and len(values) == 1:
+                for epoch in sorted(set(finite) - set(known.intermediate_values)):
+                    trial.report(finite[epoch], epoch)
             if outcome is Outcome.COMPLETED and all(map(math.isfinite, values)):
                 self.optuna_study.tell(number, list(values))
             else:
@@ -254,7 +254,7 @@ class Suggester:
     def _trial(self, number: int) -> optuna.trial.Trial:
         trials = self.optuna_study.get_trials(deepcopy=False)
         if number < len(trials) and trials[number].state is not TrialState.WAITING:
-            return optuna.trial.Trial(self.optuna_study, self._trial_id(number))
+            return self._asked(number)
         if number >= len(trials) and self._kind.enumerates:
             points = grid_points(self._space, self._group.config)
             self.optuna_study.enqueue_trial(next(islice(points, number, None)))
@@ -289,8 +289,10 @@ class Suggester:
                 )
         return seen
 
-    def _trial_id(self, number: int) -> int:
-        return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+    def _asked(self, number: int) -> optuna.trial.Trial:
+        """A trial that has been asked for, perhaps by an earlier launch."""
+        found = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        return optuna.trial.Trial(self.optuna_study, found)
 
 
 def _is_same(stored: object, value: object) -> bool:

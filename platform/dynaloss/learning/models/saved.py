@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from dynaloss.learning.models.of_images import OfImages
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
@@ -26,6 +28,7 @@ class TrainedModel:
         mean: Mean per channel of images scaled to [0, 1], shape (1, channels, 1, 1).
         std: What they are divided by, likewise.
         class_names: Names of the classes, in order of the logits.
+        input_shape: Channels, height and width of the images.
 
     Examples:
         >>> import torch
@@ -34,7 +37,8 @@ class TrainedModel:
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> mean, std = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
         >>> trained = TrainedModel(
-        ...     model=model, config=TrialConfig(), mean=mean, std=std, class_names=["a", "b"]
+        ...     model=model, config=TrialConfig(), mean=mean, std=std, class_names=["a", "b"],
+        ...     input_shape=(1, 2, 2),
         ... )
         >>> trained.predict(torch.zeros(3, 1, 2, 2, dtype=torch.uint8)).shape
         torch.Size([3, 2])
@@ -45,14 +49,21 @@ class TrainedModel:
     mean: Tensor
     std: Tensor
     class_names: list[str]
+    input_shape: tuple[int, ...]
 
     def predict(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, channels, height, width), uint8 from 0 to 255."""
         import torch
 
         with torch.no_grad():
-            logits: Tensor = self.model((images.float() / 255 - self.mean) / self.std)
+            logits: Tensor = self.of_images()(images)
         return logits
+
+    def of_images(self) -> OfImages:
+        """The classifier as a module that normalises the images itself, as `predict` does."""
+        from dynaloss.learning.models.of_images import OfImages
+
+        return OfImages(self.model, self.mean, self.std)
 
 
 def save_model(
@@ -124,9 +135,10 @@ def load_model(path: str | Path) -> TrainedModel:
         config = TrialConfig.model_validate(facts["config"])
     except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: is no model of `dynaloss export`: {error}") from error
+    input_shape = tuple(facts["input_shape"])
     model = build_model(
         config.model,
-        input_shape=tuple(facts["input_shape"]),
+        input_shape=input_shape,
         num_classes=len(facts["class_names"]),
         seed=0,
     )
@@ -135,5 +147,10 @@ def load_model(path: str | Path) -> TrainedModel:
     model.load_state_dict(weights)
     mean, std = (torch.tensor(facts[name]).view(1, -1, 1, 1) for name in ("mean", "std"))
     return TrainedModel(
-        model=model.eval(), config=config, mean=mean, std=std, class_names=facts["class_names"]
+        model=model.eval(),
+        config=config,
+        mean=mean,
+        std=std,
+        class_names=facts["class_names"],
+        input_shape=input_shape,
     )
