@@ -1,4 +1,4 @@
-"""Time and memory of one meta step by way of computing the hypergradient, against `higher`.
+"""Time and memory of one meta step by way of computing the hypergradient, against two peers.
 
     python benchmarks/meta_step.py [--case MODEL:BATCH ...] [--json FILE] [--repeats N]
                                    [--device cpu|cuda] [--clock wall|cpu] [--profile]
@@ -12,7 +12,9 @@ which is what to use with one thread on a machine that does other work as well. 
 where the time of `plain` and `forward` goes, by operator. `higher` (Grefenstette et al.,
 "Generalized Inner Loop Meta-Learning", arXiv 1910.01727) is used as its documentation means it to
 be, so it also tracks the gradient for the initial weights; without the package its row is left
-out.
+out. `mixed` is mixed-mode differentiation as in MixFlow-MG (Kemaev et al., ICML 2025,
+arXiv 2505.00793) by `torch.func`: the derivative in forward mode of the loss's gradient in reverse
+mode, for any loss, without what the first pass has computed.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from machine import describe
+from torch.func import functional_call, grad, jvp
 from torch.nn import functional as F
 
 from dynaloss.config import ModelConfig
@@ -47,6 +51,7 @@ SHAPES = {"small_cnn": (1, 8, 8), "resnet8": (3, 32, 32), "resnet32": (3, 32, 32
 CASES = ["small_cnn:128", "small_cnn:512", "resnet32:128", "resnet32:512"]
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 C, R = 10, 100
+Weights: TypeAlias = dict[str, torch.Tensor]
 LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 
 
@@ -136,11 +141,41 @@ def with_higher(problem: Problem) -> object:
         return torch.autograd.grad(outer, [*phi, *fast_model.parameters(time=0)])[: len(phi)]
 
 
+def mixed(problem: Problem) -> object:
+    """The same hypergradient by forward mode over reverse mode, both by `torch.func`."""
+    weights = {name: weight.detach() for name, weight in problem.model.named_parameters()}
+    phi = {name: value.detach() for name, value in problem.loss.named_parameters()}
+    of_loss = (problem.labels, problem.ranks, problem.pseudo)
+
+    def inner(weights: Weights, phi: Weights) -> torch.Tensor:
+        logits = functional_call(problem.model, weights, problem.inputs)
+        loss: torch.Tensor = functional_call(problem.loss, phi, (logits, *of_loss))
+        return loss
+
+    def outer(weights: Weights) -> torch.Tensor:
+        return problem.outer(functional_call(problem.model, weights, problem.outer_inputs))
+
+    with batch_statistics(problem.model):
+        gradients = grad(inner)(weights, phi)
+        step = LookAhead(
+            weights=weights,
+            lr=LR,
+            momentum=MOMENTUM,
+            weight_decay=WEIGHT_DECAY,
+            buffers=problem.buffers,
+        )
+        direction = grad(outer)(step.step(gradients))
+        by_phi = grad(inner, argnums=1)
+        _, tangents = jvp(lambda weights: by_phi(weights, phi), (weights,), (direction,))
+    return [-LR * tangents[name] for name in phi]
+
+
 STEPS: dict[str, Callable[[Problem], object]] = {
     "plain": plain,
     "forward": partial(exact, way=hypergradient),
     "unrolled": partial(exact, way=unrolled_hypergradient),
     "head": head,
+    "mixed": mixed,
     "higher": with_higher,
 }
 
