@@ -3,6 +3,9 @@
     python benchmarks/meta_step.py [--case MODEL:BATCH ...] [--json FILE] [--repeats N]
                                    [--device cpu|cuda] [--clock wall|cpu] [--profile]
 
+The kept numbers, which docs/training.md shows, are those of
+`--repeats 3 --clock cpu --profile --json benchmarks/results/tables/meta_step.json`.
+
 Every variant runs the same step on the same tensors: look-ahead, outer loss, hypergradient with
 respect to a label corrector and a margin generator. `plain` is an ordinary training step without
 its optimiser: one forward and one backward pass. Times are medians of interleaved repeats;
@@ -24,11 +27,11 @@ import json
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from machine import describe
@@ -223,9 +226,12 @@ def resident_peak() -> int:
 
 
 def _peak(connection: object, case: str, variant: str, device: str) -> None:
+    # What a first step imports and builds once is not its memory.
+    STEPS[variant](Problem(f"{case.split(':')[0]}:4", device))
     problem = Problem(case, device)
     if device == "cuda":
         torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         STEPS[variant](problem)
         torch.cuda.synchronize()
@@ -278,6 +284,33 @@ def measure(case: str, variants: list[str], options: argparse.Namespace) -> dict
     return result
 
 
+def table(cases: Sequence[Mapping[str, Any]], clock: str) -> list[str]:
+    """The cases as a table in Markdown: each way relative to a plain step, and to the peers."""
+    ways = [row["variant"] for row in cases[0]["rows"][1:]]
+    peers = [way for way in ("mixed", "higher") if way in ways]
+    columns = ["model, batch", *ways, *(f"forward / {p}: time, memory" for p in peers)]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for case in cases:
+        rows = {row["variant"]: row for row in case["rows"]}
+        cells = [
+            f"{rows[way]['times_plain']:.2f} ({rows[way]['peak_mib']:.0f} MiB)" for way in ways
+        ]
+        for peer in peers:
+            time, memory = (
+                rows["forward"][k] / rows[peer][k] for k in ("milliseconds", "peak_mib")
+            )
+            cells.append(f"{time:.2f}, {memory:.2f}")
+        model, batch = case["case"].split(":")
+        lines.append(f"| `{model}`, {batch} | {' | '.join(cells)} |")
+    unit = {"cpu": "processor", "wall": "wall"}[clock]
+    return [
+        *lines,
+        "",
+        f"Times a plain step (forward and backward pass), medians by {unit} time, and peak memory "
+        "above the state before the step.",
+    ]
+
+
 def main() -> None:
     """Parses the arguments, measures and writes the result after every case."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -297,8 +330,8 @@ def main() -> None:
         cases.append(measure(case, variants, options))
         if options.json:
             options.json.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"environment": environment, "cases": cases}, indent=1)
-            options.json.write_text(text + "\n")
+            content = {"table": table(cases, options.clock), "cases": cases, **environment}
+            options.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

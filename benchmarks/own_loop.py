@@ -112,6 +112,29 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def table(found: dict[str, Any], seeds: int) -> list[str]:
+    """The summary as a table in Markdown."""
+    accuracy, seconds = found["accuracy"], found["median_seconds_of_an_epoch"]
+    cells = {side: f"{accuracy[side]['mean']:.1f} ± {accuracy[side]['std']:.1f}" for side in SIDES}
+    ms = {part: f"{1e3 * value:.0f} ms" for part, value in seconds.items()}
+    ratio, difference = found["loop_over"], found["loop_minus_trainer"]
+    apart = "–"
+    if difference:
+        low, high = difference["ci95"]
+        apart = f"{difference['mean']:+.1f} \\[{low:.1f}, {high:.1f}\\]"
+    return [
+        f"| | test accuracy (%), n = {seeds} | time of an epoch |",
+        "|---|---|---|",
+        f"| example's loop | {cells['loop']} | {ms['loop']} |",
+        f"| trainer | {cells['trainer']} | {ms['training']}; {ms['epoch']} with evaluation |",
+        f"| difference, ratio | {apart} | {ratio['training']:.2f}; {ratio['epoch']:.2f} |",
+        "",
+        "Mean ± standard deviation; difference paired by seed, with its 95 % t interval. Medians "
+        "of the epochs after warm-up in processor time, on one thread, an epoch each in turn; "
+        "both with the pass that ranks the samples.<br>",
+    ]
+
+
 def main() -> None:
     """Prints a line a seed and the summary, and writes all as JSON where asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -134,7 +157,9 @@ def main() -> None:
     print(json.dumps(found, indent=1))
     if options.output:
         seeds = [{"seed": row["seed"], **row["accuracy"]} for row in rows]
-        content = {"epochs": options.epochs, **surroundings, **found, "seeds": seeds}
+        shown = table(found, len(seeds))
+        content = {"table": shown, "epochs": options.epochs, **surroundings, **found}
+        content["seeds"] = seeds
         options.output.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
