@@ -68,6 +68,7 @@ def test_studies_arms_and_runs_of_the_store_are_offered(results: Path) -> None:
 def test_arms_of_a_file_and_metrics_are_offered(results: Path) -> None:
     assert _offered(results, "ablate", "quickstart", "--where", "arm=m") == ["arm=margin-only"]
     assert _offered(results, "train", "quickstart", "--arm", "fu") == ["full"]
+    assert _offered(results, "train", "quickstart", "--arm=fu") == ["full"]
     metrics = _offered(results, "compare", "quick-look", "--metric", "test/b")
     assert metrics == ["test/balanced_accuracy"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import dynaloss
 from dynaloss.cli.main import main
-from dynaloss.config import TrialConfig
+from dynaloss.config import ModelConfig, TrialConfig
 from dynaloss.config.data import DataConfig
+from dynaloss.config.families import MODELS
 from dynaloss.data.sources import load_source
 from dynaloss.data.splits import make_splits
 from dynaloss.learning import load_model
@@ -138,3 +140,34 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         load_model(path)
     with pytest.raises(dynaloss.InputError, match="absent"):
         load_model(tmp_path / "absent.safetensors")
+
+
+_FACTS = {
+    "config": TrialConfig(model={"name": "mlp"}).model_dump(mode="json"),
+    "cosine_head": False, "input_shape": [1, 4, 4], "mean": [0.5], "std": [0.2],
+    "class_names": ["a", "b"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", [{"input_shape": None}, {"mean": "x"}, {"class_names": ["a"]}])
+def test_files_of_other_facts_or_weights_are_refused(
+    changed: dict[str, object], tmp_path: Path
+) -> None:
+    path = tmp_path / "some.safetensors"
+    facts = {name: json.dumps(fact) for name, fact in (_FACTS | changed).items()}
+    save_file({"weight": torch.zeros(1)}, path, metadata=facts)
+    with pytest.raises(dynaloss.InputError, match=r"some\.safetensors: is no model"):
+        load_model(path)
+
+
+def test_a_classifier_of_an_own_loss_is_rebuilt_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    kind, model = MODELS["mlp"], ModelConfig(name="mlp")
+    built = kind.build(model, input_shape=(1, 4, 4), num_classes=2)
+    facts = _FACTS | {"config": {"model": {"name": "mlp"}, "loss": {"name": "absent:LOSS"}}}
+    texts = {name: json.dumps(fact) for name, fact in facts.items()}
+    save_file(built.state_dict(), path, metadata=texts)
+    trained = load_model(path)
+    assert trained.settings["loss"] == {"name": "absent:LOSS"}
+    images = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    assert torch.equal(trained.predict(images), built.eval()((images / 255 - 0.5) / 0.2))

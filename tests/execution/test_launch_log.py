@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +15,7 @@ import pytest
 
 import dynaloss
 from dynaloss.execution.launch_log import LOG, launch_log
+from dynaloss.execution.progress import details_shown
 
 _STUDY = {
     "study": "logged",
@@ -68,16 +72,34 @@ def test_a_log_that_cannot_be_written_is_no_failure(
     assert capsys.readouterr().err == ""
 
 
-def test_verbose_shows_what_the_terminal_does_not(tmp_path: Path) -> None:
-    code = (
-        "from dynaloss.cli.options import _show_details\n"
-        "from dynaloss.execution.launch_log import LOG, launch_log\n"
-        "from pathlib import Path\n"
-        "_show_details()\n"
-        "with launch_log(Path()): LOG.debug('an epoch'); LOG.info('shown anyway')\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert (done.stdout, done.stderr) == ("", "an epoch\n")
-    assert logging.getLogger("dynaloss.launch").level == logging.NOTSET
+def test_verbose_shows_what_the_terminal_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with details_shown(), launch_log(tmp_path):
+        LOG.debug("an epoch")
+        LOG.info("shown anyway")
+    assert (LOG.level, LOG.handlers) == (logging.NOTSET, [])
+    assert capsys.readouterr() == ("", "an epoch\n")
+
+
+_ON_A_TERMINAL = """
+from pathlib import Path
+from rich.live import Live
+from dynaloss.execution.launch_log import LOG, launch_log
+from dynaloss.execution.progress import details_shown, progress_console
+with details_shown(), launch_log(Path()), Live("row", console=progress_console()) as live:
+    LOG.debug("an epoch")
+    live.refresh()
+"""
+
+
+def test_verbose_prints_above_the_live_display(tmp_path: Path) -> None:
+    reader, terminal = pty.openpty()
+    environment = os.environ | {"TERM": "xterm"}
+    command = [sys.executable, "-c", _ON_A_TERMINAL]
+    subprocess.run(command, cwd=tmp_path, stderr=terminal, env=environment, check=True)
+    shown = os.read(reader, 10_000).decode()
+    os.close(reader)
+    os.close(terminal)
+    # At the beginning of a line that was cleared, and below it the display anew.
+    assert re.search(r"\x1b\[2Kan epoch\s*\r\nrow", shown)

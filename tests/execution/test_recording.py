@@ -15,8 +15,9 @@ from dynaloss.config.search import Objective
 from dynaloss.errors import InputError
 from dynaloss.execution.delivery import Delivery
 from dynaloss.execution.progress import Progress, cost_of
-from dynaloss.execution.recording import Recorder
+from dynaloss.execution.recording import MODEL, Recorder
 from dynaloss.execution.trial.live import LiveTrial
+from dynaloss.execution.trial.runner import model_file
 from dynaloss.studies import load_study
 from dynaloss.studies.plan import make_plan
 from dynaloss.studies.trial_record import Outcome, TrialRecord
@@ -210,6 +211,28 @@ def test_what_was_learned_is_kept_of_the_trials_that_the_limit_names(
     drawn = [artifacts != "none" and is_best for is_best in (True, False, True)]
     assert ["confusion.png" in names for names in files] == drawn
     assert all("config.json" in names for names in files)
+
+
+@pytest.mark.parametrize(("models", "kept"), [("best", [1]), ("all", [1, 2])])
+def test_classifiers_of_completed_trials_alone_are_kept(
+    outbox: Outbox, run: Run, progress: Progress, tmp_path: Path, models: Any, kept: list[int]
+) -> None:
+    """A trial that was stopped early had a higher accuracy, and left a file."""
+    study = load_study({"study": "s", "trial": {}, "arms": {"a": {}}, "seeds": [0, 1, 2]})
+    trials = [LiveTrial(trial=trial) for trial in make_plan(study, {"digits": "digest"}).trials]
+    limits = LimitsConfig(models=models)
+    with Recorder(
+        outbox, tmp_path, progress, trials, checkpoints=tmp_path, limits=limits
+    ) as recorder:
+        ends = (Outcome.PRUNED, 0.7), (Outcome.COMPLETED, 0.6), (Outcome.COMPLETED, 0.5)
+        for live, (outcome, accuracy) in zip(trials, ends, strict=True):
+            recorder.begun(live)
+            live.reports[1], live.outcome = {"test/accuracy": accuracy}, outcome
+            model_file(tmp_path, live.key).write_bytes(b"weights")
+            recorder.ended(live)
+    files = [names for name, _, names in (c for c in run.calls if c[0] == "files")]
+    assert [place for place, names in enumerate(files) if MODEL in names] == kept
+    assert not [*tmp_path.glob("*.safetensors")]
 
 
 def test_figures_are_drawn_of_what_is_better_than_earlier_launches(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,14 @@ def test_a_trial_records_its_data_and_its_figures(store: Store, plan: Plan) -> N
     size = runs["full"].data.metrics["disk/artifacts_mib"]
     folder = Path(runs["full"].info.artifact_uri.removeprefix("file://"))
     assert size * 2**20 == pytest.approx(sum(p.stat().st_size for p in folder.iterdir()))
+
+
+def test_means_are_those_of_the_last_launch(store: Store) -> None:
+    with store.start_study("means") as run:
+        run.log_means({"mean of a": 0.5, "mean of b": 0.25})
+        run.log_means({"mean of a": 0.125})
+    found = store.client.get_run(run.run_id).data.metrics
+    assert found == pytest.approx({"mean of a": 0.125, "mean of b": math.nan}, nan_ok=True)
 
 
 def test_angle_brackets_and_line_breaks_suit_mlflow() -> None:

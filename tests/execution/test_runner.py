@@ -240,3 +240,12 @@ def test_source_that_was_edited_after_the_plan_fails_the_trial(
     result = TrialRunner(replace(own, origins=planned), source, gpus=0).step()
     assert result.outcome is Outcome.FAILED
     assert "[model.name] was planned with 'own_model:OWN 0123456789ab', but" in result.message
+
+
+def test_a_classifier_that_cannot_be_written_does_not_spoil_its_trial(
+    order: TrialOrder, source: Source, tmp_path: Path
+) -> None:
+    (tmp_path / "k.part").mkdir()  # in the way of the file
+    last = run_to_end(TrialRunner(replace(order, keeps_model=True), source, gpus=0))[-1]
+    assert last.outcome is Outcome.COMPLETED
+    assert [note.partition(":")[0] for note in last.notes] == ["its classifier could not be kept"]

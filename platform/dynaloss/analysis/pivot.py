@@ -78,7 +78,7 @@ def select(records: Sequence[TrialRecord], where: Sequence[str]) -> list[TrialRe
             seen = ", ".join(dict.fromkeys(_value(record, key) for record in records))
             text = f"No trial has {key} = {' or '.join(values)}; there are: {seen}."
             several = any("," in value for value in values)
-            raise InputError(text + " Give --where once for each of several values." * several)
+            raise InputError(text + " Each of several values is a demand of its own." * several)
         records = left
     return [*records]
 

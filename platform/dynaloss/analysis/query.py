@@ -165,18 +165,20 @@ def _planned_seeds(
     Where rows and columns are `as_planned`, it is that of the plans with both, and a cell that no
     plan has is not missing. With demands, trials beyond them are not missing either.
     """
-    rows, columns = ({getattr(r, name) for r in records} for name in ("condition", "arm"))
+    conditions, arms = ({getattr(r, name) for r in records} for name in ("condition", "arm"))
     planned: dict[tuple[str, str], set[int]] = {}
     for plan in plans.values():
-        places = product(plan.conditions, plan.arms) if as_planned else product(rows, columns)
+        places = product(plan.conditions, plan.arms) if as_planned else product(conditions, arms)
         for cell in places:
             planned.setdefault(cell, set()).update(plan.seeds)
-    if query.where or "seed" in (*query.rows, *query.columns) or not any(planned.values()):
-        if not (as_planned and planned):
-            return None
-        fullest = Counter((record.condition, record.arm) for record in records)
-        return dict.fromkeys(planned, max(fullest.values(), default=0))
-    return {cell: len(seeds) for cell, seeds in planned.items()}
+    is_part = bool(query.where) or "seed" in (*query.rows, *query.columns)
+    if not is_part and any(planned.values()):
+        return {cell: len(seeds) for cell, seeds in planned.items()}
+    if not (as_planned and planned):
+        return None
+    # How many seeds of a part were planned is not known: as many as the fullest cell has.
+    fullest = Counter((record.condition, record.arm) for record in records)
+    return dict.fromkeys(planned, max(fullest.values(), default=0))
 
 
 def _mixed_environments(records: Sequence[TrialRecord]) -> tuple[str, ...]:

@@ -5,10 +5,8 @@ Nothing is offered where that fails, such as for a study with errors, which its 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from click.shell_completion import CompletionItem
@@ -80,7 +78,9 @@ def _arms(context: Context) -> tuple[str, ...]:
     from dynaloss.errors import InputError
     from dynaloss.studies.loading import load_any
 
-    study = context.args[0]  # an option that lacks its value yet leaves them all unparsed
+    given = context.params.get("studies") or [context.params.get("study")]
+    # An option that lacks its value yet leaves the arguments unparsed.
+    study = str(context.args[0] if context.args else given[0])
     try:
         return tuple(load_any(study).arm_overrides())
     except InputError:
@@ -91,5 +91,4 @@ def _store(context: Context) -> Store:
     from dynaloss.tracking import Workspace
 
     given = context.params
-    folder = given.get("storage") or os.environ.get("DYNALOSS_STORAGE") or "results"
-    return Workspace(Path(folder), given.get("tracking_uri")).open_store(must_exist=True)
+    return Workspace(given["storage"], given["tracking_uri"]).open_store(must_exist=True)

@@ -1,4 +1,4 @@
-"""`dynaloss export`: takes a trained classifier along."""
+"""`dynaloss export`: writes a trained classifier to a file."""
 
 from __future__ import annotations
 

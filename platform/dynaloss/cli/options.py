@@ -74,9 +74,12 @@ def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_details(*args: object, verbose: bool, **options: object) -> object:
-        if verbose:
-            _show_details()
-        return command(*args, **options)
+        if not verbose:
+            return command(*args, **options)
+        from dynaloss.execution.progress import details_shown
+
+        with details_shown():
+            return command(*args, **options)
 
     return click.option(
         "-v",
@@ -84,14 +87,6 @@ def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         help="Show starts, epochs and Ray's own lines, as the log file of the launch has them.",
     )(with_details)
-
-
-def _show_details() -> None:
-    import logging
-
-    handler = logging.StreamHandler()
-    handler.addFilter(lambda record: record.levelno == logging.DEBUG)  # the rest is shown anyway
-    logging.getLogger("dynaloss.launch").addHandler(handler)
 
 
 def submit_to_slurm(command: Sequence[str], slurm: str, study: str, workspace: Workspace) -> None:

@@ -154,7 +154,7 @@ class ScheduleConfig(Settings):
     )
     cosine: Literal["after_ramp", "from_start"] = Field(
         default="from_start",
-        description="Where the cosine, or another decay, begins; it is set once an epoch. "
+        description="Where the decay begins; it is set once an epoch. "
         "from_start: it spans all epochs, multiplied by the ramp, which rises batch by batch, as "
         "in the authors' code. after_ramp: it spans the epochs after the ramp, which rises epoch "
         "by epoch.",
@@ -191,7 +191,7 @@ class ScheduleConfig(Settings):
     def effective(self) -> dict[str, Any]:
         """Settings that can affect the result, as plain values."""
         without = set() if self.decay == "steps" else {"first_step", "second_step", "step_factor"}
-        # Where nothing precedes or changes, it is the same from either beginning.
+        # Without a ramp, the decay is the same from either beginning.
         return self.model_dump(exclude=without if self.ramp_epochs else without | {"cosine"})
 
     @field_validator("warmup_epochs")

@@ -28,8 +28,9 @@ def export_model(record: TrialRecord, workspace: Workspace, folder: Path) -> tup
     client = workspace.open_store(must_exist=True).client
     if MODEL not in {file.path for file in client.list_artifacts(record.run_id)}:
         raise InputError(
-            f"{record.key} has kept no classifier: its study needs `limits: {{models: best}}` or "
-            "`all`, and the best are those of their condition and arm"
+            f"{record.key} has kept no classifier: with `limits: {{models: best}}` in the study, "
+            "those that are the best of their condition and arm do, with `all` every one; "
+            "finished trials run again with --fresh"
         )
     folder.mkdir(parents=True, exist_ok=True)
     model, study = (folder / f"{record.key}{suffix}" for suffix in (".safetensors", ".yaml"))
@@ -37,7 +38,7 @@ def export_model(record: TrialRecord, workspace: Workspace, folder: Path) -> tup
         shutil.move(client.download_artifacts(record.run_id, MODEL, name), model)
     content = {
         "study": f"{record.study}-{record.key}",
-        "trial": load_model(model).config.model_dump(mode="json"),
+        "trial": load_model(model).settings,
         "seeds": [record.seed],
         "base_seed": int(record.parameters.get("base_seed", 0)),
     }

@@ -1,4 +1,4 @@
-"""A file in which a launch tells what it does, for when something goes wrong."""
+"""Log file of a launch, for when something goes wrong."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _FORMAT: Final = "%(asctime)s %(message)s"
 def launch_log(folder: Path) -> Iterator[None]:
     """Writes what is logged in this block to a file of its own in `logs` below the folder.
 
-    The folder is made when there is something to write. Older files than the last 20 go, and of a
-    file of over 20 MiB the older part.
+    The folder is made when there is something to write. The last 20 files stay; a log of over
+    20 MiB goes on in a new file, and its last two stay.
     """
     file = _LogFile(folder / "logs" / f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-{os.getpid()}.log")
     before = LOG.level, LOG.propagate
@@ -49,12 +49,8 @@ class _LogFile(RotatingFileHandler):
         super().__init__(path, maxBytes=_MOST_BYTES, backupCount=1, encoding="utf-8", delay=True)
         self.setFormatter(logging.Formatter(_FORMAT))
 
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):  # a full disk, say: the launch itself will tell
-            super().emit(record)
-
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - of the base class
-        """Leaves the terminal alone."""
+        """Leaves the terminal alone: of a full disk, the launch itself will inform."""
 
     def _open(self):  # type: ignore[no-untyped-def] # noqa: ANN202 - of the base class
         path = Path(self.baseFilename)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -41,9 +43,27 @@ class Cost(NamedTuple):
     warmup: int
 
 
+@cache
 def progress_console(*, quiet: bool = False) -> Console:
-    """A console on standard error, which leaves standard output to the results."""
+    """The console on standard error, which leaves standard output to the results."""
     return Console(stderr=True, highlight=False, quiet=quiet)
+
+
+@contextmanager
+def details_shown() -> Iterator[None]:
+    """Prints what is logged at DEBUG, too, in this block: above a live display."""
+    handler = _OnConsole(logging.DEBUG)
+    handler.addFilter(lambda record: record.levelno == logging.DEBUG)  # the rest is shown anyway
+    LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+
+
+class _OnConsole(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        progress_console().print(Text(record.getMessage()), soft_wrap=True)
 
 
 def cost_of(trial: Trial) -> Cost:
@@ -209,8 +229,8 @@ class Progress:
     def reported(self, live: LiveTrial) -> None:
         """Updates the display by the last epoch's report."""
         value = live.metrics.get(self.objective.name)
-        told = "" if value is None else f", {with_value(self.objective.name, value)}"
-        LOG.debug("%s: epoch %d%s", live.name, live.last_epoch, told)
+        shown = "" if value is None else f", {with_value(self.objective.name, value)}"
+        LOG.debug("%s: epoch %d%s", live.name, live.last_epoch, shown)
         seconds = live.metrics.get("time/epoch_seconds")
         self.time_left.observe(live.trial, live.last_epoch, seconds)
         is_new = live.last_epoch > live.resumed_from

@@ -32,7 +32,7 @@ def publish_report(store: Store, run: StudyRun, plan: StoredPlan) -> None:
         return
     (comparison,) = result.comparisons
     run.set_description(describe(plan, comparison))
-    run.log_means(headline(comparison), len(result.records))
+    run.log_means(headline(comparison))
     run.set_views(study_views(plan, result.records))
     with tempfile.TemporaryDirectory(prefix="dynaloss-report-") as name:
         folder = Path(name)

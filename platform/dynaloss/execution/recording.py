@@ -164,7 +164,8 @@ class Recorder:
     def _end(self, live: LiveTrial) -> None:
         folder = Path(tempfile.mkdtemp(prefix=f"{live.key}-", dir=self._files))
         value = self._progress.objective.sign * live.last(self._progress.objective.name)
-        is_best = self._is_best((live.trial.condition, live.trial.arm), value)
+        is_done = live.outcome is Outcome.COMPLETED  # others neither are the best nor have a model
+        is_best = is_done and self._is_best((live.trial.condition, live.trial.arm), value)
         kept = live.diagnostics if self._limits.artifacts == "all" else {}
         if is_best and self._limits.artifacts != "none":
             kept = live.diagnostics
@@ -172,7 +173,7 @@ class Recorder:
             write_figures(kept, folder)
         write_artifacts(live.trial, kept, folder)
         model = model_file(self._checkpoints, live.key)
-        if (is_best or self._limits.models == "all") and model.exists():
+        if is_done and (is_best or self._limits.models == "all") and model.exists():
             shutil.move(model, folder / MODEL)
         if live.outcome is Outcome.FAILED:
             (folder / "error.txt").write_text(live.message, "utf-8")  # the tag is cut

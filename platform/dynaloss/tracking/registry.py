@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,7 +30,7 @@ def register_model(
 ) -> int:
     """Writes a classifier to its run as an MLflow model, and registers it; once for a run.
 
-    The model is a graph that `torch.export` has traced: loading it executes no code of a file.
+    The model is a graph that `torch.export` has traced: its file holds no pickled code.
 
     Args:
         client: Connection to the store.
@@ -52,28 +53,27 @@ def register_model(
         if error.code != _EXISTS:
             raise
     known = client.pages("search_model_versions", filter_string=f"run_id = '{run_id}'")
-    found = [int(version.version) for version in known if version.name == name]
+    found = [int(one.version) for one in known if one.name == name]
     if found:
         return min(found)
     with tempfile.TemporaryDirectory(prefix="dynaloss-model-") as folder:
         path = Path(folder) / _FOLDER
         _save(path, module, input_shape, num_classes)
         client.log_artifacts(run_id, str(path), _FOLDER)
-    version = client.create_model_version(
+    made = client.create_model_version(
         name,
         # Not `runs:/`, which MLflow looks up in the store of its environment.
         f"{client.get_run(run_id).info.artifact_uri}/{_FOLDER}",
         run_id,
         tags={key: str(value) for key, value in tags.items()},
     )
-    return int(version.version)
+    return int(made.version)
 
 
 def _save(path: Path, module: nn.Module, input_shape: Sequence[int], num_classes: int) -> None:
     prepare_environment()
     import mlflow.pytorch
     import numpy as np
-    import torch
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
@@ -86,6 +86,6 @@ def _save(path: Path, module: nn.Module, input_shape: Sequence[int], num_classes
             path,
             signature=ModelSignature(Schema([images]), Schema([logits])),
             input_example=np.zeros((2, *input_shape), np.uint8),
-            pip_requirements=[f"torch=={torch.__version__}"],
+            pip_requirements=[f"torch=={version('torch')}"],
             serialization_format="pt2",
         )

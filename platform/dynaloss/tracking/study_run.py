@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -209,12 +210,15 @@ class StudyRun:
         self._client.set_experiment_tag(self.experiment_id, Tag.NOTE, note)
         write_tags(self._client, self._parent, {Tag.NOTE: note})
 
-    def log_means(self, means: Mapping[str, float], trials: int) -> None:
-        """Show these as metrics of the parent run, from this number of `trials`."""
+    def log_means(self, means: Mapping[str, float]) -> None:
+        """Show these as the metrics of the parent run; those that it no longer has become NaN."""
         from mlflow.entities import Metric
 
-        now = time.time_ns() // 1_000_000
-        metrics = [Metric(clean_name(name), mean, now, trials) for name, mean in means.items()]
+        now = time.time_ns() // 1_000_000  # in the steps too: MLflow shows the value of the last
+        before = self._client.get_run(self.run_id).data.metrics
+        shown = {name: math.nan for name, mean in before.items() if math.isfinite(mean)}
+        shown |= {clean_name(name): mean for name, mean in means.items()}
+        metrics = [Metric(name, mean, now, now) for name, mean in shown.items()]
         for start in range(0, len(metrics), MAX_METRICS):
             self._client.log_batch(self.run_id, metrics=metrics[start : start + MAX_METRICS])
 

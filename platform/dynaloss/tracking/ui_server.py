@@ -101,7 +101,8 @@ def _check_port(port: int) -> None:
             probe.bind((_HOST, port))
         except (OSError, OverflowError) as error:
             raise InputError(
-                f"The port {port} of {_HOST} is not free: {error}. Choose another with `--port`."
+                f"The port {port} of {_HOST} cannot be opened: {error}. Choose another with "
+                "`--port`."
             ) from error
 
 

@@ -29,11 +29,6 @@ class Estimate:
     mean: float
     ci95: Interval | None
 
-    @property
-    def clear(self) -> bool:
-        """Whether there is an interval and it excludes zero; otherwise it is inconclusive."""
-        return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
-
 
 class Verdict(StrEnum):
     """What the seeds say of a difference to the baseline.

@@ -35,7 +35,8 @@ def serve_dashboard(
         announce: Receives the address of the page, once it responds.
 
     Raises:
-        InputError: If there is no such search, the package is missing, or the port is in use.
+        InputError: If there is no such search, the package is missing, or the port cannot be
+            opened.
     """
     from dynaloss.execution.search.suggestions import has_storage, open_storage
 
@@ -52,7 +53,7 @@ def serve_dashboard(
         server = make_server(_HOST, port, wsgi(open_storage(folder)), handler_class=_Silent)
     except OSError as error:
         raise InputError(
-            f"The port {port} of {_HOST} is not free: {error}. Choose another with `--port`."
+            f"The port {port} of {_HOST} cannot be opened: {error}. Choose another with `--port`."
         ) from error
     # In a thread: what answers a request would swallow a Ctrl-C that comes then.
     serving = Thread(target=server.serve_forever, daemon=True)

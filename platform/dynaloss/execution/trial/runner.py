@@ -213,7 +213,7 @@ class TrialRunner:
         if trial.trainer.is_done:
             diagnostics = self._diagnostics(trial)
             if self._order.keeps_model:
-                self._save_model(trial)
+                result = replace(result, notes=(*result.notes, *self._save_model(trial)))
             return replace(result, outcome=Outcome.COMPLETED, diagnostics=diagnostics)
         is_due = time.monotonic() - self._written > _CHECKPOINT_SECONDS
         if is_due or (not resumed_from and self._history[-1][0] in self._order.save_at):
@@ -250,21 +250,26 @@ class TrialRunner:
             size = self._checkpoint.size_of(self._state(trial))
             metrics["disk/checkpoint_mib"] = size / 2**20
 
-    def _save_model(self, trial: AssembledTrial) -> None:
+    def _save_model(self, trial: AssembledTrial) -> list[str]:
+        """Writes the classifier; returns a note where that fails, as the trial is good without."""
         from dynaloss.data.views.weak_and_strong import Views
         from dynaloss.learning.models.saved import save_model
 
         config, source = TrialConfig.model_validate(self._order.config), self._source
         views = Views.of_source(source, torch.device("cpu"), config.data.views)
-        save_model(
-            model_file(Path(self._order.checkpoints), self._order.key),
-            trial.trainer.model,
-            config,
-            input_shape=source.input_shape,
-            mean=views.mean.flatten().tolist(),
-            std=views.std.flatten().tolist(),
-            class_names=trial.data_record["class_names"],
-        )
+        try:
+            save_model(
+                model_file(Path(self._order.checkpoints), self._order.key),
+                trial.trainer.model,
+                config,
+                input_shape=source.input_shape,
+                mean=views.mean.flatten().tolist(),
+                std=views.std.flatten().tolist(),
+                class_names=trial.data_record["class_names"],
+            )
+        except Exception as error:  # a full disk, or a model that its format cannot hold
+            return [f"its classifier could not be kept: {error}"]
+        return []
 
     def _state(self, trial: AssembledTrial) -> dict[str, Any]:
         return {"trainer": trial.trainer.state_dict(), "history": self._history}

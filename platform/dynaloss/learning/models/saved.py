@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dynaloss.config.trial import TrialConfig
+from dynaloss.config.trial import ModelConfig
 from dynaloss.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from dynaloss.config.trial import TrialConfig
     from dynaloss.learning.models.of_images import OfImages
+
+
+_MALFORMED = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +28,7 @@ class TrainedModel:
 
     Attributes:
         model: The classifier in eval mode, on the CPU; takes normalised images, gives logits.
-        config: Settings of its trial.
+        settings: Settings of its trial, as plain values.
         mean: Mean per channel of images scaled to [0, 1], shape (1, channels, 1, 1).
         std: What they are divided by, likewise.
         class_names: Names of the classes, in order of the logits.
@@ -32,12 +36,11 @@ class TrainedModel:
 
     Examples:
         >>> import torch
-        >>> from dynaloss.config import TrialConfig
         >>> from dynaloss.learning import TrainedModel
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> mean, std = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
         >>> trained = TrainedModel(
-        ...     model=model, config=TrialConfig(), mean=mean, std=std, class_names=["a", "b"],
+        ...     model=model, settings={}, mean=mean, std=std, class_names=["a", "b"],
         ...     input_shape=(1, 2, 2),
         ... )
         >>> trained.predict(torch.zeros(3, 1, 2, 2, dtype=torch.uint8)).shape
@@ -45,7 +48,7 @@ class TrainedModel:
     """
 
     model: nn.Module
-    config: TrialConfig
+    settings: dict[str, Any]
     mean: Tensor
     std: Tensor
     class_names: list[str]
@@ -76,11 +79,15 @@ def save_model(
     std: Sequence[float],
     class_names: Sequence[str],
 ) -> None:
-    """Writes the file of `load_model`; `input_shape` is (channels, height, width)."""
+    """Writes the file of `load_model`, whole or not at all.
+
+    `input_shape` is (channels, height, width).
+    """
     from safetensors.torch import save_file
 
     facts = {
         "config": config.model_dump(mode="json"),
+        "cosine_head": config.loss.has_cosine_head,
         "input_shape": list(input_shape),
         "mean": list(mean),
         "std": list(std),
@@ -91,16 +98,18 @@ def save_model(
     weights = {
         name: value.cpu().contiguous().clone() for name, value in model.state_dict().items()
     }
-    save_file(weights, path, metadata={name: json.dumps(fact) for name, fact in facts.items()})
+    part = path.with_suffix(".part")
+    save_file(weights, part, metadata={name: json.dumps(fact) for name, fact in facts.items()})
+    part.replace(path)
 
 
 def load_model(path: str | Path) -> TrainedModel:
     """The classifier of a file that `dynaloss export` has written.
 
-    Nothing in the file is executed. A model of another package must be importable.
+    The file holds values alone. Where its model is one of another package, that is imported.
 
     Raises:
-        InputError: If the file is not such a file.
+        InputError: If the file is not such a file, or its model cannot be imported.
 
     Examples:
         >>> from pathlib import Path
@@ -118,7 +127,7 @@ def load_model(path: str | Path) -> TrainedModel:
         ...     class_names=["cat", "dog"],
         ... )
         >>> trained = load_model(path)
-        >>> trained.config.model.name, trained.class_names
+        >>> trained.settings["model"]["name"], trained.class_names
         ('mlp', ['cat', 'dog'])
     """
     import torch
@@ -131,26 +140,21 @@ def load_model(path: str | Path) -> TrainedModel:
     try:
         with safe_open(path, "pt") as file:
             facts = {name: json.loads(text) for name, text in file.metadata().items()}
-        weights = load_file(path)
-        config = TrialConfig.model_validate(facts["config"])
-    except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:
+        # The rest of the settings may name parts that only the training needs.
+        config = ModelConfig.model_validate(facts["config"]["model"])
+        names, input_shape = facts["class_names"], tuple(facts["input_shape"])
+        mean, std = (torch.tensor(facts[name]).view(1, -1, 1, 1) for name in ("mean", "std"))
+        model = build_model(config, input_shape=input_shape, num_classes=len(names), seed=0)
+        if facts["cosine_head"]:
+            make_head_cosine(model)
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, *_MALFORMED) as error:
         raise InputError(f"{path}: is no model of `dynaloss export`: {error}") from error
-    input_shape = tuple(facts["input_shape"])
-    model = build_model(
-        config.model,
-        input_shape=input_shape,
-        num_classes=len(facts["class_names"]),
-        seed=0,
-    )
-    if config.loss.has_cosine_head:
-        make_head_cosine(model)
-    model.load_state_dict(weights)
-    mean, std = (torch.tensor(facts[name]).view(1, -1, 1, 1) for name in ("mean", "std"))
     return TrainedModel(
         model=model.eval(),
-        config=config,
+        settings=facts["config"],
         mean=mean,
         std=std,
-        class_names=facts["class_names"],
+        class_names=names,
         input_shape=input_shape,
     )
