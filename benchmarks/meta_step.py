@@ -307,7 +307,7 @@ def table(cases: Sequence[Mapping[str, Any]], clock: str) -> list[str]:
         *lines,
         "",
         f"Times a plain step (forward and backward pass), medians by {unit} time, and peak memory "
-        "above the state before the step.",
+        "above the state before the step.<br>",
     ]
 
 
