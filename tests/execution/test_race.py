@@ -25,15 +25,29 @@ def raced(values: dict[int, list[float]]) -> Raced:
     }
 
 
-def test_the_first_round_trains_all_with_one_more_seed() -> None:
+def test_the_first_two_rounds_begin_together_as_no_test_can_drop_before() -> None:
     race = race_of(RACE, SEARCHED, {})
-    assert race.to_run == ((7, 100), (2, 100), (5, 100))
+    assert race.to_run == ((7, 100), (2, 100), (5, 100), (7, 101), (2, 101), (5, 101))
     assert [one.number for one in race.standings] == [7, 2, 5]
+    single = race_of(RaceConfig(top=3, seeds=(100,)), SEARCHED, {})
+    assert single.to_run == ((7, 100), (2, 100), (5, 100))
 
 
-def test_a_round_waits_for_every_trial_of_it() -> None:
-    race = race_of(RACE, SEARCHED, raced({7: [0.7], 2: [0.8]}))
-    assert race.to_run == ((5, 100),)
+def test_a_round_that_can_drop_waits_for_every_trial_before_it() -> None:
+    values = {7: [0.7, 0.7], 2: [0.8, 0.8], 5: [0.8]}
+    assert race_of(RACE, SEARCHED, raced({7: [0.7], 2: [0.8]})).to_run == (
+        (5, 100), (7, 101), (2, 101), (5, 101)
+    )  # fmt: skip
+    assert race_of(RACE, SEARCHED, raced(values)).to_run == ((5, 101),)
+
+
+def test_the_second_round_counts_only_once_the_first_has_ended() -> None:
+    early: Raced = {(number, 101): (Outcome.COMPLETED, 0.9) for number, _ in SEARCHED}
+    race = race_of(RACE, SEARCHED, early)
+    assert race.to_run == ((7, 100), (2, 100), (5, 100))
+    assert [len(one.values) for one in race.standings] == [1, 1, 1]
+    found = {**early, **raced({7: [0.8], 2: [0.8], 5: [0.8]})}
+    assert race_of(RACE, SEARCHED, found).to_run == ((7, 102), (2, 102), (5, 102))
 
 
 def test_the_mean_over_all_seeds_decides() -> None:
@@ -63,7 +77,8 @@ def test_equal_ones_all_go_on() -> None:
 def test_one_that_diverges_drops_out_and_one_that_fails_is_waited_for() -> None:
     found = raced({7: [0.8], 2: [0.8]})
     failed = race_of(RACE, SEARCHED, {**found, (5, 100): (Outcome.FAILED, math.nan)})
-    assert failed.to_run == ((5, 100),)
+    assert failed.to_run == ((5, 100), (7, 101), (2, 101), (5, 101))
+    assert [len(one.values) for one in failed.standings] == [1, 1, 1]
     diverged = race_of(RACE, SEARCHED, {**found, (5, 100): (Outcome.DIVERGED, math.nan)})
     assert diverged.to_run == ((7, 101), (2, 101))
     assert diverged.standings[-1].number == 5

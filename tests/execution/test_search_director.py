@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from dynaloss.config.search import RaceConfig
 from dynaloss.config.settings import Scalar
 from dynaloss.errors import InputError
 from dynaloss.execution.recording import Recorder
 from dynaloss.execution.search.director import Director
 from dynaloss.execution.search.launching import claim
+from dynaloss.execution.search.outcome import group_outcome
 from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.trial.runner import StepResult
 from dynaloss.journal import Journal
@@ -188,9 +190,9 @@ def test_a_race_trains_the_best_with_further_seeds(conduct: Callable[..., Direct
     assert not director.left
 
 
-def test_the_untuned_trial_is_never_stopped_and_races(
-    tmp_path: Path, drive: Callable[..., Director]
-) -> None:
+@pytest.fixture
+def untuned_plan() -> SearchPlan:
+    """A search whose first trial is the untuned one."""
     study = SearchStudy.model_validate(
         {
             "study": "s",
@@ -204,14 +206,26 @@ def test_the_untuned_trial_is_never_stopped_and_races(
             "scheduler": {"grace_epochs": 1},
         }
     )
-    plan = make_search_plan(study, {"digits": "d"})
+    return make_search_plan(study, {"digits": "d"})
+
+
+def with_settings(plan: SearchPlan, **parts: Any) -> SearchPlan:
+    """The plan with other settings of its search and scheduler; its groups stay."""
+    study = plan.study
+    changed = {name: getattr(study, name).model_copy(update=new) for name, new in parts.items()}
+    return replace(plan, study=study.model_copy(update=changed))
+
+
+def test_the_untuned_trial_is_never_stopped_and_races(
+    untuned_plan: SearchPlan, tmp_path: Path, drive: Callable[..., Director]
+) -> None:
+    plan = untuned_plan
 
     def worst_first(trial: SearchTrial, epoch: int) -> dict[str, float]:
         return {"val/balanced_accuracy": 0.1 * trial.number + 0.001 * epoch}
 
     for name in ("asha", "promotion"):
-        scheduler = study.scheduler.model_copy(update={"name": name})
-        found = replace(plan, study=study.model_copy(update={"scheduler": scheduler}))
+        found = with_settings(plan, scheduler={"name": name})
         suggestions = {group.name: Suggestions() for group in plan.groups}
         director = drive(found, tmp_path / name, suggestions, worst_first)
         untuned = next(t for t in director.trials.values() if t.number == 0)
@@ -220,6 +234,83 @@ def test_the_untuned_trial_is_never_stopped_and_races(
         raced = {t.number for t in director.trials.values() if t.race_seed is not None}
         assert 0 in raced
         assert 5 in raced
+
+
+def in_turns(
+    plan: SearchPlan, folder: Path, recorder: Recorder, slots: int, kill_after: int = -1
+) -> Director:
+    """Runs a search on several slots, which report an epoch each in turn."""
+    running: list[tuple[SearchTrial, int]] = []
+    suggestions = {group.name: Suggestions() for group in plan.groups}
+    with directing(plan, folder, suggestions, recorder) as director:
+        upcoming = director.upcoming()
+        while kill_after != 0:
+            kill_after -= 1
+            while len(running) < slots and (trial := next(upcoming, None)) is not None:
+                running.append((trial, 1))
+            if not running:
+                break
+            trial, epoch = running.pop(0)
+            outcome = Outcome.COMPLETED if epoch == EPOCHS else None
+            reports = ((epoch, metrics_at(trial, epoch)),)
+            if director.take(trial.key, StepResult(reports=reports, outcome=outcome)):
+                running.append((trial, epoch + 1))
+    return director
+
+
+def result(director: Director, plan: SearchPlan) -> tuple[set[tuple[str, Outcome]], Any]:
+    """The trials, in no order, and the race with its winner."""
+    (group,) = plan.groups
+    found = group_outcome(plan.study, group, director.trials.values())
+    winners = [winner.number for winner in found.winners]
+    return {(t.name, t.outcome) for t in director.trials.values()}, (winners, found.standings)
+
+
+@pytest.fixture
+def racing(untuned_plan: SearchPlan) -> SearchPlan:
+    """A search that stops nothing, with three rounds: its order changes no result."""
+    race = RaceConfig.model_validate(RACE)
+    return with_settings(untuned_plan, scheduler={"name": "none"}, search={"race": race})
+
+
+def test_free_slots_race_early_without_another_result(
+    racing: SearchPlan, tmp_path: Path, silent: Recorder
+) -> None:
+    alone = in_turns(racing, tmp_path / "alone", silent, slots=1)
+    together = in_turns(racing, tmp_path / "together", silent, slots=4)
+    assert result(together, racing) == result(alone, racing)
+    order = [(t.number, t.race_seed) for t in together.trials.values()]
+    with Journal(tmp_path / "together" / "journal.jsonl") as journal:
+        events = [(e["event"], e.get("race_seed") or e.get("key")) for e in journal.read()]
+    searched = {t.key for t in together.searched()}
+    last = max(i for i, event in enumerate(events) if event[0] == "end" and event[1] in searched)
+    early = [seed for name, seed in events[:last] if name == "begin" and seed]
+    assert early == [100, 101]
+    assert order[6:8] == [(0, 100), (0, 101)]  # of the untuned trial, which races anyway
+
+
+@pytest.mark.parametrize("kill_after", [1, 30, 40, 55, 62, 75, 100])
+def test_a_search_on_several_slots_ends_as_if_never_killed(
+    racing: SearchPlan, tmp_path: Path, silent: Recorder, kill_after: int
+) -> None:
+    in_turns(racing, tmp_path / "cut", silent, slots=4, kill_after=kill_after)
+    cut = in_turns(racing, tmp_path / "cut", silent, slots=4)
+    whole = in_turns(racing, tmp_path / "whole", silent, slots=4)
+    assert result(cut, racing) == result(whole, racing)
+    assert cut.is_done
+    assert not cut.left
+
+
+def test_the_untuned_trial_does_not_race_early_once_it_has_diverged(
+    racing: SearchPlan, tmp_path: Path, silent: Recorder
+) -> None:
+    suggestions = {group.name: Suggestions() for group in racing.groups}
+    with directing(racing, tmp_path, suggestions, silent) as director:
+        upcoming = director.upcoming()
+        trials = [trial for _ in range(6) if (trial := next(upcoming)) is not None]
+        director.end(trials[0].key, Outcome.DIVERGED)
+        assert len(trials) == 6
+        assert next(upcoming) is None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.outcome import race_among
 from dynaloss.execution.search.pruning import Candidate, Decision, Pruner, Verdict, make_pruner
-from dynaloss.execution.search.race import Entry, Race
+from dynaloss.execution.search.race import Entry, Race, at_once
 from dynaloss.execution.search.searched import SearchTrial
 from dynaloss.execution.trial.runner import StepResult
 from dynaloss.journal import Journal
@@ -190,12 +190,21 @@ class Director:
         return race_among(config, own, self._first) if config and is_over else None
 
     def _race_entries(self, group: Group) -> list[Entry]:
-        """What the race of a group has to begin now."""
+        """What the race of a group has to begin now, or may begin before the search has ended."""
         race = self.race(group)
         begun = {
             (t.number, t.race_seed) for t in self.trials.values() if t.group.name == group.name
         }
-        return [entry for entry in race.to_run if entry not in begun] if race else []
+        wanted = race.to_run if race else self._certain_entries(group)
+        return [entry for entry in wanted if entry not in begun]
+
+    def _certain_entries(self, group: Group) -> list[Entry]:
+        """Those of the untuned trial, which races wherever it stands, while others still run."""
+        config, places = self._plan.study.search.race, {Outcome.RUNNING, Outcome.COMPLETED}
+        untuned = [t for t in self.searched() if t.group.name == group.name and t.is_untuned]
+        if config is None or group.trials < 2 or not all(t.outcome in places for t in untuned):
+            return []
+        return [(t.number, seed) for t in untuned for seed in at_once(config.seeds)]
 
     def _most_of_race(self, group: Group) -> int:
         config, race = self._plan.study.search.race, self.race(group)

@@ -3,13 +3,14 @@
 One seed and one small validation split choose by chance among the best. In each round the
 configurations that are left train with one more seed; then those that a paired t test over their
 seeds puts behind the leader drop out (as in Birattari et al., "A Racing Algorithm for Configuring
-Metaheuristics", GECCO 2002, which uses Friedman's test).
+Metaheuristics", GECCO 2002, which uses Friedman's test). Rounds after which no test is possible
+yet do not wait for each other.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -50,7 +51,8 @@ class Race:
     Attributes:
         standings: The configurations, best first: those left by their mean over all seeds, then
             those that dropped out, the last ones first.
-        to_run: What has to be trained before the round can be decided; empty at the end.
+        to_run: What has to be trained before the next drop-out can be decided, the round that is
+            due first; empty at the end.
     """
 
     standings: tuple[Standing, ...]
@@ -78,8 +80,9 @@ def race_of(
         if len(left) < 2:
             break
         entries = {one.number: (one.number, seed) for one in left}
-        to_run = tuple(entry for entry in entries.values() if not _has_ended(raced.get(entry)))
-        if to_run:
+        if not all(_has_ended(raced.get(entry)) for entry in entries.values()):
+            every = ((one.number, seed) for seed in at_once(config.seeds, round_) for one in left)
+            to_run = tuple(entry for entry in every if not _has_ended(raced.get(entry)))
             break
         after = [
             Standing(number=one.number, values=(*one.values, raced[entries[one.number]][1]))
@@ -90,6 +93,11 @@ def race_of(
         left = [one for one in after if one not in losers]
         out = [*_ranked(replace(one, dropped_after=round_) for one in losers), *out]
     return Race(standings=(*_ranked(left), *out), to_run=to_run)
+
+
+def at_once(seeds: Sequence[int], round_: int = 1) -> Sequence[int]:
+    """Seeds of a round and of those that need not wait for it, as it is too early for a test."""
+    return seeds[round_ - 1 : max(round_, _FEWEST_SEEDS - 1)]
 
 
 def _has_ended(found: tuple[Outcome, float] | None) -> bool:
