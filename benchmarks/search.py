@@ -1,8 +1,9 @@
 """Search methods side by side on recorded curves: regret against epochs and wall time.
 
-    python benchmarks/search.py [METHOD ...] [--slots 2] [--repeats 300] [--output FILE]
+    python benchmarks/search.py [METHOD ...] [--slots 2] [--repeats 300] [--output FILE] [--add]
 
-All methods together also give the figure of docs/search.md.
+`--add` keeps the other rows of the file, and draws the figure of docs/search.md of them all, as
+all methods together do.
 
 Every method runs on the table of `search_curves.py` through the director, the suggestions and the
 pruning of `dynaloss search`; the rules of Ray and of Optuna take the place of the pruner. A
@@ -30,10 +31,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from search_curves import METRICS, Curves, load
 
-from dynaloss.analysis.figures.panels import arm_styles, panels, save_figure
+from dynaloss.analysis.figures.panels import arm_styles, legend, panels, save_figure
 from dynaloss.analysis.statistics.intervals import t_interval
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.pruning import Candidate, Decision, Pruner, Verdict
@@ -45,6 +47,8 @@ OUTPUT = Path(__file__).parent / "results" / "tables" / "search.json"
 FIGURE = Path(__file__).parents[1] / "docs" / "images" / "search-regret.png"
 OBJECTIVE, TEST = "val/balanced_accuracy", "test/accuracy"
 TRIALS = (1, 2, 4, 8, 16)
+BUDGETS = (3, 6, 12, 24, 48)
+"""Seconds of wall time at which methods are compared."""
 RACE_SEEDS = (100, 101)
 DEFAULT = "TPE, ASHA, untuned first, race"
 _DRAWN = (
@@ -300,9 +304,9 @@ class _Played:
         from dynaloss.execution.trial.runner import StepResult
         from dynaloss.studies.trial_record import Outcome
 
-        upcoming, running, now = director.upcoming(), [], 0.0
+        upcoming, running, now, may_begin = director.upcoming(), [], 0.0, True
         while True:
-            while len(running) < slots and (trial := next(upcoming, None)) is not None:
+            while may_begin and len(running) < slots and (trial := next(upcoming, None)):
                 cell = self._cell(trial)
                 step = float(self._curves.seconds[cell])
                 heapq.heappush(running, (now + step, trial.key, trial.last_epoch + 1, cell, step))
@@ -313,8 +317,11 @@ class _Played:
             metrics = {name: float(self._curves.values[name][cell][epoch - 1]) for name in METRICS}
             last = epoch == self._curves.values[OBJECTIVE].shape[-1]
             outcome = Outcome.COMPLETED if last else None
-            if director.take(key, StepResult(reports=((epoch, metrics),), outcome=outcome)):
+            goes_on = director.take(key, StepResult(reports=((epoch, metrics),), outcome=outcome))
+            if goes_on:
                 heapq.heappush(running, (now + step, key, epoch + 1, cell, step))
+            # Other reports bring nothing new to begin, and to ask takes time.
+            may_begin = not goes_on or epoch in director.trials[key].group.rungs
 
     def _cell(self, trial: Any) -> tuple[int, int, int]:  # noqa: ANN401 - a `SearchTrial`
         role = 0 if trial.race_seed is None else 1 + RACE_SEEDS.index(trial.race_seed)
@@ -378,25 +385,76 @@ def _shown(row: Mapping[str, Any]) -> str:
 
 
 def shown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The rows as a table in Markdown, a line per method, and the default against others."""
+    """The rows as tables in Markdown, a line per method, and the default against others.
+
+    By number of trials stand the rows of the fewest slots; by wall time the methods that have rows
+    for every number of slots.
+    """
     counts = sorted({row["trials"] for row in rows if row["trials"]})
+    slots = sorted({row["slots"] for row in rows if row["slots"]})
     found = {(row["method"], row["slots"], row["trials"]): row for row in rows}
     lines = [
-        f"| method | slots |{''.join(f' {n} trials |' for n in counts)}",
-        "|---|---|" + "---|" * len(counts),
+        f"| method |{''.join(f' {n} trials |' for n in counts)}",
+        "|---|" + "---|" * len(counts),
     ]
-    for method, slots in dict.fromkeys(key[:2] for key in found if key[2]):
-        cells = (_cell(found[method, slots, n]) for n in counts)
-        lines.append(f"| {method} | {slots} | {' | '.join(cells)} |")
+    for method in _methods(rows, slots[:1]):
+        cells = (_cell(found[method, slots[0], n]) for n in counts)
+        lines.append(f"| {method} | {' | '.join(cells)} |")
     nothing = found["no search", 0, 0]
     lines += [
         "",
-        f"Regret in points, mean over four conditions and {len(nothing['by_repeat'])} repeats "
-        "(epochs of all four, seconds on the slots, conditions without a winner). The defaults, "
-        f"without any search: {100 * nothing['regret']:.2f}. Standard errors are at most "
+        f"Regret in points on {slots[0]} slots, mean over four conditions and "
+        f"{len(nothing['by_repeat'])} repeats (epochs of all four, seconds on the slots, "
+        "conditions without a winner). The defaults, without any search: "
+        f"{100 * nothing['regret']:.2f}. Standard errors are at most "
         f"{100 * max(row['regret_sem'] for row in rows):.2f}.",
     ]
-    return [*lines, *_claims(rows)]
+    return [*lines, *_claims(rows), "", *_by_the_clock(rows, slots)]
+
+
+def _methods(rows: Sequence[Mapping[str, Any]], slots: Sequence[int]) -> list[str]:
+    """The methods with rows for all these numbers of slots, in the order of `METHODS`."""
+    known = {(row["method"], row["slots"]) for row in rows}
+    return [name for name in METHODS if all((name, n) in known for n in slots)]
+
+
+def _by_the_clock(rows: Sequence[Mapping[str, Any]], slots: Sequence[int]) -> Iterator[str]:
+    """Regret at equal wall time, as a table, and the default against others there."""
+    yield f"| method | slots | repeats |{''.join(f' {n} s |' for n in BUDGETS)}"
+    yield "|---|---|---|" + "---|" * len(BUDGETS)
+    for n, method in product(slots, _methods(rows, slots)):
+        fitting = [_fitting(rows, method, n, budget) for budget in BUDGETS]
+        cells = (f"{100 * row['regret']:.2f} ({row['trials']})" if row else "-" for row in fitting)
+        repeats = {len(row["by_repeat"]) for row in rows if _is_of(row, method, n)}
+        shown = ", ".join(map(str, sorted(repeats)))
+        yield f"| {method} | {n} | {shown} | {' | '.join(cells)} |"
+    yield ""
+    yield (
+        "Regret in points at equal wall time: that of the most trials per condition, in brackets, "
+        f"of {', '.join(map(str, TRIALS))} whose mean seconds fit. The defaults are there at once."
+    )
+    for name in ("random", "TPE, ASHA", "no search"):
+        texts = [
+            f"on {n} slots {_difference(mine, other)}"
+            for n in slots
+            if (mine := _fitting(rows, DEFAULT, n, BUDGETS[-2]))
+            and (other := _fitting(rows, name, 0 if name == "no search" else n, BUDGETS[-2]))
+        ]
+        against = "the defaults" if name == "no search" else f"`{name}`"
+        yield ""
+        yield f"Less regret than {against} by, in {BUDGETS[-2]} s: {'; '.join(texts)}."
+
+
+def _is_of(row: Mapping[str, Any], method: str, slots: int) -> bool:
+    return (row["method"], row["slots"]) == (method, slots)
+
+
+def _fitting(
+    rows: Sequence[Mapping[str, Any]], method: str, slots: int, seconds: float
+) -> Mapping[str, Any] | None:
+    """The row of the most trials whose mean seconds are within a budget."""
+    own = [row for row in rows if _is_of(row, method, slots) and row["seconds"] <= seconds]
+    return max(own, key=lambda row: int(row["trials"]), default=None)
 
 
 def _cell(row: Mapping[str, Any]) -> str:
@@ -425,22 +483,29 @@ def _claims(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path = FIGURE) -> None:
-    """Draws regret against epochs on two slots, with the 95 % interval of the mean."""
-    (figure, (axes,)) = panels([""], x="epochs of all conditions", y="regret (points)")
+    """Draws regret by epochs on two slots and by wall time, with the 95 % interval of the mean."""
+    views = [("epochs", 2), ("seconds", 2), ("seconds", 32)]
+    figure, axes = panels([f"{n} slots" for _, n in views], x="", y="regret (points)")
     nothing = next(row for row in rows if row["method"] == "no search")
-    for method, style in arm_styles(_DRAWN).items():
-        own = [row for row in rows if row["method"] == method and row["slots"] == 2]
-        axes.errorbar(
-            [row["epochs"] for row in own],
-            [100 * row["regret"] for row in own],
-            yerr=[196 * row["regret_sem"] for row in own],
-            label=method,
-            capsize=2,
-            **style.line(marker=True),
-        )
-    axes.axhline(100 * nothing["regret"], color="grey", linestyle="--", label="no search")
-    axes.set(xscale="log", ylim=(0, None))
-    axes.legend(fontsize="small")
+    styles = arm_styles(_DRAWN)
+    for one, (cost, slots) in zip(axes, views, strict=True):
+        for method, style in styles.items():
+            own = [row for row in rows if _is_of(row, method, slots)]
+            one.errorbar(
+                [row[cost] for row in own],
+                [100 * row["regret"] for row in own],
+                yerr=[196 * row["regret_sem"] for row in own],
+                capsize=2,
+                **style.line(marker=True),
+            )
+        one.axhline(100 * nothing["regret"], color="grey", linestyle="--")
+        label = {"epochs": "epochs of all conditions", "seconds": "seconds of wall time"}[cost]
+        one.set(xscale="log", ylim=(0, None), xlabel=label)
+        if cost == "seconds":
+            one.set_xticks(BUDGETS, labels=map(str, BUDGETS))
+            one.minorticks_off()
+    none = Line2D([], [], color="grey", linestyle="--", label="no search")
+    legend(figure, styles, [none], markers=True)
     save_figure(figure, path)
 
 
@@ -449,7 +514,9 @@ def _epochs(row: Mapping[str, Any]) -> float:
 
 
 def _difference(less: Mapping[str, Any], more: Mapping[str, Any]) -> str:
-    differences = np.array(more["by_repeat"]) - np.array(less["by_repeat"])
+    # A repeat is the same in every row; some rows have fewer of them.
+    pairs = list(zip(more["by_repeat"], less["by_repeat"], strict=False))
+    differences = np.array([b - a for b, a in pairs])
     low, high = t_interval(differences.tolist()) or (math.nan, math.nan)
     return f"{100 * differences.mean():+.2f} [{100 * low:.2f}, {100 * high:.2f}]"
 
@@ -464,17 +531,33 @@ def main() -> None:
         "--processes", type=int, default=os.cpu_count(), help="Searches at a time."
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="File of the rows.")
+    parser.add_argument("--add", action="store_true", help="Keep the other rows of the file.")
     options = parser.parse_args()
     from machine import describe
 
-    rows = measure(
-        options.methods or [*METHODS], options.slots, options.repeats, options.processes
-    )
-    content = {"table": shown(rows), "rows": rows, **describe(), "threads": 1}
-    if not options.methods:
+    methods, made = options.methods or [*METHODS], describe()
+    rows = measure(methods, options.slots, options.repeats, options.processes)
+    if options.add:
+        kept = json.loads(options.output.read_text("utf-8"))
+        rows = _with_new(kept["rows"], rows)
+        added = f"{made['command']} at {made['commit']}"
+        made |= {"commit": kept["commit"], "command": f"{kept['command']}; {added}"}
+    content = {"table": shown(rows), "rows": rows, **made, "threads": 1}
+    if options.add or not options.methods:
         draw(rows)
     options.output.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     print("\n".join(content["table"]))
+
+
+def _with_new(
+    kept: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The rows of a file with others in their places, or at the end; that of no search stays."""
+    found = {(row["method"], row["slots"], row["trials"]): row for row in kept}
+    for row in new:
+        if row["slots"]:
+            found[row["method"], row["slots"], row["trials"]] = row
+    return list(found.values())
 
 
 if __name__ == "__main__":

@@ -53,3 +53,43 @@ def test_a_random_search_takes_the_best_of_its_suggestions() -> None:
     best = test.mean(axis=2).max(axis=1)
     for k, regret in enumerate(found["regret"]):
         assert np.isclose(best[k] - unseen[k], regret).any()
+
+
+def row(method: str, slots: int, trials: int, seconds: float, regret: float) -> dict[str, object]:
+    return {
+        "method": method,
+        "slots": slots,
+        "trials": trials,
+        "seconds": seconds,
+        "epochs": 27.0 * trials,
+        "regret": regret,
+        "regret_sem": 0.001,
+        "by_repeat": [regret, regret + 0.01],
+        "empty": 0.0,
+    }
+
+
+def test_at_equal_wall_time_the_largest_search_that_fits_counts_even_a_worse_one() -> None:
+    rows = [row("no search", 0, 0, 0.0, 0.02)]
+    for name, regrets in (("random", (0.03, 0.05)), (search.DEFAULT, (0.02, 0.01))):
+        for slots in (2, 8):
+            rows += [
+                row(name, slots, trials, trials * 14.0 / slots, regret)
+                for trials, regret in zip((2, 4), regrets, strict=True)
+            ]
+    rows += [row("TPE", 2, trials, 1.0, 0.0) for trials in (2, 4)]  # none on 8 slots
+    lines = [line for line in search.shown(rows) if line.count("|") == 9]
+    own = f"| {search.DEFAULT} "
+    assert lines[2:] == [
+        "| random | 2 | 2 | - | - | - | 3.00 (2) | 5.00 (4) |",
+        f"{own}| 2 | 2 | - | - | - | 2.00 (2) | 1.00 (4) |",
+        "| random | 8 | 2 | - | 3.00 (2) | 5.00 (4) | 5.00 (4) | 5.00 (4) |",
+        f"{own}| 8 | 2 | - | 2.00 (2) | 1.00 (4) | 1.00 (4) | 1.00 (4) |",
+    ]
+
+
+def test_added_rows_take_the_places_of_their_like() -> None:
+    kept = [row("no search", 0, 0, 0.0, 0.02), row("random", 2, 1, 3.0, 0.5)]
+    new = [row("no search", 0, 0, 0.0, 0.9), row("random", 2, 1, 3.0, 0.4)]
+    found = search._with_new(kept, [*new, row("random", 8, 1, 1.0, 0.3)])
+    assert [(one["slots"], one["regret"]) for one in found] == [(0, 0.02), (2, 0.4), (8, 0.3)]
