@@ -73,16 +73,25 @@ class Journal:
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Yields every event so far, in order."""
-        checksum = 0
-        with self.path.open(encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, start=1):
-                event, checksum = _event(line, checksum)
-                if event is None:
-                    raise InputError(
-                        f"{self.path}:{number}: the journal is damaged"
-                        + (f"; {self._remedy}" if self._remedy else "")
-                    )
-                yield event
+        return read_journal(self.path, self._remedy)
+
+
+def read_journal(path: Path, remedy: str = "") -> Iterator[dict[str, Any]]:
+    """Yields every event in order, of a journal that another process may be writing.
+
+    Raises:
+        InputError: At a line that is not as it was written; an unfinished last one is left out.
+    """
+    checksum = 0
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith("\n"):
+                return
+            event, checksum = _event(line, checksum)
+            if event is None:
+                text = f"{path}:{number}: the journal is damaged"
+                raise InputError(f"{text}; {remedy}" if remedy else text)
+            yield event
 
 
 def _event(line: str, before: int) -> tuple[dict[str, Any] | None, int]:

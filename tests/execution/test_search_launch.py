@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from dynaloss.api.search import Search
 from dynaloss.data.sources import load_source
 from dynaloss.data.splits import make_splits
 from dynaloss.errors import InputError
@@ -357,9 +358,52 @@ def test_an_earlier_search_gives_the_first_suggestions(
         tmp_path,
         **{
             "study: tiny-search": "study: later",
-            "search: {": "search: {start_from: tiny-search, ",
+            "search: {": "search: {start_from: tiny-search, untuned_first: false, ",
             "trials: 4": "trials: 1",
         },
     )
     later = run_here(started, storage)
     assert {t.group.name: dict(t.chosen) for t in later.trials} == best
+
+
+_SHORT = {
+    "conditions: {data.noise.rate: [0.2, 0.6]}\n": "",
+    "race: {top: 2, seeds: [100]}": "race: null",
+    "trials: 4": "trials: 8",
+}
+
+
+def test_the_grace_period_by_an_earlier_search_is_decided_once(
+    make_storage: Callable[[str], Path], tmp_path: Path
+) -> None:
+    storage = make_storage("grace")
+    to_the_end = {
+        "{name: asha, grace_epochs: 1, reduction_factor: 2, audit_fraction: 0.3}": "{name: none}"
+    }
+    auto = {
+        "study: tiny-search": "study: later",
+        "search: {": "search: {start_from: tiny-search, ",
+        "grace_epochs: 1": "grace_epochs: auto",
+    }
+    later = write_study(tmp_path, **{**_SHORT, **auto})
+    with pytest.raises(InputError, match="no search 'tiny-search'"):
+        run_here(later, storage)
+    earlier = run_here(write_study(tmp_path, **_SHORT, **to_the_end), storage)
+    later = write_study(tmp_path, **{**_SHORT, **auto, "trials: 4": "trials: 2"})
+    workspace = Workspace(storage, f"sqlite:///{storage}/mlflow.db")
+    planned = Search(load_search(later)).plan(workspace)
+    found = run_here(later, storage)
+    grace = found.plan.groups[0].rungs[0]
+    assert grace == earlier.telling_epoch
+    assert planned.hash == found.plan.hash
+    assert [note for note in planned.notes if note.startswith(f"grace_epochs: {grace}, by 8 ")]
+    assert f"note: grace_epochs: {grace}, by 8 trials recorded in 'tiny-search'" in found.as_text()
+    assert all(grace in trial.rungs for trial in found.trials)
+
+    (storage / "tiny-search" / "journal.jsonl").unlink()
+    longer = run_here(
+        write_study(tmp_path, **{**_SHORT, **auto, "trials: 4": "trials: 3"}), storage
+    )
+    assert longer.plan.groups[0].rungs == found.plan.groups[0].rungs
+    assert longer.plan.grace == found.plan.grace
+    assert len(longer.trials) == 3

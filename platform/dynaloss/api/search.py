@@ -58,16 +58,21 @@ class Search(Loaded[SearchStudy]):
         """
         return cls(load_search(source))
 
-    def plan(self) -> SearchPlan:
+    def plan(self, workspace: Workspace | str | Path | None = None) -> SearchPlan:
         """The groups with their budgets and rungs; loads the data and runs nothing.
+
+        Args:
+            workspace: Where things are kept, such as the search that `search.start_from` names:
+                a folder, by default `results`, or a workspace.
 
         Examples:
             >>> search.plan().num_trials
             4
         """
         from dynaloss.execution.search.launching import plan_search
+        from dynaloss.tracking import Workspace
 
-        return plan_search(self.settings)
+        return plan_search(self.settings, workspace=Workspace.of(workspace))
 
     def run(
         self,

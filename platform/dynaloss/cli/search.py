@@ -53,7 +53,9 @@ def search(
 
     \b
     How `scheduler` stops trials (asha), with every number in epochs:
-      grace_epochs      every trial trains for this long, up to the first rung
+      grace_epochs      every trial trains for this long, up to the first rung;
+                        auto: from which on the trials of search.start_from
+                        rank as at the end
       reduction_factor  only the best 1/reduction_factor at a rung continue; the
                         next rung is this many times further: 4, 12, 36 for 3
       rungs             number of rungs to use
@@ -77,7 +79,7 @@ def search(
 
     loaded = Search.load(study)
     if plan_only:
-        _print_plan(loaded.plan(), format_)
+        _print_plan(loaded.plan(workspace), format_)
         return
     if slurm is not None:
         command = ["search", study, *["--no-confirm"] * no_confirm]

@@ -122,8 +122,8 @@ class SchedulerConfig(Settings):
         default=None,
         ge=1,
         description="Epochs that every trial trains: the first rung, after warm-up and ramp, in "
-        "which trials that differ in the loss alone are equal. auto, or null: these, and an "
-        "eighth of the epochs that follow them.",
+        "which trials that differ in the loss alone are equal. auto, or null: what the search of "
+        "`search.start_from` shows, or else these, and an eighth of the epochs that follow them.",
     )
     reduction_factor: int = Field(
         default=3,

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from dynaloss.execution.recording import Recorder
 from dynaloss.execution.search.conclusion import SearchSummary
 from dynaloss.execution.search.confirmation import write_best
 from dynaloss.execution.search.director import Director
+from dynaloss.execution.search.grace import grace_period
 from dynaloss.execution.search.html_page import write_page
 from dynaloss.execution.search.outcome import group_outcome
 from dynaloss.execution.search.searched import SearchTrial
@@ -44,17 +45,27 @@ from dynaloss.studies.cost_groups import warmup_length
 from dynaloss.studies.identity import KEY_VERSION, RESULTS_VERSION, digest_of
 from dynaloss.studies.loading import load_study
 from dynaloss.studies.overrides import override
-from dynaloss.studies.search.groups import Group, SearchPlan, make_search_plan, stored_search_plan
+from dynaloss.studies.search.groups import (
+    Group,
+    SearchPlan,
+    make_search_plan,
+    stored_search_plan,
+    with_grace,
+)
+from dynaloss.studies.search.rungs import GracePeriod
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
 
 if TYPE_CHECKING:
     from dynaloss.tracking import Workspace
 
+_JOURNAL = "journal.jsonl"
 _REMEDY = "give the study another name, or remove its folder to start again"
 
 
-def plan_search(study: SearchStudy, sources: Sources | None = None) -> SearchPlan:
+def plan_search(
+    study: SearchStudy, sources: Sources | None = None, workspace: Workspace | None = None
+) -> SearchPlan:
     """Plans a search; checks its trials where their data are there.
 
     Notes name data to fetch, what may be wrong with files, and conditions whose roles share images
@@ -63,17 +74,23 @@ def plan_search(study: SearchStudy, sources: Sources | None = None) -> SearchPla
     Args:
         study: The search.
         sources: The data of a launch, which have to be there; by default they may be missing.
+        workspace: Where the search and the one that it starts from are kept.
     """
-    digest = sources.digest if sources else None
+    is_launch = sources is not None
     sources = sources or Sources()
-    plan = make_search_plan(study, digest or sources.planned_digest)
+    digests = sources.digest if is_launch else sources.planned_digest
+    plan = make_search_plan(study, digests)
+    if workspace is not None and (name := study.search.start_from) is not None:
+        own, earlier = (workspace.folder(one) / _JOURNAL for one in (study.study, name))
+        if (grace := grace_period(plan, own, earlier)) is not None:
+            plan = with_grace(plan, grace, digests)
     there = [g for g in plan.groups if g.config.data.source_key not in sources.missing]
     sources.check(_all_trained(study, there))
     by_condition = {group.condition: group.config.data for group in there}
     found = [_equal_images_note(study, *item, sources) for item in by_condition.items()]
     warnings = sources.warnings(by_condition.values())
     notes = (*plan.notes, *sources.missing_notes(), *warnings, *filter(None, found))
-    if digest is None:
+    if not is_launch:
         notes = (*notes, *shortages(study.resources))
     return replace(plan, notes=notes)
 
@@ -131,7 +148,7 @@ def launch_search(
     """
     started = time.monotonic()
     sources = Sources()
-    plan = plan_search(study, sources)
+    plan = plan_search(study, sources, workspace)
     folder = workspace.folder(study.study)
     # Ray, once started, serves the confirmation too.
     with ExitStack() as stack:
@@ -143,12 +160,13 @@ def launch_search(
 
         with (
             workspace.locked(study.study),
-            Journal(folder / "journal.jsonl", _REMEDY) as journal,
+            Journal(folder / _JOURNAL, _REMEDY) as journal,
         ):
-            claim(journal, _frozen(study))
+            earlier = _earlier(plan, workspace)
+            claim(journal, _frozen(study, plan.grace), plan.grace)
             summary = _Launch(
                 study, folder, plan, sources, workspace, console, journal, backend, in_process
-            ).run()
+            ).run(earlier)
         path = write_best(study, summary.groups, folder)
         confirmed = None
         is_over = not summary.interrupted and not summary.waiting
@@ -175,9 +193,13 @@ class _Launch:
     backend: Callable[[], Backend]
     in_process: bool
 
-    def run(self) -> SearchSummary:
-        """Runs the trials that are left, and stores the results."""
-        director, suggesters = self._restored()
+    def run(self, earlier: Mapping[str, list[dict[str, Scalar]]]) -> SearchSummary:
+        """Runs the trials that are left, and stores the results.
+
+        Args:
+            earlier: What an earlier search suggests to each group.
+        """
+        director, suggesters = self._restored(earlier)
         tags = {"dynaloss.plan_hash": self.plan.hash, "dynaloss.kind": "search"}
         if director.left:
             self.backend()  # starts Ray, if that is the one
@@ -211,9 +233,10 @@ class _Launch:
         LOG.info(text)
         self.console.print(text, markup=False, soft_wrap=True)
 
-    def _restored(self) -> tuple[Director, dict[str, Suggester]]:
+    def _restored(
+        self, earlier: Mapping[str, list[dict[str, Scalar]]]
+    ) -> tuple[Director, dict[str, Suggester]]:
         """The search by its journal; Optuna's file is made anew from it where it differs."""
-        earlier = self._earlier()
         try:
             return self._opened(earlier)
         except DamagedStorageError as error:
@@ -291,13 +314,6 @@ class _Launch:
             interrupted=not director.is_done,
         )
 
-    def _earlier(self) -> dict[str, list[dict[str, Scalar]]]:
-        """What the earlier search that is named suggests to each group."""
-        if (name := self.study.search.start_from) is None:
-            return {}
-        folder = self.workspace.folder(name)
-        return {group.name: earlier_best(folder, group) for group in self.plan.groups}
-
     def _suggesters(self, earlier: Mapping[str, list[dict[str, Scalar]]]) -> dict[str, Suggester]:
         study, storage, groups = self.study, open_storage(self.folder), self.plan.groups
         suggesters = {}
@@ -309,7 +325,15 @@ class _Launch:
         return suggesters
 
 
-def claim(journal: Journal, frozen: Mapping[str, str]) -> None:
+def _earlier(plan: SearchPlan, workspace: Workspace) -> dict[str, list[dict[str, Scalar]]]:
+    """What the earlier search that is named suggests to each group."""
+    if (name := plan.study.search.start_from) is None:
+        return {}
+    folder = workspace.folder(name)
+    return {group.name: earlier_best(folder, group) for group in plan.groups}
+
+
+def claim(journal: Journal, frozen: Mapping[str, str], grace: GracePeriod | None = None) -> None:
     """Records what must not change between launches, or compares it with the record.
 
     Raises:
@@ -317,7 +341,8 @@ def claim(journal: Journal, frozen: Mapping[str, str]) -> None:
     """
     earlier = next(journal.read(), None)
     if earlier is None:
-        journal.write("plan", frozen=dict(frozen))
+        decided = {} if grace is None else {"grace": asdict(grace)}
+        journal.write("plan", frozen=dict(frozen), **decided)
         return
     changed = [name for name, digest in frozen.items() if earlier["frozen"].get(name) != digest]
     if changed:
@@ -328,7 +353,7 @@ def claim(journal: Journal, frozen: Mapping[str, str]) -> None:
         )
 
 
-def _frozen(study: SearchStudy) -> Mapping[str, str]:
+def _frozen(study: SearchStudy, grace: GracePeriod | None) -> Mapping[str, str]:
     """Digest of each part of a search that must stay as it is once the search has begun."""
     values: dict[str, Any] = study.model_dump(mode="json")
     search = {k: v for k, v in values["search"].items() if k not in ("trials", "race")}
@@ -336,4 +361,9 @@ def _frozen(study: SearchStudy) -> Mapping[str, str]:
     parts["number of threads, or device"] = study.resources.effective()
     frozen = {name: digest_of(part) for name, part in {**parts, "search": search}.items()}
     versions = {"results": RESULTS_VERSION, "keys": KEY_VERSION}
-    return {**frozen, **{f"version of the {name}": str(n) for name, n in versions.items()}}
+    decided = {} if grace is None else {"grace period": str(grace.epochs)}
+    return {
+        **frozen,
+        **decided,
+        **{f"version of the {name}": str(n) for name, n in versions.items()},
+    }

@@ -12,12 +12,11 @@ from dynaloss.config.search import Objective, RaceConfig
 from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.race import Race, Standing, race_of
 from dynaloss.execution.search.searched import SearchTrial
+from dynaloss.execution.search.telling import rank_correlation, telling
 from dynaloss.studies.metric_names import higher_is_better
 from dynaloss.studies.search.groups import Group
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
-
-_FEWEST_FULL, _AGREES = 8, 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,45 +265,28 @@ def audit_of(
     audited = [trial for trial in done if trial.audited_at is not None]
     # Of the median rule's many stops, a few are enough.
     shown = group.rungs if len(group.rungs) < 8 else group.rungs[:: len(group.rungs) // 4]
+    curves = [trial.curve(objective.name) for trial in done]
     return Audit(
         audited=sum(trial.audited_at is not None for trial in own),
         finished=len(audited),
         among_best=sum(trial in best for trial in audited),
         chance=len(best) / len(done) if done else math.nan,
-        correlations={rung: _correlation(done, objective.name, rung) for rung in shown},
+        correlations={rung: rank_correlation(curves, rung) for rung in shown},
     )
 
 
 def telling_epoch(outcomes: Iterable[GroupOutcome], metric: str) -> int | None:
     """First epoch, after warm-up and ramp, from which on results rank as those at the end.
 
-    The rank correlation over the completed trials, audited ones included, must be 0.5 or more, as
-    a mean over the groups with at least eight. None without such a group, or where only the last
-    epoch does.
+    By the completed trials, audited ones included; see `telling`.
     """
-    groups = [(one.group, _completed(one.trials)) for one in outcomes]
-    known = [(group, done) for group, done in groups if len(done) >= _FEWEST_FULL]
-    if not known:
-        return None
-    earliest = 1 + max(group.config.idle_epochs for group, _ in known)
-    found = None
-    for epoch in range(min(group.epochs for group, _ in known) - 1, earliest - 1, -1):
-        agreement = sum(_correlation(done, metric, epoch)[0] for _, done in known) / len(known)
-        if not agreement >= _AGREES:
-            break
-        found = epoch
-    return found
-
-
-def _correlation(done: Sequence[SearchTrial], metric: str, rung: int) -> tuple[float, int]:
-    from scipy.stats import spearmanr
-
-    pairs = [(trial.curve(metric).get(rung, math.nan), trial.last(metric)) for trial in done]
-    pairs = [pair for pair in pairs if all(map(math.isfinite, pair))]
-    is_defined = len(pairs) > 2 and all(
-        len(set(values)) > 1 for values in zip(*pairs, strict=True)
+    everything = list(outcomes)
+    found = telling(
+        [[trial.curve(metric) for trial in _completed(one.trials)] for one in everything],
+        earliest=1 + max((one.group.config.idle_epochs for one in everything), default=0),
+        latest=min((one.group.epochs for one in everything), default=0) - 1,
     )
-    return float(spearmanr(pairs).statistic) if is_defined else math.nan, len(pairs)
+    return found.epoch if found else None
 
 
 def pareto_front(

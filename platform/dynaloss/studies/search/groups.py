@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dynaloss.config.families import OPTUNA_SAMPLERS, PRUNERS
@@ -15,7 +15,7 @@ from dynaloss.studies.notebook import notebook_html
 from dynaloss.studies.overrides import override
 from dynaloss.studies.plan import Condition, DataDigests, Trial, conditions_of, digest_of_data
 from dynaloss.studies.search.points import grid_points, is_active, untuned_point
-from dynaloss.studies.search.rungs import first_rung
+from dynaloss.studies.search.rungs import GracePeriod, first_rung
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.study import SearchStudy
 
@@ -65,6 +65,9 @@ class Group:
 class SearchPlan:
     """What a search runs: its groups by condition, and notes on them, one sentence each.
 
+    `grace` is what was decided where the study leaves the grace period open and starts from an
+    earlier search.
+
     Examples:
         >>> plan = search.plan()
         >>> [(group.name, group.trials) for group in plan.groups]
@@ -74,6 +77,7 @@ class SearchPlan:
     study: SearchStudy
     groups: tuple[Group, ...]
     notes: tuple[str, ...] = ()
+    grace: GracePeriod | None = None
 
     @property
     def hash(self) -> str:
@@ -148,6 +152,14 @@ def make_search_plan(study: SearchStudy, data_digests: DataDigests) -> SearchPla
         for arm, config in first[label].configs.items()
     )
     return SearchPlan(study=study, groups=groups, notes=tuple(_notes(study, groups, counts)))
+
+
+def with_grace(plan: SearchPlan, grace: GracePeriod, data_digests: DataDigests) -> SearchPlan:
+    """The plan with its rungs as they were decided."""
+    scheduler = plan.study.scheduler.model_copy(update={"grace_epochs": grace.epochs})
+    study = plan.study.model_copy(update={"scheduler": scheduler})
+    decided = make_search_plan(study, data_digests)
+    return replace(decided, notes=(*decided.notes, grace.note), grace=grace)
 
 
 def search_trial(

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 
 from dynaloss.config.search import SchedulerConfig
 from dynaloss.config.trial import TrialConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GracePeriod:
+    """What was decided on the grace period of a search that leaves it open.
+
+    Attributes:
+        epochs: Its length; None for that of `first_rung`.
+        note: The length and the reason, one sentence.
+    """
+
+    epochs: int | None = None
+    note: str
 
 
 def first_rung(scheduler: SchedulerConfig, config: TrialConfig) -> int:
