@@ -398,6 +398,7 @@ def test_the_grace_period_by_an_earlier_search_is_decided_once(
     assert planned.hash == found.plan.hash
     assert [note for note in planned.notes if note.startswith(f"grace_epochs: {grace}, by 8 ")]
     assert f"note: grace_epochs: {grace}, by 8 trials recorded in 'tiny-search'" in found.as_text()
+    assert found.as_json()["notes"] == list(found.plan.notes)
     assert all(grace in trial.rungs for trial in found.trials)
 
     (storage / "tiny-search" / "journal.jsonl").unlink()

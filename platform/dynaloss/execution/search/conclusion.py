@@ -240,6 +240,7 @@ class SearchSummary:
             "hash": self.plan.hash,
             "interrupted": self.interrupted,
             "seconds": round(self.seconds, 1),
+            "notes": self.plan.notes,
             "best": self.best,
             "telling_epoch": self.telling_epoch,
             "groups": [self._group_as_json(one) for one in self.groups],
