@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from scipy.stats import spearmanr
 
+from dynaloss.config.search import SchedulerConfig
 from dynaloss.config.settings import Scalar
 from dynaloss.errors import InputError
 from dynaloss.execution.search.director import Director
@@ -224,3 +225,15 @@ def test_trials_whose_settings_are_not_known_here_do_not_count(
     found = grace_period(later(), NOWHERE, path)
     assert found is not None
     assert found.epochs is None
+
+
+def test_no_rung_is_within_the_warm_up_of_an_arm_that_comes_later() -> None:
+    arms = {"full": {}, "later": {"schedule.warmup_epochs": 4}}
+    scheduler = SchedulerConfig(reduction_factor=2)
+    changed = {"arms": arms, "scheduler": scheduler}
+    plan = make_search_plan(later().study.model_copy(update=changed), DIGESTS)
+    decided = with_grace(plan, GracePeriod(epochs=4, note="before `later` was added"), DIGESTS)
+    assert {group.arm: group.rungs for group in decided.groups} == {
+        "full": (4, 8),
+        "later": (8,),
+    }

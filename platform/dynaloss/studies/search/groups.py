@@ -159,7 +159,14 @@ def with_grace(plan: SearchPlan, grace: GracePeriod, data_digests: DataDigests) 
     scheduler = plan.study.scheduler.model_copy(update={"grace_epochs": grace.epochs})
     study = plan.study.model_copy(update={"scheduler": scheduler})
     decided = make_search_plan(study, data_digests)
-    return replace(decided, notes=(*decided.notes, grace.note), grace=grace)
+    # An arm that was added later may have a longer warm-up, in which a rung says nothing.
+    groups = tuple(
+        replace(
+            group, rungs=tuple(rung for rung in group.rungs if rung > group.config.idle_epochs)
+        )
+        for group in decided.groups
+    )
+    return replace(decided, groups=groups, notes=(*decided.notes, grace.note), grace=grace)
 
 
 def search_trial(
