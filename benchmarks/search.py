@@ -21,7 +21,7 @@ import heapq
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -407,7 +407,7 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{len(nothing['by_repeat'])} repeats (epochs of all four, seconds on the slots, "
         "conditions without a winner). The defaults, without any search: "
         f"{100 * nothing['regret']:.2f}. Standard errors are at most "
-        f"{100 * max(row['regret_sem'] for row in rows):.2f}.",
+        f"{_largest_error(row for row in rows if row['slots'] <= slots[0])}.",
     ]
     return [*lines, *_claims(rows), "", *_by_the_clock(rows, slots)]
 
@@ -431,7 +431,9 @@ def _by_the_clock(rows: Sequence[Mapping[str, Any]], slots: Sequence[int]) -> It
     yield ""
     yield (
         "Regret in points at equal wall time: that of the most trials per condition, in brackets, "
-        f"of {', '.join(map(str, TRIALS))} whose mean seconds fit. The defaults are there at once."
+        f"of {', '.join(map(str, TRIALS))} whose mean seconds fit; some searches take longer. "
+        "The defaults are there at once. Standard errors are at most "
+        f"{_largest_error(rows)}."
     )
     for name in ("random", "TPE, ASHA", "no search"):
         texts = [
@@ -443,6 +445,10 @@ def _by_the_clock(rows: Sequence[Mapping[str, Any]], slots: Sequence[int]) -> It
         against = "the defaults" if name == "no search" else f"`{name}`"
         yield ""
         yield f"Less regret than {against} by, in {BUDGETS[-2]} s: {'; '.join(texts)}."
+
+
+def _largest_error(rows: Iterable[Mapping[str, Any]]) -> str:
+    return f"{100 * max(row['regret_sem'] for row in rows):.2f}"
 
 
 def _is_of(row: Mapping[str, Any], method: str, slots: int) -> bool:
@@ -540,8 +546,8 @@ def main() -> None:
     if options.add:
         kept = json.loads(options.output.read_text("utf-8"))
         rows = _with_new(kept["rows"], rows)
-        added = f"{made['command']} at {made['commit']}"
-        made |= {"commit": kept["commit"], "command": f"{kept['command']}; {added}"}
+        added = f"{made['command']}, at {made['commit']} on {made['device']}"
+        made = {name: kept[name] for name in made} | {"command": f"{kept['command']}; {added}"}
     content = {"table": shown(rows), "rows": rows, **made, "threads": 1}
     if options.add or not options.methods:
         draw(rows)
