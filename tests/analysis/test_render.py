@@ -110,7 +110,11 @@ def test_means_alone_say_nothing_of_differences(record: MakeRecord, name: str) -
 def test_caption_and_label_are_those_of_latex_and_markdown(comparison: Comparison) -> None:
     table = replace(comparison_table(comparison), title="50 % noise", label="tab:x")
     text = render_table(table, "latex")
-    assert r"\caption{50 \% noise. " in text
+    assert "\n\\caption{50 \\% noise.}\n" in text
+    below = text.partition(r"\end{tabular}")[2].partition(r"\caption")[0]
+    assert "test/accuracy" in below
+    assert r"$\dagger$ Incomplete" in below
+    assert "test/accuracy" in render(comparison, "latex").partition(r"\caption{")[2]
     assert text.index(r"\caption") < text.index(r"\label{tab:x}") < text.index(r"\end{table}")
     assert render_table(table, "markdown").startswith('<a id="tab:x"></a>**50 % noise**\n\n| arm')
 

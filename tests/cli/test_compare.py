@@ -115,8 +115,8 @@ class TestViews:
     def test_values_in_one_demand_are_told_apart(self, compare: Compare) -> None:
         told = refused(compare("grid", "--where", "arm=none,full"))
         assert "arm = none,full" in told
-        assert "--where once for each" in told
-        assert "--where once" not in refused(compare("grid", "--where", "arm=ful"))
+        assert "a demand of its own" in told
+        assert "a demand of its own" not in refused(compare("grid", "--where", "arm=ful"))
 
     def test_no_columns_make_one(self, compare: Compare) -> None:
         where = ("--where", "rate=0.2", "--where", "imbalance=1")
@@ -308,6 +308,26 @@ class TestOddStudies:
         assert (found["full", "A"]["n"], found["full", "A"]["mean"]) == (0, None)
         text = compare("s").stdout
         assert "Incomplete: full, A: 0 of 1; none, B: 0 of 1." in text
+
+    def test_trials_that_demands_leave_are_missing_where_they_were_planned(
+        self, compare: Compare, write: Write, trial: Trial
+    ) -> None:
+        plan = {"arms": ["none", "full"], "conditions": ["A", "B"], "seeds": [0, 1]}
+        write("s", trial("none", 0), trial("none", 1), trial("full", 0), plan=plan)
+        one = compare("s", "--where", "arm=full").stdout
+        assert "Incomplete: full, A: 1 of 2; full, B: 0 of 2." in one
+        seed = cells(compare("s", "--where", "seed=0", "--format", "json"))
+        assert {cell["coverage"]["planned"] for cell in seed.values()} == {1}
+
+    def test_rows_by_key_name_the_trials_of_an_arm(
+        self, compare: Compare, write: Write, trial: Trial
+    ) -> None:
+        trials = [trial("full", seed, condition=name) for seed in (0, 1) for name in "AB"]
+        write("s", *trials, plan={"arms": ["full"], "conditions": ["A", "B"], "seeds": [0, 1]})
+        told = compare("s", "--rows", "condition,seed,key", "--cols", "arm").stdout
+        for one in trials:
+            assert f"{one.condition} · {one.seed} · {one.key}" in told
+        assert "Incomplete" not in told
 
     def test_nan_and_infinity_are_no_values(
         self, compare: Compare, write: Write, trial: Trial

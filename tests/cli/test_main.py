@@ -222,6 +222,10 @@ def test_list_shows_every_kind_of_every_family(run: Run) -> None:
     names = [name for kinds in (*registries, COMPONENTS, SELECTION_RULES) for name in kinds]
     for name in ("quickstart", "torchvision/NAME", *names):
         assert any(line.startswith(f"  {name} ") for line in lines), name
+    # 7 arms, 2 conditions, 6 seeds; 2 conditions, 9 trials each.
+    assert [line.strip() for line in lines if line.endswith(" quickstart")] == [
+        "84 trials: dynaloss ablate quickstart", "18 trials: dynaloss search quickstart",
+    ]  # fmt: skip
 
 
 def test_train_records_a_trial_that_compare_shows(run: Run) -> None:

@@ -83,6 +83,25 @@ def test_one_trial_is_recorded_with_artifacts(
     assert not list(workspace.checkpoints("small").glob("*.pt"))
 
 
+def test_a_trial_that_has_ended_keeps_its_name_and_is_trained_again_only_where_asked_for(
+    study: AblationStudy, workspace: Workspace, console: Console
+) -> None:
+    same = study.model_copy(update={"ablation": None, "arms": {"plain": {}}})
+    first = launch_trial(same, single_trial(same, arm="plain"), workspace, console)
+    (run,) = workspace.open_store().records("small")
+    output = io.StringIO()
+    again = launch_trial(same, single_trial(same), workspace, Console(file=output, width=200))
+    assert again.trial.arm == "plain"
+    assert again.outcome is Outcome.COMPLETED
+    assert again.metrics["time/trial_seconds"] == first.metrics["time/trial_seconds"]
+    assert f"{first.trial.name} has ended in an earlier launch" in output.getvalue()
+    assert [record.arm for record in workspace.open_store().records("small")] == ["plain"]
+    fresh = launch_trial(same, single_trial(same, arm="plain"), workspace, console, fresh=True)
+    assert fresh.metrics["time/trial_seconds"] != first.metrics["time/trial_seconds"]
+    (latest,) = workspace.open_store().records("small")
+    assert latest.run_id != run.run_id
+
+
 def test_a_trial_goes_on_after_an_interruption_and_says_where(
     study: AblationStudy, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

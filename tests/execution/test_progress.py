@@ -216,7 +216,7 @@ def test_the_file_says_what_the_display_does(trials: tuple[Trial, ...], tmp_path
     assert found.best == {second.trial.condition: (0.75, second.name)}
     assert found.failures == {third.name: "ValueError: why"}
     lines = [*found.lines(is_running=False)]
-    assert lines[0].startswith("not running; the last launch took 0:0")
+    assert lines[0].startswith("not running; the trials of the last launch took 0:0")
     assert lines[1] == (
         "5 of 7 trials done (this launch: 1 completed, 1 failed), 0 running, 2 left"
     )

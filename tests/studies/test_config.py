@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from dynaloss.config import TrialConfig
 from dynaloss.config.families import LOSSES, MODELS, NOISES, SAMPLERS, SOURCES
 from dynaloss.config.registry import groups_of
+from dynaloss.errors import InputError
 from dynaloss.learning.losses.dynamic import DynamicLossConfig
-from dynaloss.studies import setting_keys
+from dynaloss.studies import load_study, setting_keys
 from dynaloss.studies.overrides import apply_overrides
 from dynaloss.studies.reading.problems import listed, problems_of
 
@@ -139,3 +140,10 @@ def test_no_value_meets_an_exception_or_jargon(overrides: dict[str, Any]) -> Non
 
 def test_a_trial_survives_dumping_and_validating(trial_config: TrialConfig) -> None:
     assert TrialConfig.model_validate(trial_config.model_dump()) == trial_config
+
+
+def test_a_default_that_breaks_a_rule_is_called_one() -> None:
+    with pytest.raises(InputError, match=r"warmup_epochs.*got 5 \(its default\)"):
+        load_study({"study": "s", "trial": {"schedule": {"epochs": 3}}})
+    with pytest.raises(InputError, match=r"warmup_epochs.*got 6\n"):
+        load_study({"study": "s", "trial": {"schedule": {"epochs": 3, "warmup_epochs": 6}}})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dynaloss.analysis.wording import EMPTY
@@ -14,7 +14,7 @@ from dynaloss.studies.reading.problems import did_you_mean
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
-_FIELDS = ("arm", "condition", "seed", "study", "outcome")
+_FIELDS = ("arm", "condition", "seed", "study", "outcome", "key")
 
 
 def planned(records: Sequence[TrialRecord], plan: StoredPlan) -> list[TrialRecord]:
@@ -62,18 +62,13 @@ def select(records: Sequence[TrialRecord], where: Sequence[str]) -> list[TrialRe
         InputError: If a demand is malformed, a key is recorded nowhere, or nothing is left.
     """
     wanted: dict[str, list[str]] = {}
-    for demand in where:
-        name, equals, value = demand.partition("=")
-        if not (name and equals):
-            raise InputError(f"--where must be key=value, but got `{demand}`.")
-        key, *others = _keys(records, name.strip())
+    for name, values in demands(where).items():
+        key, *others = _keys(records, name)
         if others:
-            raise InputError(
-                f"`{name.strip()}` may mean {', '.join([key, *others])}: give one of them."
-            )
-        wanted.setdefault(key, []).append(value.strip())
+            raise InputError(f"`{name}` may mean {', '.join([key, *others])}: give one of them.")
+        wanted.setdefault(key, []).extend(values)
     for key, values in wanted.items():
-        left = [r for r in records if any(_equal(_value(r, key), value) for value in values)]
+        left = [record for record in records if allows(wanted, key, _value(record, key))]
         if not left:
             seen = ", ".join(dict.fromkeys(_value(record, key) for record in records))
             text = f"No trial has {key} = {' or '.join(values)}; there are: {seen}."
@@ -83,14 +78,35 @@ def select(records: Sequence[TrialRecord], where: Sequence[str]) -> list[TrialRe
     return [*records]
 
 
+def demands(where: Sequence[str]) -> dict[str, list[str]]:
+    """The values that `key=value` demands allow, by key as it is written.
+
+    Raises:
+        InputError: If one is malformed.
+    """
+    wanted: dict[str, list[str]] = {}
+    for demand in where:
+        name, equals, value = demand.partition("=")
+        if not (name and equals):
+            raise InputError(f"--where must be key=value, but got `{demand}`.")
+        wanted.setdefault(name.strip(), []).append(value.strip())
+    return wanted
+
+
+def allows(wanted: Mapping[str, Sequence[str]], key: str, value: object) -> bool:
+    """Whether `demands` allow a value of a key; any, where they do not name the key."""
+    return key not in wanted or any(_equal(str(value), other) for other in wanted[key])
+
+
 def pivot(
     records: Sequence[TrialRecord], rows: Sequence[str], columns: Sequence[str]
 ) -> list[TrialRecord]:
     """The records with the values of the row keys as their arms, of the columns' as conditions.
 
-    A key is `arm`, `condition`, `seed`, `study`, `outcome`, a tag or a parameter; the end or a
-    group of a dotted key is enough (`noise` means those of `data.noise.kind`, `data.noise.rate`
-    that differ between the trials). Without column keys there is a single column.
+    A key is `arm`, `condition`, `seed`, `study`, `outcome`, `key` (that of the trial), a tag or a
+    parameter; the end or a group of a dotted key is enough (`noise` means those of
+    `data.noise.kind`, `data.noise.rate` that differ between the trials). Without column keys there
+    is a single column.
 
     Raises:
         InputError: If a key is recorded nowhere.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dynaloss.analysis.joining import join_studies
-from dynaloss.analysis.pivot import pivot, planned, select
+from dynaloss.analysis.pivot import allows, demands, pivot, planned, select
 from dynaloss.analysis.result import Result, StudyReader
 from dynaloss.analysis.selection import curves_of
 from dynaloss.analysis.statistics import costs
@@ -132,9 +132,10 @@ def _compare(
     arms = _planned_values(plans if by_arm else {}, "arms")
     conditions = _planned_values(plans if by_condition else {}, "conditions")
     seen = {record.arm for record in records}
-    if query.where:  # trials beyond the demands are not missing
-        arms = [arm for arm in arms if arm in seen]
-        conditions = [c for c in conditions if any(c == record.condition for record in records)]
+    wanted = demands(query.where)
+    if wanted:  # trials beyond the demands are not missing
+        arms = _left_of(arms, "arm", wanted, records)
+        conditions = _left_of(conditions, "condition", wanted, records)
     own = first.baseline if by_arm and first.baseline in {*arms, *seen} else None
     lost = by_arm and first.baseline is not None and not (own or query.baseline)
     comparison = compare(
@@ -166,19 +167,41 @@ def _planned_seeds(
     plan has is not missing. With demands, trials beyond them are not missing either.
     """
     conditions, arms = ({getattr(r, name) for r in records} for name in ("condition", "arm"))
+    by, wanted = {*query.rows, *query.columns}, demands(query.where)
+    if "key" in by:  # a trial is of one condition and arm alone
+        return {}
     planned: dict[tuple[str, str], set[int]] = {}
     for plan in plans.values():
         places = product(plan.conditions, plan.arms) if as_planned else product(conditions, arms)
-        for cell in places:
-            planned.setdefault(cell, set()).update(plan.seeds)
-    is_part = bool(query.where) or "seed" in (*query.rows, *query.columns)
-    if not is_part and any(planned.values()):
+        seeds = {seed for seed in plan.seeds if allows(wanted, "seed", seed)}
+        for condition, arm in places:
+            if allows(wanted, "condition", condition) and allows(wanted, "arm", arm):
+                planned.setdefault((condition, arm), set()).update(seeds)
+    is_known = not wanted or (as_planned and _are_of_plans(wanted))
+    if is_known and "seed" not in by and any(planned.values()):
         return {cell: len(seeds) for cell, seeds in planned.items()}
     if not (as_planned and planned):
         return None
     # How many seeds of a part were planned is not known: as many as the fullest cell has.
     fullest = Counter((record.condition, record.arm) for record in records)
     return dict.fromkeys(planned, max(fullest.values(), default=0))
+
+
+def _left_of(
+    values: Sequence[str],
+    key: str,
+    wanted: Mapping[str, Sequence[str]],
+    records: Sequence[TrialRecord],
+) -> list[str]:
+    """Arms or conditions of a plan that demands leave: of other demands, those with trials."""
+    left = [value for value in values if allows(wanted, key, value)]
+    there = {getattr(record, key) for record in records}
+    return left if _are_of_plans(wanted) else [value for value in left if value in there]
+
+
+def _are_of_plans(wanted: Mapping[str, object]) -> bool:
+    """Whether demands are on what plans name: then it is known which trials they leave."""
+    return {*wanted} <= {"arm", "condition", "seed"}
 
 
 def _mixed_environments(records: Sequence[TrialRecord]) -> tuple[str, ...]:

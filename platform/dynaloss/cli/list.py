@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from dynaloss.config.data import DataConfig
     from dynaloss.config.registry import Registry
 
 
@@ -52,17 +53,23 @@ def _catalogue() -> Iterator[tuple[str, Mapping[str, str]]]:
 def _study(path: Path) -> str:
     """What the comment at the head of a study says, its size, and the command that runs it."""
     from dynaloss.studies.loading import load_any
+    from dynaloss.studies.plan import make_plan
+    from dynaloss.studies.search.groups import make_search_plan
     from dynaloss.studies.study import AblationStudy
 
     lines = path.read_text("utf-8").splitlines()
     head = " ".join(line.strip("# ") for line in takewhile(lambda it: it.startswith("#"), lines))
     study = load_any(path)
     if isinstance(study, AblationStudy):
-        command, each = "ablate", len(study.seeds)
+        command, trials = "ablate", len(make_plan(study, _without_data).trials)
     else:
-        command, each = "search", study.search.trials
-    size = f"{len(study.cells()) * each} trials: dynaloss {command} {path.stem}"
-    return _lines(*wrap(head, 80), size)
+        command, trials = "search", make_search_plan(study, _without_data).num_trials
+    return _lines(*wrap(head, 80), f"{trials} trials: dynaloss {command} {path.stem}")
+
+
+def _without_data(data: DataConfig) -> str:
+    """Stands for the digest of the data, which do not change the number of trials."""
+    return data.source
 
 
 def _described(registry: Registry[..., Any]) -> dict[str, str]:

@@ -30,7 +30,7 @@ from dynaloss.studies.stored_plan import note_on_earlier_keys, stored_plan
 from dynaloss.studies.study import AblationStudy
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking.schema import Tag
-from dynaloss.tracking.study_run import is_up_to_date
+from dynaloss.tracking.study_run import TrialState, is_up_to_date
 
 if TYPE_CHECKING:
     from dynaloss.tracking import StudyRun, Workspace
@@ -218,7 +218,10 @@ def launch_trial(
     *,
     fresh: bool = False,
 ) -> LiveTrial:
-    """Runs one trial in this process, without Ray, and records it as a launch would."""
+    """Runs one trial in this process, without Ray, and records it as a launch would.
+
+    One that has ended, under whatever name, is left as it is, unless `fresh`.
+    """
     plan = Plan(study=study.study, trials=(trial,), baseline=trial.arm, metric=study.report.metric)
     sources = Sources()
     plan = _checked(plan, sources, console)
@@ -230,11 +233,26 @@ def launch_trial(
             )
         ).opened() as opened,
     ):
+        state = opened.run.trials().get(trial.key)
+        if state is not None and state.outcome.is_final and not fresh:
+            opened.finish(Outcome.COMPLETED)
+            return _stored(study.study, trial, state, opened, launch.say)
         progress = launch.progress(plan.trials)
         ending = launch.run_trials(plan.trials, opened, progress)[trial.key]
         is_interrupted = ending.outcome is Outcome.INTERRUPTED
         opened.finish(Outcome.INTERRUPTED if is_interrupted else Outcome.COMPLETED)
         return ending
+
+
+def _stored(
+    study: str, trial: Trial, state: TrialState, opened: OpenStudy, say: Callable[[str], None]
+) -> LiveTrial:
+    """A trial that has ended before, under the name that it has there."""
+    (record,) = opened.store.records(study, run_id=state.run_id)
+    named = replace(trial, arm=record.arm, condition=record.condition, seed=record.seed)
+    say(f"{named.name} has ended in an earlier launch; `--fresh` trains it again")
+    reports = {state.last_epoch or 0: dict(record.metrics)}
+    return LiveTrial(trial=named, outcome=state.outcome, reports=reports)
 
 
 def _checked(plan: Plan, sources: Sources, console: Console) -> Plan:

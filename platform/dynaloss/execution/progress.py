@@ -301,7 +301,9 @@ class Progress:
         text = (
             f"{self._done} of {self._total} trials done, {len(self._running)} running, {left} left"
         )
-        text += self._left() + f"\n{self._status()}"
+        text += self._left()
+        if left or self._running:
+            text += f"\n{self._status()}"
         for value, trial in [*self._best.values()][:_MOST_CONDITIONS]:
             text += f"\nbest so far: {with_value(self.objective.name, value)}, {trial}"
         return Text(text)

@@ -66,7 +66,7 @@ class ProgressFile(BaseModel):
         seconds = (time.time() if is_running else self.written) - self.begun
         state = f"running for {clock(seconds)}, process {self.pid} on {self.host}"
         if not is_running:
-            state = f"not running; the last launch took {clock(seconds)}"
+            state = f"not running; the trials of the last launch took {clock(seconds)}"
         elif self.seconds_left:
             state += f", about {clock(self.seconds_left)} left"
         yield state

@@ -59,7 +59,10 @@ def latex(table: Table) -> str:
     sentences = [*table.notes]
     if any(entry.place for row in table.rows for entry in row):
         sentences.append("Bold: best mean of the column; underlined: second best.")
-    title = [f"{table.title.removesuffix('.')}."] if table.title else []
+    caption, notes = " ".join(sentences), list[str]()
+    if table.title:  # a caption of its own stands alone, the notes below the table
+        caption, text = f"{table.title.removesuffix('.')}.", escape_latex(caption)
+        notes = [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {text}}}"]
     label = [rf"\label{{{table.label}}}"] if table.label else []
     return "\n".join(
         [
@@ -74,7 +77,8 @@ def latex(table: Table) -> str:
             *rows,
             r"\bottomrule",
             r"\end{tabular}}",
-            rf"\caption{{{escape_latex(' '.join([*title, *sentences]))}}}",
+            *notes,
+            rf"\caption{{{escape_latex(caption)}}}",
             *label,
             r"\end{table}",
             "",

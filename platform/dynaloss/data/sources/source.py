@@ -50,7 +50,7 @@ def existing(path: Path, settings: SourceSettings, fetch: str) -> Path:
     if not path.exists():
         raise DataNotFound(
             f"[data.root] data not found for source '{settings.source}': '{path}' does not exist; "
-            f"fetch {fetch} and put it there"
+            f"fetch {fetch} and put it there, or name what is there by data.train and data.test"
         )
     return path
 

@@ -125,6 +125,7 @@ def _problem(detail: ErrorDetails, root: type[Settings], values: Mapping[str, An
             text = "is missing"
         case "rule":
             text = but_got(context["rule"], value, context["remedy"])
+            text += "" if _is_given(path, values) else " (its default)"
         case "refusal":
             text = context["text"]
         case "choice":
@@ -139,6 +140,16 @@ def _problem(detail: ErrorDetails, root: type[Settings], values: Mapping[str, An
             shown = {name: show(bound) for name, bound in context.items()}
             text = but_got(_RULES.get(kind, "must be of another kind").format_map(shown), value)
     return Problem(path, text)
+
+
+def _is_given(path: KeyPath, values: object) -> bool:
+    """Whether the file has a value at a path, which is otherwise the default."""
+    for part in path:
+        try:
+            values = values[part]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
 
 
 def _unknown_key(path: KeyPath, root: type[Settings], values: object) -> str:
