@@ -98,7 +98,10 @@ def _cost(known: Forecast, resources: ResourcesConfig) -> dict[str, Any] | None:
     if known.costs is None:
         return None
     cost = {
-        "hours": (known.seconds or 0.0) / 3600 * (resources.gpu or resources.cpu),
+        "hours": (known.seconds or 0.0)
+        / 3600
+        * (resources.gpu or resources.cpu)
+        / resources.stack,
         "unit": "GPU" if resources.gpu else "CPU",
         "wall_seconds": known.wall_seconds(trials_at_once(resources)),
         "trials_at_once": trials_at_once(resources),

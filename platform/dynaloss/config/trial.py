@@ -337,6 +337,13 @@ class ResourcesConfig(Settings):
     gpu: Real = Field(
         default=0.0, ge=0, description="GPUs per trial, at least 0, which trains on the CPU."
     )
+    stack: int = Field(
+        default=1,
+        ge=1,
+        description="Most trials that train together in one process, on one GPU or on the CPU, "
+        "with the passes of equal networks computed as one; `cpu` and `gpu` then are those of all "
+        "of them. 1: each trial trains by itself. Above 1 results differ by rounding.",
+    )
 
     @property
     def threads(self) -> int:
@@ -350,6 +357,16 @@ class ResourcesConfig(Settings):
         a GPU computes there: its threads only feed it, and how much of the GPU it has is no
         matter, but it sums otherwise than a CPU.
         """
+        # Not how many are stacked: a sum depends on those that happen to train at the time.
+        stacked = {"stacked": True} if self.stack > 1 else {}
         if self.gpu:
-            return {"device": "gpu"}
-        return {"threads": self.threads} if self.threads > 1 else {}
+            return {"device": "gpu", **stacked}
+        return {"threads": self.threads, **stacked} if self.threads > 1 else stacked
+
+    @field_validator("stack")
+    @classmethod
+    def _on_one_device(cls, stack: int, info: ValidationInfo) -> int:
+        gpu = info.data.get("gpu", 0.0)
+        if stack > 1 and gpu > 1:
+            raise rule_error(f"must be 1 where resources.gpu is above 1 ({gpu:g})")
+        return stack

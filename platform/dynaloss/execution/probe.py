@@ -85,6 +85,8 @@ def probe_costs(
 
 def trials_at_once(resources: ResourcesConfig) -> int:
     """Number of trials that fit on this machine at the same time; at least 1."""
+    if resources.stack > 1:
+        return resources.stack
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     fits = [int((cpus or 1) / resources.cpu)]
     if resources.gpu:
@@ -105,9 +107,11 @@ def _measured(trial: Trial, source: Source, resources: ResourcesConfig, folder: 
     artifacts.mkdir()
     write_artifacts(trial, result.diagnostics, artifacts)
     last = result.reports[-1][1]
+    # A stacked trial waits for the others: at most for all that they compute by themselves.
+    waiting = resources.stack
     return _Probe(
-        warmup_seconds=first.reports[-1][1]["time/epoch_seconds"],
-        seconds=last["time/epoch_seconds"],
+        warmup_seconds=waiting * first.reports[-1][1]["time/epoch_seconds"],
+        seconds=waiting * last["time/epoch_seconds"],
         peak_mib=last["memory/peak_mib"],
         checkpoint_mib=last["disk/checkpoint_mib"],
         artifacts_mib=mib_in(artifacts),

@@ -47,6 +47,10 @@ class Classifier(nn.Module):
         with self.precision():
             return call(images)
 
+    def backward(self, loss: Tensor) -> None:
+        """Gives the weights their gradients of a loss of the logits of the last `forward`."""
+        loss.backward()  # type: ignore[no-untyped-call] # torch has no annotation for it
+
     def _try_to_compile(self, images: Tensor) -> Callable[[Tensor], Tensor]:
         """Compiles for any batch size and tries out both passes; the model stays as it was."""
         model = self.model

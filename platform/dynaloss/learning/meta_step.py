@@ -21,6 +21,7 @@ from dynaloss.learning.meta.hypergradient import (
     batch_statistics,
 )
 from dynaloss.learning.meta.look_ahead import AdamWLookAhead, LookAhead
+from dynaloss.learning.meta.network import Network, PlainNetwork
 from dynaloss.learning.models.heads import last_linear
 from dynaloss.learning.streams import stream
 
@@ -45,6 +46,7 @@ class MetaStep:
         hypergradient: `forward`, `unrolled` or `head`; see `MetaConfig`. A study refuses `head`
             with the Meta-Weight-Net, of which it often has the opposite direction.
         seed: Seed of the pseudo-labels, or a generator on the model's device.
+        network: What computes the model's passes; by default the model by itself.
 
     Attributes:
         optimizer: Adam on the parameters of the loss.
@@ -78,9 +80,11 @@ class MetaStep:
         lr: float = _DEFAULTS.lr,
         hypergradient: str = _DEFAULTS.hypergradient,
         seed: int | torch.Generator = 0,
+        network: Network | None = None,
     ) -> None:
         settings = MetaConfig.model_validate({"lr": lr, "hypergradient": hypergradient})
         self._model, self._inner, self._loss = model, optimizer, loss
+        self._network = network or PlainNetwork(model)
         self._phi = [parameter for parameter in loss.parameters() if parameter.requires_grad]
         if not self._phi:
             raise InputError("`loss` must have parameters that require gradients.")
@@ -132,6 +136,7 @@ class MetaStep:
                     loss_parameters=self._phi,
                     look_ahead=look_ahead,
                     precision=precision,
+                    network=self._network,
                 )
             )
             self._update(result.gradients)
@@ -217,7 +222,7 @@ class MetaStep:
         """Logits before the step, by batch statistics."""
         precision = self._ambient_precision()
         with nullcontext() if updates_statistics else batch_statistics(self._model), precision():
-            return at_least_float32(self._model(inputs))
+            return at_least_float32(self._network(inputs))
 
     def _ambient_precision(self) -> Callable[[], AbstractContextManager[object]]:
         """Autocast as the caller has set it, for passes inside of `_full_precision`.

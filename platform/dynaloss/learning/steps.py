@@ -12,6 +12,7 @@ from dynaloss.config.trial import OptimizerConfig, ScheduleConfig, TrialConfig
 from dynaloss.learning.batches import Batch
 from dynaloss.learning.classifier import Classifier
 from dynaloss.learning.losses._learned import LearnedLoss
+from dynaloss.learning.meta.network import Network
 from dynaloss.learning.meta_step import MetaStep
 
 _RAMP_START = 0.1
@@ -21,6 +22,7 @@ class Stepper:
     """Steps of SGD or AdamW, which train the classifier in place."""
 
     def __init__(self, classifier: Classifier, config: TrialConfig) -> None:
+        self._classifier = classifier
         self._inner, self._schedule = config.optimizer, config.schedule
         weights = classifier.model.parameters()
         self.optimizer = _optimizer(weights, config.optimizer)
@@ -34,7 +36,7 @@ class Stepper:
     def descend(self, loss: Tensor) -> Tensor:
         """One step of the classifier; returns the loss without its graph."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call] # torch has no annotation for it
+        self._classifier.backward(loss)
         self.optimizer.step()
         return loss.detach()
 
@@ -60,6 +62,7 @@ class LossLearner:
         optimizer: torch.optim.Optimizer,
         config: TrialConfig,
         pseudo_labels: torch.Generator,
+        network: Network | None = None,
     ) -> None:
         self.loss = loss
         self._classifier = classifier
@@ -70,6 +73,7 @@ class LossLearner:
             lr=config.meta.lr,
             hypergradient=config.meta.hypergradient,
             seed=pseudo_labels,
+            network=network,
         )
 
     @property

@@ -58,17 +58,22 @@ def default_states(device: torch.device) -> list[Tensor]:
     return [torch.get_rng_state(), *on_device]
 
 
+def set_default_states(states: Sequence[Tensor], device: torch.device) -> None:
+    """Lets torch's default generators continue from what `default_states` returned."""
+    on_cpu, *on_device = states
+    torch.set_rng_state(on_cpu)
+    for state in on_device:
+        torch.cuda.set_rng_state(state, device)
+
+
 @contextmanager
 def resumed_from(states: Sequence[Tensor], device: torch.device) -> Iterator[None]:
     """Lets torch's default generators continue from what `default_states` returned.
 
     On leaving they are as they were before, so the caller's random state is untouched.
     """
-    on_cpu, *on_device = states
-    with torch.random.fork_rng([device] if on_device else []):
-        torch.set_rng_state(on_cpu)
-        for state in on_device:
-            torch.cuda.set_rng_state(state, device)
+    with torch.random.fork_rng([device] if len(states) > 1 else []):
+        set_default_states(states, device)
         yield
 
 

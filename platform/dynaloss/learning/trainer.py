@@ -29,6 +29,7 @@ from dynaloss.learning.losses._learned import LearnedLoss
 from dynaloss.learning.meta.metadata import MetadataSampler
 from dynaloss.learning.mixup import Mixup
 from dynaloss.learning.reports import Diverged, EpochReport
+from dynaloss.learning.stacked import Ask, StackedClassifier, StackedNetwork
 from dynaloss.learning.steps import LossLearner, Stepper, present
 from dynaloss.learning.streams import LayerStream, Streams
 
@@ -59,6 +60,8 @@ class Trainer:
         num_clean_labels: Clean labels that the trial uses elsewhere, such as for validation.
         streams: Source of the random streams.
         device: Where the tensors live.
+        ask: Where the passes of the classifier are computed together with those of other
+            trials; None where they are computed at once.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Trainer:
         num_clean_labels: int,
         streams: Streams,
         device: torch.device,
+        ask: Ask | None = None,
     ) -> None:
         self._config = config
         self.model = model
@@ -87,14 +91,21 @@ class Trainer:
         self._plain = loss if isinstance(loss, TrainingLoss) else None
         alpha = config.data.views.mixup
         self._mixup = Mixup(alpha, num_classes, streams) if alpha else None
-        self._classifier = Classifier(model, config.schedule, device)
+        network = None if ask is None else StackedNetwork(model, config, ask)
+        self._classifier = (
+            Classifier(model, config.schedule, device)
+            if network is None
+            else StackedClassifier(network, config.schedule, device)
+        )
         generators = {name: streams.torch(name, device) for name in _STREAMS}
         self._generators = generators
         self._stepper = Stepper(self._classifier, config)
         self._learner: LossLearner | None = None
         if isinstance(loss, LearnedLoss) and config.loss.is_learned:
             optimizer, pseudo_labels = self._stepper.optimizer, generators["pseudo_labels"]
-            self._learner = LossLearner(loss, self._classifier, optimizer, config, pseudo_labels)
+            self._learner = LossLearner(
+                loss, self._classifier, optimizer, config, pseudo_labels, network
+            )
         self._sampler = MetadataSampler(
             train.observed_labels,
             clean_set=clean_set,

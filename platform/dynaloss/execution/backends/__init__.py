@@ -1,4 +1,4 @@
-"""Where trials run: Ray, or this process."""
+"""Where trials run: Ray, or this process, one at a time or stacked."""
 
 from __future__ import annotations
 
@@ -31,9 +31,14 @@ def open_backend(
 
     Args:
         resources: What a trial occupies.
-        in_process: Whether trials run one at a time in this process, without Ray.
+        in_process: Whether trials run one at a time in this process, without Ray; where
+            `resources.stack` is above 1, they run stacked in this process anyway.
         slots: Most trials at a time; by default as many as fit.
     """
+    if resources.stack > 1:
+        from dynaloss.execution.backends.stacked import Stacked
+
+        return nullcontext(Stacked(resources, slots))
     if in_process:
         from dynaloss.execution.backends.in_process import InProcess
 

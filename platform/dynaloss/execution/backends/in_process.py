@@ -30,17 +30,21 @@ class InProcess:
         Raises:
             InputError: If a GPU is wanted where there is none: the keys name the device.
         """
-        if self.resources.gpu and not torch.cuda.is_available():
-            raise InputError(
-                "resources.gpu must be at most the 0 that this machine has, but got "
-                f"{self.resources.gpu:g}"
-            )
+        require_gpu(self.resources)
         with sigterm_as_sigint(), trial_threads(self.resources), suppress(KeyboardInterrupt):
             for order in filter(None, work.orders):
                 for tries_left in reversed(range(work.retries + 1)):
                     runner = TrialRunner(order, work.sources[order.source], self.resources.gpu)
                     if _has_ended(runner, order.key, listener, tries_left):
                         break
+
+
+def require_gpu(resources: ResourcesConfig) -> None:
+    """Raises InputError if this process has no GPU although trials are to train on one."""
+    if resources.gpu and not torch.cuda.is_available():
+        raise InputError(
+            f"resources.gpu must be at most the 0 that this machine has, but got {resources.gpu:g}"
+        )
 
 
 def _has_ended(runner: TrialRunner, key: str, listener: Listener, tries_left: int) -> bool:

@@ -316,9 +316,10 @@ class _Launch:
 
     def _suggesters(self, earlier: Mapping[str, list[dict[str, Scalar]]]) -> dict[str, Suggester]:
         study, storage, groups = self.study, open_storage(self.folder), self.plan.groups
+        parallel = not self.in_process or study.resources.stack > 1
         suggesters = {}
         for group in groups:
-            one = Suggester(storage, study, group, parallel=not self.in_process, groups=groups)
+            one = Suggester(storage, study, group, parallel=parallel, groups=groups)
             suggesters[group.name] = one
             if not one.has_begun:
                 one.begin_with(earlier.get(group.name, []))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dynaloss.data.sources import Source
     from dynaloss.data.splits import LabelledImages
+    from dynaloss.learning.stacked import Ask
     from dynaloss.learning.streams import Streams
     from dynaloss.learning.trainer import Trainer
 
@@ -43,7 +44,13 @@ def trial_device(gpus: float) -> torch.device:
 
 
 def assemble_trial(
-    config: TrialConfig, *, seed: int, base_seed: int, source: Source, device: torch.device
+    config: TrialConfig,
+    *,
+    seed: int,
+    base_seed: int,
+    source: Source,
+    device: torch.device,
+    ask: Ask | None = None,
 ) -> AssembledTrial:
     """Builds the splits, the classifier, the loss and the trainer of one trial.
 
@@ -53,6 +60,7 @@ def assemble_trial(
         base_seed: Study seed.
         source: What `load_source(config.data)` returns.
         device: Where to train.
+        ask: See `Trainer`.
     """
     import torch
 
@@ -88,6 +96,7 @@ def assemble_trial(
         num_clean_labels=_num_clean_validation_labels(config, splits.validation),
         streams=streams,
         device=device,
+        ask=ask,
     )
     return AssembledTrial(trainer=trainer, data_record=splits.record)
 

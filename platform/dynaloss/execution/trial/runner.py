@@ -28,6 +28,7 @@ from dynaloss.studies.trial_record import Outcome
 if TYPE_CHECKING:
     from dynaloss.data.sources import Source
     from dynaloss.learning.reports import EpochReport
+    from dynaloss.learning.stacked import Ask
     from dynaloss.studies.plan import Trial
 
 _CHECKPOINT_SECONDS = 10.0
@@ -148,11 +149,15 @@ class TrialRunner:
         order: The trial.
         source: Its data.
         gpus: GPUs that the trial was given; 0 trains on the CPU.
+        ask: See `Trainer`.
     """
 
-    def __init__(self, order: TrialOrder, source: Source, gpus: float) -> None:
+    def __init__(
+        self, order: TrialOrder, source: Source, gpus: float, ask: Ask | None = None
+    ) -> None:
         self._order = order
         self._source = source
+        self._ask = ask
         self._device = trial_device(gpus)
         most_bytes = None if order.checkpoint_gb is None else order.checkpoint_gb * 1e9
         self._checkpoint = CheckpointFile(Path(order.checkpoints), order.key, most_bytes)
@@ -231,6 +236,7 @@ class TrialRunner:
             base_seed=self._order.base_seed,
             source=self._source,
             device=self._device,
+            ask=self._ask,
         )
         state, damaged = (None, []) if self._order.fresh else self._checkpoint.read()
         self._notes = tuple(f"the checkpoint {path} is damaged and not used" for path in damaged)

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dynaloss.learning.classifier import at_least_float32
-from dynaloss.learning.meta.linearized import LinearizedPass
+from dynaloss.learning.meta.linearized import gradients_by_name
 from dynaloss.learning.meta.look_ahead import AdamWLookAhead, LookAhead
+from dynaloss.learning.meta.network import Network, PlainNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class LookAheadProblem:
         look_ahead: The step of each group of weights, which are the model's and require
             gradients; the weights of no group stay where they are.
         precision: Context of the classifier's forward passes, such as autocast.
+        network: What computes the passes of `hypergradient`; by default the model by itself.
 
     Examples:
         >>> import torch
@@ -78,6 +80,7 @@ class LookAheadProblem:
     loss_parameters: Sequence[Tensor]
     look_ahead: Sequence[LookAhead | AdamWLookAhead]
     precision: Callable[[], AbstractContextManager[object]] = nullcontext
+    network: Network | None = None
 
     def weights(self) -> dict[str, Tensor]:
         """Returns the weights that the look-ahead step moves, by name."""
@@ -164,20 +167,22 @@ def hypergradient(problem: LookAheadProblem) -> Hypergradient:
         >>> hypergradient(problem).gradients
         (tensor(-0.5000),)
     """
-    weights = problem.weights()
+    weights, network = problem.weights(), problem.network or PlainNetwork(problem.model)
     with batch_statistics(problem.model):
         with problem.precision():
-            first = LinearizedPass(problem.model, problem.inputs)
+            first = network.linearized(problem.inputs)
         logits = at_least_float32(first.logits)
         # A leaf: phi acts on the logits only, so the graph that is differentiated twice ends here.
         leaf = logits.detach().requires_grad_()
         (logits_gradient,) = torch.autograd.grad(problem.inner_loss(leaf), leaf, create_graph=True)
-        gradients = _gradients(logits, weights, logits_gradient.detach())
+        gradients = first.gradients(logits, weights, logits_gradient.detach())
         # Leaves too: the chain through the step is the closed form at the top of this file.
         ahead = {name: weight.requires_grad_() for name, weight in problem.step(gradients).items()}
-        outer = problem.outer_loss_at(ahead)
+        with problem.precision():
+            second = network.ahead(ahead, problem.outer_inputs)
+        outer = problem.outer_loss(at_least_float32(second.logits))
         direction, step_size = _per_step_size(
-            _gradients(outer, ahead), gradients, problem.look_ahead
+            second.gradients(outer, ahead), gradients, problem.look_ahead
         )
         derivative = first.derivative(direction)
     # < d l / d z (z, phi), J v >: J v is a constant, and only the first factor depends on phi.
@@ -216,31 +221,13 @@ def unrolled_hypergradient(problem: LookAheadProblem) -> Hypergradient:
         with problem.precision():
             logits = at_least_float32(problem.model(problem.inputs))
         inner = problem.inner_loss(logits)
-        ahead = problem.step(_gradients(inner, problem.weights(), create_graph=True))
+        ahead = problem.step(gradients_by_name(inner, problem.weights(), create_graph=True))
         outer = problem.outer_loss_at(ahead)
     return Hypergradient(
         gradients=torch.autograd.grad(outer, tuple(problem.loss_parameters)),
         outer_loss=outer.detach(),
         logits=logits.detach(),
     )
-
-
-def _gradients(
-    output: Tensor,
-    weights: Mapping[str, Tensor],
-    output_gradient: Tensor | None = None,
-    *,
-    create_graph: bool = False,
-) -> dict[str, Tensor]:
-    """Gradients by name of the weights that `output` depends on."""
-    found = torch.autograd.grad(
-        output,
-        tuple(weights.values()),
-        output_gradient,
-        create_graph=create_graph,
-        allow_unused=True,
-    )
-    return {name: g for name, g in zip(weights, found, strict=True) if g is not None}
 
 
 HYPERGRADIENTS = {

@@ -52,6 +52,15 @@ class LinearizedPass:
         with _FirstPass(self._kept):
             self.logits: Tensor = model(inputs)
 
+    def gradients(
+        self,
+        output: Tensor,
+        weights: Mapping[str, Tensor],
+        output_gradient: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """See `Pass.gradients`."""
+        return gradients_by_name(output, weights, output_gradient)
+
     def derivative(self, direction: Mapping[str, Tensor]) -> Tensor:
         """Returns the derivative of the logits along `direction`, (N, C), without a graph.
 
@@ -72,6 +81,24 @@ class LinearizedPass:
             }
             _, tangent = _parts(functional_call(self._model, dual, self._inputs))
         return torch.zeros_like(self.logits) if tangent is None else tangent
+
+
+def gradients_by_name(
+    output: Tensor,
+    weights: Mapping[str, Tensor],
+    output_gradient: Tensor | None = None,
+    *,
+    create_graph: bool = False,
+) -> dict[str, Tensor]:
+    """Returns the gradients by name of the weights that `output` depends on."""
+    found = torch.autograd.grad(
+        output,
+        tuple(weights.values()),
+        output_gradient,
+        create_graph=create_graph,
+        allow_unused=True,
+    )
+    return {name: g for name, g in zip(weights, found, strict=True) if g is not None}
 
 
 @dataclass(frozen=True, slots=True)
