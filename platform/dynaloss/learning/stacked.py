@@ -312,7 +312,7 @@ class StackedPass:
         if found is None:
             with self._repeated(), torch.no_grad():
                 first = LinearizedPass(self._request.model, self._request.inputs)
-            return first.derivative(direction)
+                return first.derivative(direction)
         return found
 
     def _gradients_alone(self, by_logits: Tensor) -> dict[str, Tensor]:
