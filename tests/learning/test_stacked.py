@@ -74,8 +74,10 @@ class _Follow:
         one._ask = lambda request: network.ask(request)
 
 
-@pytest.mark.parametrize("cosine", [False, True])
-@pytest.mark.parametrize("name", ["mlp", "small_cnn", "resnet8", "preact_resnet18"])
+@pytest.mark.parametrize(
+    ("name", "cosine"),
+    [("mlp", False), ("mlp", True), ("small_cnn", False), ("resnet8", False), ("resnet8", True)],
+)
 def test_stacked_passes_are_those_of_each_network(name: str, cosine: bool) -> None:
     config = _config(model={"name": name})
     models = _models(config, cosine=cosine)
