@@ -223,7 +223,7 @@ def test_a_trial_that_fails_or_diverges_leaves_the_others_as_they_are(
 def test_interrupted_trials_continue_from_their_checkpoints(
     tmp_path: Path, source: Source, stop: signal.Signals
 ) -> None:
-    arms = {key: ARMS["gce"] for key in "abc"}
+    arms = dict.fromkeys("abc", ARMS["gce"])
     whole = run(tmp_path / "whole", source, 3, arms=arms)
     log = Log()
     log.at["c", 2] = lambda: os.kill(os.getpid(), stop)
@@ -248,7 +248,7 @@ def test_a_trial_is_tried_again_where_that_may_help(
         return step(runner)
 
     monkeypatch.setattr(TrialRunner, "_step", fail_once)
-    arms = {key: ARMS["gce"] for key in "ab"}
+    arms = dict.fromkeys("ab", ARMS["gce"])
     log = run(tmp_path, source, 2, arms=arms, retries=1)
     assert log.outcomes == dict.fromkeys(arms, Outcome.COMPLETED)
     assert ["disk away" in note for note in log.notes] == [True]
