@@ -128,6 +128,29 @@ def test_stacked_passes_are_those_of_each_network(name: str, cosine: bool) -> No
         assert derivative.abs().max() > 1e-3
 
 
+class _Mean(nn.Module):
+    """Keeps a mean by binding its buffer anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        self.register_buffer("mean", torch.zeros(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + x.mean(0)
+        logits: Tensor = self.linear(x)
+        return logits
+
+
+def test_a_buffer_that_is_bound_anew_is_kept() -> None:
+    models = [_Mean().double() for _ in range(K)]
+    networks = [StackedNetwork(model, _config(), lambda _: None) for model in models]
+    inputs = _random(K, N, 2)
+    _together(networks, lambda network, k: network.step(inputs[k]))
+    for model, x in zip(models, inputs, strict=True):
+        torch.testing.assert_close(model.mean, x.mean(0))
+
+
 def test_a_pass_that_cannot_be_answered_is_repeated_without_a_trace() -> None:
     config = _config()
     models = _models(config)

@@ -92,6 +92,18 @@ class _Tape:
         return torch.stack([parts.get(index, zeros) for index in range(len(like))])
 
 
+class _WithBuffers(nn.Module):
+    """A network that returns its buffers, too: they may be others than before a pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.training = model.training
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.model(inputs), dict(self.model.named_buffers())
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class Forward:
     """The logits of a batch; see `Request`.
@@ -131,23 +143,24 @@ class Forward:
         inputs = torch.stack([request.inputs for request in requests])
         own = [dict(request.model.named_buffers()) for request in requests]
         buffers = {name: torch.stack([found[name] for found in own]) for name in own[0]}
-        model = self.model
+        model, seen = self.model, _WithBuffers(self.model)
+
+        def one(
+            weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            state = {f"model.{name}": value for name, value in {**weights, **buffers}.items()}
+            found: tuple[Tensor, dict[str, Tensor]] = functional_call(seen, state, (x,))
+            return found
 
         def call(weights: Mapping[str, Tensor]) -> Tensor:
-            def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
-                logits: Tensor = functional_call(model, (weights, buffers), (x,))
-                return logits
-
-            stacked: Tensor = vmap(one)(dict(weights), buffers, inputs)
-            return stacked
+            logits: Tensor = vmap(one)(dict(weights), buffers, inputs)[0]
+            return logits
 
         with torch.set_grad_enabled(bool(self.wanted)):
-            logits = call(weights)
+            logits, after = vmap(one)(weights, buffers, inputs)
         # Only now, when nothing can fail any more: else each trial repeats the pass by itself.
         if model.training:
-            for index, found in enumerate(own):
-                for name, buffer in found.items():
-                    buffer.copy_(buffers[name][index])
+            _write_back(after, own)
         tape = _Tape(call=call, model=model, logits=logits, weights=weights, wanted=self.wanted)
         return [(tape, index) for index in range(len(requests))]
 
@@ -180,7 +193,8 @@ class Backward(_OfTape):
         by_logits = tape.filled({r.index: r.by_logits for r in requests}, tape.logits)
         wanted = {name: tape.weights[name] for name in tape.wanted}
         found = gradients_by_name(tape.logits, wanted, by_logits)
-        return [{name: g[request.index] for name, g in found.items()} for request in requests]
+        parts = {name: gradient.unbind() for name, gradient in found.items()}
+        return [{name: part[r.index] for name, part in parts.items()} for r in requests]
 
 
 @dataclass(eq=False, slots=True)
@@ -357,6 +371,17 @@ class StackedClassifier(Classifier):
         weights = dict(self.model.named_parameters())
         for name, gradient in last.gradients(loss, weights).items():
             weights[name].grad = gradient
+
+
+def _write_back(stacked: Mapping[str, Tensor], own: Sequence[Mapping[str, Tensor]]) -> None:
+    """Copies buffers after a pass, such as running statistics, to each of the networks."""
+    for dtype in {buffer.dtype for buffer in stacked.values()}:
+        parts = {n: b.detach().unbind() for n, b in stacked.items() if b.dtype == dtype}
+        # One operation for all buffers of all networks, where a loop would launch many kernels.
+        torch._foreach_copy_(
+            [found[name] for found in own for name in parts],
+            [part[index] for index in range(len(own)) for part in parts.values()],
+        )
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
