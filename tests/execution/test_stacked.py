@@ -21,9 +21,10 @@ from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.data.sources import Source, load_source
 from dynaloss.errors import InputError
 from dynaloss.execution.backends import Work, open_backend
+from dynaloss.execution.probe import trials_at_once
 from dynaloss.execution.trial import assembly
 from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
-from dynaloss.learning import stacked
+from dynaloss.learning import stacked_passes
 from dynaloss.learning.trainer import Trainer
 from dynaloss.studies import ResourcesConfig
 from dynaloss.studies.identity import trial_key
@@ -53,13 +54,13 @@ def source() -> Source:
 def passes(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     """Counts the passes of several networks as one, by their number."""
     counts: Counter[int] = Counter()
-    together = stacked.Forward.together
+    together = stacked_passes.Forward.together
 
-    def counted(self: stacked.Forward, requests: list[stacked.Forward]) -> Any:
+    def counted(self: stacked_passes.Forward, requests: list[stacked_passes.Forward]) -> Any:
         counts[len(requests)] += 1
         return together(self, requests)
 
-    monkeypatch.setattr(stacked.Forward, "together", counted)
+    monkeypatch.setattr(stacked_passes.Forward, "together", counted)
     return counts
 
 
@@ -294,6 +295,12 @@ def test_stacked_trials_have_keys_of_their_own() -> None:
     assert key(stack=1) == key()
     assert key(stack=4) == key(stack=8) != key()
     assert len({key(stack=4), key(stack=4, gpu=1), key(gpu=1), key(stack=4, cpu=2)}) == 4
+
+
+def test_a_plan_counts_on_the_whole_stack() -> None:
+    assert trials_at_once(ResourcesConfig(stack=16, cpu=0.5)) == 16
+    with open_backend(ResourcesConfig(stack=16), in_process=False, slots=3) as backend:
+        assert backend.slots == 3
 
 
 def test_a_stack_has_one_device() -> None:

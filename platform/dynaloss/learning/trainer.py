@@ -29,7 +29,7 @@ from dynaloss.learning.losses._learned import LearnedLoss
 from dynaloss.learning.meta.metadata import MetadataSampler
 from dynaloss.learning.mixup import Mixup
 from dynaloss.learning.reports import Diverged, EpochReport
-from dynaloss.learning.stacked import Ask, StackedClassifier, StackedNetwork
+from dynaloss.learning.stacked_passes import Ask, StackedClassifier, StackedNetwork
 from dynaloss.learning.steps import LossLearner, Stepper, present
 from dynaloss.learning.streams import LayerStream, Streams
 

@@ -24,7 +24,7 @@ from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
 from dynaloss.lazy import torch
 
 if TYPE_CHECKING:
-    from dynaloss.learning.stacked import Request
+    from dynaloss.learning.stacked_passes import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class _Place:
     """
 
     def __init__(self, order: TrialOrder, work: Work, gpus: float, tries_left: int) -> None:
-        from dynaloss.learning.stacked import can_stack
+        from dynaloss.learning.stacked_passes import can_stack
 
         self.order, self.tries_left = order, tries_left
         self.request: Request | None = None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dynaloss.data.sources import Source
     from dynaloss.data.splits import LabelledImages
-    from dynaloss.learning.stacked import Ask
+    from dynaloss.learning.stacked_passes import Ask
     from dynaloss.learning.streams import Streams
     from dynaloss.learning.trainer import Trainer
 

@@ -28,7 +28,7 @@ from dynaloss.studies.trial_record import Outcome
 if TYPE_CHECKING:
     from dynaloss.data.sources import Source
     from dynaloss.learning.reports import EpochReport
-    from dynaloss.learning.stacked import Ask
+    from dynaloss.learning.stacked_passes import Ask
     from dynaloss.studies.plan import Trial
 
 _CHECKPOINT_SECONDS = 10.0

@@ -16,7 +16,7 @@ from dynaloss.learning.meta.hypergradient import batch_statistics
 from dynaloss.learning.meta.network import Network, PlainNetwork
 from dynaloss.learning.models.building import build_model
 from dynaloss.learning.models.heads import make_head_cosine
-from dynaloss.learning.stacked import Request, StackedNetwork, StackedPass, can_stack
+from dynaloss.learning.stacked_passes import Request, StackedNetwork, StackedPass, can_stack
 
 SHAPE, CLASSES, K, N = (1, 8, 8), 4, 3, 6
 
