@@ -70,6 +70,7 @@ def copied(problem: LookAheadProblem, dtype: torch.dtype) -> LookAheadProblem:
     return replace(
         problem,
         model=model,
+        network=None,
         inputs=problem.inputs.to(dtype),
         inner_loss=with_labels(problem, loss),
         outer_inputs=problem.outer_inputs.to(dtype),

@@ -41,6 +41,7 @@ from dynaloss.studies import load_study
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 import own_loop
 
+OUTPUT = Path(__file__).parent / "results" / "tables" / "own_loop.json"
 CPU = torch.device("cpu")
 SIDES = ("loop", "trainer")
 
@@ -136,11 +137,11 @@ def table(found: dict[str, Any], seeds: int) -> list[str]:
 
 
 def main() -> None:
-    """Prints a line a seed and the summary, and writes all as JSON where asked to."""
+    """Prints a line a seed and the summary, and writes all as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--output", type=Path, help="write the results there, as JSON")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="write the results there")
     options = parser.parse_args()
     torch.set_num_threads(1)
     trial = load_study("quickstart").trial
@@ -155,12 +156,10 @@ def main() -> None:
         print(json.dumps({"seed": seed, **rows[-1]["accuracy"]}), flush=True)
     found = summary(rows)
     print(json.dumps(found, indent=1))
-    if options.output:
-        seeds = [{"seed": row["seed"], **row["accuracy"]} for row in rows]
-        shown = table(found, len(seeds))
-        content = {"table": shown, "epochs": options.epochs, **surroundings, **found}
-        content["seeds"] = seeds
-        options.output.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    seeds = [{"seed": row["seed"], **row["accuracy"]} for row in rows]
+    shown = table(found, len(seeds))
+    content = {"table": shown, "epochs": options.epochs, **surroundings, **found, "seeds": seeds}
+    options.output.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -319,6 +319,19 @@ class TestOddStudies:
         seed = cells(compare("s", "--where", "seed=0", "--format", "json"))
         assert {cell["coverage"]["planned"] for cell in seed.values()} == {1}
 
+    def test_demands_leave_no_row_or_column_that_no_plan_has(
+        self, compare: Compare, write: Write, trial: Trial
+    ) -> None:
+        for name, arms, conditions in (("a", ["none", "full"], ["A", "B"]), ("b", ["new"], ["B"])):
+            trials = [
+                trial(arm, condition=c, key=f"{name}{arm}{c}") for arm in arms for c in conditions
+            ]
+            write(name, *trials, plan={"arms": arms, "conditions": conditions, "seeds": [0]})
+        found = cells(compare("a", "b", "--force", "--where", "condition=A", "--format", "json"))
+        assert {*found} == {("none", "A"), ("full", "A")}
+        found = cells(compare("a", "b", "--force", "--where", "arm=new", "--format", "json"))
+        assert {*found} == {("new", "B")}
+
     def test_rows_by_key_name_the_trials_of_an_arm(
         self, compare: Compare, write: Write, trial: Trial
     ) -> None:

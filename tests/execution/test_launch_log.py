@@ -87,7 +87,8 @@ from pathlib import Path
 from rich.live import Live
 from dynaloss.execution.launch_log import LOG, launch_log
 from dynaloss.execution.progress import details_shown, progress_console
-with details_shown(), launch_log(Path()), Live("row", console=progress_console()) as live:
+console = progress_console(quiet=False)
+with details_shown(), launch_log(Path()), Live("row", console=console) as live:
     LOG.debug("an epoch")
     live.refresh()
 """

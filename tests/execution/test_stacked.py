@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -369,3 +371,43 @@ def test_a_search_prunes_stacked_trials(storage: Path, passes: Counter[int]) -> 
     assert ends[Outcome.PRUNED]
     assert sum(ends.values()) == 8
     assert passes[4]
+
+
+def test_a_trial_that_has_ended_leaves_no_memory(
+    tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Python's collector of circles, which nothing calls where a GPU's memory is short."""
+    runners: list[weakref.ref[TrialRunner]] = []
+    begin = TrialRunner.__init__
+
+    def noted(self: TrialRunner, *arguments: Any) -> None:
+        runners.append(weakref.ref(self))
+        begin(self, *arguments)
+
+    monkeypatch.setattr(TrialRunner, "__init__", noted)
+    gc.disable()
+    try:
+        run(tmp_path, source, 2)
+        assert [runner() for runner in runners] == [None] * len(ARMS)
+    finally:
+        gc.enable()
+
+
+def test_passes_that_lack_memory_in_evaluation_leave_those_of_training_stacked(
+    tmp_path: Path, source: Source, passes: Counter[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = stacked_passes.Forward.together
+    trained: list[bool] = []
+
+    def short(self: stacked_passes.Forward, requests: list[stacked_passes.Forward]) -> Any:
+        trained.append(self.model.training)
+        if not self.model.training:
+            raise torch.OutOfMemoryError("no room")
+        return together(self, requests)
+
+    monkeypatch.setattr(stacked_passes.Forward, "together", short)
+    log = run(tmp_path, source, 2, arms={key: ARMS[key] for key in ("cross_entropy", "gce")})
+    assert {*log.outcomes.values()} == {Outcome.COMPLETED}
+    assert "no room" in log.notes[0]
+    first = trained.index(False)
+    assert any(trained[first:])

@@ -163,7 +163,11 @@ def test_a_pass_that_cannot_be_answered_is_repeated_without_a_trace() -> None:
     found = one.gradients(one.logits.square().sum(), weights)
     plain = PlainNetwork(models[0]).linearized(x)
     torch.testing.assert_close(found, plain.gradients(plain.logits.square().sum(), weights))
-    one.derivative(weights)
+    along = one.derivative(weights)
+    with batch_statistics(models[0]):
+        torch.testing.assert_close(
+            along, PlainNetwork(models[0]).linearized(x).derivative(weights)
+        )
     fresh = copy.deepcopy(models[1])
     fresh.load_state_dict(state)
     fresh(x)  # the pass that was made here for comparison
@@ -211,3 +215,15 @@ def test_what_a_network_by_itself_is_promised_is_not_stacked(
     settings: dict[str, Any], is_fit: bool
 ) -> None:
     assert can_stack(_config(**settings)) is is_fit
+
+
+def test_networks_that_differ_beside_weights_and_buffers_are_not_stacked() -> None:
+    config = _config()
+    signatures = []
+    own = ({}, {"projection": torch.ones(1)}, {"scale": 2})
+    for model, values in zip(_models(config), own, strict=True):
+        vars(model).update(values)
+        signatures.append(StackedNetwork(model, config, lambda _: None).signature)
+    assert len({*signatures}) == K
+    plain = [StackedNetwork(model, config, lambda _: None) for model in _models(config)]
+    assert len({network.signature for network in plain}) == 1

@@ -133,9 +133,12 @@ def _compare(
     conditions = _planned_values(plans if by_condition else {}, "conditions")
     seen = {record.arm for record in records}
     wanted = demands(query.where)
+    planned_seeds = _planned_seeds(query, records, plans, as_planned=by_arm and by_condition)
     if wanted:  # trials beyond the demands are not missing
-        arms = _left_of(arms, "arm", wanted, records)
-        conditions = _left_of(conditions, "condition", wanted, records)
+        left = {(record.condition, record.arm) for record in records}
+        left |= {*(planned_seeds or ())} if _are_of_plans(wanted) else set()
+        arms = [one for one in arms if any(one == arm for _, arm in left)]
+        conditions = [one for one in conditions if any(one == condition for condition, _ in left)]
     own = first.baseline if by_arm and first.baseline in {*arms, *seen} else None
     lost = by_arm and first.baseline is not None and not (own or query.baseline)
     comparison = compare(
@@ -144,7 +147,7 @@ def _compare(
         query.baseline or own,
         arm_order=arms,
         condition_order=conditions,
-        planned=_planned_seeds(query, records, plans, as_planned=by_arm and by_condition),
+        planned=planned_seeds,
         include_pruned=query.include_pruned,
         margin=_margin(query, first, metric),
         adjust=query.adjust or first.adjust,
@@ -185,18 +188,6 @@ def _planned_seeds(
     # How many seeds of a part were planned is not known: as many as the fullest cell has.
     fullest = Counter((record.condition, record.arm) for record in records)
     return dict.fromkeys(planned, max(fullest.values(), default=0))
-
-
-def _left_of(
-    values: Sequence[str],
-    key: str,
-    wanted: Mapping[str, Sequence[str]],
-    records: Sequence[TrialRecord],
-) -> list[str]:
-    """Arms or conditions of a plan that demands leave: of other demands, those with trials."""
-    left = [value for value in values if allows(wanted, key, value)]
-    there = {getattr(record, key) for record in records}
-    return left if _are_of_plans(wanted) else [value for value in left if value in there]
 
 
 def _are_of_plans(wanted: Mapping[str, object]) -> bool:

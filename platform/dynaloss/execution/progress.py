@@ -43,9 +43,13 @@ class Cost(NamedTuple):
     warmup: int
 
 
-@cache
 def progress_console(*, quiet: bool = False) -> Console:
     """The console on standard error, which leaves standard output to the results."""
+    return _console(quiet)
+
+
+@cache
+def _console(quiet: bool) -> Console:
     return Console(stderr=True, highlight=False, quiet=quiet)
 
 

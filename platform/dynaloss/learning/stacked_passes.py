@@ -45,8 +45,12 @@ class Request(Protocol):
         """Whether it begins a step of the classifier, at which all trials can meet."""
 
     @property
+    def form(self) -> Hashable:
+        """What requests of one form have in common that decides over their memory."""
+
+    @property
     def least(self) -> int:
-        """Number of requests from which on computing them together is of use."""
+        """Fewest requests that are worth computing together."""
 
     def together(self, requests: Sequence[Any]) -> Sequence[Any]:
         """Returns the answers to requests of the same key, of which this is one."""
@@ -124,6 +128,11 @@ class Forward:
     least: int = 2
     key: Hashable = field(init=False)
 
+    @property
+    def form(self) -> Hashable:
+        """See `Request`."""
+        return self.key
+
     def __post_init__(self) -> None:
         modes = tuple(
             (module.training, getattr(module, "track_running_stats", None))
@@ -179,6 +188,11 @@ class _OfTape:
     def key(self) -> Hashable:
         """See `Request`."""
         return type(self), id(self.tape)
+
+    @property
+    def form(self) -> Hashable:
+        """See `Request`."""
+        return self.signature
 
 
 @dataclass(eq=False, slots=True)
@@ -241,7 +255,9 @@ class StackedNetwork:
         self.ask = ask
         self.plain = PlainNetwork(model)
         # Equal names and shapes are not enough: a head may give cosines, say.
-        kinds = tuple((name, type(module)) for name, module in model.named_modules())
+        kinds = tuple(
+            (name, type(module), _plain_values(module)) for name, module in model.named_modules()
+        )
         state = tuple((name, value.shape, value.dtype) for name, value in _state(model).items())
         text = config.model.model_dump_json(exclude={"pretrained_path"})
         self.signature = (text, kinds, state)
@@ -382,6 +398,15 @@ def _write_back(stacked: Mapping[str, Tensor], own: Sequence[Mapping[str, Tensor
             [found[name] for found in own for name in parts],
             [part[index] for index in range(len(own)) for part in parts.values()],
         )
+
+
+def _plain_values(module: nn.Module) -> Hashable:
+    """What else the outputs of a module may depend on; a tensor is its own network's alone."""
+    values = {name: value for name, value in vars(module).items() if name != "training"}
+    kinds = (bool, int, float, str)
+    numbers = [(name, value) for name, value in values.items() if isinstance(value, kinds)]
+    tensors = [(name, id(value)) for name, value in values.items() if isinstance(value, Tensor)]
+    return (*numbers, *tensors)
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:

@@ -65,6 +65,7 @@ class Fibre:
         self._go.release()
         if self._thread.ident is not None:
             self._thread.join()
+        del self._body  # which may hold, by way of its owner, what this holds: a whole trial
 
     def _run(self) -> None:
         try:

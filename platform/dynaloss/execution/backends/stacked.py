@@ -181,15 +181,17 @@ class _Run:
     def _answers(self, requests: list[Request]) -> Sequence[Any]:
         """The answers to requests of the same key; None for passes that each computes alone."""
         first, nothing = requests[0], [None] * len(requests)
-        if len(requests) < first.least or first.signature in self.alone:
+        if len(requests) < first.least or not self.alone.isdisjoint({first.signature, first.form}):
             return nothing
         try:
             return first.together(requests)
         except Exception as error:  # of memory, or of a network that vmap cannot compute
-            self.alone.add(first.signature)
+            lacks_memory = isinstance(error, torch.OutOfMemoryError)
+            # A pass in evaluation needs more memory than one in training, which may still fit.
+            self.alone.add(first.form if lacks_memory else first.signature)
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             self.listener.note(None, _NOT_STACKED.format(reason))
             return nothing
 
 
-_NOT_STACKED = "the networks of these trials cannot be stacked ({}): each is computed by itself"
+_NOT_STACKED = "passes of these trials cannot be stacked ({}): each is computed by itself"

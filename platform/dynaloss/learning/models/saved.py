@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from dynaloss.config.trial import ModelConfig
 from dynaloss.errors import InputError
 
@@ -148,6 +150,8 @@ def load_model(path: str | Path) -> TrainedModel:
         if facts["cosine_head"]:
             make_head_cosine(model)
         model.load_state_dict(load_file(path))
+    except ValidationError as error:  # of a package that is not there, say
+        raise InputError(f"{path}: {error.errors()[0]['msg']}") from error
     except (SafetensorError, *_MALFORMED) as error:
         raise InputError(f"{path}: is no model of `dynaloss export`: {error}") from error
     return TrainedModel(
