@@ -277,7 +277,7 @@ def test_a_launch_is_seen_and_stopped_from_another_terminal(
     assert stopped.returncode == 0, stopped.stderr
     assert (launch.wait(10), "Traceback" in launch.stderr.read()) == (130, False)
     after = command_line.run("status", "tiny").stdout
-    assert after.startswith("not running; the last launch took 0:")
+    assert after.startswith("not running; the trials of the last launch took 0:")
     again = command_line.run("stop", "tiny")
     assert (again.returncode, "'tiny' is not running" in again.stderr) == (2, True)
 

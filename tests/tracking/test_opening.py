@@ -131,7 +131,7 @@ def test_interface_refuses_a_port_in_use(store: Store) -> None:
     pages: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        facts = rf"port {port} of 127\.0\.0\.1 .*not free.*`--port`"
+        facts = rf"port {port} of 127\.0\.0\.1 .*in use.*`--port`"
         with pytest.raises(InputError, match=facts):
             serve_ui(store.tracking_uri, store.artifact_root, port=port, announce=pages.append)
     assert not pages
