@@ -12,7 +12,7 @@ import pytest
 
 from dynaloss.execution.search.director import Director
 from dynaloss.execution.search.searched import SearchTrial
-from dynaloss.execution.trial.runner import StepResult
+from dynaloss.execution.trial.runner import StepResult, TrialRunner
 from dynaloss.journal import Journal
 from dynaloss.studies.search.groups import SearchPlan
 from dynaloss.studies.trial_record import Outcome
@@ -92,3 +92,21 @@ def drive(silent: _Silent) -> Callable[..., Director]:
         return director
 
     return run
+
+
+@pytest.fixture
+def fail_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+    """Lets one trial fail after its first epoch, with its checkpoint written."""
+
+    def arrange(error: Exception) -> None:
+        step, left = TrialRunner._step, [error]
+
+        def fail(runner: TrialRunner) -> StepResult:
+            if runner._history and left:
+                runner.save()
+                raise left.pop()
+            return step(runner)
+
+        monkeypatch.setattr(TrialRunner, "_step", fail)
+
+    return arrange

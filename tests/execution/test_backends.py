@@ -20,7 +20,7 @@ from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.data.sources import Source, load_source
 from dynaloss.execution.backends import Work, open_backend
 from dynaloss.execution.backends.ray_process import _processes_of, _Run
-from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
+from dynaloss.execution.trial.runner import StepResult, TrialOrder
 from dynaloss.studies import ResourcesConfig
 from dynaloss.studies.trial_record import Outcome
 
@@ -151,21 +151,13 @@ def test_sigterm_ends_the_run_of_a_background_job(tmp_path: Path, source: Source
 def test_a_trial_is_tried_again_where_that_may_help(
     tmp_path: Path,
     source: Source,
-    monkeypatch: pytest.MonkeyPatch,
+    fail_once: Callable[[Exception], None],
     error: Exception,
     retries: int,
     outcome: Outcome,
     notes: int,
 ) -> None:
-    step, left = TrialRunner._step, [error]
-
-    def fail_once(runner: TrialRunner) -> StepResult:
-        if runner._history and left:
-            runner.save()
-            raise left.pop()
-        return step(runner)
-
-    monkeypatch.setattr(TrialRunner, "_step", fail_once)
+    fail_once(error)
     log = Log()
     run(tmp_path, source, log, "a", "b", retries=retries)
     assert log.outcomes == {"a": outcome, "b": Outcome.COMPLETED}

@@ -240,17 +240,9 @@ def test_interrupted_trials_continue_from_their_checkpoints(
 
 
 def test_a_trial_is_tried_again_where_that_may_help(
-    tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, source: Source, fail_once: Callable[[Exception], None]
 ) -> None:
-    step, left = TrialRunner._step, [OSError("disk away")]
-
-    def fail_once(runner: TrialRunner) -> StepResult:
-        if runner._history and left:
-            runner.save()
-            raise left.pop()
-        return step(runner)
-
-    monkeypatch.setattr(TrialRunner, "_step", fail_once)
+    fail_once(OSError("disk away"))
     arms = dict.fromkeys("ab", ARMS["gce"])
     log = run(tmp_path, source, 2, arms=arms, retries=1)
     assert log.outcomes == dict.fromkeys(arms, Outcome.COMPLETED)

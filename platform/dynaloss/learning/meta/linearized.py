@@ -30,7 +30,27 @@ _CONVOLUTIONS = frozenset({torch.conv1d, torch.conv2d, torch.conv3d})
 _SUMS_ONLY = [False, True, True]
 
 
-class LinearizedPass:
+@dataclass
+class PassWithGraph:
+    """A forward pass whose logits carry their graph; a `Pass`.
+
+    Attributes:
+        logits: (N, C).
+    """
+
+    logits: Tensor
+
+    def gradients(
+        self,
+        output: Tensor,
+        weights: Mapping[str, Tensor],
+        output_gradient: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """See `Pass.gradients`."""
+        return gradients_by_name(output, weights, output_gradient)
+
+
+class LinearizedPass(PassWithGraph):
     """Logits of a batch, and their derivative along any direction of the weights.
 
     The network must be deterministic given torch's global random state: both passes see the same
@@ -50,16 +70,7 @@ class LinearizedPass:
         self._kept: list[_Kept] = []
         self._random_states = default_states(inputs.device)
         with _FirstPass(self._kept):
-            self.logits: Tensor = model(inputs)
-
-    def gradients(
-        self,
-        output: Tensor,
-        weights: Mapping[str, Tensor],
-        output_gradient: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """See `Pass.gradients`."""
-        return gradients_by_name(output, weights, output_gradient)
+            super().__init__(model(inputs))
 
     def derivative(self, direction: Mapping[str, Tensor]) -> Tensor:
         """Returns the derivative of the logits along `direction`, (N, C), without a graph.

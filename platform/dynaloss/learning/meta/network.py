@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dynaloss.learning.meta.linearized import LinearizedPass, gradients_by_name
+from dynaloss.learning.meta.linearized import LinearizedPass, PassWithGraph
 
 
 class Pass(Protocol):
@@ -73,19 +73,4 @@ class PlainNetwork:
 
     def ahead(self, weights: Mapping[str, Tensor], inputs: Tensor) -> Pass:
         """See `Network`."""
-        return _PlainPass(functional_call(self.model, dict(weights), inputs))
-
-
-@dataclass(slots=True)
-class _PlainPass:
-    """A pass whose logits carry their graph."""
-
-    logits: Tensor
-
-    def gradients(
-        self,
-        output: Tensor,
-        weights: Mapping[str, Tensor],
-        output_gradient: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        return gradients_by_name(output, weights, output_gradient)
+        return PassWithGraph(functional_call(self.model, dict(weights), inputs))
