@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -148,11 +149,13 @@ def test_a_full_disk_and_a_read_only_one_give_one_error_and_lose_nothing(
     mount: Callable[[str], Path],
     uninterrupted: dict[tuple[str, str], float],
 ) -> None:
-    study, storage = (
-        command_line.write_study(seeds=[0], epochs=40),
-        mount("size=1600k") / "results",
-    )
+    study, disk = command_line.write_study(seeds=[0], epochs=40), mount("size=64m")
+    storage = disk / "results"
     launch = partial(command_line.run, "ablate", study, "--storage", str(storage))
+    assert launch("--where", "arm=full").returncode == 0
+    used = shutil.disk_usage(disk).used
+
+    mount(f"size={used + 200_000}")
     full = launch()
     assert full.returncode == 1
     (error,) = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
@@ -162,7 +165,7 @@ def test_a_full_disk_and_a_read_only_one_give_one_error_and_lose_nothing(
     mount("size=64m")
     again = launch()
     assert again.returncode == 0, again.stderr
-    assert "before" in again.stdout  # some had ended
+    assert "finished before" in again.stdout
     assert command_line.last_values(storage) == uninterrupted
 
     mount("ro")
