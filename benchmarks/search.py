@@ -551,8 +551,15 @@ def main() -> None:
     content = {"table": shown(rows), "rows": rows, **made, "threads": 1}
     if options.add or not options.methods:
         draw(rows)
-    options.output.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    options.output.write_text(_as_json(content), "utf-8")
     print("\n".join(content["table"]))
+
+
+def _as_json(content: Mapping[str, Any]) -> str:
+    """JSON with one line for each row, so that the file stays below 1 MiB."""
+    around = json.dumps({**content, "rows": []}, indent=1, ensure_ascii=False)
+    rows = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in content["rows"])
+    return around.replace('"rows": []', f'"rows": [\n  {rows}\n ]') + "\n"
 
 
 def _with_new(
