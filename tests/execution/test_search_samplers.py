@@ -15,7 +15,7 @@ from dynaloss.config.settings import Scalar
 from dynaloss.execution.search.director import Director
 from dynaloss.execution.search.outcome import pareto_front
 from dynaloss.execution.search.searched import SearchTrial
-from dynaloss.execution.search.suggestions import Suggester, open_storage
+from dynaloss.execution.search.suggestions import Suggester, earlier_best, open_storage
 from dynaloss.studies.search.groups import make_search_plan
 from dynaloss.studies.study import SearchStudy
 from dynaloss.studies.trial_record import Outcome
@@ -157,6 +157,21 @@ def test_the_first_trial_of_a_group_has_the_values_of_the_study() -> None:
     suggester = Suggester(InMemoryStorage(), study, group, parallel=False)
     assert suggester.ask(0) == group.untuned
     assert suggester.ask(1) != group.untuned
+
+
+def test_a_later_search_begins_with_those_that_raced_and_then_the_best_by_one_seed(
+    tmp_path: Path,
+) -> None:
+    study = _study("random")
+    (group,) = make_search_plan(study, {"digits": "d"}).groups
+    suggester = Suggester(open_storage(tmp_path), study, group, parallel=False)
+    asked = []
+    for number, value in enumerate([0.7, 0.6, 0.9, 0.8]):
+        asked.append(suggester.ask(number))
+        suggester.tell(number, Outcome.COMPLETED, [value], {})
+    assert earlier_best(tmp_path, group) == [asked[2], asked[3], asked[0]]
+    suggester.keep_race([0, 2])
+    assert earlier_best(tmp_path, group) == [asked[0], asked[2], asked[3]]
 
 
 @pytest.mark.parametrize("sampler", ["nsgaii", "tpe"])

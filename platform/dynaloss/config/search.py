@@ -84,7 +84,7 @@ class SearchConfig(Settings):
     start_from: str | None = Field(
         default=None,
         description="Earlier search of the same storage: the best three configurations of each "
-        "group, by the seed of the search, are tried first.",
+        "group, by its race or else by the seed of the search, are tried first.",
     )
 
     race: RaceConfig | None = Field(

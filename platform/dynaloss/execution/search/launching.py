@@ -304,13 +304,16 @@ class _Launch:
 
     def _summary(self, director: Director, suggesters: Mapping[str, Suggester]) -> SearchSummary:
         trials = tuple(director.trials.values())
+        groups = tuple(
+            group_outcome(self.study, group, trials, suggesters[group.name].importances())
+            for group in self.plan.groups
+        )
+        for found in groups:
+            suggesters[found.group.name].keep_race([one.number for one in found.standings])
         return SearchSummary(
             plan=self.plan,
             trials=trials,
-            groups=tuple(
-                group_outcome(self.study, group, trials, suggesters[group.name].importances())
-                for group in self.plan.groups
-            ),
+            groups=groups,
             interrupted=not director.is_done,
         )
 

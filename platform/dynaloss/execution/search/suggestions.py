@@ -36,6 +36,9 @@ from dynaloss.studies.trial_record import Outcome
 
 _FILE = "optuna.db"
 
+_RACE = "race"
+"""Attribute of a study of Optuna: numbers of the trials that raced, best first."""
+
 _MOST_WARM_STARTS = 3
 """Configurations of an earlier search that a group starts with."""
 
@@ -135,6 +138,10 @@ class Suggester:
         ]
         for chosen in [*filter(None, usable)][: self._group.trials]:
             self.optuna_study.enqueue_trial(chosen, skip_if_exists=True)
+
+    def keep_race(self, numbers: Sequence[int]) -> None:
+        """Keeps the order of a race, best first, for searches that start from this one."""
+        self.optuna_study.set_user_attr(_RACE, list(numbers))
 
     def _has(self, key: str, value: Scalar) -> bool:
         """Whether the value can be suggested."""
@@ -316,7 +323,9 @@ def _how_far(trial: optuna.trial.FrozenTrial, sign: int) -> tuple[float, float]:
 def earlier_best(folder: Path, group: Group) -> list[dict[str, Scalar]]:
     """Best configurations of the earlier search in a folder: of the same group, or else of all.
 
-    Over several groups they are ranked within each, since an easy condition has higher values.
+    Those that raced come first, in the order of the race; the others follow by the seed of the
+    search. Over several groups they are ranked within each, since an easy condition has higher
+    values.
 
     Raises:
         InputError: If there is no such search.
@@ -332,12 +341,17 @@ def earlier_best(folder: Path, group: Group) -> list[dict[str, Scalar]]:
     found: list[tuple[int, dict[str, Scalar]]] = []
     for one in names:
         study = optuna.load_study(study_name=one, storage=storage)
-        sign = -1 if study.directions[0] is optuna.study.StudyDirection.MAXIMIZE else 1
-        done = study.get_trials(states=(TrialState.COMPLETE,))
-        ranked = sorted(done, key=lambda trial: sign * trial.values[0])
-        found += [(rank, dict(trial.params)) for rank, trial in enumerate(ranked)]
+        found += [(rank, dict(trial.params)) for rank, trial in enumerate(_ranked(study))]
     found.sort(key=lambda entry: entry[0])
     return [chosen for _, chosen in found[:_MOST_WARM_STARTS]]
+
+
+def _ranked(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Completed trials, best first."""
+    sign = -1 if study.directions[0] is optuna.study.StudyDirection.MAXIMIZE else 1
+    places = {number: place for place, number in enumerate(study.user_attrs.get(_RACE, ()))}
+    done = study.get_trials(states=(TrialState.COMPLETE,))
+    return sorted(done, key=lambda t: (places.get(t.number, len(places)), sign * t.values[0]))
 
 
 def _with_pruned(study: optuna.Study) -> optuna.Study:
