@@ -22,7 +22,7 @@ from dynaloss import Search, Study
 from dynaloss.config import DataConfig, TrialConfig
 from dynaloss.data.sources import Source, load_source
 from dynaloss.errors import InputError
-from dynaloss.execution.backends import Work, open_backend
+from dynaloss.execution.backends import Work, open_backend, shortages
 from dynaloss.execution.probe import trials_at_once
 from dynaloss.execution.trial import assembly
 from dynaloss.execution.trial.runner import StepResult, TrialOrder, TrialRunner
@@ -295,6 +295,16 @@ def test_a_plan_counts_on_the_whole_stack() -> None:
     assert trials_at_once(ResourcesConfig(stack=16, cpu=0.5)) == 16
     with open_backend(ResourcesConfig(stack=16), in_process=False, slots=3) as backend:
         assert backend.slots == 3
+
+
+def test_a_plan_says_that_a_stack_does_not_use_the_cluster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert not [*shortages(ResourcesConfig(cpu=10_000))]
+    cluster, cores = shortages(ResourcesConfig(cpu=10_000, stack=4))
+    assert "10.0.0.1:6379" in cluster
+    assert "resources.cpu is 10000" in cores
 
 
 def test_a_stack_has_one_device() -> None:

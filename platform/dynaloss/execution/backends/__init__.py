@@ -14,9 +14,14 @@ __all__ = ["Backend", "Listener", "Work", "open_backend", "shortages"]
 
 
 def shortages(resources: ResourcesConfig) -> Iterator[str]:
-    """What a trial needs and this machine does not have; of a cluster nothing is known."""
-    if os.environ.get("RAY_ADDRESS"):
-        return
+    """What a trial needs and this machine does not have; of a cluster nothing is known.
+
+    A stack trains on this machine, whatever RAY_ADDRESS says.
+    """
+    if address := os.environ.get("RAY_ADDRESS"):
+        if resources.stack == 1:
+            return
+        yield f"resources.stack is {resources.stack}: no trial runs on the cluster at {address}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     have = {"cpu": cores or 1, "gpu": torch.cuda.device_count() if resources.gpu else 0}
     for name, amount in have.items():
