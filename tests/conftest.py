@@ -18,9 +18,12 @@ from dynaloss.studies.components import COMPONENTS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps what starts Ray in one file on one worker, where it shares what is slow to make."""
+    """Keeps what starts Ray in one file on one worker, where it shares what is slow to make.
+
+    Other files in which tests share such things name a group of their own.
+    """
     for item in items:
-        if item.get_closest_marker("ray"):
+        if item.get_closest_marker("ray") and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(f"ray in {item.path.name}"))
 
 

@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("site")
+
 _ROOT = Path(__file__).parents[1]
 _FROM_ELSEWHERE = re.compile(
     r'<(?:script|img|link|iframe)\b[^>]*(?:src|href)="(?:https?:)?//([^"]+)'

@@ -18,6 +18,8 @@ from dynaloss.analysis.report import write_report
 from dynaloss.studies.stored_plan import StoredPlan
 from dynaloss.studies.trial_record import Outcome, TrialRecord
 
+pytestmark = pytest.mark.xdist_group("report")
+
 MakeRecord = Callable[..., TrialRecord]
 METRIC = "test/accuracy"
 VOID = {"meta", "link", "img"}

@@ -19,6 +19,7 @@ from dynaloss.studies.trial_record import TrialRecord
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    pytest.mark.xdist_group("report_in_browser"),
 ]
 # Measured in the page itself, since the window is what the reader has.
 PROBE = """

@@ -12,6 +12,8 @@ from pathlib import Path
 import pandas
 import pytest
 
+pytestmark = pytest.mark.xdist_group("api")
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -17,6 +17,8 @@ from dynaloss import AblationSummary, InputError, Study
 from dynaloss.cli.main import main
 from dynaloss.execution.trial.runner import StepResult, TrialRunner
 
+pytestmark = pytest.mark.xdist_group("api")
+
 _SUFFIX_OF = {
     "table": ".txt",
     "markdown": ".md",

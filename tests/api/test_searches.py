@@ -14,6 +14,8 @@ import yaml
 import dynaloss
 from dynaloss import Search, SearchSummary, Study
 
+pytestmark = pytest.mark.xdist_group("searches")
+
 
 @pytest.fixture(scope="module")
 def search(small: dict[str, Any]) -> Search:

@@ -21,6 +21,8 @@ from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Outbox, Workspace
 from dynaloss.tracking.client import StoreAwayError
 
+pytestmark = pytest.mark.xdist_group("doctor")
+
 STUDY = {
     "study": "small",
     "trial": {
@@ -47,11 +49,20 @@ def workspace(empty_storage: Path, tmp_path: Path) -> Workspace:
     return Workspace(storage, f"sqlite:///{storage / 'mlflow.db'}")
 
 
-@pytest.fixture
-def launched(workspace: Workspace) -> Workspace:
-    """A workspace with a study that has ended."""
+@pytest.fixture(scope="module")
+def launched_once(empty_storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    storage = shutil.copytree(empty_storage, tmp_path_factory.mktemp("launched") / "results")
+    workspace = Workspace(storage, f"sqlite:///{storage / 'mlflow.db'}")
     console = Console(file=io.StringIO())
     assert launch_ablation(load_study(STUDY), workspace, console, in_process=True).exit_status == 0
+    return storage
+
+
+@pytest.fixture
+def launched(workspace: Workspace, launched_once: Path) -> Workspace:
+    """A workspace with a study that has ended."""
+    shutil.copytree(launched_once, workspace.storage, dirs_exist_ok=True)
+    assert len(list(relocate(workspace))) == 1
     return workspace
 
 

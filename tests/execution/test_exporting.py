@@ -25,6 +25,8 @@ from dynaloss.learning import load_model
 from dynaloss.learning.models.saved import save_model
 from dynaloss.learning.streams import Streams
 
+pytestmark = pytest.mark.xdist_group("exporting")
+
 _STUDY = {
     "study": "kept",
     "trial": {

@@ -18,6 +18,8 @@ from dynaloss.studies.stored_plan import stored_plan
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Store, Workspace
 
+pytestmark = pytest.mark.xdist_group("reporting")
+
 NOTE = "mlflow.note.content"
 
 

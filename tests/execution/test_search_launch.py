@@ -34,6 +34,8 @@ from dynaloss.studies.plan import make_plan
 from dynaloss.studies.trial_record import Outcome
 from dynaloss.tracking import Workspace
 
+pytestmark = pytest.mark.xdist_group("search_launch")
+
 _STUDY = """
 study: tiny-search
 trial:
